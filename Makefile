@@ -1,0 +1,51 @@
+# Every target sets up what it needs. PYTHON picks the interpreter (3.11 or newer) for a new environment.
+PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do \
+	$$v -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$v; break; }; done)
+BIN := .venv/bin
+# A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: setup demo test bench docs check lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "tailfit needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the demo needs (JAX) ..."
+	$(PIP) install -r requirements/demo.txt
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing all three backends and the development tools ..."
+	$(PIP) install -r requirements/dev.txt
+	$(PIP) install --no-deps -e .
+	@touch $@ .venv/.demo
+
+setup: .venv/.dev ## .venv with all three backends and the development tools
+
+demo: .venv/.demo ## set up (JAX only) and run the main job
+	$(BIN)/tailfit demo $(ARGS)
+
+test: setup ## the suite on all three backends, one process each
+	scripts/test $(ARGS)
+
+bench: setup ## the benchmarks, side by side with their peers
+	scripts/bench $(ARGS)
+
+docs: setup ## every example of the documentation, run
+	scripts/docs
+
+check: setup ## lint, types, layers, docstring examples
+	scripts/check
+
+lock: ## renew requirements/*.txt (needs uv)
+	scripts/lock
+
+clean:
+	rm -rf .venv build dist

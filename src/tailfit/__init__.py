@@ -1,0 +1,57 @@
+"""tailfit tailors Keras' `fit()` to the data people really have.
+
+Four things a user customises, each written once and running on JAX, TensorFlow and PyTorch: the loss
+(`tailfit.losses`), the training step or loop (`tailfit.Model`, `tailfit.function`,
+`tailfit.value_and_grad`), the weights (`tailfit.weights`) and the batches (`tailfit.data`,
+`tailfit.samplers`, `tailfit.Batches`); and the honest numbers afterwards (`tailfit.evaluate`).
+
+Names are imported on first use: `import tailfit` alone does not import Keras, so a program can still
+choose its backend, and what needs only NumPy (weights, samplers) stays quick to import.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tailfit import data, errors, losses, metrics, samplers, weights
+    from tailfit.data import Batches
+    from tailfit.evaluation import Evaluation, evaluate
+    from tailfit.training import Model, function, value_and_grad
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Batches",
+    "Evaluation",
+    "Model",
+    "data",
+    "errors",
+    "evaluate",
+    "function",
+    "losses",
+    "metrics",
+    "samplers",
+    "value_and_grad",
+    "weights",
+]
+
+_HOME = {
+    "Batches": "tailfit.data",
+    "Evaluation": "tailfit.evaluation",
+    "Model": "tailfit.training",
+    "evaluate": "tailfit.evaluation",
+    "function": "tailfit.training",
+    "value_and_grad": "tailfit.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"tailfit.{name}")
+    raise AttributeError(f"module 'tailfit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,264 @@
+"""Labels in every form users hold them, brought to one: integer codes, or a matrix of indicators.
+
+Concepts:
+- *codes*: `int64[n]`, the class of each sample, `0 <= code < num_classes`.
+- *one-hot*: `[n, C]` of 0 and 1, each row summing to one. It is the same as codes and is turned into them.
+- *soft*: `[n, C]` in [0, 1], each row summing to one: a distribution over classes.
+- *multi-label*: `[n, C]` of 0 and 1 in which some row has several ones. Rows of zeros are allowed.
+
+A 0/1 matrix whose rows sum to one *or zero* is refused: it is a one-hot matrix with holes far more
+often than it is multi-label, and Keras' argmax silently makes class 0 of such rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.errors import DataError
+
+__all__ = ["Encoded", "encode", "encode_codes"]
+
+Kind = Literal["codes", "soft", "multi-label"]
+_ROW_SUM_TOLERANCE = 1e-3  # float16 soft labels over 1000 classes stay within it
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Labels brought to one form.
+
+    Attributes:
+        kind: `"codes"` (one-hot matrices become codes), `"soft"` or `"multi-label"`.
+        values: `int64[n]` for codes, else `float32[n, C]`.
+        class_names: C names; the codes written as strings where the labels had no names.
+    """
+
+    kind: Kind
+    values: NDArray[Any]
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """C, classes without a sample included."""
+        return len(self.class_names)
+
+    @property
+    def class_counts(self) -> NDArray[np.float64]:
+        """Samples per class, `float64[C]`; of soft labels, the expected number."""
+        if self.kind == "codes":
+            return np.bincount(self.values, minlength=self.num_classes).astype(np.float64)
+        return self.values.sum(axis=0, dtype=np.float64)
+
+
+def encode(
+    y: Any, *, class_names: Sequence[str] | None = None, num_classes: int | None = None, what: str = "labels"
+) -> Encoded:
+    """Bring labels of any form to codes or an indicator matrix.
+
+    Args:
+        y: Integer codes `[n]` or `[n, 1]`, strings `[n]`, or a one-hot, soft or multi-label matrix `[n, C]`.
+        class_names: Names of the C classes, in the order of their codes. Strings not among them are refused.
+            Without it, strings are coded by their sorted order.
+        num_classes: C, where the labels alone don't tell (classes without a sample).
+        what: How messages call the labels.
+    Raises:
+        DataError: naming the first offending row.
+
+    >>> encode(["leak", "ok", "leak"]).values.tolist()
+    [0, 1, 0]
+    >>> encode([[0, 1], [1, 0]]).values.tolist()
+    [1, 0]
+    """
+    names = _checked_names(class_names, num_classes, what)
+    array = np.asarray(y)
+    if array.dtype == object:
+        array = _from_objects(array, what)
+    if array.ndim == 2 and array.shape[1] == 1 and not _is_text(array):
+        array = array[:, 0]
+    if array.ndim == 2 and not _is_text(array):
+        return _encode_matrix(array, names, num_classes, what)
+    if array.ndim != 1:
+        raise DataError(
+            f"{what} of shape {array.shape}",
+            allowed="one label a sample [n], or a matrix [n, classes]",
+            mend="labels per time step or pixel: flatten them first",
+        )
+    if _is_text(array):
+        return _encode_text(array, names, num_classes, what)
+    return _encode_integers(array, names, num_classes, what)
+
+
+def encode_codes(
+    y: Any, *, class_names: Sequence[str] | None = None, num_classes: int | None = None, what: str = "labels"
+) -> Encoded:
+    """As `encode`, for what needs exactly one class a sample; soft and multi-label matrices are refused.
+
+    Raises:
+        DataError: naming the first row that has no single class.
+
+    >>> encode_codes([2, 0, 2]).class_counts.tolist()
+    [1.0, 0.0, 2.0]
+    """
+    encoded = encode(y, class_names=class_names, num_classes=num_classes, what=what)
+    if encoded.kind == "codes":
+        return encoded
+    row = int(np.argmax((encoded.values > 0).sum(axis=1) != 1))
+    raise DataError(
+        f"{what} whose row {row} is {_row(encoded.values[row])} ({encoded.kind})",
+        allowed="one class a sample: codes, names, or one-hot rows that sum to one",
+        mend="pass one code a sample, e.g. y.argmax(axis=1) where the largest is meant",
+    )
+
+
+def _checked_names(
+    class_names: Sequence[str] | None, num_classes: int | None, what: str
+) -> tuple[str, ...] | None:
+    if class_names is None:
+        return None
+    if isinstance(class_names, str):
+        raise DataError(f"class_names={class_names!r}", allowed="a sequence of names", mend="put the names in a list")
+    names = tuple(str(name) for name in class_names)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"class_names with {repeated[0]!r} twice", allowed="each name once", mend="rename one of them")
+    if num_classes is not None and num_classes != len(names):
+        raise DataError(
+            f"{len(names)} class_names and num_classes={num_classes} for the {what}",
+            allowed="the same number of both",
+            mend="leave num_classes out: the names tell it",
+        )
+    return names
+
+
+def _is_text(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "UT"
+
+
+def _from_objects(array: NDArray[Any], what: str) -> NDArray[Any]:
+    """Object arrays come from lists of mixed things, pandas columns and polars strings."""
+    flat = array.ravel()
+    text = [isinstance(value, str) for value in flat]
+    if all(text):
+        return array.astype(str)
+    if any(text) or any(value is None for value in flat):
+        odd = next(i for i, value in enumerate(flat) if value is None or not isinstance(value, str))
+        raise DataError(
+            f"{what} whose row {odd} is {flat[odd]!r} among strings or empty values",
+            allowed="all strings, or all numbers, none missing",
+            mend="give every sample a label of the same type",
+        )
+    try:
+        return np.asarray(array.tolist())
+    except ValueError as error:
+        raise DataError(
+            f"{what} with rows of unequal length", allowed="a rectangular array", mend="give every row the same classes"
+        ) from error
+
+
+def _encode_text(
+    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: str
+) -> Encoded:
+    found, codes = np.unique(array, return_inverse=True)
+    codes = codes.reshape(-1).astype(np.int64)
+    if names is None:
+        names = tuple(str(name) for name in found)
+        if num_classes is not None and num_classes != len(names):
+            raise DataError(
+                f"{what} with {len(names)} names and num_classes={num_classes}",
+                allowed="as many names as classes",
+                mend="pass class_names: the name of a class without a sample can't be guessed",
+            )
+        return Encoded("codes", codes, names)
+    position = {name: code for code, name in enumerate(names)}
+    unknown = [str(name) for name in found if str(name) not in position]
+    if unknown:
+        row = int(np.argmax(array == unknown[0]))
+        raise DataError(
+            f"{what} whose row {row} is {unknown[0]!r}",
+            allowed=f"the class names {', '.join(map(repr, names))}",
+            mend="add the name to class_names or correct the label",
+        )
+    table = np.array([position[str(name)] for name in found], dtype=np.int64)
+    return Encoded("codes", table[codes], names)
+
+
+def _encode_integers(
+    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: str
+) -> Encoded:
+    if array.dtype.kind not in "iub":
+        numeric = array.dtype.kind == "f"
+        whole = numeric and bool(np.all(np.isfinite(array)) and np.all(array == np.floor(array)))
+        if not whole:
+            row = int(np.argmax(~np.isfinite(array) | (array != np.floor(array)))) if numeric else 0
+            raise DataError(
+                f"{what} whose row {row} is {array[row]!r}" if array.size else f"{what} of type {array.dtype}",
+                allowed="whole numbers (class codes) or strings (class names)",
+                mend="give every sample the code or the name of its class",
+            )
+    codes = array.astype(np.int64)
+    if array.dtype.kind == "u" and codes.size and codes.min() < 0:
+        raise DataError(f"{what} beyond 2**63", allowed="codes from 0", mend="number the classes from 0")
+    given = len(names) if names is not None else num_classes
+    count = given if given is not None else (int(codes.max()) + 1 if codes.size else 0)
+    bad = (codes < 0) | (codes >= count)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(
+            f"{what} whose row {row} is {int(codes[row])}",
+            allowed=f"class codes from 0 to {count - 1}" if given is not None else "class codes from 0",
+            mend="number the classes from 0, or pass their names as strings",
+        )
+    if names is None and count > max(1024, 64 * codes.size):
+        # One stray code, say 10**9, would ask for gigabytes of class table.
+        row = int(np.argmax(codes))
+        raise DataError(
+            f"{what} whose row {row} is {int(codes[row])}, of {codes.size} samples",
+            allowed="class codes counted from 0 without large gaps",
+            mend="number the classes 0 to C - 1, or pass num_classes if such gaps are meant",
+        )
+    return Encoded("codes", codes, names if names is not None else tuple(map(str, range(count))))
+
+
+def _encode_matrix(
+    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: str
+) -> Encoded:
+    columns = array.shape[1]
+    expected = len(names) if names is not None else num_classes
+    if expected is not None and expected != columns:
+        raise DataError(
+            f"{what} with {columns} columns for {expected} classes",
+            allowed="one column a class",
+            mend="check the order and number of class_names",
+        )
+    names = names if names is not None else tuple(map(str, range(columns)))
+    values = array.astype(np.float32)
+    inside = (values >= 0) & (values <= 1)  # False for NaN too
+    if not inside.all():
+        row = int(np.argmax(~inside.all(axis=1)))
+        raise DataError(
+            f"{what} whose row {row} is {_row(array[row])}",
+            allowed="indicators or probabilities from 0 to 1, none missing",
+            mend="normalise the row, or pass class codes",
+        )
+    sums = values.sum(axis=1, dtype=np.float64)
+    whole = bool(np.all((values == 0) | (values == 1)))
+    off = np.abs(sums - 1) > _ROW_SUM_TOLERANCE
+    if whole and not off.any():
+        return Encoded("codes", values.argmax(axis=1).astype(np.int64), names)
+    if whole and (sums > 1).any():
+        return Encoded("multi-label", values, names)
+    if off.any():
+        row = int(np.argmax(off))
+        raise DataError(
+            f"{what} whose row {row} is {_row(array[row])}, which sums to {sums[row]:g}",
+            allowed="one-hot or soft rows that sum to one; multi-label rows of 0 and 1, some with several ones",
+            mend="correct or drop the row",
+        )
+    return Encoded("soft", values, names)
+
+
+def _row(row: NDArray[Any]) -> str:
+    shown = ", ".join(f"{value:g}" for value in row[:8])
+    return f"[{shown}{', ...' if len(row) > 8 else ''}]"

@@ -1,0 +1,22 @@
+"""Shared by both halves of the suite: `plain/` (NumPy only, run once) and `keras/` (run once a backend)."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """No test leaves a tailfit thread running or the environment changed."""
+    environment = dict(os.environ)
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("tailfit")]
+    assert not left, f"threads left running: {left}"
+    changed = {
+        key
+        for key in environment.keys() | os.environ.keys()
+        if environment.get(key) != os.environ.get(key) and key != "PYTEST_CURRENT_TEST"
+    }
+    assert not changed, f"environment changed: {sorted(changed)}"
