@@ -49,7 +49,8 @@ class Encoded:
         """Samples per class, `float64[C]`; of soft labels, the expected number."""
         if self.kind == "codes":
             return np.bincount(self.values, minlength=self.num_classes).astype(np.float64)
-        return self.values.sum(axis=0, dtype=np.float64)
+        totals: NDArray[np.float64] = self.values.sum(axis=0, dtype=np.float64)
+        return totals
 
 
 def encode(
@@ -118,11 +119,15 @@ def _checked_names(
     if class_names is None:
         return None
     if isinstance(class_names, str):
-        raise DataError(f"class_names={class_names!r}", allowed="a sequence of names", mend="put the names in a list")
+        raise DataError(
+            f"class_names={class_names!r}", allowed="a sequence of names", mend="put the names in a list"
+        )
     names = tuple(str(name) for name in class_names)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DataError(f"class_names with {repeated[0]!r} twice", allowed="each name once", mend="rename one of them")
+        raise DataError(
+            f"class_names with {repeated[0]!r} twice", allowed="each name once", mend="rename one of them"
+        )
     if num_classes is not None and num_classes != len(names):
         raise DataError(
             f"{len(names)} class_names and num_classes={num_classes} for the {what}",
@@ -153,7 +158,9 @@ def _from_objects(array: NDArray[Any], what: str) -> NDArray[Any]:
         return np.asarray(array.tolist())
     except ValueError as error:
         raise DataError(
-            f"{what} with rows of unequal length", allowed="a rectangular array", mend="give every row the same classes"
+            f"{what} with rows of unequal length",
+            allowed="a rectangular array",
+            mend="give every row the same classes",
         ) from error
 
 
@@ -193,7 +200,9 @@ def _encode_integers(
         if not whole:
             row = int(np.argmax(~np.isfinite(array) | (array != np.floor(array)))) if numeric else 0
             raise DataError(
-                f"{what} whose row {row} is {array[row]!r}" if array.size else f"{what} of type {array.dtype}",
+                f"{what} whose row {row} is {array[row]!r}"
+                if array.size
+                else f"{what} of type {array.dtype}",
                 allowed="whole numbers (class codes) or strings (class names)",
                 mend="give every sample the code or the name of its class",
             )
