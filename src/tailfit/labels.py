@@ -54,7 +54,12 @@ class Encoded:
 
 
 def encode(
-    y: Any, *, class_names: Sequence[str] | None = None, num_classes: int | None = None, what: str = "labels"
+    y: Any,
+    *,
+    class_names: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    what: str = "labels",
+    ids: Sequence[str] | None = None,
 ) -> Encoded:
     """Bring labels of any form to codes or an indicator matrix.
 
@@ -64,6 +69,7 @@ def encode(
             Without it, strings are coded by their sorted order.
         num_classes: C, where the labels alone don't tell (classes without a sample).
         what: How messages call the labels.
+        ids: The ID of each row, for messages.
     Raises:
         DataError: naming the first offending row.
 
@@ -73,13 +79,14 @@ def encode(
     [1, 0]
     """
     names = _checked_names(class_names, num_classes, what)
+    subject = _Subject(what, ids)
     array = np.asarray(y)
     if array.dtype == object:
-        array = _from_objects(array, what)
+        array = _from_objects(array, subject)
     if array.ndim == 2 and array.shape[1] == 1 and not _is_text(array):
         array = array[:, 0]
     if array.ndim == 2 and not _is_text(array):
-        return _encode_matrix(array, names, num_classes, what)
+        return _encode_matrix(array, names, num_classes, subject)
     if array.ndim != 1:
         raise DataError(
             f"{what} of shape {array.shape}",
@@ -87,8 +94,8 @@ def encode(
             mend="labels per time step or pixel: flatten them first",
         )
     if _is_text(array):
-        return _encode_text(array, names, num_classes, what)
-    return _encode_integers(array, names, num_classes, what)
+        return _encode_text(array, names, num_classes, subject)
+    return _encode_integers(array, names, num_classes, subject)
 
 
 def encode_codes(
@@ -111,6 +118,21 @@ def encode_codes(
         allowed="one class a sample: codes, names, or one-hot rows that sum to one",
         mend="pass one code a sample, e.g. y.argmax(axis=1) where the largest is meant",
     )
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """How messages call the labels, and one row of them."""
+
+    what: str
+    ids: Sequence[str] | None = None
+
+    def __str__(self) -> str:
+        return self.what
+
+    def row(self, row: int) -> str:
+        named = "" if self.ids is None or row >= len(self.ids) else f" (ID {self.ids[row]!r})"
+        return f"{self.what} whose row {row}{named}"
 
 
 def _checked_names(
@@ -141,7 +163,7 @@ def _is_text(array: NDArray[Any]) -> bool:
     return array.dtype.kind in "UT"
 
 
-def _from_objects(array: NDArray[Any], what: str) -> NDArray[Any]:
+def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
     """Object arrays come from lists of mixed things, pandas columns and polars strings."""
     flat = array.ravel()
     text = [isinstance(value, str) for value in flat]
@@ -150,7 +172,7 @@ def _from_objects(array: NDArray[Any], what: str) -> NDArray[Any]:
     if any(text) or any(value is None for value in flat):
         odd = next(i for i, value in enumerate(flat) if value is None or not isinstance(value, str))
         raise DataError(
-            f"{what} whose row {odd} is {flat[odd]!r} among strings or empty values",
+            f"{what.row(odd)} is {flat[odd]!r} among strings or empty values",
             allowed="all strings, or all numbers, none missing",
             mend="give every sample a label of the same type",
         )
@@ -165,7 +187,7 @@ def _from_objects(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _encode_text(
-    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: str
+    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject
 ) -> Encoded:
     found, codes = np.unique(array, return_inverse=True)
     codes = codes.reshape(-1).astype(np.int64)
@@ -183,7 +205,7 @@ def _encode_text(
     if unknown:
         row = int(np.argmax(array == unknown[0]))
         raise DataError(
-            f"{what} whose row {row} is {unknown[0]!r}",
+            f"{what.row(row)} is {unknown[0]!r}",
             allowed=f"the class names {', '.join(map(repr, names))}",
             mend="add the name to class_names or correct the label",
         )
@@ -192,7 +214,7 @@ def _encode_text(
 
 
 def _encode_integers(
-    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: str
+    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject
 ) -> Encoded:
     if array.dtype.kind not in "iub":
         numeric = array.dtype.kind == "f"
@@ -200,9 +222,7 @@ def _encode_integers(
         if not whole:
             row = int(np.argmax(~np.isfinite(array) | (array != np.floor(array)))) if numeric else 0
             raise DataError(
-                f"{what} whose row {row} is {array[row]!r}"
-                if array.size
-                else f"{what} of type {array.dtype}",
+                f"{what.row(row)} is {array[row]!r}" if array.size else f"{what} of type {array.dtype}",
                 allowed="whole numbers (class codes) or strings (class names)",
                 mend="give every sample the code or the name of its class",
             )
@@ -215,7 +235,7 @@ def _encode_integers(
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(
-            f"{what} whose row {row} is {int(codes[row])}",
+            f"{what.row(row)} is {int(codes[row])}",
             allowed=f"class codes from 0 to {count - 1}" if given is not None else "class codes from 0",
             mend="number the classes from 0, or pass their names as strings",
         )
@@ -223,7 +243,7 @@ def _encode_integers(
         # One stray code, say 10**9, would ask for gigabytes of class table.
         row = int(np.argmax(codes))
         raise DataError(
-            f"{what} whose row {row} is {int(codes[row])}, of {codes.size} samples",
+            f"{what.row(row)} is {int(codes[row])}, of {codes.size} samples",
             allowed="class codes counted from 0 without large gaps",
             mend="number the classes 0 to C - 1, or pass num_classes if such gaps are meant",
         )
@@ -231,7 +251,7 @@ def _encode_integers(
 
 
 def _encode_matrix(
-    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: str
+    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject
 ) -> Encoded:
     columns = array.shape[1]
     expected = len(names) if names is not None else num_classes
@@ -247,7 +267,7 @@ def _encode_matrix(
     if not inside.all():
         row = int(np.argmax(~inside.all(axis=1)))
         raise DataError(
-            f"{what} whose row {row} is {_row(array[row])}",
+            f"{what.row(row)} is {_row(array[row])}",
             allowed="indicators or probabilities from 0 to 1, none missing",
             mend="normalise the row, or pass class codes",
         )
@@ -261,7 +281,7 @@ def _encode_matrix(
     if off.any():
         row = int(np.argmax(off))
         raise DataError(
-            f"{what} whose row {row} is {_row(array[row])}, which sums to {sums[row]:g}",
+            f"{what.row(row)} is {_row(array[row])}, which sums to {sums[row]:g}",
             allowed="one-hot or soft rows that sum to one; multi-label rows of 0 and 1, some with two or more",
             mend="correct or drop the row",
         )
