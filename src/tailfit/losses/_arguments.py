@@ -1,0 +1,98 @@
+"""Checks of what a user passes to a loss; each returns the value in plain Python, ready for a config."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tailfit.errors import ArgumentError
+
+__all__ = ["REQUIRED", "checked_class_counts", "checked_flag", "checked_number", "checked_per_class"]
+
+
+class _Required:
+    """Stands for "no default" where leaving the argument out should explain more than Python's TypeError."""
+
+    def __repr__(self) -> str:
+        return "<required>"
+
+
+REQUIRED: Any = _Required()
+
+
+def checked_flag(from_logits: object) -> bool:
+    """`from_logits` as a bool; leaving it out is refused, with what both values mean."""
+    if isinstance(from_logits, (bool, np.bool_)):
+        return bool(from_logits)
+    raise ArgumentError(
+        "no from_logits" if from_logits is REQUIRED else f"from_logits={from_logits!r}",
+        allowed="from_logits=True (the last layer has no activation: y_pred are logits) or from_logits=False "
+        "(it ends in softmax: y_pred are probabilities)",
+        mend="say which your last layer gives: with the wrong one a network trains badly and nothing says "
+        "so. Logits are safer: Dense(C) and from_logits=True",
+    )
+
+
+def checked_number(
+    value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), mend: str
+) -> Any:
+    """A finite number in `[least, most]` as float. What is not a number (a variable) passes as it is."""
+    if not isinstance(value, (bool, int, float, str, np.number, type(None))):
+        return value
+    number = float(value) if isinstance(value, (int, float, np.number)) else float("nan")
+    if isinstance(value, bool) or not (np.isfinite(number) and least <= number <= most):
+        bounds = (
+            f"a finite number >= {least:g}" if most == float("inf") else f"{least:g} <= {name} <= {most:g}"
+        )
+        raise ArgumentError(f"{name}={value!r}", allowed=bounds, mend=mend)
+    return number
+
+
+def checked_per_class(values: Any, name: str) -> tuple[float, ...]:
+    """One finite number >= 0 a class, from a sequence or from a dict of codes 0 to C - 1."""
+    if isinstance(values, Mapping):
+        if sorted(values) != list(range(len(values))):
+            raise ArgumentError(
+                f"{name} with the keys {list(values)[:8]}",
+                allowed="the class codes 0 to C - 1, each once",
+                mend="give every class a value; tailfit.weights.class_weights(y, num_classes=C) does",
+            )
+        values = [values[code] for code in range(len(values))]
+    numbers = _vector(values, name)
+    bad = ~(np.isfinite(numbers) & (numbers >= 0))
+    if bad.any():
+        code = int(np.argmax(bad))
+        raise ArgumentError(
+            f"{name} with {numbers[code]:g} for class {code}",
+            allowed="finite numbers >= 0",
+            mend=f"correct the value of class {code}",
+        )
+    return tuple(numbers.tolist())
+
+
+def checked_class_counts(class_counts: Any) -> tuple[float, ...]:
+    """C positive counts, from a sequence or from an object with `class_counts` (batches, a source)."""
+    numbers = _vector(getattr(class_counts, "class_counts", class_counts), "class_counts")
+    bad = ~(np.isfinite(numbers) & (numbers > 0))
+    if bad.any():
+        code = int(np.argmax(bad))
+        raise ArgumentError(
+            f"class_counts with {numbers[code]:g} for class {code}",
+            allowed="finite counts > 0: a class that is never seen has no logarithm of its share",
+            mend=f"drop class {code} from the labels and the last layer, or give it a pseudo-count such as 1",
+        )
+    return tuple(numbers.tolist())
+
+
+def _vector(values: Any, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(())
+    if numbers.ndim != 1 or numbers.size < 2:
+        raise ArgumentError(
+            f"{name}={values!r}",
+            allowed="a sequence of C >= 2 numbers, one a class",
+            mend="pass one number a class",
+        )
+    return numbers

@@ -1,0 +1,118 @@
+"""Class labels in either form, told apart by shape alone, so that it also works inside a compiled graph.
+
+Concepts:
+- *codes*: the class of each sample, `(batch, ...)` or `(batch, ..., 1)` beside predictions `(batch, ..., C)`.
+- *dense*: one-hot or soft labels, of the predictions' shape `(batch, ..., C)`.
+- *mask*: what a masking layer hung on the predictions; Keras' reader of it is private, and used only here.
+- A code outside `[0, C)` can't raise inside a compiled graph. Its dense row is NaN, so that the loss is
+  NaN: seen at once, where a row of zeros would train on as if nothing were wrong.
+"""
+
+from typing import Any
+
+import numpy as np
+from keras.src.backend import get_keras_mask
+
+import keras
+from keras import ops
+from tailfit.errors import ArgumentError
+
+__all__ = ["Tensor", "class_count", "codes_of", "dense_targets", "mask_of", "with_shape", "without_ignored"]
+
+Tensor = Any  # a tensor of whichever backend runs, or what converts to one
+
+
+def with_shape(value: Any) -> Tensor:
+    """`value` itself if it has a shape and a dtype (a mask may hang on it), else converted to a tensor."""
+    return value if hasattr(value, "shape") and hasattr(value, "dtype") else ops.convert_to_tensor(value)
+
+
+def mask_of(y_pred: Tensor) -> Tensor | None:
+    """Which positions a masking layer kept, `bool (batch, ...)`, or None."""
+    return get_keras_mask(y_pred)
+
+
+def class_count(y_pred: Tensor) -> int:
+    """C, the length of the last axis of the predictions; refused where there is no class axis."""
+    shape = tuple(y_pred.shape)
+    if len(shape) < 2 or shape[-1] is None:
+        raise ArgumentError(
+            f"y_pred of shape {shape}",
+            allowed="one score a class, (batch, ..., C), with C known",
+            mend="end the network in Dense(C), and add the batch axis to a single sample",
+        )
+    if shape[-1] == 1:
+        raise ArgumentError(
+            f"y_pred of shape {shape}: one output",
+            allowed="C >= 2 outputs, one a class",
+            mend="give a binary classifier two outputs, or use a loss made for one",
+        )
+    return int(shape[-1])
+
+
+def is_dense(y_true: Tensor, y_pred: Tensor) -> bool:
+    """Whether labels are one-hot or soft rows (else codes); refused where they fit neither form."""
+    classes = class_count(y_pred)
+    rank, width = len(y_true.shape), y_true.shape[-1] if len(y_true.shape) else None
+    if rank == len(y_pred.shape):
+        if width == classes or width is None:
+            return True
+        if width == 1:
+            return False
+    elif rank == len(y_pred.shape) - 1:
+        return False
+    raise ArgumentError(
+        f"y_true of shape {tuple(y_true.shape)} beside y_pred of shape {tuple(y_pred.shape)}",
+        allowed=f"class codes of the shape of y_pred without its last axis (or with 1 there), or one-hot or "
+        f"soft labels with {classes} columns",
+        mend="check that the last layer has one output a class and that y belongs to this output",
+    )
+
+
+def codes_of(y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes `int32 (batch, ...)`, and whether each lies in `[0, C)`; of dense labels the largest class."""
+    y_true = ops.convert_to_tensor(y_true)
+    if is_dense(y_true, y_pred):
+        codes = ops.argmax(ops.cast(y_true, "float32"), axis=-1)
+        return ops.cast(codes, "int32"), ops.ones_like(codes, dtype="bool")
+    codes = _drop_last_axis(y_true, y_pred)
+    valid = ops.logical_and(codes >= 0, codes < class_count(y_pred))
+    return ops.cast(codes, "int32"), valid
+
+
+def dense_targets(y_true: Any, y_pred: Tensor, dtype: str) -> Tensor:
+    """One-hot or soft labels of the predictions' shape; NaN rows for codes outside `[0, C)`."""
+    y_true = ops.convert_to_tensor(y_true)
+    if is_dense(y_true, y_pred):
+        return ops.cast(y_true, dtype)
+    codes = _drop_last_axis(y_true, y_pred)
+    # Compared as they are, never cast to `dtype` first: bfloat16 holds whole numbers only up to 256.
+    classes = ops.cast(np.arange(class_count(y_pred)), keras.backend.standardize_dtype(codes.dtype))
+    hot = ops.equal(ops.expand_dims(codes, -1), classes)
+    known = ops.any(hot, axis=-1, keepdims=True)
+    return ops.where(known, ops.cast(hot, dtype), ops.cast(float("nan"), dtype))
+
+
+def without_ignored(y_true: Any, y_pred: Tensor, weight: Any) -> Tensor:
+    """Codes with 0 in place of those that have weight 0, for such codes are often -1 or 255, "no label".
+
+    Without it their NaN would reach the sum, as 0 * NaN is NaN. Dense labels are returned as they are.
+    """
+    y_true = ops.convert_to_tensor(y_true)
+    if is_dense(y_true, y_pred):
+        return y_true
+    codes = _drop_last_axis(y_true, y_pred)
+    ignored = ops.equal(ops.convert_to_tensor(weight), 0)
+    if len(ignored.shape) == len(codes.shape) + 1 and ignored.shape[-1] == 1:
+        ignored = ops.squeeze(ignored, axis=-1)
+    while len(ignored.shape) < len(codes.shape):
+        ignored = ops.expand_dims(ignored, axis=-1)
+    if len(ignored.shape) > len(codes.shape):
+        return y_true  # Keras refuses or broadcasts such weights later, as it always does
+    return ops.where(ignored, ops.zeros_like(codes), codes)
+
+
+def _drop_last_axis(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    codes = ops.squeeze(y_true, axis=-1) if len(y_true.shape) == len(y_pred.shape) else y_true
+    dtype = keras.backend.standardize_dtype(codes.dtype)
+    return codes if "float" in dtype else ops.cast(codes, "int32")

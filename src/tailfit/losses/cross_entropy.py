@@ -1,0 +1,101 @@
+"""Cross-entropy: the mean surprise, in nats, at the true class."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import class_constant, class_sum, prepare
+from tailfit.losses._targets import Tensor
+
+__all__ = ["CrossEntropy", "cross_entropy"]
+
+PerClass = Sequence[float] | Mapping[int, float]
+
+
+def cross_entropy(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    from_logits: bool = REQUIRED,
+    label_smoothing: float = 0.0,
+    class_weights: PerClass | None = None,
+) -> Tensor:
+    """Per-sample values of `CrossEntropy`, which see.
+
+    >>> value = cross_entropy([1], [[0.0, 0.0]], from_logits=True)
+    >>> round(float(value[0]), 4)  # ln 2
+    0.6931
+    """
+    label_smoothing = checked_number(label_smoothing, "label_smoothing", most=1.0, mend=_SMOOTHING)
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    targets = targets * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
+    if class_weights is not None:
+        targets = targets * class_constant(
+            checked_per_class(class_weights, "class_weights"), logits, "class_weights"
+        )
+    return -class_sum(targets, ops.log_softmax(logits, axis=-1))
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class CrossEntropy(ClassificationLoss):
+    """Cross-entropy with label smoothing and class weights, `-sum_k w_k y_k log p_k`.
+
+    Args:
+        label_smoothing: Share of each label spread evenly over the C classes, in [0, 1].
+        class_weights: One weight a class, a sequence or `{code: weight}` as `tailfit.weights.class_weights`
+            gives. Each multiplies its class' log-probability, so it also holds for soft labels, and is
+            applied after smoothing.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. A code outside [0, C) gives NaN, unless its
+        sample weight is 0.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).
+
+    >>> loss = CrossEntropy(from_logits=True)
+    >>> round(float(loss([2, 0], [[2.0, 0.5, -1.0], [1.0, 1.0, 1.0]])), 4)
+    2.17
+    >>> one_hot = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    >>> round(float(loss(one_hot, [[2.0, 0.5, -1.0], [1.0, 1.0, 1.0]])), 4)
+    2.17
+    """
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: PerClass | None = None,
+        from_logits: bool = REQUIRED,
+        name: str | None = "cross_entropy",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.label_smoothing = checked_number(label_smoothing, "label_smoothing", most=1.0, mend=_SMOOTHING)
+        self.class_weights = (
+            None if class_weights is None else checked_per_class(class_weights, "class_weights")
+        )
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return cross_entropy(
+            y_true,
+            y_pred,
+            from_logits=self.from_logits,
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "label_smoothing": self.label_smoothing,
+            "class_weights": None if self.class_weights is None else list(self.class_weights),
+        }
+
+
+_SMOOTHING = "use 0 for none; 0.1 is usual"

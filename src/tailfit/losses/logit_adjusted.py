@@ -1,0 +1,135 @@
+"""Cross-entropy on logits shifted by the log of how often each class comes: the network learns what is left.
+
+Trained this way its plain arg max is the Bayes decision for *balanced* error. The counts must be those of the
+stream the network really sees, as sampled and weighted (`batches.class_counts`): natural counts beside
+balanced batches correct twice.
+"""
+
+from typing import Any
+
+import numpy as np
+
+import keras
+from keras import ops
+from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import class_constant, class_sum, prepare
+from tailfit.losses._targets import Tensor
+
+__all__ = ["BalancedSoftmax", "LogitAdjusted", "balanced_softmax", "logit_adjusted"]
+
+
+def logit_adjusted(
+    y_true: Tensor, y_pred: Tensor, class_counts: Any, *, tau: float = 1.0, from_logits: bool = REQUIRED
+) -> Tensor:
+    """Per-sample values of `LogitAdjusted`, which see.
+
+    >>> value = logit_adjusted([1], [[0.0, 0.0]], [3, 1], from_logits=True)
+    >>> round(float(value[0]), 4)  # ln 4: the class has a quarter of the samples
+    1.3863
+    """
+    tau = checked_number(tau, "tau", mend=_TAU)
+    counts = np.array(checked_class_counts(class_counts))
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    # log n - log N in float64: the power of a rare class' share would underflow, its logarithm never does.
+    log_prior = class_constant(tuple(np.log(counts) - np.log(counts.sum())), logits, "class_counts")
+    return -class_sum(targets, ops.log_softmax(logits + tau * log_prior, axis=-1))
+
+
+def balanced_softmax(
+    y_true: Tensor, y_pred: Tensor, class_counts: Any, *, from_logits: bool = REQUIRED
+) -> Tensor:
+    """Per-sample values of `BalancedSoftmax`, which see.
+
+    >>> value = balanced_softmax([1], [[0.0, 0.0]], [3, 1], from_logits=True)
+    >>> round(float(value[0]), 4)
+    1.3863
+    """
+    # The logarithms of counts and of shares differ by one number for all classes, which softmax forgets.
+    return logit_adjusted(y_true, y_pred, class_counts, tau=1.0, from_logits=from_logits)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class LogitAdjusted(ClassificationLoss):
+    """Cross-entropy of `z + tau log(share of the class)`.
+
+    Args:
+        class_counts: C counts > 0 of the stream as sampled and weighted, or what has them (`batches`).
+        tau: Strength, >= 0. 0 is cross-entropy; 1 is right for balanced error.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. A code outside [0, C) gives NaN, unless its
+        sample weight is 0.
+    Raises:
+        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
+            the network has another number of classes.
+    Source: Menon et al. 2021, arXiv:2007.07314, eq. 10.
+
+    >>> loss = LogitAdjusted([1000, 100, 10], tau=1.0, from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)
+    7.6277
+    """
+
+    def __init__(
+        self,
+        class_counts: Any,
+        *,
+        tau: float = 1.0,
+        from_logits: bool = REQUIRED,
+        name: str | None = "logit_adjusted",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.class_counts = checked_class_counts(class_counts)
+        self.tau = checked_number(tau, "tau", mend=_TAU)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return logit_adjusted(y_true, y_pred, self.class_counts, tau=self.tau, from_logits=self.from_logits)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "class_counts": list(self.class_counts), "tau": self.tau}
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class BalancedSoftmax(ClassificationLoss):
+    """Cross-entropy of `z + log(count of the class)`; the same number as `LogitAdjusted(tau=1)`.
+
+    Args:
+        class_counts: C counts > 0 of the stream as sampled and weighted, or what has them (`batches`).
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. A code outside [0, C) gives NaN, unless its
+        sample weight is 0.
+    Raises:
+        ArgumentError: at once for a class without a sample; at the first call where the network has another
+            number of classes.
+    Source: Ren et al. 2020, arXiv:2007.10740, eq. 3.
+
+    >>> loss = BalancedSoftmax([1000, 100, 10], from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)
+    7.6277
+    """
+
+    def __init__(
+        self,
+        class_counts: Any,
+        *,
+        from_logits: bool = REQUIRED,
+        name: str | None = "balanced_softmax",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.class_counts = checked_class_counts(class_counts)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return balanced_softmax(y_true, y_pred, self.class_counts, from_logits=self.from_logits)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "class_counts": list(self.class_counts)}
+
+
+_TAU = "use tau=0 for cross-entropy, 1 for balanced error"
