@@ -282,7 +282,7 @@ def _encode_matrix(
         row = int(np.argmax(off))
         raise DataError(
             f"{what.row(row)} is {_row(array[row])}, which sums to {sums[row]:g}",
-            allowed="one-hot or soft rows that sum to one; multi-label rows of 0 and 1, some with two or more",
+            allowed="one-hot or soft rows that sum to one; multi-label rows of 0 and 1, some with several",
             mend="correct or drop the row",
         )
     return Encoded("soft", values, names)
