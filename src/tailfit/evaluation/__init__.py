@@ -1,0 +1,8 @@
+"""From scores to honest numbers: figures with intervals, a table, JSON, a self-contained HTML page."""
+
+from tailfit.evaluation.evaluation import ClassFigures, Evaluation, evaluate
+from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.report import report
+from tailfit.evaluation.tables import compare_table
+
+__all__ = ["ClassFigures", "Evaluation", "Figure", "compare_table", "evaluate", "report"]

@@ -1,0 +1,141 @@
+"""One self-contained HTML page: figures, plots and notes, with no script and nothing to load.
+
+It reads offline, prints, and forbids itself to fetch or run anything (Content-Security-Policy). Plots are
+static SVG; beside each stands its Vega-Lite specification as a block of JSON. The same input gives the same
+bytes: there is no clock in it, a date is shown if passed in `details`.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+import tailfit
+from tailfit.evaluation.charts import Spec, confusion_chart, recall_chart, to_svg
+from tailfit.evaluation.files import write_text
+from tailfit.evaluation.metrics import OVERALL
+from tailfit.evaluation.naming import visible
+from tailfit.evaluation.tables import (
+    best_of,
+    check_comparable,
+    class_order,
+    count_text,
+    differences,
+    percent,
+    support_text,
+)
+
+if TYPE_CHECKING:
+    from tailfit.evaluation.evaluation import Evaluation
+
+__all__ = ["report"]
+
+_environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("tailfit.evaluation"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_environment.filters["visible"] = lambda text: visible(str(text))
+
+
+def report(
+    evaluations: "Mapping[str, Evaluation]",
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "Evaluation",
+    notes: Sequence[str] = (),
+    details: Mapping[str, object] | None = None,
+) -> str:
+    """Evaluations side by side as one HTML page; the first is what the others are compared to.
+
+    Args:
+        evaluations: What to show, by heading.
+        path: File to write, whole or not at all; None only returns the page.
+        title: Of the page.
+        notes: Paragraphs of plain text under the title: what was done.
+        details: Facts for the foot of the page by name, such as backend, seed or date; versions are added.
+    Raises:
+        ArgumentError: if there is no evaluation, or if their classes or training counts differ.
+
+    >>> from tailfit import evaluate
+    >>> page = report({"model": evaluate([0, 1], [0, 1])}, title="R & D")
+    >>> "<h1>R &amp; D</h1>" in page
+    True
+    """
+    first = check_comparable(evaluations)
+    shown = list(evaluations.values())
+    page = _environment.get_template("report.html.j2").render(
+        title=title,
+        notes=[notes] if isinstance(notes, str) else notes,
+        headings=list(evaluations),
+        samples=support_of(shown),
+        counted=first.train_counts is not None,
+        confidence=percent(first.confidence),
+        resamples=first.resamples,
+        overall=_overall_rows(evaluations),
+        paired=any(differences(evaluations)),
+        classes=_class_rows(shown),
+        recalls=_plot(recall_chart(evaluations), "Recall of each class with its confidence interval", "recall"),
+        confusions=[
+            (heading, _plot(confusion_chart(evaluation), f"Confusion matrix of {heading}", f"confusion-{i}"))
+            for i, (heading, evaluation) in enumerate(evaluations.items())
+        ],
+        details={
+            **(details or {}),
+            "bootstrap": f"{first.resamples} resamples, seed {first.seed}",
+            "tailfit": tailfit.__version__,
+            "NumPy": np.__version__,
+            "Python": platform.python_version(),
+        },
+    )
+    if path is not None:
+        write_text(path, page)
+    return page
+
+
+def support_of(shown: "Sequence[Evaluation]") -> str:
+    """Number of test samples; each evaluation's where they differ."""
+    return " / ".join(dict.fromkeys(count_text(len(evaluation.y_true)) for evaluation in shown))
+
+
+def _overall_rows(evaluations: "Mapping[str, Evaluation]") -> list[dict[str, Any]]:
+    gains = differences(evaluations)
+    rows = []
+    for key, label in OVERALL.items():
+        figures = [evaluation.overall[key] for evaluation in evaluations.values()]
+        worst = key == "worst_class_recall"
+        names = [evaluation.worst_class if worst else None for evaluation in evaluations.values()]
+        gain = [paired.get(key) for paired in gains]
+        rows.append({"label": label, "cells": list(zip(figures, best_of(figures), names, gain, strict=True))})
+    return rows
+
+
+def _class_rows(shown: "Sequence[Evaluation]") -> list[dict[str, Any]]:
+    first = shown[0]
+    rows = []
+    for k in class_order(first):
+        figures = [evaluation.classes[k] for evaluation in shown]
+        best = best_of([row.recall for row in figures])
+        rows.append(
+            {
+                "name": first.class_names[k],
+                "train": count_text(first.classes[k].train_count),
+                "test": support_text(shown, k),
+                "cells": list(zip(figures, best, strict=True)),
+            }
+        )
+    return rows
+
+
+def _plot(spec: Spec, label: str, prefix: str) -> dict[str, Markup]:
+    # "<" would let a name end the block it stands in; JSON knows an escape for it.
+    text = json.dumps(spec, separators=(",", ":")).translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
+    return {"svg": Markup(to_svg(spec, label=label, prefix=prefix)), "spec": Markup(text)}
