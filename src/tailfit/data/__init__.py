@@ -1,0 +1,30 @@
+"""Where the samples are: sources (IDs to arrays), their split into parts, and `Batches`.
+
+A `Source` knows its IDs, labels, class names and metadata, and reads a whole batch in one call. `split`
+divides one into parts that share its storage. `Batches` joins a source, a sampler and weights into what
+`fit` takes. Sources need NumPy and polars only: Keras is imported with `Batches`, on first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tailfit.data.arrays import Arrays
+from tailfit.data.layout import open, save_npy_folder
+from tailfit.data.npy_folder import NpyFolder
+from tailfit.data.source import Source, Subset
+from tailfit.data.split import split
+
+if TYPE_CHECKING:
+    from tailfit.data.batches import Batches
+
+__all__ = ["Arrays", "Batches", "NpyFolder", "Source", "Subset", "open", "save_npy_folder", "split"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Batches":
+        return importlib.import_module("tailfit.data.batches").Batches
+    raise AttributeError(f"module 'tailfit.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

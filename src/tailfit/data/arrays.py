@@ -1,0 +1,105 @@
+"""Arrays in memory, memory-mapped files, and nests of them, as a source."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.data.finite import check_finite, checked_policy
+from tailfit.data.source import Numbered, Source
+from tailfit.data.trees import leaves, map_tree
+from tailfit.errors import ArgumentError, DataError
+from tailfit.labels import encode
+
+__all__ = ["Arrays"]
+
+
+class Arrays(Source):
+    """Arrays whose first axis counts the samples, held as they are: nothing is copied but the batches read.
+
+    Args:
+        x: Array `[n, ...]` (also `numpy.memmap`), or a dict, tuple or list of such, nested as one likes.
+        y: Labels, as `tailfit.labels.encode` takes them: codes, strings, one-hot, soft or multi-label; or None.
+        ids: n unique strings; "0", "1", ... without it.
+        metadata: polars DataFrame: found by its column `id`, or one row a sample in order.
+        class_names: Names of the classes in the order of their codes.
+        nan: What to do with NaN or infinity in a batch read: `"raise"`, or `"keep"`.
+    Shapes: `read(indices)` gives the same nest with first axis `len(indices)`, in the arrays' own units.
+    Raises:
+        DataError: if the arrays, labels, IDs and metadata do not have the same length, or a record read has a
+            NaN in it; the ID is named.
+
+    >>> source = Arrays(np.array([[1.0], [2.0], [3.0]]), ["leak", "ok", "leak"])
+    >>> source.read([2, 0]).tolist(), source.labels.tolist(), source.class_names
+    ([[3.0], [1.0]], [0, 1, 0], ('leak', 'ok'))
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        ids: Sequence[str] | None = None,
+        metadata: pl.DataFrame | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        nan: str = "raise",
+    ) -> None:
+        self._nan: Final = checked_policy(nan)
+        self._x: Final = map_tree(np.asanyarray, x)
+        sizes = {path or "x": leaf.shape[:1] for path, leaf in leaves(self._x)}
+        for path, leaf in leaves(self._x):
+            if leaf.ndim == 0 or leaf.dtype.hasobject:
+                raise DataError(
+                    f"x{path} of shape {leaf.shape} and type {leaf.dtype}",
+                    allowed="arrays of numbers or text whose first axis counts the samples",
+                    mend="stack the records into one array, e.g. np.stack(records)",
+                )
+        if len(set(sizes.values())) != 1:
+            lengths = ", ".join(f"{path}: {size[0]}" for path, size in sizes.items())
+            raise DataError(
+                f"x with arrays of different length ({lengths})" if sizes else "x without an array",
+                allowed="arrays of the same length",
+                mend="give each sample one entry in each array",
+            )
+        size = next(iter(sizes.values()))[0]
+        names = Numbered(size) if ids is None else _checked_ids(ids, size)
+        labels = None if y is None else encode(y, class_names=class_names, ids=names)
+        if labels is not None and len(labels.values) != size:
+            raise DataError(
+                f"{len(labels.values)} labels for {size} records", allowed="one label a record", mend="check y"
+            )
+        if labels is None and class_names is not None:
+            raise ArgumentError("class_names without y", allowed="both, or none", mend="pass y")
+        super().__init__(names, labels, metadata)
+
+    def _read(self, indices: NDArray[np.int64]) -> Any:
+        # asarray: np.take of a memmap would label the copy in memory a memmap.
+        batch = map_tree(lambda leaf: np.asarray(leaf).take(indices, axis=0), self._x)
+        if self._nan == "raise":
+            for path, leaf in leaves(batch):
+
+                def refuse(row: int, what: str, path: str = path) -> NoReturn:
+                    raise DataError(
+                        f"the record of ID {self.ids[int(indices[row])]!r}: {what} in x{path}",
+                        allowed="finite values",
+                        mend="fill or drop the record, or pass nan='keep' where the model handles it",
+                    )
+
+                check_finite(leaf, refuse)
+        return batch
+
+
+def _checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
+    names = tuple(ids)
+    if len(names) != size:
+        raise DataError(f"{len(names)} ids for {size} records", allowed="one ID a record", mend="check ids")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise DataError(f"ID {name!r}", allowed="non-empty strings", mend="write the IDs as strings")
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        again = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise DataError(f"ID {again!r} twice", allowed="unique IDs", mend="rename or drop one of them")
+    return names

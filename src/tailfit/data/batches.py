@@ -1,0 +1,318 @@
+"""`Batches`: a source, a sampler and weights, joined into what `fit` takes.
+
+Concepts:
+- *epoch, step*: batch (epoch, step) is a pure function of the arguments; nothing is drawn, counted or kept.
+- *weight*: a sample's class weight times its sample weight; delivered beside x and y where either is given.
+- *shard*: one of several equal readers; together they read each global batch once.
+- *current epoch*: what `batches[i]` is of. `set_epoch` sets it; each plain Keras loop (a `fit`, the validation
+  inside it, an `evaluate`) counts its own epochs from there, so that one data set may serve several.
+"""
+
+import hashlib
+import operator
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tailfit.data.keras_loops import KerasLoops, calling_adapter
+from tailfit.data.read_ahead import read_ahead
+from tailfit.data.source import Source
+from tailfit.data.trees import leaves
+from tailfit.data.weighting import combined_weights
+from tailfit.errors import ArgumentError, DataError
+from tailfit.samplers import Sampler, Shuffle
+
+__all__ = ["Batches"]
+
+_Transform = Callable[[tuple[Any, ...], np.random.Generator], tuple[Any, ...]]
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of a source in a sampler's order, for `fit`, `evaluate`, `predict` and loops of one's own.
+
+    Batch (epoch, step) is `(x, y)`, with weights `(x, y, w)`, of an unlabelled source `(x,)`; every batch is in fresh
+    arrays. `tailfit.Model` reads it in order whatever `shuffle=` says. A plain `keras.Model` must be told
+    `shuffle=False`, and reads without read-ahead; its steps must come in order, while `batches[i]` of your own may
+    be any. A plain `fit` begins at the epoch set by `set_epoch` (0).
+
+    Args:
+        source: Where the samples are.
+        batch_size: Samples in a global batch; the last one of an epoch may have fewer.
+        sampler: Draws positions; `tailfit.samplers.Shuffle()` without it.
+        seed: Non-negative; with (epoch, step) it decides order and `transform`'s randomness.
+        class_weight: A weight for every class, by name or code; or the name of a scheme of
+            `tailfit.weights.class_weights`, computed from the source.
+        sample_weight: One weight a sample in the source's order; or weights by condition or class name, as
+            `tailfit.weights.sample_weights` takes them. Both kinds multiply.
+        transform: `transform(batch, rng) -> batch` of a whole batch, given a generator of its own per
+            (seed, epoch, step); it may run in the reading thread.
+        one_hot: Whether y is one-hot `float32[b, C]` rather than codes; soft and multi-label y is so anyway.
+        drop_remainder: Whether a last short batch is left out.
+        shard: `(index, count)`: read the index-th of count contiguous, nearly equal parts of each global batch.
+        prefetch: Batches that `iterate` reads ahead in a thread; 0 reads in the calling thread.
+        workers, use_multiprocessing: Keras' own readers, which must stay off.
+    Shapes: x `[b, ...]` in the records' units; y `int32[b]` codes, or `float32[b, C]`; w `float32[b]`.
+    Raises:
+        ArgumentError: for arguments out of range, or that contradict each other.
+        StepError: when a plain Keras loop reads out of order.
+
+    >>> import tailfit
+    >>> source = tailfit.data.Arrays(np.arange(5.0), ["ok", "ok", "ok", "ok", "leak"])
+    >>> batches = Batches(source, batch_size=2, sampler=tailfit.samplers.Sequential(), class_weight="balanced")
+    >>> len(batches), [array.tolist() for array in batches[2]]
+    (3, [[4.0], [0], [2.5]])
+    >>> batches.class_counts.tolist()
+    [2.5, 2.5]
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int = 64,
+        sampler: Sampler | None = None,
+        seed: int = 0,
+        class_weight: Mapping[int, float] | Mapping[str, float] | str | None = None,
+        sample_weight: ArrayLike | Mapping[str, float] | None = None,
+        transform: _Transform | None = None,
+        one_hot: bool = False,
+        drop_remainder: bool = False,
+        shard: tuple[int, int] = (0, 1),
+        prefetch: int = 2,
+        *,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+    ) -> None:
+        if workers != 1 or use_multiprocessing:
+            raise _keras_readers(workers, use_multiprocessing)
+        super().__init__()
+        if not isinstance(source, Source):
+            raise ArgumentError(
+                f"source of type {type(source).__name__}",
+                allowed="a tailfit.data.Source",
+                mend="wrap arrays: tailfit.data.Arrays(x, y)",
+            )
+        if one_hot and source.labels is None:
+            raise ArgumentError("one_hot=True for an unlabelled source", allowed="labels", mend="leave it out")
+        self.source: Final = source
+        self.batch_size: Final = _whole("batch_size", batch_size, 1)
+        self.sampler: Final = Shuffle() if sampler is None else sampler
+        self.seed: Final = _whole("seed", seed, 0)
+        self.transform: Final = transform
+        self.one_hot: Final = one_hot
+        self.drop_remainder: Final = drop_remainder
+        self.shard: Final = _checked_shard(shard, self.batch_size)
+        self.prefetch: Final = _whole("prefetch", prefetch, 0)
+        self.weights: Final = combined_weights(source, class_weight, sample_weight)
+        labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
+        self.plan: Final = self.sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
+        self._size: Final = self.plan.size(0)
+        self._steps: Final = self._count_steps()
+        self._loops: Final = KerasLoops()
+
+    def _count_steps(self) -> int:
+        whole, rest = divmod(self._size, self.batch_size)
+        steps = whole + (rest > 0 and not self.drop_remainder)
+        if steps == 0:
+            raise ArgumentError(
+                f"an epoch of {self._size} samples in batches of {self.batch_size}"
+                + (" with drop_remainder=True" if self.drop_remainder else ""),
+                allowed="one batch an epoch, at least",
+                mend="use a smaller batch_size, or a source with samples",
+            )
+        if steps > whole and rest < self.shard[1]:
+            raise ArgumentError(
+                f"a last batch of {rest} samples for {self.shard[1]} shards",
+                allowed="a sample for each shard in each batch",
+                mend="pass drop_remainder=True, or another batch_size",
+            )
+        return steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __repr__(self) -> str:
+        shard = "" if self.shard == (0, 1) else f", shard {self.shard[0]} of {self.shard[1]}"
+        weighted = "" if self.weights is None else ", weighted"
+        return f"<Batches: {len(self)} of {self.batch_size} from {self.source!r}, {self.sampler!r}{weighted}{shard}>"
+
+    @property
+    def labels(self) -> NDArray[Any] | None:
+        """The source's labels, in its order."""
+        return self.source.labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The source's class names."""
+        return self.source.class_names
+
+    @property
+    def class_counts(self) -> NDArray[np.float64]:
+        """Expected weight of each class in the current epoch, as sampled and weighted: what losses need."""
+        return self.class_counts_at(self.epoch)
+
+    def class_counts_at(self, epoch: int) -> NDArray[np.float64]:
+        """Expected weight of each class, `float64[C]`, in an epoch: samples where no weights are given."""
+        return self.plan.class_sums(weights=self.weights, epoch=epoch, num_classes=len(self.class_names))
+
+    def indices(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Positions in the source of the samples of a batch; of this shard's part of it.
+
+        >>> import tailfit
+        >>> batches = Batches(tailfit.data.Arrays(np.arange(4.0)), 4, tailfit.samplers.Sequential(), shard=(1, 2))
+        >>> batches.indices(epoch=0, step=0).tolist()
+        [2, 3]
+        """
+        if not 0 <= step < len(self):
+            # An IndexError ends `for batch in batches` of the old sequence protocol, too.
+            raise _NoSuchStepError(
+                f"step {step}", allowed=f"0 to {len(self) - 1}", mend="an epoch has len(batches) steps"
+            )
+        _whole("epoch", epoch, 0)
+        start, stop = step * self.batch_size, min((step + 1) * self.batch_size, self._size)
+        index, count = self.shard
+        cut = [start + (stop - start) * part // count for part in (index, index + 1)]
+        return self.plan.indices(epoch, *cut)
+
+    def read(self, epoch: int, step: int) -> tuple[Any, ...]:
+        """Batch (epoch, step), whatever epoch is current."""
+        indices = self.indices(epoch, step)
+        batch: tuple[Any, ...] = (self.source.read(indices),)
+        if self.source.labels is not None:
+            batch += (self._targets(self.source.labels[indices]),)
+        if self.weights is not None:
+            batch += (self.weights[indices].astype(np.float32),)
+        if self.transform is None:
+            return batch
+        changed = self.transform(batch, self._generator(epoch, step))
+        _check_transformed(batch, changed, len(indices))
+        return changed
+
+    def _targets(self, labels: NDArray[Any]) -> NDArray[Any]:
+        if labels.ndim == 2:
+            return labels
+        if self.one_hot:
+            return np.eye(len(self.class_names), dtype=np.float32)[labels]
+        # 32 bits: JAX would otherwise narrow them with a warning, and Keras' own labels are int32.
+        return labels.astype(np.int32)
+
+    def _generator(self, epoch: int, step: int) -> np.random.Generator:
+        # Hashed, not added: seed 0 epoch 1 is unlike seed 1 epoch 0.
+        place = f"tailfit transform {self.seed} {epoch} {step} {self.shard}"
+        digest = hashlib.blake2b(place.encode(), digest_size=16).digest()
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+    def iterate(self, epoch: int, start: int = 0) -> Generator[tuple[Any, ...]]:
+        """The batches of an epoch from a step on, read ahead; closing the generator ends its thread.
+
+        >>> import tailfit
+        >>> batches = Batches(tailfit.data.Arrays(np.arange(3.0)), 2, tailfit.samplers.Sequential())
+        >>> [x.tolist() for x, in batches.iterate(epoch=0, start=1)]
+        [[2.0]]
+        """
+        _whole("epoch", epoch, 0)
+        if not 0 <= start <= len(self):
+            raise ArgumentError(f"start={start}", allowed=f"0 to {len(self)}", mend="an epoch has len(batches) steps")
+        return read_ahead(lambda step: self.read(epoch, step), range(start, len(self)), self.prefetch)
+
+    def __iter__(self) -> Generator[tuple[Any, ...]]:
+        """The batches of the current epoch; `on_epoch_end()` or `set_epoch` goes on to another."""
+        return self.iterate(self.epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch: the one set, or read last by a Keras loop."""
+        return self._loops.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make an epoch current; Keras loops go on from it."""
+        self._loops.set_epoch(_whole("epoch", epoch, 0))
+
+    def __getitem__(self, step: int) -> tuple[Any, ...]:
+        adapter = calling_adapter(self)
+        epoch = self.epoch if adapter is None else self._loops.read(adapter, step, len(self))
+        return self.read(epoch, step)
+
+    def on_epoch_begin(self) -> None:
+        """Called by Keras."""
+        adapter = calling_adapter(self)
+        if adapter is not None:
+            self._loops.begin(adapter)
+
+    def on_epoch_end(self) -> None:
+        """Called by Keras; called by hand it makes the next epoch current."""
+        adapter = calling_adapter(self)
+        if adapter is None:
+            self.set_epoch(self.epoch + 1)
+        else:
+            self._loops.end(adapter)
+
+    @property
+    def workers(self) -> int:
+        """1, for Keras: `Batches` reads ahead by itself."""
+        return 1
+
+    @workers.setter
+    def workers(self, value: int) -> None:
+        if value != 1:
+            raise _keras_readers(value, False)
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """False, for Keras."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: bool) -> None:
+        if value:
+            raise _keras_readers(1, value)
+
+
+class _NoSuchStepError(ArgumentError, IndexError):
+    """A step past the end: also what ends Python's iteration by index."""
+
+
+def _keras_readers(workers: int, use_multiprocessing: bool) -> ArgumentError:
+    return ArgumentError(
+        f"workers={workers}, use_multiprocessing={use_multiprocessing}",
+        allowed="workers=1, use_multiprocessing=False: Keras' readers neither keep the order nor end with fit",
+        mend="leave them out; prefetch= reads ahead",
+    )
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ArgumentError(f"{name}={value!r}", allowed=f"a whole number >= {least}", mend=f"correct {name}")
+    return number
+
+
+def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
+    try:
+        index, count = (operator.index(number) for number in shard)
+    except (TypeError, ValueError):
+        index, count = -1, 0
+    if not 0 <= index < count <= batch_size:
+        raise ArgumentError(
+            f"shard={shard!r} of batches of {batch_size}",
+            allowed="(index, count) with 0 <= index < count <= batch_size",
+            mend="number the shards from 0; batch_size is that of the global batch",
+        )
+    return index, count
+
+
+def _check_transformed(before: tuple[Any, ...], after: Any, size: int) -> None:
+    sound = isinstance(after, tuple) and len(after) == len(before)
+    sound = sound and all(np.shape(leaf)[:1] == (size,) for _, leaf in leaves(after) if leaf is not None)
+    if not sound:
+        got = tuple(np.shape(leaf) for _, leaf in leaves(after))
+        raise DataError(
+            f"transform's result, a {type(after).__name__} of shapes {got}",
+            allowed=f"a tuple of {len(before)} like the batch passed in, each array with first axis {size}",
+            mend="return (x, y) or (x, y, w) as received, of the same number of samples",
+        )

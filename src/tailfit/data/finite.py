@@ -1,0 +1,38 @@
+"""NaN and infinity in records: found per batch as it is read, so that no epoch trains on them unseen."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NoReturn, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.errors import ArgumentError
+
+__all__ = ["NanPolicy", "check_finite", "checked_policy"]
+
+NanPolicy = Literal["raise", "keep"]
+
+
+def checked_policy(nan: str) -> NanPolicy:
+    """The policy, if it is one."""
+    for policy in get_args(NanPolicy):
+        if nan == policy:
+            return policy  # type: ignore[no-any-return]
+    raise ArgumentError(
+        f"nan={nan!r}", allowed="'raise' or 'keep'", mend="use nan='keep' where the model handles missing readings"
+    )
+
+
+def check_finite(batch: NDArray[Any], refuse: Callable[[int, str], NoReturn]) -> None:
+    """Call `refuse(row, what)` for the first row of a batch with a NaN or an infinity in it."""
+    if batch.dtype.kind not in "fc" or batch.size == 0:
+        return
+    # A sum is finite only if every term is: one pass without a temporary, and NaN or infinity never cancel
+    # out. The reverse does not hold (large values overflow), so a bad sum only leads to the exact look.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(batch.sum()):
+            return
+    bad = ~np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        refuse(row, "NaN" if np.isnan(batch[row]).any() else "an infinity")

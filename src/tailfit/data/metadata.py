@@ -1,0 +1,88 @@
+"""Metadata: a table with a row a sample, read from CSV, JSON or Parquet and brought into the order of the IDs."""
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+import polars as pl
+
+from tailfit.errors import ArgumentError, DataError, RecordError
+
+__all__ = ["align", "read_table"]
+
+_SUFFIXES = (".csv", ".json", ".parquet")
+
+
+def read_table(path: str | PathLike[str], *, first_is_id: bool = False) -> pl.DataFrame:
+    """A table from a CSV, JSON (a list of rows) or Parquet file.
+
+    Args:
+        path: The file; its ending tells the format.
+        first_is_id: Whether the first column holds the IDs where none is called `id`. IDs in a CSV file are
+            read as text whatever they look like: "007" is not the number 7.
+    Raises:
+        RecordError: naming the file, if it can't be read.
+    """
+    file = Path(fspath(path))
+    suffix = file.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ArgumentError(
+            f"{file}", allowed="a .csv, .json or .parquet file", mend="convert it, or pass a polars DataFrame"
+        )
+    try:
+        if suffix == ".csv":
+            columns = pl.read_csv(file, n_rows=0).columns
+            key = "id" if "id" in columns or not first_is_id else columns[0]
+            return pl.read_csv(file, schema_overrides={key: pl.String} if key in columns else None)
+        return pl.read_json(file) if suffix == ".json" else pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RecordError(
+            f"{file}: {str(error).splitlines()[0]}",
+            allowed=f"a readable {suffix[1:]} table",
+            mend="check the file",
+        ) from error
+
+
+def align(metadata: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
+    """The rows of `metadata` in the order of `ids`.
+
+    With a column `id` rows are found by it: each ID needs one row, rows of other IDs are left out. Without it the
+    rows are taken to be in order, one a sample, and the column is added.
+
+    Raises:
+        DataError: naming the ID without a row, or with several.
+
+    >>> align(pl.DataFrame({"id": ["b", "a"], "site": [1, 2]}), ["a", "b"])["site"].to_list()
+    [2, 1]
+    """
+    if not isinstance(metadata, pl.DataFrame):
+        raise ArgumentError(
+            f"metadata of type {type(metadata).__name__}",
+            allowed="a polars DataFrame",
+            mend="convert it with polars.DataFrame(...) or polars.from_pandas(...)",
+        )
+    wanted = pl.Series("id", list(ids), dtype=pl.String)
+    if "id" not in metadata.columns:
+        if metadata.height != len(wanted):
+            raise DataError(
+                f"metadata of {metadata.height} rows for {len(wanted)} samples",
+                allowed="one row a sample, or a column 'id' to find them by",
+                mend="add the column 'id'",
+            )
+        return metadata.insert_column(0, wanted) if metadata.width else wanted.to_frame()
+    table = metadata.with_columns(pl.col("id").cast(pl.String))
+    repeated = table.filter(pl.col("id").is_duplicated() & pl.col("id").is_in(wanted.implode()))
+    if repeated.height:
+        raise DataError(
+            f"metadata with several rows for ID {repeated['id'][0]!r}",
+            allowed="one row a sample",
+            mend="keep one of them",
+        )
+    missing = wanted.filter(~wanted.is_in(table["id"].implode()))
+    if len(missing):
+        raise DataError(
+            f"metadata without a row for ID {missing[0]!r} ({len(missing)} of {len(wanted)} IDs have none)",
+            allowed="one row a sample",
+            mend="add the rows, with empty values where nothing is known",
+        )
+    return wanted.to_frame().join(table, on="id", how="left", maintain_order="left")

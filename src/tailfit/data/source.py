@@ -1,0 +1,230 @@
+"""Sources: samples that have an ID each, and perhaps a label and a row of metadata.
+
+Concepts:
+- *position*: `0 <= i < len(source)`. Samplers draw positions; `read` takes them, a whole batch in a call.
+- *ID*: a string that names the sample in messages, partitions and metadata; unique within the source.
+- *record*: what `read` gives for a sample, an array or a nest of arrays (dict, tuple, list).
+- *part*: a `Subset`, some positions of a source, which shares its storage.
+
+A new source derives from `Source`, hands IDs, labels and metadata to its constructor and implements `_read`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import Any, Final, overload
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from tailfit.data.metadata import align
+from tailfit.errors import ArgumentError, DataError
+from tailfit.labels import Encoded, Kind
+
+__all__ = ["Numbered", "Source", "Subset"]
+
+
+class Source(ABC):
+    """Samples on disk or in memory, read by position a batch at a time.
+
+    Attributes are read-only; a source never changes after its construction, and `read` may be called from
+    several threads at once.
+
+    Args:
+        ids: n unique IDs.
+        labels: Their labels brought to one form, or None.
+        metadata: polars DataFrame, or None; brought into the order of `ids`, see `tailfit.data.Arrays`.
+    """
+
+    def __init__(self, ids: Sequence[str], labels: Encoded | None = None, metadata: pl.DataFrame | None = None) -> None:
+        self._ids: Final = ids
+        self._encoded: Final = labels
+        self._metadata: Final = None if metadata is None else align(metadata, ids)
+
+    @abstractmethod
+    def _read(self, indices: NDArray[np.int64]) -> Any:
+        """Fresh arrays of the records at these positions, known to be within range."""
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __repr__(self) -> str:
+        labels = "unlabelled" if self._encoded is None else f"{len(self.class_names)} classes"
+        return f"<{type(self).__name__}: {len(self)} samples, {labels}>"
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ID of each sample."""
+        return self._ids
+
+    @property
+    def encoded(self) -> Encoded | None:
+        """Labels with their kind and class names, or None."""
+        return self._encoded
+
+    @property
+    def labels(self) -> NDArray[Any] | None:
+        """Codes `int64[n]`; of soft and multi-label samples `float32[n, C]`; None if unlabelled."""
+        return None if self._encoded is None else self._encoded.values
+
+    @property
+    def label_kind(self) -> Kind | None:
+        """`"codes"`, `"soft"` or `"multi-label"`; None if unlabelled."""
+        return None if self._encoded is None else self._encoded.kind
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the C classes in the order of their codes; empty if unlabelled."""
+        return () if self._encoded is None else self._encoded.class_names
+
+    @property
+    def class_counts(self) -> NDArray[np.float64]:
+        """Samples per class, `float64[C]`; of soft labels the expected number; empty if unlabelled."""
+        return np.zeros(0) if self._encoded is None else self._encoded.class_counts
+
+    @property
+    def metadata(self) -> pl.DataFrame | None:
+        """One row a sample in the order of `ids`, with the column `id`; or None."""
+        return self._metadata
+
+    def read(self, indices: ArrayLike) -> Any:
+        """Records at these positions, stacked: an array (or a nest of arrays) with first axis `len(indices)`.
+
+        Args:
+            indices: Positions, `0 <= i < len(source)`, in any order, repeated or none.
+        Raises:
+            ArgumentError: for positions outside the range; negative ones do not count from the end.
+            DataError: naming the sample that can't be read.
+        """
+        wanted = np.asarray(indices)
+        if wanted.size == 0:
+            wanted = wanted.astype(np.int64)
+        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
+            raise ArgumentError(
+                f"indices of shape {wanted.shape} and type {wanted.dtype}",
+                allowed="a one-dimensional array of integers",
+                mend="pass positions, e.g. np.arange(32); of a mask, np.flatnonzero(mask)",
+            )
+        outside = (wanted < 0) | (wanted >= len(self))
+        if outside.any():
+            raise ArgumentError(
+                f"index {wanted[int(np.argmax(outside))]} of a source of {len(self)} samples",
+                allowed=f"0 to {len(self) - 1}" if len(self) else "none, the source is empty",
+                mend="count positions from 0; negative ones do not count from the end",
+            )
+        return self._read(wanted.astype(np.int64, copy=False))
+
+    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Where these IDs are.
+
+        Raises:
+            DataError: naming the first ID that the source does not have.
+        """
+        table = self._positions
+        try:
+            return np.fromiter((table[name] for name in ids), dtype=np.int64, count=len(ids))
+        except KeyError as error:
+            raise DataError(
+                f"ID {error.args[0]!r}",
+                allowed=f"an ID of the source's {len(self)} samples",
+                mend="correct the ID, or leave it out",
+            ) from None
+
+    @cached_property
+    def _positions(self) -> Mapping[str, int]:
+        return {name: position for position, name in enumerate(self.ids)}
+
+    @overload
+    def split(self, partition: Mapping[str, Sequence[str]] | str | PathLike[str], /) -> "dict[str, Subset]": ...
+
+    @overload
+    def split(self, /, *shares: float, by: str | ArrayLike | None = None, seed: int = 0) -> "tuple[Subset, ...]": ...
+
+    def split(self, /, *shares: Any, by: Any = None, seed: int = 0) -> Any:
+        """Parts of this source; see `tailfit.data.split`."""
+        from tailfit.data.split import split  # split.py builds Subsets: it stands to the right of this module
+
+        return split(self, *shares, by=by, seed=seed)
+
+
+class Subset(Source):
+    """Some positions of a source, in a given order: the same storage, class names and codes.
+
+    Classes without a sample in the part keep their place. What `split` returns.
+
+    Args:
+        source: The whole.
+        indices: Distinct positions in it.
+    Raises:
+        ArgumentError: for positions out of range, or given twice.
+
+    >>> import tailfit
+    >>> whole = tailfit.data.Arrays(np.arange(4.0), ["a", "b", "a", "b"])
+    >>> part = Subset(whole, [3, 0])
+    >>> part.read([0]).tolist(), part.ids, part.class_counts.tolist()
+    ([3.0], ('3', '0'), [1.0, 1.0])
+    """
+
+    def __init__(self, source: Source, indices: ArrayLike) -> None:
+        chosen = np.array(indices, dtype=np.int64)
+        if chosen.ndim != 1 or (chosen.size and (chosen.min() < 0 or chosen.max() >= len(source))):
+            raise ArgumentError(
+                f"indices {np.asarray(indices)!r}",
+                allowed=f"positions of the source's {len(source)} samples",
+                mend="count from 0",
+            )
+        if len(np.unique(chosen)) != len(chosen):
+            raise ArgumentError(
+                "indices with a position twice",
+                allowed="each sample at most once",
+                mend="draw samples repeatedly through a sampler",
+            )
+        encoded = source.encoded
+        if encoded is not None:
+            encoded = Encoded(encoded.kind, encoded.values[chosen], encoded.class_names)
+        metadata = None if source.metadata is None else source.metadata[chosen]
+        super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata)
+        self.source: Final = source
+        chosen.flags.writeable = False
+        self.indices: Final = chosen
+
+    def _read(self, indices: NDArray[np.int64]) -> Any:
+        return self.source._read(self.indices[indices])
+
+
+class Numbered(Sequence[str]):
+    """The IDs "0", "1", ... of samples that have none, without keeping n strings.
+
+    >>> list(Numbered(3)), "2" in Numbered(3), "02" in Numbered(3)
+    (['0', '1', '2'], True, False)
+    """
+
+    def __init__(self, size: int) -> None:
+        self._range = range(size)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self._range)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.isdecimal() and str(int(name)) == name and int(name) < len(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Numbered) and len(self) == len(other)
+
+    def __hash__(self) -> int:
+        return hash(len(self))
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        picked = self._range[position]
+        return str(picked) if isinstance(picked, int) else [str(number) for number in picked]

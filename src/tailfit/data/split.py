@@ -1,0 +1,272 @@
+"""Parts of a source: by a partition of IDs, by stratified shares, or by shares of whole groups.
+
+Concepts:
+- *stratum*: the samples that a split keeps in proportion: a class; of soft labels the most likely class; of
+  multi-label samples each combination of labels. An unlabelled source is one stratum.
+- *share*: of stratum c part p wants `n_c * f_p` samples, rarely a whole number. `_quotas` rounds the table of
+  strata and parts so that each cell and each column (a part's size) is its exact value rounded down or up.
+- *order*: which samples of a stratum go where is decided by a hash of (seed, position): the same on every
+  platform and NumPy version, and no global generator is touched.
+"""
+
+import hashlib
+import math
+import operator
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from os import PathLike, fspath
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tailfit.data.npy_folder import read_json
+from tailfit.data.source import Source, Subset
+from tailfit.errors import ArgumentError, DataError
+
+__all__ = ["split"]
+
+_UNIT = 10**9  # shares in whole billionths: sums and remainders are exact
+
+
+@overload
+def split(source: Source, partition: Mapping[str, Sequence[str]] | str | PathLike[str], /) -> dict[str, Subset]: ...
+
+
+@overload
+def split(
+    source: Source, /, *shares: float, by: str | ArrayLike | None = None, seed: int = 0
+) -> tuple[Subset, ...]: ...
+
+
+@overload  # for `Source.split`, which hands on what it was given
+def split(source: Source, /, *shares: Any, by: Any = None, seed: int = 0) -> Any: ...
+
+
+def split(source: Source, /, *shares: Any, by: Any = None, seed: int = 0) -> Any:
+    """Divide a source into parts that share its storage, no sample in two of them.
+
+    Args:
+        source: The whole.
+        *shares: Either one partition, a dict of part names to IDs or a JSON file of one (the parts are named and
+            in the partition's order; IDs in no part are left out); or two or more positive fractions that sum to
+            one. Then each class is spread over the parts in proportion: its count in each part, and each part's
+            size, is the exact share rounded down or up. What a class has too few samples for goes to the
+            part with the largest remainder, the earlier of equal ones (training first), as far as sizes allow.
+        by: A metadata column, or n keys: samples of equal key stay together. The largest groups are placed
+            first, each where the classes and sizes lack most; shares are then as near as the groups allow.
+        seed: Another seed, another split of the same shares.
+    Raises:
+        DataError: naming the ID that is in two parts, twice in one, or not in the source.
+        ArgumentError: for fractions that are not positive or do not sum to one, and for a part left empty.
+
+    >>> import tailfit
+    >>> whole = tailfit.data.Arrays(np.arange(20), [0] * 15 + [1] * 5)
+    >>> train, test = split(whole, 0.8, 0.2)
+    >>> train.class_counts.tolist(), test.class_counts.tolist()
+    ([12.0, 4.0], [3.0, 1.0])
+    >>> split(whole, {"train": ["3", "1"]})["train"].read([0, 1]).tolist()
+    [3, 1]
+    """
+    if len(shares) == 1 and isinstance(shares[0], Mapping | str | PathLike):
+        if by is not None or seed != 0:
+            raise ArgumentError(
+                "a partition together with by= or seed=", allowed="a partition alone", mend="leave them out"
+            )
+        return _by_partition(source, shares[0])
+    wanted = _checked_shares(shares)
+    strata = _strata(source)
+    groups = None if by is None else _group_codes(source, by)
+    part = _stratified(strata, wanted, seed) if groups is None else _grouped(strata, wanted, groups, seed)
+    parts = tuple(np.flatnonzero(part == number) for number in range(len(wanted)))
+    for share, indices in zip(shares, parts, strict=True):
+        if not len(indices):
+            raise ArgumentError(
+                f"the share {share} of {len(source)} samples" + (f" in groups by {by!r}" if by is not None else ""),
+                allowed="shares that give each part a sample",
+                mend="raise the share, or leave the part out",
+            )
+    return tuple(Subset(source, indices) for indices in parts)
+
+
+def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[str]) -> dict[str, Subset]:
+    table = partition if isinstance(partition, Mapping) else read_json(partition)
+    where = "" if isinstance(partition, Mapping) else f" in {fspath(partition)}"
+    home: dict[str, str] = {}
+    for name, ids in table.items():
+        if isinstance(ids, str) or not isinstance(ids, Sequence | np.ndarray):
+            raise DataError(
+                f"partition {name!r} of type {type(ids).__name__}{where}",
+                allowed="a list of IDs for each partition",
+                mend="write the IDs as a list of strings",
+            )
+        for sample in ids:
+            if sample in home:
+                again = f"twice in partition {name!r}"
+                both = f"in the partitions {home[sample]!r} and {name!r}"
+                raise DataError(
+                    f"ID {sample!r} {again if home[sample] == name else both}{where}",
+                    allowed="each ID once, in one partition",
+                    mend="keep it in one: a sample that is trained on tells nothing about unseen ones",
+                )
+            home[sample] = name
+    known = set(source.ids)
+    for sample, name in home.items():
+        if sample not in known:
+            raise DataError(
+                f"the unknown ID {sample!r} in partition {name!r}{where}",
+                allowed=f"IDs of the source's {len(source)} samples",
+                mend="correct the ID, or leave it out",
+            )
+    return {name: Subset(source, source.positions(ids)) for name, ids in table.items()}
+
+
+def _checked_shares(shares: tuple[Any, ...]) -> NDArray[np.int64]:
+    """Fractions in whole billionths that sum to exactly one."""
+    sound = len(shares) >= 2 and all(
+        isinstance(share, int | float | np.integer | np.floating) and 0 < share < 1 for share in shares
+    )
+    if not sound or abs(sum(shares) - 1) > 1e-6:
+        raise ArgumentError(
+            f"shares {', '.join(map(str, shares)) or 'none'}",
+            allowed="two or more positive fractions that sum to one, or one partition of IDs",
+            mend="name all parts, e.g. split(0.8, 0.1, 0.1)",
+        )
+    wanted = np.array([round(float(share) * _UNIT) for share in shares], dtype=np.int64)
+    wanted[np.argmax(wanted)] += _UNIT - wanted.sum()
+    return wanted
+
+
+def _strata(source: Source) -> NDArray[np.int64]:
+    """The stratum of each sample, from 0 without gaps."""
+    labels = source.labels
+    if labels is None:
+        return np.zeros(len(source), dtype=np.int64)
+    if source.label_kind == "soft":
+        labels = labels.argmax(axis=1)
+    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _stratified(strata: NDArray[np.int64], wanted: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    quotas = _quotas(np.bincount(strata), wanted)
+    order = np.lexsort((_hash(seed, len(strata)), strata))
+    part = np.empty(len(strata), dtype=np.int64)
+    part[order] = np.repeat(np.tile(np.arange(len(wanted)), len(quotas)), quotas.reshape(-1))
+    return part
+
+
+def _quotas(counts: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The table `counts[c] * wanted[p] / _UNIT` in whole numbers, rows exact, cells and columns off by less than 1.
+
+    A table with whole row sums can always be rounded so (its cells are a flow, and flows have whole solutions).
+    Start from each row's largest remainders; then columns that are off trade units along the shortest chain of
+    rows that may round the other way.
+    """
+    exact = counts[:, None] * wanted[None, :]  # whole billionths: int64 holds 9 * 10**9 samples
+    low, rest = exact // _UNIT, exact % _UNIT
+    spare = (rest.sum(axis=1) // _UNIT)[:, None]
+    rank = np.argsort(np.argsort(-rest, axis=1, kind="stable"), axis=1, kind="stable")
+    up = (rank < spare) & (rest > 0)
+    total = rest.sum(axis=0)
+    least, most = total // _UNIT, -(-total // _UNIT)
+    while True:
+        units = up.sum(axis=0)
+        if (units > most).any():
+            givers, takers = units > most, units < most
+        elif (units < least).any():
+            givers, takers = units > least, units < least
+        else:
+            return low + up
+        room = ~up & (rest > 0)
+        chain = _shortest_chain(up.T.astype(np.int64) @ room > 0, givers, takers)
+        for giver, taker in pairwise(chain):
+            # The largest stratum that can: one sample is the smallest part of it.
+            row = int(np.argmax(np.where(up[:, giver] & room[:, taker], counts, -1)))
+            up[row, giver], up[row, taker] = False, True
+
+
+def _shortest_chain(steps: NDArray[np.bool_], starts: NDArray[np.bool_], goals: NDArray[np.bool_]) -> list[int]:
+    """Columns from a start to a goal by the fewest allowed steps; it exists, see `_quotas`."""
+    queue = deque([[int(start)] for start in np.flatnonzero(starts)])
+    seen = set(np.flatnonzero(starts).tolist())
+    while True:
+        chain = queue.popleft()
+        if goals[chain[-1]]:
+            return chain
+        for column in np.flatnonzero(steps[chain[-1]]).tolist():
+            if column not in seen:
+                seen.add(column)
+                queue.append([*chain, column])
+
+
+def _group_codes(source: Source, by: Any) -> NDArray[np.int64]:
+    if isinstance(by, str):
+        if source.metadata is None or by not in source.metadata.columns:
+            columns = "no metadata" if source.metadata is None else f"metadata columns {source.metadata.columns}"
+            raise ArgumentError(
+                f"by={by!r} with {columns}", allowed="a metadata column", mend="name one, or pass an array of keys"
+            )
+        column = source.metadata[by]
+        if column.null_count():
+            name = source.ids[int(np.argmax(column.is_null().to_numpy()))]
+            raise DataError(
+                f"no {by!r} for ID {name!r}", allowed="a group for each sample", mend="fill in the metadata"
+            )
+        keys: NDArray[Any] = column.to_numpy()
+    else:
+        keys = np.asarray(by)
+    if keys.shape != (len(source),):
+        raise ArgumentError(
+            f"by of shape {keys.shape}", allowed=f"one key for each of {len(source)} samples", mend="check by"
+        )
+    codes: NDArray[np.int64] = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+    return codes
+
+
+def _grouped(
+    strata: NDArray[np.int64], wanted: NDArray[np.int64], groups: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Largest group first, each to the part where its classes, and the size, lack most of what they should have."""
+    sizes, counts, shares = np.bincount(groups), np.bincount(strata), (wanted / _UNIT).tolist()
+    if len(sizes) < len(shares):
+        raise ArgumentError(
+            f"{len(sizes)} groups for {len(shares)} parts",
+            allowed="a group for each part, at least",
+            mend="split without by=, or into fewer parts",
+        )
+    pairs, members = np.unique(np.stack([groups, strata], axis=1), axis=0, return_counts=True)
+    starts = np.searchsorted(pairs[:, 0], np.arange(len(sizes) + 1))
+    lack = [[share * count for count in counts.tolist()] for share in shares]
+    room = [share * len(strata) for share in shares]
+    home, empty = np.full(len(sizes), -1, dtype=np.int64), set(range(len(shares)))
+    order = np.lexsort((_hash(seed, len(sizes)), -sizes)).tolist()
+    for left, group in zip(range(len(order), 0, -1), order, strict=True):
+        span = slice(starts[group], starts[group + 1])
+        inside = list(zip(pairs[span, 1].tolist(), members[span].tolist(), strict=True))
+        size = int(sizes[group])
+
+        # The fall of the squared relative error, halved and without the terms that are the same for all parts.
+        def gain(part: int, inside: list[tuple[int, int]] = inside, size: int = size) -> float:
+            per_class = (count * lack[part][c] / int(counts[c]) ** 2 for c, count in inside)
+            return math.fsum([*per_class, size * room[part] / len(strata) ** 2])
+
+        best = max(sorted(empty) if left <= len(empty) else range(len(shares)), key=gain)
+        empty.discard(best)
+        home[group] = best
+        room[best] -= size
+        for c, count in inside:
+            lack[best][c] -= count
+    part: NDArray[np.int64] = home[groups]
+    return part
+
+
+def _hash(seed: int, size: int) -> NDArray[np.uint64]:
+    """`size` keys that depend on (seed, position) alone; splitmix64's finaliser over a hashed start."""
+    digest = hashlib.blake2b(f"tailfit split {operator.index(seed)}".encode(), digest_size=8).digest()
+    key = np.arange(size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    key += np.uint64(int.from_bytes(digest, "little"))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
+    mixed: NDArray[np.uint64] = key ^ (key >> np.uint64(31))
+    return mixed
