@@ -60,7 +60,8 @@ def recall_chart(evaluations: "Mapping[str, Evaluation]") -> Spec:
         if (recall := evaluation.classes[k].recall) == recall
     ]
     step = max(22, 14 * len(headings) + 2)
-    rows = alt.Y("class:N").sort(labels).title(None)
+    # Both panels need the paddings that an offset would change in one of them, or rows would drift apart.
+    rows = alt.Y("class:N").sort(labels).title(None).scale(paddingInner=0.15, paddingOuter=0.1)
     base = _chart(bars).encode(
         y=rows.axis(labelLimit=0, labelPadding=8),
         x=alt.X("count:Q").axis(None).scale(type="sqrt", domain=[0, max(*counts, 1.0) * 1.9]),
@@ -81,7 +82,7 @@ def recall_chart(evaluations: "Mapping[str, Evaluation]") -> Spec:
     shape = alt.Shape("model:N").scale(domain=headings, range=_cycle(_SHAPES, len(headings)))
     whiskers = _chart(points).encode(
         y=rows.axis(None),
-        yOffset=alt.YOffset("model:N").sort(headings).scale(paddingOuter=0.6),
+        yOffset=alt.YOffset("model:N").sort(headings).scale(paddingOuter=0.25),
         color=colour,
     )
     recalls = (

@@ -24,8 +24,9 @@ Why not the plain bootstrap: of a class with 3 samples of 3 right, every resampl
   worst class, and G-means of 0, which have no resamples, the two intervals are combined as in Zou & Donner 2008,
   doi:10.1002/sim.3095, as if independent: wider than needed.
 
-Measured coverage (simulation in the tests): close to nominal for 10 samples a class and up, above it for
-3, where the plain bootstrap of balanced accuracy covers 16 % to 85 %.
+Measured coverage of 95 % intervals of balanced accuracy (10 classes; plain stratified bootstrap in brackets):
+3 samples a class at recall 0.97: 100 % (56 %); 100 down to 3 samples, recalls 0.99 down to 0.5: 92 % (89 %); 45
+samples a class: 95 % (95 %). The other figures: 91 % to 100 %. `tests/plain/test_evaluation_intervals.py` repeats it.
 """
 
 from typing import Any

@@ -1,0 +1,178 @@
+"""The page: self-contained, the same bytes for the same input, and not to be taken apart by names."""
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import altair as alt
+import numpy as np
+import pytest
+
+import tailfit
+from tailfit.errors import ArgumentError
+from tailfit.evaluation import Evaluation, report
+from tailfit.evaluation.charts import confusion_chart, recall_chart, to_svg
+from tailfit.evaluation.naming import short_labels, visible
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</script></svg><b>",
+    "]]> &lt;!-- {{ 7 * 7 }} {% raw %}",
+    "\u202eright to left\u202c",
+    "\u05e9\u05dc\u05d5\u05dd",
+    "\U0001f469\u200d\U0001f52c \U0001f3c1",
+    "x" * 500,
+    "url(#clip0) datum.share",
+    "nul \x00 \x1b[31m \x0b \ud800 \ufffe\n",
+]
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page; fails where tags do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.blocks: list[str] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            assert dict(attrs)["type"] == "application/json"
+            self.blocks.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.blocks[-1] += data
+        elif not self.open or self.open[-1] != "style":
+            self.text += data
+
+
+def two(names: list[str]) -> dict[str, Evaluation]:
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(len(names)), 6)
+    guesses = [np.where(rng.random(len(y)) < share, y, (y + 1) % len(names)) for share in (0.5, 0.9)]
+    counts = 2 ** np.arange(len(names))
+    return {
+        heading: tailfit.evaluate(y, guess, names, counts) for heading, guess in zip(names[:2], guesses, strict=True)
+    }
+
+
+def page_of(names: list[str]) -> str:
+    return report(two(names), title=names[0], notes=names, details={names[1]: names[0], "<i>": 3})
+
+
+def test_names_add_no_element() -> None:
+    plain, hostile = Page(page_of([f"class {k}" for k in range(len(HOSTILE))])), Page(page_of(HOSTILE))
+    assert hostile.elements == plain.elements
+    assert not [name for name, _ in hostile.attributes if name.startswith("on")]
+    assert plain.elements["svg"] == len(plain.blocks) == 3
+    for name in HOSTILE:
+        assert visible(name) in hostile.text
+    for character in "\x00\x1b\x0b\u202e":
+        assert character not in hostile.text
+
+
+def test_page_is_self_contained_and_accessible() -> None:
+    text = page_of(["a", "b", "c"])
+    page = Page(text)
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in text
+    assert 'lang="en"' in text
+    links = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
+    assert links == []
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert page.elements["caption"] == page.elements["table"] == 2
+    assert page.elements["figcaption"] == page.elements["figure"] == 3
+    assert [value for name, value in page.attributes if name == "role"] == ["img"] * 3
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r"url\(#([^)]*)\)", text))
+    assert used <= set(ids)
+
+
+def test_every_figure_is_on_the_page() -> None:
+    evaluations = two(["a", "b", "c"])
+    text = Page(report(evaluations)).text
+    for evaluation in evaluations.values():
+        for figure in [*evaluation.overall.values(), *(c.recall for c in evaluation.classes)]:
+            assert f"{figure:.3f}" in text
+            assert f"{figure.low:.3f} – {figure.high:.3f}" in text  # noqa: RUF001
+    gain = evaluations["b"].difference_to(evaluations["a"])["macro_f1"]
+    assert f"{gain:+.3f}" in text
+
+
+def test_specifications_are_whole_and_valid() -> None:
+    for block in Page(page_of(HOSTILE)).blocks:
+        spec = json.loads(block)
+        alt.Chart.from_dict(spec)
+        assert "vega-lite" in spec["$schema"]
+
+
+def test_text_of_plots_stays_text() -> None:
+    svg = to_svg(recall_chart(two(["valve leak", "ok"])), label="x", prefix="p")
+    assert ">valve leak</text>" in svg
+    assert "training samples" in svg
+
+
+def test_plots_show_what_was_measured() -> None:
+    evaluations = two(["a", "b", "c"])
+    bars, recalls = recall_chart(evaluations)["hconcat"]
+    spec = json.dumps([bars, recalls])
+    for evaluation in evaluations.values():
+        for figures in evaluation.classes:
+            assert json.dumps(figures.recall.low) in spec
+    cells = confusion_chart(evaluations["a"])["data"]["values"]
+    assert sum(cell["samples"] for cell in cells) == 18
+    assert sum(cell["share"] for cell in cells) == pytest.approx(3, abs=1e-3)
+
+
+def test_same_input_same_bytes(tmp_path) -> None:
+    path = tmp_path / "new" / "page.html"
+    first = report(two(["a", "b"]), path, title="T")
+    assert path.read_text(encoding="utf-8") == first == report(two(["a", "b"]), title="T")
+    evaluation = two(["a", "b"])["a"]
+    assert evaluation.save_html(path).read_text(encoding="utf-8") == evaluation.to_html()
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+
+
+def test_many_classes_and_no_training_counts() -> None:
+    y = np.arange(80)
+    page = Page(tailfit.evaluate(y, np.roll(y, 1), num_names := [f"n{k}" for k in y]).to_html())
+    assert len(num_names) == 80
+    assert "test samples" in page.text
+    assert "difference" not in page.text.split("How to read")[0]
+
+
+def test_a_class_without_test_samples_has_a_dash() -> None:
+    assert "–" in Page(tailfit.evaluate([0, 1], [0, 2]).to_html()).text  # noqa: RUF001
+
+
+def test_different_classes_are_refused() -> None:
+    other = {"x": tailfit.evaluate([0, 1], [0, 1]), **two(["a", "b"])}
+    with pytest.raises(ArgumentError, match="different class_names"):
+        report(other)
+
+
+def test_labels_of_axes_are_short_and_differ() -> None:
+    labels = short_labels(["x" * 500, "x" * 400, "x" * 29, "y"], 28)
+    assert len(set(labels)) == 4
+    assert max(map(len, labels)) <= 28
