@@ -1,0 +1,30 @@
+"""One module a backend, all with the same three names: `value_and_grad`, `function`, `Trainer`.
+
+Only these modules import jax, tensorflow or torch, and only the one of the backend that Keras runs on is imported:
+TensorFlow and torch abort in one process.
+"""
+
+import importlib
+from typing import Any
+
+import keras
+
+from tailfit.errors import StepError
+
+__all__ = ["engine"]
+
+_SUPPORTED = ("jax", "tensorflow", "torch")
+
+
+def _load() -> Any:
+    backend = keras.backend.backend()
+    if backend not in _SUPPORTED:
+        raise StepError(
+            f"the Keras backend {backend!r}",
+            allowed=", ".join(_SUPPORTED),
+            mend="set KERAS_BACKEND before Keras is imported",
+        )
+    return importlib.import_module(f"tailfit.training.backends.{backend}")
+
+
+engine = _load()

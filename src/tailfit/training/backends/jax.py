@@ -1,0 +1,228 @@
+"""JAX: a step becomes a pure function of the variables it touches.
+
+Concepts:
+- `Scope`: a `keras.StatelessScope` that hands out traced values for variables and collects what is assigned. Unlike
+  Keras' own it chains: a variable it does not map is asked of the scope outside it. It remembers every variable read
+  or written that *no* scope maps.
+- `Program`: a Python function compiled as `(values of variables, arguments) -> (result, new values)`. Which variables
+  these are, the first trace finds: it runs to its end with whatever is unmapped, and if anything was, the trace is
+  thrown away, the variables found are added, and it is traced again. So no variable is ever baked into a program as a
+  constant.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from types import MethodType
+from typing import Any
+
+import jax
+import keras
+
+from tailfit.training.keras_private import (
+    get_stateless_scope,
+    in_stateless_scope,
+    initialize_all_variables,
+    variables_wait_for_values,
+)
+
+__all__ = ["Trainer", "function", "value_and_grad"]
+
+Groups = Sequence[Sequence[Any]]
+
+
+class Scope(keras.StatelessScope):
+    """Stands between Keras variables and their values while a function is traced."""
+
+    def __init__(self, mapping: Sequence[tuple[Any, Any]] = (), outer: Any = None) -> None:
+        # Variables made inside are given values by `Program`, after the trace: inside it they would be tracers.
+        super().__init__(mapping, collect_losses=True, initialize_variables=False)
+        self.outer = outer
+        self.mapped = set(self.state_mapping)
+        self.unmapped: dict[int, Any] = {}
+        self.written: dict[int, Any] = {}
+
+    def get_current_value(self, variable: Any) -> Any:
+        value = self.state_mapping.get(id(variable))
+        if value is None and self.outer is not None:
+            return self.outer.get_current_value(variable)
+        if value is None:
+            self.unmapped[id(variable)] = variable
+        return value
+
+    def add_update(self, update: tuple[Any, Any]) -> None:
+        variable, value = update
+        key = id(variable)
+        self.written[key] = variable
+        if key not in self.mapped and self.outer is None:
+            self.unmapped[key] = variable
+        self.state_mapping[key] = value
+
+
+def value_and_grad(
+    fn: Callable[[], tuple[Any, Any]], variables: Sequence[Any], scale: Callable[[Any], Any]
+) -> tuple[tuple[Any, Any], list[Any]]:
+    outer = get_stateless_scope() if in_stateless_scope() else None
+    written: list[Any] = []
+
+    def pure(values: Sequence[Any]) -> tuple[Any, Any]:
+        with Scope(list(zip(variables, values, strict=True)), outer) as scope:
+            loss, aux = fn()
+            scaled = scale(loss)
+        written[:] = scope.written.values()
+        # New values leave as results: as attributes they would be tracers of a finished trace.
+        return scaled, (loss, aux, [scope.state_mapping[id(v)] for v in written])
+
+    values = [v.value for v in variables]
+    (_, (loss, aux, updates)), gradients = jax.value_and_grad(pure, has_aux=True)(values)
+    for variable, value in zip(written, updates, strict=True):
+        variable.assign(value)
+    return (loss, aux), gradients
+
+
+class _Found(Exception):  # noqa: N818  # not an error: it ends a trace that found new state
+    def __init__(self, unmapped: Sequence[Any], written: set[int]) -> None:
+        self.unmapped, self.written = unmapped, written
+
+
+class Program:
+    """A function of Keras state, compiled.
+
+    Args:
+        fn: What is compiled.
+        groups: The variables whose values the caller passes in and gets back (Keras' `fit` keeps them); a function,
+            since a first trace may create some. All others the program reads and assigns by itself.
+        compiled: False runs it eagerly, for `run_eagerly` and `jit_compile=False`.
+    """
+
+    def __init__(self, fn: Callable[..., Any], groups: Callable[[], Groups], *, compiled: bool = True) -> None:
+        self.fn, self.list_groups = fn, groups
+        self.groups: Groups | None = None
+        self.read: list[Any] = []
+        self.written: list[Any] = []
+        # One jit for good: shapes seen before stay compiled when a new shape brings new variables. The number of
+        # variables is part of what it is keyed on.
+        self.run = jax.jit(self._pure, donate_argnums=(0, 1)) if compiled else self._pure
+
+    def __call__(self, state: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
+        if self.groups is None or [len(g) for g in self.groups] != [len(s) for s in state]:
+            self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
+        while True:
+            own, read = _distinct([v.value for v in self.written]), [v.value for v in self.read]
+            try:
+                out, state, own = self.run(state, own, read, args, kwargs)
+                break
+            except _Found as found:
+                state = self._extend(found, state)
+        for variable, value in zip(self.written, own, strict=True):
+            variable.assign(value)
+        return out, state
+
+    def _pure(self, state: Groups, own: Any, read: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
+        groups = self.groups or ()
+        mapping = [pair for g, s in zip(groups, state, strict=True) for pair in zip(g, s, strict=True)]
+        mapping += zip(self.written, own, strict=True)
+        mapping += zip(self.read, read, strict=True)
+        with Scope(mapping) as scope:
+            out = self.fn(*args, **kwargs)
+        writes_of_read = scope.written.keys() & {id(v) for v in self.read}
+        if scope.unmapped or writes_of_read or variables_wait_for_values():
+            raise _Found(list(scope.unmapped.values()), set(scope.written))
+        value = scope.state_mapping
+        return out, tuple([value[id(v)] for v in g] for g in groups), [value[id(v)] for v in self.written]
+
+    def _extend(self, found: _Found, state: Groups) -> Groups:
+        initialize_all_variables()
+        old, self.groups = self.groups or (), self.list_groups()
+        if [len(g) for g in old] != [len(g) for g in self.groups]:
+            # Variables born in the trace belong to the caller's groups: hand its values back to all variables
+            # and take them again, in the order that the groups have now.
+            for group, values in zip(old, state, strict=True):
+                for variable, value in zip(group, values, strict=True):
+                    variable.assign(value)
+            state = tuple([v.value for v in g] for g in self.groups)
+        held = {id(v) for g in self.groups for v in g}
+        candidates = {id(v): v for v in [*self.written, *self.read, *found.unmapped]}
+        earlier = {id(v) for v in self.written}
+        mine = [v for key, v in candidates.items() if key not in held]
+        self.written = [v for v in mine if id(v) in earlier or id(v) in found.written]
+        chosen = {id(v) for v in self.written}
+        self.read = [v for v in mine if id(v) not in chosen]
+        return state
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Two variables may share one array (`a.assign(b)`), which can be given away only once."""
+    if len({id(value) for value in values}) == len(values):
+        return values
+    given: dict[int, Any] = {}
+    return [value if given.setdefault(id(value), i) == i else value.copy() for i, value in enumerate(values)]
+
+
+def function(fn: Callable[..., Any]) -> Callable[..., Any]:
+    program = Program(fn, tuple)
+
+    @wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if in_stateless_scope():  # already part of a traced function
+            return fn(*args, **kwargs)
+        return program((), *args, **kwargs)[0]
+
+    return call
+
+
+class Trainer(keras.Model):
+    """Gives Keras' `fit` loop pure functions made of steps that are written as if they were not."""
+
+    train_function: Any = None
+    test_function: Any = None
+    predict_function: Any = None
+
+    def _run_train_step(self, data: Any) -> Any:
+        raise NotImplementedError
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        super().compile(*args, **kwargs)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            self.optimizer.apply = MethodType(_apply_scaled, self.optimizer)
+
+    def make_train_function(self, force: bool = False) -> None:
+        if self.train_function is None or force:
+            program = self._program(
+                self._run_train_step,
+                lambda: (
+                    self.trainable_variables,
+                    self.non_trainable_variables,
+                    self.optimizer.variables,
+                    self.metrics_variables,
+                ),
+            )
+            self.train_function = self._make_function(program)
+
+    def make_test_function(self, force: bool = False) -> None:
+        if self.test_function is None or force:
+            program = self._program(
+                self.test_step,
+                lambda: (self.trainable_variables, self.non_trainable_variables, self.metrics_variables),
+            )
+            self.test_function = self._make_function(program)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        if self.predict_function is None or force:
+            program = self._program(self.predict_step, lambda: (self.trainable_variables, self.non_trainable_variables))
+            self.predict_function = self._make_function(program, concatenate_outputs=True)
+
+    def _program(self, step: Callable[[Any], Any], groups: Callable[[], Groups]) -> Program:
+        return Program(step, groups, compiled=bool(self.jit_compile) and not self.run_eagerly)
+
+
+def _apply_scaled(self: Any, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+    """`LossScaleOptimizer.apply` assigns inside `cond`, where tracers leak: its stateless form does not."""
+    variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
+    if not self.built:
+        self.build(variables)
+        self.built = True
+    new_values, new_own = self.stateless_apply(
+        [v.value for v in self.variables], list(grads), [v.value for v in variables]
+    )
+    for variable, value in zip([*variables, *self.variables], [*new_values, *new_own], strict=True):
+        variable.assign(value)

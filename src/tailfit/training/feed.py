@@ -1,0 +1,55 @@
+"""How `tailfit.Model.fit` reads a `Batches`: each epoch in its own order, from its first step, nothing left behind."""
+
+from collections.abc import Generator
+from typing import Any
+
+import keras
+
+from tailfit.data import Batches
+
+__all__ = ["EpochMarker", "Feed"]
+
+
+class Feed(keras.utils.PyDataset):
+    """A `Batches` as Keras' loops read it: index 0 opens the epoch's stream, the next ones follow it.
+
+    Keras reads the first batch (TensorFlow: two) of a phantom epoch before training begins, to learn shapes. That
+    stream is dropped when index 0 is asked for again, which is when the epoch really begins.
+    """
+
+    def __init__(self, batches: Batches, epoch: int = 0) -> None:
+        super().__init__()
+        self.batches, self.epoch = batches, epoch
+        self._stream: Generator[Any] | None = None
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> Any:
+        if step != self._next or self._stream is None:
+            self.close()
+            self._stream = self.batches.iterate(self.epoch, start=step)
+        self._next = step + 1
+        return next(self._stream)
+
+    def restart(self, epoch: int) -> None:
+        self.close()
+        self.epoch = epoch
+        self.batches.set_epoch(epoch)
+
+    def close(self) -> None:
+        stream, self._stream, self._next = self._stream, None, 0
+        if stream is not None:
+            stream.close()  # a generator: ends its reader threads
+
+
+class EpochMarker(keras.callbacks.Callback):
+    """Tells the feed which epoch begins: Keras tells data sets that one does, but not which."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.feed.restart(epoch)

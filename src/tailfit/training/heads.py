@@ -1,0 +1,83 @@
+"""Does the output layer give what the loss expects: logits, or probabilities?
+
+A mismatch trains without an error and badly: softmax twice flattens the gradient, no softmax at all makes the
+"probabilities" of a cross-entropy negative numbers that it clips.
+"""
+
+from typing import Any
+
+import keras
+
+from tailfit.errors import ArgumentError
+
+__all__ = ["refuse_contradicting_heads"]
+
+_PROBABILITIES = {"softmax", "sigmoid"}
+_LOGITS = {"linear"}
+
+
+def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
+    """Raise where `from_logits` of a loss contradicts the activation of the output it belongs to.
+
+    What can't be told is let through: subclassed models, output layers without an activation of a known name.
+
+    Raises:
+        ArgumentError: naming the output layer, its activation and the loss.
+    """
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
+        return
+    names = list(getattr(model, "output_names", ()))
+    for position, layer in enumerate(_output_layers(outputs)):
+        head = _loss_of_output(loss, position, names[position] if position < len(names) else None, len(outputs))
+        from_logits = _from_logits(head)
+        activation = _activation(layer)
+        if from_logits is True and activation in _PROBABILITIES:
+            raise ArgumentError(
+                f"a loss with from_logits=True ({_name(head)}) for the output layer {layer.name!r} with activation "
+                f"{activation!r}",
+                allowed="from_logits=True for raw outputs, from_logits=False for probabilities",
+                mend=f"remove the activation (best for the numerics), or pass from_logits=False to {_name(head)}",
+            )
+        if from_logits is False and activation in _LOGITS:
+            raise ArgumentError(
+                f"a loss with from_logits=False ({_name(head)}) for the output layer {layer.name!r} with activation "
+                f"{activation!r}",
+                allowed="from_logits=True for raw outputs, from_logits=False for probabilities",
+                mend=f"pass from_logits=True to {_name(head)}, or end the model with a softmax (sigmoid: multi-label)",
+            )
+
+
+def _output_layers(outputs: Any) -> list[Any]:
+    return [output._keras_history.operation for output in outputs]
+
+
+def _loss_of_output(loss: Any, position: int, name: str | None, count: int) -> Any:
+    if isinstance(loss, dict):
+        return loss.get(name)
+    if isinstance(loss, list | tuple):
+        return loss[position] if position < len(loss) else None
+    return loss if count == 1 else None
+
+
+def _from_logits(loss: Any) -> Any:
+    if isinstance(loss, str):
+        try:
+            loss = keras.losses.get(loss)
+        except ValueError:
+            return None  # Keras will say so itself
+        return False if "crossentropy" in getattr(loss, "__name__", "") else None
+    return getattr(loss, "from_logits", None)
+
+
+def _activation(layer: Any) -> str | None:
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    if isinstance(layer, keras.layers.Dense | keras.layers.Activation) or hasattr(layer, "kernel"):
+        activation = getattr(layer, "activation", None)
+        return "linear" if activation is None else getattr(activation, "__name__", None)
+    return None
+
+
+def _name(loss: Any) -> str:
+    return loss if isinstance(loss, str) else type(loss).__name__

@@ -1,0 +1,67 @@
+"""Every private name of Keras that tailfit uses, and nothing else; test_keras_private.py names them.
+
+Where Keras offers a documented hook, the rest of tailfit uses that. What is here has none:
+
+| name | why |
+|---|---|
+| `get_stateless_scope` | scopes do not chain in Keras: an inner one must ask the outer one |
+| `initialize_all_variables`, `uninitialized_variables` | variables made in a trace come to life after it |
+| `GLOBAL_CUSTOM_NAMES` | a functional twin of a class must save under the name of that class |
+| `functional_init_arguments`, `Functional` | what `Model(inputs, outputs)` is |
+| `Model._loss_tracker` | the mean of the loss that `fit` shows |
+| `Model._call_has_training_arg`, `_compute_loss` | what a user's `call` and `compute_loss` take |
+| `KerasTensor._keras_history` | the layer behind an output (`heads.py`) |
+| `Model._make_function`, `_get_jax_state` order | how Keras' `fit` loop calls a compiled step |
+| `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
+"""
+
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+from keras.src.backend.common.variables import initialize_all_variables
+from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.models.functional import Functional
+from keras.src.models.model import functional_init_arguments
+from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES
+
+__all__ = [
+    "Functional",
+    "call_model",
+    "compute_loss",
+    "functional_init_arguments",
+    "get_stateless_scope",
+    "in_stateless_scope",
+    "initialize_all_variables",
+    "loss_tracker",
+    "saved_under_the_name_of",
+    "unscale_loss_for_distribution",
+    "variables_wait_for_values",
+]
+
+
+def variables_wait_for_values() -> bool:
+    """Whether variables were made inside a stateless scope and have no value yet."""
+    return bool(global_state.get_global_attribute("uninitialized_variables"))
+
+
+def saved_under_the_name_of(cls: type, original: type) -> None:
+    """Make Keras serialise `cls` as it would `original`, where that one is registered."""
+    if original in GLOBAL_CUSTOM_NAMES:
+        GLOBAL_CUSTOM_NAMES[cls] = GLOBAL_CUSTOM_NAMES[original]
+
+
+def call_model(model: keras.Model, x: Any, *, training: bool) -> Any:
+    """`model(x, training=...)`, or `model(x)` where its `call` knows no `training`."""
+    return model(x, training=training) if model._call_has_training_arg else model(x)
+
+
+def compute_loss(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
+    """`model.compute_loss(...)`, also where a user's override knows no `training`."""
+    return model._compute_loss(x, y, y_pred, sample_weight, training=training)
+
+
+def loss_tracker(model: keras.Model) -> Any:
+    """The `keras.metrics.Mean` behind the `loss` that `fit` reports; None before `compile`."""
+    return model._loss_tracker

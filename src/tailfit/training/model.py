@@ -1,0 +1,257 @@
+"""`tailfit.Model`: a `keras.Model` whose steps are written once for every backend."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from tailfit.data import Batches
+from tailfit.errors import ArgumentError, StepError
+from tailfit.training import keras_private as private
+from tailfit.training.backends import engine
+from tailfit.training.feed import EpochMarker, Feed
+from tailfit.training.gradients import scaled_by, value_and_grad
+from tailfit.training.heads import refuse_contradicting_heads
+
+__all__ = ["Model"]
+
+Logs = dict[str, Any]
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Model(engine.Trainer):
+    """A `keras.Model` to subclass: `train_step(self, data)` has one signature and one body on every backend.
+
+    Used as `keras.Model` is, functional or subclassed, with the same `compile`, `fit`, `evaluate`, `predict`,
+    `save` and `load_model`. Without an overridden step it trains exactly as `keras.Model` does, to the bit.
+    Three methods can be overridden, each reading and writing Keras state freely (other optimizers, metrics,
+    seeds, variables owned by anything): `train_step`, `test_step` and `predict_step`, all `(self, data)`.
+
+    `fit` takes a `tailfit.Batches` and keeps its order, epoch by epoch, whatever `shuffle=` says.
+
+    Raises:
+        ArgumentError: `compile` was given a loss whose `from_logits` contradicts the activation of the output
+            layer; or `fit` a `Batches` together with something that only its own arguments can say.
+        StepError: a step has the JAX-only signature `(self, state, data)`.
+
+    >>> import keras, numpy as np, tailfit
+    >>> class Mine(tailfit.Model):
+    ...     def train_step(self, data):
+    ...         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    ...         def forward():
+    ...             y_pred = self(x, training=True)
+    ...             return self.compute_loss(x, y, y_pred, sample_weight), y_pred
+    ...         (loss, y_pred), gradients = tailfit.value_and_grad(forward, self.trainable_variables)
+    ...         self.optimizer.apply(gradients, self.trainable_variables)
+    ...         return self.update_metrics(loss, x, y, y_pred, sample_weight)
+    >>> inputs = keras.Input((3,))
+    >>> model = Mine(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(np.ones((8, 3)), np.full((8, 1), 3.0), verbose=0)
+    >>> history.history["loss"]
+    [0.0]
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if private.functional_init_arguments(args, kwargs) and not isinstance(self, private.Functional):
+            self.__class__ = _functional_twin(type(self))
+        super().__init__(*args, **kwargs)
+
+    # -- the steps -------------------------------------------------------------------------------------
+
+    def train_step(self, data: Any) -> Logs:
+        """One step of training on one batch, as `fit` runs it; override it.
+
+        Args:
+            data: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, each tensors of `batch` rows.
+        Returns:
+            The logs: a dict of scalars, best from `update_metrics`.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+
+        def forward() -> tuple[Any, Any]:
+            y_pred = private.call_model(self, x, training=True)
+            return private.compute_loss(self, x, y, y_pred, sample_weight, training=True), y_pred
+
+        if not self.trainable_variables:  # all layers frozen: Keras then only counts
+            loss, y_pred = forward()
+        else:
+            (loss, y_pred), gradients = value_and_grad(forward, self.trainable_variables)
+            self.optimizer.apply(gradients, self.trainable_variables)
+        return self.update_metrics(loss, x, y, y_pred, sample_weight)
+
+    def test_step(self, data: Any) -> Logs:
+        """One step of `evaluate`, and of the validation in `fit`; see `train_step`."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = private.call_model(self, x, training=False)
+        loss = private.compute_loss(self, x, y, y_pred, sample_weight, training=False)
+        return self.update_metrics(loss, x, y, y_pred, sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """One step of `predict`: the outputs for one batch; see `train_step`."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return private.call_model(self, x, training=False)
+
+    def update_metrics(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Logs:
+        """Count a batch in the mean loss and in the compiled metrics.
+
+        Args:
+            loss: The scalar loss of the batch, averaged over batches by their number of samples.
+            x, y, y_pred, sample_weight: As in `compute_metrics`.
+        Returns:
+            The logs: the current value of every metric of the model, `loss` included.
+        """
+        first = next(part for part in keras.tree.flatten(x) if part is not None)
+        private.loss_tracker(self).update_state(
+            private.unscale_loss_for_distribution(loss), sample_weight=keras.ops.shape(first)[0]
+        )
+        logs: Logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        return logs
+
+    def _run_train_step(self, data: Any) -> Logs:
+        with scaled_by(self):
+            logs: Logs = self.train_step(data)
+        return logs
+
+    # -- compile, fit, evaluate, predict ---------------------------------------------------------------
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`; refuses a loss whose `from_logits` contradicts the output layer.
+
+        Raises:
+            ArgumentError: naming the output layer, its activation and the loss.
+        """
+        refuse_contradicting_heads(self, loss)
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def compile_from_config(self, config: Logs) -> None:
+        if type(self).compile is not Model.compile:
+            super().compile_from_config(config)  # warns: only the user knows how to call their compile()
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> None:
+        _refuse_stateless(type(self).train_step, "train_step")
+        super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        _refuse_stateless(type(self).test_step, "test_step")
+        super().make_test_function(force)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        _refuse_stateless(type(self).predict_step, "predict_step")
+        super().make_predict_function(force)
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, and `x` and `validation_data` may be a `tailfit.Batches`.
+
+        Epoch e of training is `batches.indices(e, step)` for step 0, 1, ..., whatever `shuffle` says.
+
+        Raises:
+            ArgumentError: `class_weight`, `sample_weight`, `batch_size`, `y` or `steps_per_epoch` beside a `Batches`.
+        """
+        call = _bound(keras.Model.fit, self, args, kwargs)
+        validation = _as_feed(call.get("validation_data"))
+        call["validation_data"] = validation
+        feed = _as_feed(call.get("x"))
+        call["x"] = feed
+        if isinstance(feed, Feed):
+            _refuse_beside_batches(call)
+            call["shuffle"] = False
+            marker, callbacks = EpochMarker(feed), call.get("callbacks")
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks.append(marker)
+            else:
+                given = [] if callbacks is None else keras.tree.flatten(callbacks)
+                call["callbacks"] = [marker, *given]
+        try:
+            return super().fit(**call)
+        finally:
+            _close(feed, validation)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`; `x` may be a `tailfit.Batches`, of which epoch 0 is read."""
+        extra = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith("_")}
+        call = _bound(keras.Model.evaluate, self, args, kwargs)
+        feed = _as_feed(call.get("x"))
+        call["x"] = feed
+        try:
+            return super().evaluate(**call, **extra)
+        finally:
+            _close(feed)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`; `x` may be a `tailfit.Batches`: row i is sample `indices(0, ...)[i]`."""
+        call = _bound(keras.Model.predict, self, args, kwargs)
+        feed = _as_feed(call.get("x"))
+        call["x"] = feed
+        try:
+            return super().predict(**call)
+        finally:
+            _close(feed)
+
+
+def _functional_twin(cls: type) -> type:
+    """`cls` with Keras' functional model behind it.
+
+    Keras itself rewrites the bases of `cls` instead, and so of every class between it and `keras.Model`: after the
+    first functional model, `tailfit.Model` could not be subclassed with an own `call` any more.
+    """
+    twin: type | None = cls.__dict__.get("_tailfit_functional_twin")
+    if twin is None:
+        twin = type(cls.__name__, (cls, private.Functional), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+        twin.__qualname__ = cls.__qualname__
+        cls._tailfit_functional_twin = twin  # type: ignore[attr-defined]
+    private.saved_under_the_name_of(twin, cls)
+    return twin
+
+
+def _refuse_stateless(step: Any, name: str) -> None:
+    required = [
+        parameter.name
+        for parameter in inspect.signature(step).parameters.values()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(required) != 2:
+        raise StepError(
+            f"{name}({', '.join(required)})",
+            allowed=f"{name}(self, data) on every backend",
+            mend="drop the state argument and assign to variables: also on JAX their values are carried for you",
+        )
+
+
+def _bound(method: Any, model: Model, args: tuple[Any, ...], kwargs: Logs) -> Logs:
+    arguments = dict(inspect.signature(method).bind(model, *args, **kwargs).arguments)
+    arguments.pop("self")
+    arguments.update(arguments.pop("kwargs", {}))
+    return arguments
+
+
+def _as_feed(data: Any) -> Any:
+    return Feed(data) if isinstance(data, Batches) else data
+
+
+def _close(*data: Any) -> None:
+    for part in data:
+        if isinstance(part, Feed):
+            part.close()
+
+
+_SAYS_IT_ITSELF = {
+    "y": "the labels come from the source of the Batches",
+    "batch_size": "pass batch_size to Batches",
+    "class_weight": "pass class_weight to Batches, where it multiplies with sample_weight",
+    "sample_weight": "pass sample_weight to Batches, where it multiplies with class_weight",
+    "validation_split": "cut the source with source.split() and pass validation_data=Batches(...)",
+    "steps_per_epoch": "an epoch is len(batches) steps; choose a sampler with another size for another epoch",
+}
+
+
+def _refuse_beside_batches(call: Logs) -> None:
+    for name, mend in _SAYS_IT_ITSELF.items():
+        value = call.get(name)
+        if value is not None and not (name == "validation_split" and value == 0):
+            raise ArgumentError(f"{name} beside a Batches", allowed=f"no {name} in fit(batches)", mend=mend)

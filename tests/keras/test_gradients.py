@@ -1,0 +1,110 @@
+"""value_and_grad: closed forms, nesting, what it returns and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import tailfit
+from tailfit.errors import StepError
+
+
+def as_numpy(value):
+    return ops.convert_to_numpy(value)
+
+
+def test_gradients_of_a_closed_form():
+    w, b = keras.Variable([[1.0], [2.0]]), keras.Variable([0.5])
+    x = np.array([[1.0, 3.0], [2.0, -1.0]], "float32")
+
+    def forward():
+        return ops.sum(ops.square(ops.matmul(x, w) + b))
+
+    loss, (dw, db) = tailfit.value_and_grad(forward, [w, b])
+    error = x @ np.array([[1.0], [2.0]]) + 0.5
+    assert float(loss) == pytest.approx(float((error**2).sum()))
+    np.testing.assert_allclose(as_numpy(dw), 2 * x.T @ error)
+    np.testing.assert_allclose(as_numpy(db), 2 * error.sum(axis=0))
+
+
+def test_what_comes_beside_the_loss_keeps_its_structure():
+    w = keras.Variable(3.0)
+    (loss, aux), gradients = tailfit.value_and_grad(lambda: (w * w, {"w": w.value, "pair": (w + 1, None)}), [w])
+    assert (float(loss), float(gradients[0])) == (9.0, 6.0)
+    assert float(aux["w"]) == 3.0
+    assert float(aux["pair"][0]) == 4.0
+    assert aux["pair"][1] is None
+
+
+def test_a_loss_with_none_beside_it_stays_a_pair():
+    w = keras.Variable(3.0)
+    (loss, aux), _ = tailfit.value_and_grad(lambda: (w * w, None), [w])
+    assert float(loss) == 9.0
+    assert aux is None
+
+
+def test_variables_assigned_inside_keep_their_values():
+    w, count, seed = keras.Variable(2.0), keras.Variable(0.0, trainable=False), keras.random.SeedGenerator(7)
+    draws = []
+    for _ in range(2):
+
+        def forward():
+            count.assign_add(1.0)
+            return w * count, keras.random.uniform((), seed=seed)
+
+        (_, draw), (gradient,) = tailfit.value_and_grad(forward, [w])
+        draws.append(float(draw))
+    assert float(as_numpy(count)) == 2.0
+    assert float(gradient) == 2.0  # the count as assigned inside
+    assert draws[0] != draws[1]
+
+
+def test_a_gradient_penalty_by_nesting():
+    # d/dw (w^3)^2-style: f = w^3, f' = 3w^2, penalty = f'^2 = 9w^4, its gradient 36w^3
+    w = keras.Variable(2.0)
+
+    def penalty():
+        _, (inner,) = tailfit.value_and_grad(lambda: w * w * w, [w])
+        return ops.square(inner)
+
+    loss, (gradient,) = tailfit.value_and_grad(penalty, [w])
+    assert float(loss) == pytest.approx(144.0)
+    assert float(gradient) == pytest.approx(288.0)
+
+
+def test_gradients_by_variables_that_are_not_trainable():
+    frozen = keras.Variable(3.0, trainable=False)
+    _, (gradient,) = tailfit.value_and_grad(lambda: frozen * frozen, [frozen])
+    assert float(gradient) == 6.0
+
+
+def test_a_variable_that_is_not_used_has_no_gradient_or_zeros():
+    used, unused = keras.Variable(3.0), keras.Variable([1.0, 2.0])
+    _, (_, gradient) = tailfit.value_and_grad(lambda: used * used, [used, unused])
+    assert gradient is None or as_numpy(gradient).tolist() == [0.0, 0.0]
+
+
+def test_results_do_not_hold_on_to_the_graph(backend):
+    if backend != "torch":
+        pytest.skip("only torch tensors carry a graph")
+    w = keras.Variable(2.0)
+    (loss, aux), _ = tailfit.value_and_grad(lambda: (w * w, w * 3), [w])
+    assert not loss.requires_grad
+    assert not aux.requires_grad
+
+
+@pytest.mark.parametrize("bad", [lambda: None, lambda: ops.ones((2,)), lambda: (ops.ones((2,)), 1), lambda: "loss"])
+def test_a_loss_that_is_no_scalar_is_refused(bad):
+    with pytest.raises(StepError, match="scalar loss"):
+        tailfit.value_and_grad(bad, [keras.Variable(1.0)])
+
+
+def test_values_in_place_of_variables_are_refused():
+    w = keras.Variable(1.0)
+    with pytest.raises(StepError, match=r"variables\[0\].*model.trainable_variables"):
+        tailfit.value_and_grad(lambda: w * w, [w.value])
+
+
+def test_no_variables_are_refused():
+    with pytest.raises(StepError, match="build the model"):
+        tailfit.value_and_grad(lambda: ops.ones(()), [])

@@ -1,0 +1,264 @@
+"""tailfit.Model beyond parity: several optimizers, state owned by anything, saving, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import tailfit
+from tailfit.errors import ArgumentError, StepError
+
+
+def as_numpy(value):
+    return ops.convert_to_numpy(value)
+
+
+class OwnCall(tailfit.Model):
+    def __init__(self, units=2):
+        super().__init__()
+        self.units = units
+        self.head = keras.layers.Dense(units)
+
+    def call(self, x):
+        return self.head(x)
+
+    def get_config(self):
+        return {"units": self.units}
+
+
+keras.saving.register_keras_serializable(package="tests")(OwnCall)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OwnStep(tailfit.Model):
+    def train_step(self, data):
+        x, y, w = keras.utils.unpack_x_y_sample_weight(data)
+
+        def forward():
+            y_pred = self(x, training=True)
+            return self.compute_loss(x, y, y_pred, w), y_pred
+
+        (loss, y_pred), gradients = tailfit.value_and_grad(forward, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self.update_metrics(loss, x, y, y_pred, w)
+
+
+def functional(cls=OwnStep, **kwargs):
+    inputs = keras.Input((3,))
+    return cls(inputs, keras.layers.Dense(2)(keras.layers.Dense(4, activation="relu")(inputs)), **kwargs)
+
+
+def data(n=32):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 3)).astype("float32"), rng.integers(0, 2, n)
+
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def test_trap_02_a_second_optimizer_is_updated():
+    class TwoOptimizers(tailfit.Model):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = keras.layers.Dense(4), keras.layers.Dense(2)
+            self.second = keras.optimizers.Adam(0.1)
+
+        def call(self, x):
+            return self.head(self.body(x))
+
+        def train_step(self, data):
+            x, y = data
+            parts = self.body.trainable_variables, self.head.trainable_variables
+            loss, gradients = tailfit.value_and_grad(
+                lambda: self.compute_loss(y=y, y_pred=self(x)), [*parts[0], *parts[1]]
+            )
+            self.optimizer.apply(gradients[:2], parts[0])
+            self.second.apply(gradients[2:], parts[1])
+            return {"loss": loss}
+
+    model = TwoOptimizers()
+    x, y = data()
+    model(x)
+    before = [as_numpy(v) for v in model.get_weights()]
+    model.compile("adam", LOSS)
+    model.optimizer.build(model.body.trainable_variables)
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    assert int(as_numpy(model.optimizer.iterations)) == 8
+    assert int(as_numpy(model.second.iterations)) == 8
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_trap_03_a_variable_owned_by_the_loss_takes_effect():
+    class Weighted(keras.losses.Loss):
+        def __init__(self):
+            super().__init__()
+            self.factor = keras.Variable(1.0, trainable=False)
+
+        def call(self, y_true, y_pred):
+            return self.factor * ops.square(y_true - y_pred)
+
+    class Switch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            loss.factor.assign(float(epoch + 1))
+
+    loss = Weighted()
+    inputs = keras.Input((1,))
+    model = tailfit.Model(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(inputs))
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    history = model.fit(np.ones((4, 1)), np.zeros((4, 1)), epochs=3, verbose=0, callbacks=[Switch()])
+    assert history.history["loss"] == pytest.approx([1.0, 2.0, 3.0])
+
+
+def test_variables_of_anything_are_carried_by_fit():
+    """A counter, a seed and a metric that belong to no layer of the model."""
+    counter = keras.Variable(0, dtype="int32", trainable=False)
+    seed = keras.random.SeedGenerator(3)
+    draws = keras.metrics.Mean()
+
+    class Counting(OwnStep):
+        def train_step(self, data):
+            counter.assign_add(1)
+            draws.update_state(keras.random.uniform((), seed=seed))
+            return super().train_step(data)
+
+    model = functional(Counting)
+    model.compile("sgd", LOSS)
+    x, y = data()
+    before = as_numpy(seed.state.value).tolist()
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    assert int(as_numpy(counter)) == 8
+    assert as_numpy(seed.state.value).tolist() != before
+    assert float(as_numpy(draws.count)) == 8.0
+    assert 0.0 < float(draws.result()) < 1.0
+
+
+def test_a_callback_reads_the_model_mid_epoch():
+    class Watch(keras.callbacks.Callback):
+        seen: list = []
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen.append(np.abs(self.model.get_weights()[0]).sum())
+
+    model = functional()
+    model.compile(keras.optimizers.SGD(0.1), LOSS)
+    x, y = data()
+    model.fit(x, y, batch_size=8, verbose=0, callbacks=[Watch()])
+    assert len(set(Watch.seen)) == 4
+
+
+def test_functional_and_subclassed_models_live_side_by_side():
+    functional()
+    model = OwnCall()
+    model.compile("sgd", LOSS)
+    model.fit(*data(), verbose=0)
+    assert tailfit.Model.__mro__[1].__name__ == "Trainer"
+
+    class OwnConstructor(tailfit.Model):
+        def __init__(self, units):
+            inputs = keras.Input((3,))
+            super().__init__(inputs, keras.layers.Dense(units)(inputs))
+
+    built = OwnConstructor(5)
+    assert built(np.ones((2, 3))).shape == (2, 5)
+    assert isinstance(built, OwnConstructor)
+    assert [layer.name for layer in built.layers] == [layer.name for layer in built.layers if layer]
+
+
+@pytest.mark.parametrize("make", [functional, lambda: functional(tailfit.Model), OwnCall], ids=["own", "plain", "call"])
+def test_save_and_load(tmp_path, make):
+    model = make()
+    model.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"])
+    x, y = data()
+    model.fit(x, y, batch_size=8, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded, tailfit.Model)
+    assert type(loaded).train_step is type(model).train_step
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert loaded.optimizer is not None
+    first, second = (m.fit(x, y, batch_size=8, shuffle=False, verbose=0).history for m in (model, loaded))
+    assert first == second
+
+
+def test_overridden_test_and_predict_steps():
+    class Steps(tailfit.Model):
+        def test_step(self, data):
+            x, y = data
+            return {"agreement": ops.mean(ops.cast(ops.argmax(self(x), axis=-1) == ops.cast(y, "int32"), "float32"))}
+
+        def predict_step(self, data):
+            return ops.softmax(self(keras.utils.unpack_x_y_sample_weight(data)[0]))
+
+    model = functional(Steps)
+    model.compile("sgd", LOSS)
+    x, y = data()
+    probabilities = model.predict(x, batch_size=8, verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    result = model.evaluate(x, y, batch_size=32, verbose=0, return_dict=True)
+    assert result["agreement"] == pytest.approx((probabilities.argmax(1) == y).mean())
+
+
+def test_trap_01_the_jax_only_signature_is_refused():
+    class Stateless(tailfit.Model):
+        def train_step(self, state, data):
+            return {}, state
+
+    model = functional(Stateless)
+    model.compile("sgd", LOSS)
+    with pytest.raises(StepError, match=r"train_step\(self, data\) on every backend"):
+        model.fit(*data(), verbose=0)
+
+
+def test_freezing_layers_and_compiling_again():
+    model = functional()
+    model.compile("sgd", LOSS)
+    x, y = data()
+    model.fit(x, y, verbose=0)
+    model.layers[1].trainable = False
+    model.compile("sgd", LOSS)
+    frozen, free = model.layers[1].get_weights(), model.layers[2].get_weights()
+    model.fit(x, y, verbose=0)
+    np.testing.assert_array_equal(frozen[0], model.layers[1].get_weights()[0])
+    assert np.abs(free[0] - model.layers[2].get_weights()[0]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("softmax", keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
+        ("sigmoid", keras.losses.BinaryCrossentropy(from_logits=True)),
+        (None, keras.losses.SparseCategoricalCrossentropy(from_logits=False)),
+        (None, "sparse_categorical_crossentropy"),
+    ],
+)
+def test_a_head_that_contradicts_the_loss_is_refused(activation, loss):
+    inputs = keras.Input((3,))
+    model = tailfit.Model(inputs, keras.layers.Dense(2, activation=activation, name="cause")(inputs))
+    with pytest.raises(ArgumentError, match=r"'cause'.*from_logits"):
+        model.compile("sgd", loss)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("softmax", "sparse_categorical_crossentropy"),
+        ("softmax", keras.losses.SparseCategoricalCrossentropy()),
+        (None, keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
+        (None, "mse"),
+        ("relu", "categorical_crossentropy"),  # unusual, not contradictory
+        (None, lambda y_true, y_pred: ops.mean(ops.square(y_pred), axis=-1)),
+    ],
+)
+def test_heads_that_agree_or_can_not_be_told_compile(activation, loss):
+    inputs = keras.Input((3,))
+    tailfit.Model(inputs, keras.layers.Dense(2, activation=activation)(inputs)).compile("sgd", loss)
+
+
+def test_heads_of_several_outputs_are_told_apart():
+    inputs = keras.Input((3,))
+    a = keras.layers.Dense(2, activation="softmax", name="a")(inputs)
+    b = keras.layers.Dense(2, name="b")(inputs)
+    logits, probabilities = (keras.losses.CategoricalCrossentropy(from_logits=flag) for flag in (True, False))
+    tailfit.Model(inputs, {"a": a, "b": b}).compile("sgd", {"a": probabilities, "b": logits})
+    with pytest.raises(ArgumentError, match="'b'"):
+        tailfit.Model(inputs, [a, b]).compile("sgd", [probabilities, probabilities])
