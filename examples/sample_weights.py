@@ -1,0 +1,41 @@
+"""Sample weights by class name, and by a condition on what is known of each sample.
+
+Both return one number a sample, for `fit(sample_weight=...)` or `Batches(sample_weight=...)`; they multiply.
+"""
+
+import keras
+import numpy as np
+import polars as pl
+
+import tailfit
+
+causes = ["ok", "ok", "valve leak", "ok", "pump wear", "ok", "valve leak", "ok"]
+records = np.random.default_rng(0).normal(size=(8, 20, 3)).astype("float32")  # 8 records of 20 readings, 3 sensors
+metadata = pl.DataFrame({"site": ["A", "B", "B", "A", "B", "A", "A", "B"], "snr": [9, 2, 8, 7, 1, 6, 5, 2]})
+
+
+def main() -> np.ndarray:
+    source = tailfit.data.Arrays(records, causes, metadata=metadata)
+
+    by_class = tailfit.weights.sample_weights(causes, {"valve leak": 1.5, "pump wear": 3.0})
+    print("by class:    ", by_class)
+
+    by_condition = tailfit.weights.sample_weights(source, {"site = 'B' AND snr < 3": 0.5})
+    print("by condition:", by_condition)
+
+    # Class weights and sample weights multiply; Keras itself refuses the two together.
+    batches = tailfit.Batches(source, batch_size=4, class_weight="balanced", sample_weight=by_class * by_condition)
+    x, y, w = batches[0]
+    print("a batch:     ", x.shape, y, w)
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((20, 3))
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(inputs))
+    model = tailfit.Model(inputs, outputs)
+    model.compile("adam", tailfit.losses.CrossEntropy(from_logits=True))
+    model.fit(batches, epochs=2, verbose=2)
+    return by_class * by_condition
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The commands and how their errors reach the user."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import tailfit
+from tailfit.cli.backends import Backend, choose_backend
+from tailfit.errors import ArgumentError, DataError, TailfitError
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    help="Keras fit() for long-tailed classes, labels of unequal trust, and more samples than memory.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tailfit {tailfit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    # A callback makes typer keep the command's name even while there is one command only.
+    del version
+
+
+@app.command()
+def demo(
+    backend: Annotated[Backend | None, typer.Option(help="Keras backend; the first installed one if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the records, models and report.")] = Path("tailfit-demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Decides all that is random; same seed, same numbers.")] = 0,
+) -> None:
+    """Train on long-tailed records twice, plainly and tailored, and compare honestly."""
+    choose_backend(backend)
+    from tailfit.cli.demo import run_demo
+
+    run_demo(out, seed)
+
+
+def main() -> None:
+    """The entry point `tailfit`."""
+    try:
+        app()
+    except (ArgumentError, DataError) as error:
+        print(f"tailfit: {error}", file=sys.stderr)
+        sys.exit(2)
+    except TailfitError as error:
+        print(f"tailfit: {error}", file=sys.stderr)
+        sys.exit(1)
