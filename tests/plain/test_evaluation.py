@@ -165,9 +165,11 @@ def test_json_file_is_whole_or_absent(tmp_path, monkeypatch) -> None:
     evaluation = tailfit.evaluate([0, 1, 1], [0, 1, 0], train_counts=[5, 9.5])
     path = evaluation.save_json(tmp_path / "new" / "e.json")
     assert Evaluation.from_json(path.read_text(encoding="utf-8")) == evaluation
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        tailfit.evaluate([0, 1], [1, 0]).save_json(path)
+    for step in ("os.fsync", "pathlib.Path.replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+            with pytest.raises(OSError, match="disk full"):
+                tailfit.evaluate([0, 1], [1, 0]).save_json(path)
     assert Evaluation.from_json(path.read_text(encoding="utf-8")) == evaluation
     assert [file.name for file in path.parent.iterdir()] == ["e.json"]
 

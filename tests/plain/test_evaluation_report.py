@@ -133,6 +133,18 @@ def test_text_of_plots_stays_text() -> None:
     assert "training samples" in svg
 
 
+def test_ids_of_two_plots_on_a_page_differ() -> None:
+    clipped = alt.Chart.from_dict(
+        {"mark": {"type": "bar", "clip": True}, "data": {"values": [{"a": 1}]}, "encoding": {"x": {"field": "a"}}}
+    ).to_dict()
+    pages = [to_svg(clipped, label="x", prefix=prefix) for prefix in ("p", "q")]
+    ids = [re.findall(r'\bid="([^"]*)"', page) for page in pages]
+    assert ids[0]
+    assert not set(ids[0]) & set(ids[1])
+    for own, page in zip(ids, pages, strict=True):
+        assert set(re.findall(r"url\(#([^)]*)\)", page)) == set(own)
+
+
 def test_plots_show_what_was_measured() -> None:
     evaluations = two(["a", "b", "c"])
     bars, recalls = recall_chart(evaluations)["hconcat"]
