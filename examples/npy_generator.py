@@ -1,7 +1,7 @@
 """The classic generator over `data/<ID>.npy`, with its `partition` and `labels` dicts, in three lines.
 
-What everyone copies is a Sequence class of fifty lines that allocates `np.empty((batch_size, ...))`, leaves garbage in the
-last batch, shuffles with a global seed and can't be resumed. Here is the same layout, read by `Batches`.
+What everyone copies is a Sequence class of fifty lines that allocates `np.empty((batch_size, ...))`, leaves garbage in
+the last batch, shuffles with a global seed and can't be resumed. Here is the same layout, read by `Batches`.
 """
 
 import tempfile
@@ -21,9 +21,9 @@ def main() -> list[float]:
         # What users have on disk: one file a record, and two dicts.
         rng = np.random.default_rng(0)
         partition = {"train": [f"id-{i}" for i in range(1, 81)], "validation": [f"id-{i}" for i in range(81, 101)]}
-        labels = {ID: i % 3 for i, ID in enumerate(partition["train"] + partition["validation"])}
-        for ID, label in labels.items():
-            np.save(data / f"{ID}.npy", rng.normal(loc=label, size=(32, 4)).astype("float32"))
+        labels = {name: i % 3 for i, name in enumerate(partition["train"] + partition["validation"])}
+        for name, label in labels.items():
+            np.save(data / f"{name}.npy", rng.normal(loc=label, size=(32, 4)).astype("float32"))
 
         # The three lines.
         parts = tailfit.data.NpyFolder(data, labels=labels).split(partition)

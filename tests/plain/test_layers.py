@@ -1,4 +1,4 @@
-"""The house rules that a parser can check: imports point one way, every file says what it offers, backends stay apart."""
+"""The house rules that a parser can check: imports point one way, files say what they offer, backends stay apart."""
 
 import ast
 import subprocess
@@ -68,7 +68,7 @@ def test_imports_point_one_way(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_backends_are_imported_in_their_rooms_only(path):
-    inside = path.parent.name == "backends" and room_of(path) == "training" or path.name == "interop.py"
+    inside = (path.parent.name == "backends" and room_of(path) == "training") or path.name == "interop.py"
     if not inside:
         wrong = [(module, line) for module, line in imports(path) if module.split(".")[0] in BACKENDS]
         assert not wrong, f"{path}: {wrong}"

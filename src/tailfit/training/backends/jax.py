@@ -104,7 +104,7 @@ class Program:
         self.run = jax.jit(self._pure, donate_argnums=(0, 1)) if compiled else self._pure
 
     def __call__(self, state: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
-        if self.groups is None or [len(g) for g in self.groups] != [len(s) for s in state]:
+        if self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True)):
             self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
         while True:
             own, read = _distinct([v.value for v in self.written]), [v.value for v in self.read]

@@ -1,0 +1,27 @@
+"""Sphinx: the pages are Markdown, the reference comes from the docstrings."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import tailfit
+
+project = "tailfit"
+copyright = "The tailfit developers"
+version = release = tailfit.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"tailfit {release}"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+# Bare section names of our docstrings that napoleon does not know by itself.
+napoleon_custom_sections = [("Shapes", "params_style"), ("Source", "notes_style")]
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+# `code` in docstrings is written with single backticks, as in Markdown.
+default_role = "code"

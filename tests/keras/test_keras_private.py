@@ -1,0 +1,118 @@
+"""Each private name of Keras that tailfit uses is there and does what we think: a newer Keras fails here first."""
+
+import keras
+import pytest
+from keras import ops
+
+from tailfit.training import keras_private as private
+
+
+def test_scopes_are_found_and_do_not_chain():
+    assert not private.in_stateless_scope()
+    variable = keras.Variable(1.0)
+    with keras.StatelessScope([(variable, ops.ones(()) * 2.0)]) as outer:
+        assert private.in_stateless_scope()
+        assert private.get_stateless_scope() is outer
+        with keras.StatelessScope() as inner:
+            assert private.get_stateless_scope() is inner
+            assert inner.get_current_value(variable) is None
+    assert not private.in_stateless_scope()
+
+
+def test_variables_made_in_a_scope_wait_for_their_values():
+    with keras.StatelessScope(initialize_variables=False):
+        variable = keras.Variable(initializer="ones", shape=(2,))
+    assert private.variables_wait_for_values()
+    private.initialize_all_variables()
+    assert not private.variables_wait_for_values()
+    assert ops.convert_to_numpy(variable.value).tolist() == [1.0, 1.0]
+
+
+def test_a_scope_hands_out_and_collects_values_by_the_id_of_a_variable():
+    variable = keras.Variable(1.0)
+    with keras.StatelessScope([(variable, ops.ones(()) * 3.0)]) as scope:
+        variable.assign(variable + 1.0)
+    assert float(scope.state_mapping[id(variable)]) == 4.0
+    assert scope.collect_losses is False
+    assert float(variable.value) == 1.0
+
+
+def test_functional_arguments_are_told_apart():
+    x = keras.Input((2,))
+    assert private.functional_init_arguments((x, x), {})
+    assert private.functional_init_arguments((), {"inputs": x, "outputs": x})
+    assert not private.functional_init_arguments((), {"name": "m"})
+    assert isinstance(keras.Model(x, x), private.Functional)
+
+
+def test_a_class_saves_under_the_name_of_another():
+    @keras.saving.register_keras_serializable(package="tests")
+    class Original(keras.layers.Layer):
+        pass
+
+    class Twin(Original):
+        pass
+
+    private.saved_under_the_name_of(Twin, Original)
+    assert keras.saving.get_registered_name(Twin) == "tests>Original"
+    assert keras.saving.get_registered_object("tests>Original") is Original
+
+
+def test_what_model_needs_of_keras_model():
+    x = keras.Input((2,))
+    model = keras.Model(x, keras.layers.Dense(1, name="last")(x))
+    assert private.loss_tracker(model) is None
+    model.compile("sgd", "mse")
+    assert private.loss_tracker(model).name == "loss"
+    assert model.outputs[0]._keras_history.operation.name == "last"
+    assert private.call_model(model, ops.ones((1, 2)), training=False).shape == (1, 1)
+
+    class WithoutTraining(keras.Model):
+        def call(self, x):
+            return x
+
+        def compute_loss(self, x, y, y_pred, sample_weight):
+            return ops.sum(y_pred)
+
+    model = WithoutTraining()
+    y_pred = private.call_model(model, ops.ones((1, 2)), training=True)
+    assert float(private.compute_loss(model, None, None, y_pred, None, training=True)) == 2.0
+
+
+def test_a_loss_is_not_scaled_outside_a_distribution():
+    assert float(private.unscale_loss_for_distribution(ops.ones(()) * 5.0)) == 5.0
+
+
+def test_what_the_jax_trainer_expects_of_fit(backend):
+    if backend != "jax":
+        pytest.skip("the JAX trainer")
+    x = keras.Input((2,))
+    model = keras.Model(x, keras.layers.Dense(1)(x))
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    state = model._get_jax_state(
+        trainable_variables=True,
+        non_trainable_variables=True,
+        optimizer_variables=True,
+        metrics_variables=True,
+    )
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    assert [len(s) for s in state] == [len(g) for g in groups]
+    seen = []
+    run = model._make_function(lambda state, data: (seen.append(data) or "logs", state))
+    assert run("state", iter(["batch"])) == ("logs", "state")
+    assert seen == ["batch"]
+
+
+def test_the_layer_that_a_tensorflow_model_builds_from_a_specification(backend):
+    if backend != "tensorflow":
+        pytest.skip("the TensorFlow trainer")
+    model = keras.Sequential([keras.layers.Dense(1)])
+    assert callable(model._maybe_symbolic_build)
+    assert callable(model._symbolic_build)
+    assert model._distribute_strategy is None
