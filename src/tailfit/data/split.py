@@ -177,7 +177,8 @@ def _quotas(counts: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.
         elif (units < least).any():
             givers, takers = units > least, units < least
         else:
-            return low + up
+            quotas: NDArray[np.int64] = low + up
+            return quotas
         room = ~up & (rest > 0)
         chain = _shortest_chain(up.T.astype(np.int64) @ room > 0, givers, takers)
         for giver, taker in pairwise(chain):

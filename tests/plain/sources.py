@@ -1,0 +1,94 @@
+"""Example builders for the battery of sources: one or more of each class, with the truth they must read.
+
+A builder takes a temporary folder and gives (source, truth): what a batch of all samples in order must be. Each
+class that `tailfit.data.__all__` offers needs an entry.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tailfit.data import Arrays, NpyFolder, Source, Subset
+
+Builder = Callable[[Path], tuple[Source, Any]]
+SIZE = 23
+
+
+def records(shape: tuple[int, ...] = (4, 3), dtype: str = "float32") -> Any:
+    return np.random.default_rng(7).integers(0, 100, (SIZE, *shape)).astype(dtype)
+
+
+def labels() -> Any:
+    return np.array(["leak", "ok", "worn"])[np.minimum(np.arange(SIZE) % 5, 2)]
+
+
+def ids() -> list[str]:
+    return [f"r{number:02d} ä" for number in range(SIZE)]
+
+
+def metadata() -> pl.DataFrame:
+    return pl.DataFrame({"id": ids()[::-1], "site": [f"site {number // 4}" for number in range(SIZE)]})
+
+
+def arrays(folder: Path) -> tuple[Source, Any]:
+    return Arrays(records(), labels(), ids(), metadata()), records()
+
+
+def numbered(folder: Path) -> tuple[Source, Any]:
+    return Arrays(records((), "int16")), records((), "int16")
+
+
+def memmap(folder: Path) -> tuple[Source, Any]:
+    np.save(folder / "all.npy", records())
+    return Arrays(np.load(folder / "all.npy", mmap_mode="r"), labels()), records()
+
+
+def nest(folder: Path) -> tuple[Source, Any]:
+    def build() -> dict[str, Any]:
+        return {"sensor": records(), "context": (records((2,), "int8"), [records(())])}
+
+    return Arrays(build(), np.eye(3)[np.arange(SIZE) % 3] * 0.9 + 0.1 / 3), build()
+
+
+def folder_of(shape: tuple[int, ...], dtype: str, with_labels: bool = True) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        for name, record in zip(ids(), records(shape, dtype), strict=True):
+            np.save(folder / f"{name}.npy", record)
+        (folder / "notes.txt").write_text("not a record")
+        if not with_labels:
+            return NpyFolder(folder), records(shape, dtype)
+        return NpyFolder(folder, dict(zip(ids(), labels().tolist(), strict=True)), metadata()), records(shape, dtype)
+
+    return build
+
+
+def big_endian(folder: Path) -> tuple[Source, Any]:
+    for name, record in zip(ids(), records((2, 2), ">f8"), strict=True):
+        np.save(folder / f"{name}.npy", record)
+    return NpyFolder(folder), records((2, 2), "float64")
+
+
+def subset(folder: Path) -> tuple[Source, Any]:
+    chosen = np.arange(SIZE)[::-2]
+    return Subset(arrays(folder)[0], chosen), records()[chosen]
+
+
+def subset_of_subset(folder: Path) -> tuple[Source, Any]:
+    whole, truth = folder_of((4, 3), "float32")(folder)
+    return Subset(Subset(whole, np.arange(20)), [5, 0, 19]), truth[[5, 0, 19]]
+
+
+BUILDERS: dict[type[Source], dict[str, Builder]] = {
+    Arrays: {"arrays": arrays, "numbered": numbered, "memmap": memmap, "nest": nest},
+    NpyFolder: {
+        "matrices": folder_of((4, 3), "float32"),
+        "scalars": folder_of((), "float64"),
+        "booleans": folder_of((3,), "bool", with_labels=False),
+        "instants": folder_of((2,), "datetime64[s]"),
+        "big endian": big_endian,
+    },
+    Subset: {"subset": subset, "subset of a subset": subset_of_subset},
+}
