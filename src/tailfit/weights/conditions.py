@@ -1,0 +1,129 @@
+"""Conditions on the metadata of the samples, written as SQL expressions.
+
+Polars parses and evaluates them over the table's columns; nothing is executed as Python. Polars' SQL can also
+open files, by a table function such as READ_CSV within a subquery, and does so as it parses: a condition may
+come from a recipe that someone else wrote, so what polars would see as a subquery is refused before it sees it.
+"""
+
+import re
+from difflib import get_close_matches
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.errors import ArgumentError
+
+__all__ = ["matches"]
+
+# A failure inside polars' compiled part is raised as PanicException, which is no PolarsError.
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+# Text, a quoted name, a word or number, an operator. What is left out (other quotes, escapes, comments, several
+# statements) could hide a subquery from this reading and show it to polars.
+_TOKEN = re.compile(
+    r"""\s+
+    | '(?:[^'\\] | '' | \\(?!'))*+'(?!\w)
+    | "(?:[^"] | "")*+"
+    | [\w.]++(?!['"])
+    | [+*%=<>!(),|&^~:\[\]] | -(?!-) | /(?!\*)""",
+    re.VERBOSE,
+)
+_SUBQUERY = {"select", "with", "table", "values", "from"}  # where one stands after an opening bracket
+
+
+def matches(metadata: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
+    """Which rows meet a condition, `bool[n]`; a condition that is null for a row doesn't match it.
+
+    Args:
+        metadata: A row a sample.
+        condition: A SQL expression over its columns that is true or false for each row.
+    Raises:
+        ArgumentError: for a condition that doesn't parse, names an unknown column, is not true or false, or
+            is one answer for the whole table.
+
+    >>> matches(pl.DataFrame({"site": ["A", "B", None], "snr": [9, 2, 5]}), "site = 'B' AND snr < 3").tolist()
+    [False, True, False]
+    """
+    _refuse_subqueries(condition)
+    expression = _parsed(condition)
+    _check_columns(metadata, condition, expression)
+    # An elementwise condition of no rows has no answers; a total or a constant still has one.
+    if _evaluated(metadata.clear(), condition, expression).len() != 0:
+        raise ArgumentError(
+            f"the condition {condition!r}, which has one answer for the whole table",
+            allowed="a condition that is true or false for each sample",
+            mend="compare a column with the total, e.g. snr > AVG(snr), or weigh the loss instead",
+        )
+    result = _evaluated(metadata, condition, expression)
+    if result.dtype != pl.Boolean:
+        raise ArgumentError(
+            f"the condition {condition!r}, whose values are of type {result.dtype}",
+            allowed="a condition that is true or false for each sample",
+            mend=f"compare it, e.g. {condition} > 0",
+        )
+    if len(result) != metadata.height:
+        raise ArgumentError(
+            f"the condition {condition!r}, with {len(result)} answers for {metadata.height} samples",
+            allowed="one answer a sample",
+            mend="compare columns and constants only",
+        )
+    return result.fill_null(value=False).to_numpy()
+
+
+def _refuse_subqueries(condition: str) -> None:
+    place, before = 0, ""
+    while place < len(condition):
+        token = _TOKEN.match(condition, place)
+        if token is None:
+            raise ArgumentError(
+                f"the condition {condition!r}, at {condition[place : place + 12]!r}",
+                allowed="column names, numbers, text in single quotes, and operators",
+                mend="put text in single quotes, column names with spaces in double quotes",
+            )
+        word = token[0].strip().lower()
+        if word == "select" or (before == "(" and word in _SUBQUERY):
+            raise ArgumentError(
+                f"the condition {condition!r}, which has {word.upper()} in it",
+                allowed="one expression over the columns, without a subquery",
+                mend=f"if {word!r} is a column, put it in double quotes",
+            )
+        place, before = token.end(), word or before
+
+
+def _parsed(condition: str) -> pl.Expr:
+    try:
+        return pl.sql_expr(condition)
+    except _FAILURES as error:
+        raise ArgumentError(
+            f"the condition {condition!r}: {_first_line(error)}",
+            allowed="a SQL expression such as site = 'B' AND snr < 3",
+            mend="put text in single quotes, column names with spaces in double quotes",
+        ) from error
+
+
+def _check_columns(metadata: pl.DataFrame, condition: str, expression: pl.Expr) -> None:
+    unknown = [name for name in expression.meta.root_names() if name not in metadata.columns]
+    if unknown:
+        near = [name for name in metadata.columns if name.lower() == unknown[0].lower()]
+        near += get_close_matches(unknown[0], metadata.columns, n=1)
+        raise ArgumentError(
+            f"the condition {condition!r}, which names the unknown column {unknown[0]!r}",
+            allowed=f"the columns {', '.join(map(repr, metadata.columns))}",
+            mend=f"use {near[0]!r} if that is meant" if near else "correct the name; text goes in single quotes",
+        )
+
+
+def _evaluated(metadata: pl.DataFrame, condition: str, expression: pl.Expr) -> pl.Series:
+    try:
+        return metadata.select(expression).to_series()
+    except _FAILURES as error:
+        raise ArgumentError(
+            f"the condition {condition!r}: {_first_line(error)}",
+            allowed="comparisons that suit the types of the columns",
+            mend="compare text with text in single quotes, numbers with numbers",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

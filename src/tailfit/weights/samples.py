@@ -1,0 +1,163 @@
+"""Sample weights by class name and by conditions on the metadata.
+
+Weights multiply: a sample's weight is the product of what its class, each condition it meets and any further
+array (a label's quality, `Batches(class_weight=)`) give it. What nothing applies to weighs 1.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.errors import ArgumentError
+from tailfit.labels import Encoded
+from tailfit.weights.conditions import matches
+from tailfit.weights.given import encoded_labels, source_of
+
+__all__ = ["sample_weights"]
+
+
+def sample_weights(
+    y: Any, weights: Mapping[str, float] | Mapping[int, float], *, class_names: Sequence[str] | None = None
+) -> NDArray[np.float32]:
+    """A weight for each sample, from a table of weights by class or by condition.
+
+    Args:
+        y: Labels as in `class_weights`; or a source, or Batches of one, for conditions too; or the metadata
+            alone, a polars DataFrame, for conditions only.
+        weights: By class name or code, and for a source by SQL conditions over `source.metadata` as well, such
+            as `"site = 'B' AND snr < 3"`. A key that is exactly a class name means the class. What applies
+            to one sample multiplies; a condition that is null for a sample doesn't apply. A soft label gets the
+            expected weight of its classes, a multi-label one the product.
+        class_names: Names of the classes in the order of their codes, where `y` are codes or rows.
+    Shapes: `float32[n]`, ratios without unit.
+    Raises:
+        ArgumentError: for an unknown class or column, a condition that is none, or a weight that is negative
+            or not finite.
+        DataError: for labels not in order.
+
+    >>> sample_weights(["ok", "valve leak", "ok"], {"valve leak": 1.5}).tolist()
+    [1.0, 1.5, 1.0]
+    >>> sample_weights(pl.DataFrame({"site": ["A", "B"]}), {"site = 'B'": 0.5}).tolist()
+    [1.0, 0.5]
+    """
+    table = _checked_table(weights)
+    if isinstance(y, pl.DataFrame):
+        return _finished(_by_condition(y, table, y.height), table)
+    source = source_of(y)
+    if source is None:
+        encoded = encoded_labels(y, class_names=class_names)
+        codes, conditions = _sorted_out(table, encoded.class_names, has_conditions=False)
+        return _finished(_by_class(encoded, codes), table)
+    names = tuple(getattr(source, "class_names", None) or class_names or ())
+    has_metadata = getattr(source, "metadata", None) is not None
+    codes, conditions = _sorted_out(table, names, has_conditions=has_metadata)
+    result = np.ones(len(source))
+    if codes:
+        result *= _by_class(encoded_labels(source, class_names=class_names), codes)
+    if conditions:
+        try:
+            result *= _by_condition(source.metadata, conditions, len(source))
+        except ArgumentError as error:
+            shown = _shown(names)
+            raise ArgumentError(
+                error.received, allowed=f"{error.allowed}; or a class, {shown}", mend=error.mend
+            ) from error
+    return _finished(result, table)
+
+
+def _checked_table(weights: Any) -> dict[str | int, float]:
+    if not isinstance(weights, Mapping):
+        raise ArgumentError(
+            f"weights of type {type(weights).__name__}",
+            allowed="a dict of weights by class name or by condition",
+            mend="an array of weights, one a sample, goes to sample_weight= as it is",
+        )
+    for key, weight in weights.items():
+        if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
+            raise ArgumentError(f"the key {key!r}", allowed="class names, codes or conditions", mend="quote it")
+        number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
+        if not (number and math.isfinite(weight) and weight >= 0):
+            raise ArgumentError(
+                f"the weight {weight!r} for {key!r}",
+                allowed="finite numbers >= 0",
+                mend="0 leaves samples out, 1 changes nothing",
+            )
+    return {key if isinstance(key, str) else int(key): float(weight) for key, weight in weights.items()}
+
+
+def _sorted_out(
+    table: Mapping[str | int, float], names: Sequence[str], *, has_conditions: bool
+) -> tuple[dict[int, float], dict[str | int, float]]:
+    """Weights by class code, and the rest, conditions."""
+    position = {name: code for code, name in enumerate(names)}
+    codes: dict[int, float] = {}
+    conditions: dict[str | int, float] = {}
+    for key, weight in table.items():
+        code = position.get(key) if isinstance(key, str) else key
+        if isinstance(key, str) and code is None and has_conditions:
+            conditions[key] = weight
+            continue
+        if code is None or not 0 <= code < len(names):
+            raise _unknown(key, names)
+        if code in codes:
+            raise ArgumentError(
+                f"weights for {names[code]!r} twice, by name and by code",
+                allowed="one weight a class",
+                mend="drop one",
+            )
+        codes[code] = weight
+    return codes, conditions
+
+
+def _unknown(key: str | int, names: Sequence[str]) -> ArgumentError:
+    near = get_close_matches(str(key), names, n=1)
+    return ArgumentError(
+        f"a weight for the unknown class {key!r}",
+        allowed=f"the class names {_shown(names)}, or their codes" if names else "no class, as there are no labels",
+        mend=f"use {near[0]!r} if that is meant" if near else "for a condition, pass a source that has metadata",
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+
+
+def _by_class(encoded: Encoded, weights: Mapping[int, float]) -> NDArray[np.float64]:
+    per_class = np.ones(encoded.num_classes)
+    per_class[list(weights)] = list(weights.values())
+    result: NDArray[np.float64]
+    if encoded.kind == "codes":
+        result = per_class[encoded.values]
+    elif encoded.kind == "soft":
+        result = encoded.values.astype(np.float64) @ per_class
+    else:
+        result = np.where(encoded.values > 0, per_class, 1.0).prod(axis=1)
+    return result
+
+
+def _by_condition(metadata: pl.DataFrame, weights: Mapping[str | int, float], samples: int) -> NDArray[np.float64]:
+    result = np.ones(samples)
+    for condition, weight in weights.items():
+        if not isinstance(condition, str):
+            raise ArgumentError(
+                f"the key {condition!r} for a table of metadata",
+                allowed="conditions over its columns",
+                mend="pass the source or the labels to weigh by class",
+            )
+        result[matches(metadata, condition)] *= weight
+    return result
+
+
+def _finished(result: NDArray[np.float64], table: Mapping[str | int, float]) -> NDArray[np.float32]:
+    if result.size and result.max() > np.finfo(np.float32).max:
+        raise ArgumentError(
+            f"weights {list(table.values())!r} whose product is {result.max():g}",
+            allowed="products within float32, up to 3.4e38",
+            mend="scale the weights down",
+        )
+    return result.astype(np.float32)
