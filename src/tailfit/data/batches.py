@@ -94,6 +94,8 @@ class Batches(keras.utils.PyDataset):
                 allowed="a tailfit.data.Source",
                 mend="wrap arrays: tailfit.data.Arrays(x, y)",
             )
+        if not len(source):
+            raise ArgumentError("a source without a sample", allowed="one sample or more", mend="check its files")
         if one_hot and source.labels is None:
             raise ArgumentError("one_hot=True for an unlabelled source", allowed="labels", mend="leave it out")
         self.source: Final = source
@@ -106,7 +108,7 @@ class Batches(keras.utils.PyDataset):
         self.shard: Final = _checked_shard(shard, self.batch_size)
         self.prefetch: Final = _whole("prefetch", prefetch, 0)
         self.weights: Final = combined_weights(source, class_weight, sample_weight)
-        labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
+        labels = len(source) if source.labels is None else source.labels
         self.plan: Final = self.sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
@@ -155,6 +157,8 @@ class Batches(keras.utils.PyDataset):
 
     def class_counts_at(self, epoch: int) -> NDArray[np.float64]:
         """Expected weight of each class, `float64[C]`, in an epoch: samples where no weights are given."""
+        if self.source.labels is None:
+            return self.source.class_counts
         return self.plan.class_sums(weights=self.weights, epoch=epoch, num_classes=len(self.class_names))
 
     def indices(self, epoch: int, step: int) -> NDArray[np.int64]:
@@ -194,7 +198,8 @@ class Batches(keras.utils.PyDataset):
         if labels.ndim == 2:
             return labels
         if self.one_hot:
-            return np.eye(len(self.class_names), dtype=np.float32)[labels]
+            rows: NDArray[np.float32] = np.eye(len(self.class_names), dtype=np.float32)[labels]
+            return rows
         # 32 bits: JAX would otherwise narrow them with a warning, and Keras' own labels are int32.
         return labels.astype(np.int32)
 

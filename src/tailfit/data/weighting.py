@@ -45,10 +45,12 @@ def _of_classes(source: Source, given: Mapping[Any, float] | str) -> NDArray[np.
             allowed="one class a sample, or soft labels",
             mend="pass class_weights= to the loss, which weighs each label, or sample_weight= here",
         )
-    table = class_weights(source, given) if isinstance(given, str) else _checked_table(source, given)
+    scheme: Any = given  # class_weights checks the name
+    table = class_weights(source, scheme) if isinstance(given, str) else _checked_table(source, given)
     per_class = np.array([table[code] for code in range(len(source.class_names))], dtype=np.float64)
     # Of soft labels the expected weight: what the mean over draws from the distribution would be.
-    return per_class[labels] if source.label_kind == "codes" else labels.astype(np.float64) @ per_class
+    weights: NDArray[np.float64] = per_class[labels] if source.label_kind == "codes" else labels @ per_class
+    return weights
 
 
 def _checked_table(source: Source, given: Mapping[Any, float]) -> dict[int, float]:
