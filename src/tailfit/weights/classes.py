@@ -107,7 +107,8 @@ def _of_classes(
     weights = raw(counts)
     if normalize is None or (normalize == "mean" and scaled):
         return weights
-    return weights * (total / (counts @ weights) if normalize == "mean" else len(counts) / weights.sum())
+    scale = total / (counts @ weights) if normalize == "mean" else len(counts) / weights.sum()
+    return weights * float(scale)
 
 
 def _of_labels(
