@@ -33,17 +33,13 @@ def checked_flag(from_logits: object) -> bool:
     )
 
 
-def checked_number(
-    value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), mend: str
-) -> Any:
+def checked_number(value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), mend: str) -> Any:
     """A finite number in `[least, most]` as float. What is not a number (a variable) passes as it is."""
     if not isinstance(value, (bool, int, float, str, np.number, type(None))):
         return value
     number = float(value) if isinstance(value, (int, float, np.number)) else float("nan")
     if isinstance(value, bool) or not (np.isfinite(number) and least <= number <= most):
-        bounds = (
-            f"a finite number >= {least:g}" if most == float("inf") else f"{least:g} <= {name} <= {most:g}"
-        )
+        bounds = f"a finite number >= {least:g}" if most == float("inf") else f"{least:g} <= {name} <= {most:g}"
         raise ArgumentError(f"{name}={value!r}", allowed=bounds, mend=mend)
     return number
 

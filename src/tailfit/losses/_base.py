@@ -13,6 +13,7 @@ Concepts:
 from typing import Any
 
 import keras
+
 from tailfit.losses._arguments import checked_flag
 from tailfit.losses._targets import Tensor, dense_targets, mask_of, with_shape, without_ignored
 

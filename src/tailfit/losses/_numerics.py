@@ -8,14 +8,14 @@ a clipped p has no slope.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import keras
+import numpy as np
 from keras import ops
+
 from tailfit.errors import ArgumentError
 from tailfit.losses._targets import Tensor, class_count, dense_targets, with_shape
 
-__all__ = ["class_constant", "class_sum", "log_one_minus_exp", "prepare"]
+__all__ = ["class_constant", "labelled_log_softmax", "log_one_minus_exp", "prepare"]
 
 
 def prepare(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Tensor, Tensor]:
@@ -34,24 +34,26 @@ def _logits(y_pred: Tensor, dtype: str, *, from_logits: bool) -> Tensor:
     gradient: which of two such probabilities was larger is lost in them, as it is not in logits.
     """
     y_pred = ops.cast(y_pred, dtype)
-    return y_pred if from_logits else ops.log(ops.maximum(y_pred, _tiny(y_pred)))
+    return y_pred if from_logits else ops.log(_at_least_tiny(y_pred))
 
 
-def class_sum(targets: Tensor, values: Tensor) -> Tensor:
-    """Sum over the classes of `targets * values`, where a target of 0 takes nothing, even of infinity.
+def labelled_log_softmax(targets: Tensor, logits: Tensor) -> Tensor:
+    """Log-probabilities, with 0 in place of those that their target of 0 takes out of the sum.
 
-    A logit of -inf is how users switch a class off; its log-probability is -inf, and 0 * inf is NaN.
+    A logit of -inf is how users switch a class off. Its log-probability is -inf, and 0 * inf is NaN: in the
+    sum, and in the slope too unless the infinity is replaced before anything is computed from it.
     """
-    return ops.sum(ops.where(ops.equal(targets, 0), ops.zeros_like(values), targets * values), axis=-1)
+    log_p = ops.log_softmax(logits, axis=-1)
+    return ops.where(ops.equal(targets, 0), ops.zeros_like(log_p), log_p)
 
 
 def log_one_minus_exp(log_p: Tensor) -> Tensor:
     """log(1 - p) from log p, finite: where 1 - p rounds to 0 it counts as the smallest normal number.
 
-    `-expm1` keeps every digit at p near 1, where `1 - exp` keeps none. The maximum gives slope 0 where p
+    `-expm1` keeps every digit at p near 1, where `1 - exp` keeps none. The floor gives slope 0 where p
     is exactly 1, so that a power below 1 of it has the slope 0 it should have there, not infinity.
     """
-    return ops.log(ops.maximum(-ops.expm1(log_p), _tiny(log_p)))
+    return ops.log(_at_least_tiny(-ops.expm1(log_p)))
 
 
 def class_constant(values: Sequence[float], logits: Tensor, name: str) -> Tensor:
@@ -65,5 +67,7 @@ def class_constant(values: Sequence[float], logits: Tensor, name: str) -> Tensor
     return ops.convert_to_tensor(values, dtype=logits.dtype)
 
 
-def _tiny(x: Tensor) -> float:
-    return float(np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny)
+def _at_least_tiny(x: Tensor) -> Tensor:
+    tiny = float(np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny)
+    # Not ops.maximum: on torch it takes float64 to float32, where the tiny of float64 is 0.
+    return ops.where(x < tiny, ops.full_like(x, tiny), x)

@@ -10,11 +10,11 @@ Concepts:
 
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 from keras.src.backend import get_keras_mask
 
-import keras
-from keras import ops
 from tailfit.errors import ArgumentError
 
 __all__ = ["Tensor", "class_count", "codes_of", "dense_targets", "mask_of", "with_shape", "without_ignored"]

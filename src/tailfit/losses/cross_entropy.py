@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 from keras import ops
+
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, class_sum, prepare
+from tailfit.losses._numerics import class_constant, labelled_log_softmax, prepare
 from tailfit.losses._targets import Tensor
 
 __all__ = ["CrossEntropy", "cross_entropy"]
@@ -33,10 +34,8 @@ def cross_entropy(
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     targets = targets * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
     if class_weights is not None:
-        targets = targets * class_constant(
-            checked_per_class(class_weights, "class_weights"), logits, "class_weights"
-        )
-    return -class_sum(targets, ops.log_softmax(logits, axis=-1))
+        targets = targets * class_constant(checked_per_class(class_weights, "class_weights"), logits, "class_weights")
+    return -ops.sum(targets * labelled_log_softmax(targets, logits), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -77,9 +76,7 @@ class CrossEntropy(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.label_smoothing = checked_number(label_smoothing, "label_smoothing", most=1.0, mend=_SMOOTHING)
-        self.class_weights = (
-            None if class_weights is None else checked_per_class(class_weights, "class_weights")
-        )
+        self.class_weights = None if class_weights is None else checked_per_class(class_weights, "class_weights")
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return cross_entropy(

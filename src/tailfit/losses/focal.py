@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 from keras import ops
+
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, class_sum, log_one_minus_exp, prepare
+from tailfit.losses._numerics import class_constant, labelled_log_softmax, log_one_minus_exp, prepare
 from tailfit.losses._targets import Tensor
 
 __all__ = ["Focal", "focal"]
@@ -27,13 +28,13 @@ def focal(
     gamma = checked_number(gamma, "gamma", mend=_GAMMA)
     alpha = _checked_alpha(alpha)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    log_p = ops.log_softmax(logits, axis=-1)
+    log_p = labelled_log_softmax(targets, logits)
     # Weights scale the labels, never the probabilities: inside p they would change which samples are hard.
     if isinstance(alpha, tuple):
         targets = targets * class_constant(alpha, logits, "alpha")
     elif alpha is not None:
         targets = targets * alpha
-    return -class_sum(targets, ops.exp(gamma * log_one_minus_exp(log_p)) * log_p)
+    return -ops.sum(targets * ops.exp(gamma * log_one_minus_exp(log_p)) * log_p, axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

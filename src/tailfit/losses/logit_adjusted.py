@@ -7,13 +7,13 @@ balanced batches correct twice.
 
 from typing import Any
 
-import numpy as np
-
 import keras
+import numpy as np
 from keras import ops
+
 from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, class_sum, prepare
+from tailfit.losses._numerics import class_constant, labelled_log_softmax, prepare
 from tailfit.losses._targets import Tensor
 
 __all__ = ["BalancedSoftmax", "LogitAdjusted", "balanced_softmax", "logit_adjusted"]
@@ -33,12 +33,10 @@ def logit_adjusted(
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     # log n - log N in float64: the power of a rare class' share would underflow, its logarithm never does.
     log_prior = class_constant(tuple(np.log(counts) - np.log(counts.sum())), logits, "class_counts")
-    return -class_sum(targets, ops.log_softmax(logits + tau * log_prior, axis=-1))
+    return -ops.sum(targets * labelled_log_softmax(targets, logits + tau * log_prior), axis=-1)
 
 
-def balanced_softmax(
-    y_true: Tensor, y_pred: Tensor, class_counts: Any, *, from_logits: bool = REQUIRED
-) -> Tensor:
+def balanced_softmax(y_true: Tensor, y_pred: Tensor, class_counts: Any, *, from_logits: bool = REQUIRED) -> Tensor:
     """Per-sample values of `BalancedSoftmax`, which see.
 
     >>> value = balanced_softmax([1], [[0.0, 0.0]], [3, 1], from_logits=True)
