@@ -10,6 +10,7 @@ A 0/1 matrix whose rows sum to one *or zero* is refused: it is a one-hot matrix 
 often than it is multi-label, and Keras' argmax silently makes class 0 of such rows.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -80,7 +81,7 @@ def encode(
     """
     names = _checked_names(class_names, num_classes, what)
     subject = _Subject(what, ids)
-    array = np.asarray(y)
+    array = _as_array(y, subject)
     if array.dtype == object:
         array = _from_objects(array, subject)
     if array.ndim == 2 and array.shape[1] == 1 and not _is_text(array):
@@ -135,21 +136,15 @@ class _Subject:
         return f"{self.what} whose row {row}{named}"
 
 
-def _checked_names(
-    class_names: Sequence[str] | None, num_classes: int | None, what: str
-) -> tuple[str, ...] | None:
+def _checked_names(class_names: Sequence[str] | None, num_classes: int | None, what: str) -> tuple[str, ...] | None:
     if class_names is None:
         return None
     if isinstance(class_names, str):
-        raise DataError(
-            f"class_names={class_names!r}", allowed="a sequence of names", mend="put the names in a list"
-        )
+        raise DataError(f"class_names={class_names!r}", allowed="a sequence of names", mend="put the names in a list")
     names = tuple(str(name) for name in class_names)
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
-        raise DataError(
-            f"class_names with {repeated[0]!r} twice", allowed="each name once", mend="rename one of them"
-        )
+        raise DataError(f"class_names with {repeated[0]!r} twice", allowed="each name once", mend="rename one of them")
     if num_classes is not None and num_classes != len(names):
         raise DataError(
             f"{len(names)} class_names and num_classes={num_classes} for the {what}",
@@ -157,6 +152,30 @@ def _checked_names(
             mend="leave num_classes out: the names tell it",
         )
     return names
+
+
+def _as_array(y: Any, what: _Subject) -> NDArray[Any]:
+    if np.ma.is_masked(y):
+        row = int(np.nonzero(np.ma.getmaskarray(y))[0][0])
+        raise DataError(
+            f"{what.row(row)} is masked", allowed="labels, none missing", mend="drop the sample or label it"
+        )
+    try:
+        array = np.asarray(y)
+    except ValueError as error:
+        raise _ragged(what) from error
+    if _is_text(array) and isinstance(y, list | tuple) and not all(isinstance(value, str) for value in y):
+        # NumPy would write a missing label, NaN, as the text "nan": a class of its own.
+        return np.array(y, dtype=object)
+    return array
+
+
+def _ragged(what: _Subject) -> DataError:
+    return DataError(
+        f"{what} with rows of unequal length",
+        allowed="a rectangular array",
+        mend="give every row the same classes",
+    )
 
 
 def _is_text(array: NDArray[Any]) -> bool:
@@ -169,21 +188,18 @@ def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
     text = [isinstance(value, str) for value in flat]
     if all(text):
         return array.astype(str)
-    if any(text) or any(value is None for value in flat):
-        odd = next(i for i, value in enumerate(flat) if value is None or not isinstance(value, str))
+    missing = [value is None for value in flat]
+    if any(text) or any(missing):
+        odd = missing.index(True) if any(missing) else text.index(False)
         raise DataError(
-            f"{what.row(odd)} is {flat[odd]!r} among strings or empty values",
+            f"{what.row(odd // (flat.size // len(array)))} is {flat[odd]!r} among strings or empty values",
             allowed="all strings, or all numbers, none missing",
             mend="give every sample a label of the same type",
         )
     try:
         return np.asarray(array.tolist())
     except ValueError as error:
-        raise DataError(
-            f"{what} with rows of unequal length",
-            allowed="a rectangular array",
-            mend="give every row the same classes",
-        ) from error
+        raise _ragged(what) from error
 
 
 def _encode_text(
@@ -218,9 +234,10 @@ def _encode_integers(
 ) -> Encoded:
     if array.dtype.kind not in "iub":
         numeric = array.dtype.kind == "f"
-        whole = numeric and bool(np.all(np.isfinite(array)) and np.all(array == np.floor(array)))
-        if not whole:
-            row = int(np.argmax(~np.isfinite(array) | (array != np.floor(array)))) if numeric else 0
+        # NaN and infinity fail the comparison; beyond 2**62 a float may not survive as int64.
+        odd = ~(np.abs(array) < 2.0**62) | (array != np.floor(array)) if numeric else np.ones(1, dtype=np.bool_)
+        if odd.any():
+            row = int(np.argmax(odd))
             raise DataError(
                 f"{what.row(row)} is {array[row]!r}" if array.size else f"{what} of type {array.dtype}",
                 allowed="whole numbers (class codes) or strings (class names)",

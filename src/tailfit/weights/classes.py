@@ -118,8 +118,8 @@ def _of_labels(
     sides = np.maximum(np.stack([counts, total - counts], axis=1), 1.0)
     weights: Counts = np.array([raw(side) for side in sides])
     if normalize is None or (normalize == "mean" and scaled):
-        return weights[:, 0]
-    scale = total / (sides * weights).sum(axis=1) if normalize == "mean" else 2 / weights.sum(axis=1)
+        return weights[:, 0].copy()
+    scale: Counts = total / (sides * weights).sum(axis=1) if normalize == "mean" else 2 / weights.sum(axis=1)
     return weights[:, 0] * scale
 
 

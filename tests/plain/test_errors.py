@@ -1,0 +1,38 @@
+"""The tree of exceptions: discovered, so that the next one is checked by being there."""
+
+import pickle
+
+import pytest
+
+from tailfit import errors
+
+TREE = [getattr(errors, name) for name in errors.__all__]
+
+
+def test_all_is_the_whole_tree():
+    found = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)}
+    assert found == set(TREE)
+
+
+@pytest.mark.parametrize("kind", TREE)
+class TestEachError:
+    def make(self, kind):
+        return kind("gamma=-1.0.", allowed="gamma >= 0", mend="use gamma=0")
+
+    def test_says_what_was_passed_what_is_allowed_and_how_to_mend_it(self, kind):
+        expected = "Received gamma=-1.0. Allowed: gamma >= 0. To mend it: use gamma=0."
+        assert str(self.make(kind)) == expected
+
+    def test_the_parts_are_keywords(self, kind):
+        with pytest.raises(TypeError):
+            kind("gamma", "gamma >= 0", "use 0")
+
+    def test_is_in_the_tree_and_in_pythons(self, kind):
+        assert issubclass(kind, errors.TailfitError)
+        built_in = {ValueError, RuntimeError, OSError}
+        assert kind is errors.TailfitError or any(issubclass(kind, each) for each in built_in)
+        assert kind.__doc__
+
+    def test_arrives_whole_from_another_process(self, kind):
+        error = pickle.loads(pickle.dumps(self.make(kind)))
+        assert (type(error), str(error), error.mend) == (kind, str(self.make(kind)), "use gamma=0")
