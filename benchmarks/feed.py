@@ -1,0 +1,101 @@
+"""How fast batches arrive: tailfit beside a hand-written np.load generator and the limit of memory.
+
+    python benchmarks/feed.py [--samples 5000] [--shape 128,12] [--batch 256] [--repeats 5] [--folder DIR]
+
+Random order, the same in every row; the page cache is warm (a pass before the timed ones reads every file). Each
+row is timed `--repeats` times, interleaved with the others so that a busy machine slows all of them; shown are the
+median and the fastest. Rows that read files read the same files; the rows "from memory" are the limit.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+import tailfit
+
+Reader = Callable[[], Iterator[np.ndarray]]
+
+
+def peers(folder: Path, x: np.ndarray, batch: int) -> dict[str, Reader]:
+    """Each gives one epoch of batches of x; all in the order of the first."""
+    labels = {path.stem: number % 10 for number, path in enumerate(sorted(folder.glob("*.npy")))}
+    source = tailfit.data.NpyFolder(folder, labels)
+    arrays = tailfit.data.Arrays(x, list(labels.values()))
+    order = tailfit.Batches(source, batch, seed=1)
+    steps = range(len(order))
+    indices = [order.indices(0, step) for step in steps]
+    paths = [str(folder / f"{name}.npy") for name in source.ids]
+
+    def generator() -> Iterator[np.ndarray]:
+        for chosen in indices:
+            out = np.empty((len(chosen), *x.shape[1:]), x.dtype)
+            for row, position in enumerate(chosen.tolist()):
+                out[row] = np.load(paths[position])
+            yield out
+
+    def batches_of(source: tailfit.data.Source, prefetch: int) -> Reader:
+        fed = tailfit.Batches(source, batch, seed=1, prefetch=prefetch)
+        return lambda: (given[0] for given in fed.iterate(0))
+
+    return {
+        "np.load generator (hand-written)": generator,
+        "NpyFolder.read": lambda: (source.read(chosen) for chosen in indices),
+        "Batches(NpyFolder, prefetch=0)": batches_of(source, 0),
+        "Batches(NpyFolder, prefetch=2)": batches_of(source, 2),
+        "np.take from memory (limit)": lambda: (x.take(chosen, axis=0) for chosen in indices),
+        "Arrays.read from memory": lambda: (arrays.read(chosen) for chosen in indices),
+        "Batches(Arrays, prefetch=0)": batches_of(arrays, 0),
+        "Batches(Arrays, prefetch=2)": batches_of(arrays, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--shape", default="128,12")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where to put the files; a temporary folder without it")
+    given = parser.parse_args()
+    shape = tuple(map(int, given.shape.split(",")))
+    x = np.random.default_rng(0).normal(size=(given.samples, *shape)).astype("float32")
+    with tempfile.TemporaryDirectory(dir=given.folder) as root:
+        tailfit.data.save_npy_folder(Path(root) / "set", x, ids=[f"{number:08d}" for number in range(len(x))])
+        rows = peers(Path(root) / "set" / "data", x, given.batch)
+        expected = [chosen.copy() for chosen in rows["np.take from memory (limit)"]()]
+        for name, reader in rows.items():  # warms the cache, and shows that all rows do the same work
+            for got, truth in zip(reader(), expected, strict=True):
+                np.testing.assert_array_equal(got, truth, err_msg=name)
+        rates: dict[str, list[float]] = {name: [] for name in rows}
+        for _ in range(given.repeats):
+            for name, reader in rows.items():
+                start = time.perf_counter()
+                for _ in reader():
+                    pass
+                rates[name].append(len(x) / (time.perf_counter() - start))
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")
+    print(
+        f"Python {platform.python_version()}, NumPy {np.__version__}, Keras {keras.version()}, "
+        f"tailfit {tailfit.__version__}"
+    )
+    print(f"{len(x)} samples of {shape} float32, batches of {given.batch}, random order, page cache warm")
+    slowest = statistics.median(rates["np.load generator (hand-written)"])
+    print(f"\n{'':36}{'median/s':>12}{'best/s':>12}{'x np.load':>12}")
+    for name, measured in rates.items():
+        median = statistics.median(measured)
+        print(f"{name:36}{median:12,.0f}{max(measured):12,.0f}{median / slowest:12.1f}")
+
+
+if __name__ == "__main__":
+    main()
