@@ -54,10 +54,11 @@ def compare_table(evaluations: "Mapping[str, Evaluation]") -> Table:
     table = Table(caption=_caption(shown), caption_justify="left", show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=_NAME_WIDTH)
     if counted:
-        table.add_column("train", justify="right")
-    table.add_column("test", justify="right")
+        table.add_column("train", justify="right", no_wrap=True, min_width=5)
+    table.add_column("test", justify="right", no_wrap=True, min_width=4)
     for heading in evaluations:
-        table.add_column(Text(visible(heading), overflow="ellipsis"), justify="right", no_wrap=True)
+        # On a narrow terminal the figures fold onto two lines; the counts beside them never vanish.
+        table.add_column(Text(visible(heading), overflow="ellipsis"), justify="right", min_width=14)
     if len(shown) == 1:
         table.add_column("precision", justify="right")
         table.add_column("F1", justify="right")

@@ -162,7 +162,7 @@ class Model(engine.Trainer):
             call["shuffle"] = False
             marker, callbacks = EpochMarker(feed), call.get("callbacks")
             if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.append(marker)
+                callbacks.callbacks.append(marker)
             else:
                 given = [] if callbacks is None else keras.tree.flatten(callbacks)
                 call["callbacks"] = [marker, *given]
