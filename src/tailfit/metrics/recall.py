@@ -1,0 +1,198 @@
+"""Metrics of recall: the share of each class' samples that are found, and means of it that no class dominates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tailfit.errors import ArgumentError
+from tailfit.losses._targets import Tensor
+from tailfit.metrics._base import ConfusionMetric, ratio
+
+__all__ = ["BalancedAccuracy", "GeometricMean", "PerClassRecall"]
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class BalancedAccuracy(ConfusionMetric):
+    """Mean recall over the classes present in the truth, as scikit-learn's `balanced_accuracy_score`.
+
+    Args:
+        adjusted: Rescale so that 0 is chance, 1 / (classes present), and 1 is perfect. With one class present
+            nothing is above chance: 0.
+        num_classes: C; None takes it from the scores at the first update.
+        name, dtype: As in `keras.metrics.Metric`.
+    Shapes: as `update_state`; the result is a scalar share, 0 before the first update.
+    Raises:
+        ArgumentError: for scores that do not fit the labels or `num_classes`.
+    Source: Brodersen et al. 2010, "The balanced accuracy and its posterior distribution", eq. 3, for C classes.
+
+    >>> metric = BalancedAccuracy()
+    >>> metric.update_state([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.6, 0.4]])
+    >>> round(float(metric.result()), 4)  # (2/3 + 0) / 2
+    0.3333
+    """
+
+    def __init__(
+        self,
+        *,
+        adjusted: bool = False,
+        num_classes: int | None = None,
+        name: str | None = "balanced_accuracy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_classes=num_classes, name=name, dtype=dtype)
+        if not isinstance(adjusted, bool):
+            raise ArgumentError(f"adjusted={adjusted!r}", allowed="True or False", mend="pass one of both")
+        self.adjusted = adjusted
+
+    def result(self) -> Tensor:
+        hits, misses, _ = self.counts()
+        present = hits + misses != 0
+        score = self.present_mean(ratio(hits, hits + misses), present)
+        if not self.adjusted:
+            return score
+        chance = ratio(ops.ones_like(score), ops.cast(ops.sum(ops.cast(present, "int32")), score.dtype))
+        return ratio(score - chance, 1 - chance) * ops.cast(ops.any(present), score.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "adjusted": self.adjusted}
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class PerClassRecall(ConfusionMetric):
+    """Recall of each class: the share of its samples that are called so.
+
+    With `class_names` the result is a dict, and Keras logs each entry as `<name>/<class name>` (`recall/leak`,
+    `val_recall/leak`): what a progress bar, a CSV file or `EarlyStopping(monitor="val_recall/leak", mode="max")`
+    can use. Two of them in one model need different `name`s, or their entries hide each other. Without
+    `class_names` the result is a vector; `fit` stores vectors in its history and shows their mean.
+
+    Args:
+        class_names: C names, in the order of the codes.
+        absent: The recall of a class that is not in the truth: 0.0 as in scikit-learn's `recall_score`, or NaN
+            to set it apart from a class of which all were missed.
+        num_classes: C; None takes it from `class_names`, or from the scores at the first update.
+        name, dtype: As in `keras.metrics.Metric`.
+    Shapes: as `update_state`; the result is `(C,)` or a dict of C scalars; `(0,)` before anything tells C.
+    Raises:
+        ArgumentError: for scores that do not fit the labels or `num_classes`, and for names that repeat.
+    Source: scikit-learn's `recall_score(average=None)`.
+
+    >>> metric = PerClassRecall(class_names=["ok", "leak"])
+    >>> metric.update_state([0, 0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.6, 0.4]])
+    >>> {key: float(value) for key, value in metric.result().items()}
+    {'recall/ok': 1.0, 'recall/leak': 0.5}
+    """
+
+    def __init__(
+        self,
+        *,
+        class_names: Sequence[str] | None = None,
+        absent: float = 0.0,
+        num_classes: int | None = None,
+        name: str | None = "recall",
+        dtype: Any = None,
+    ) -> None:
+        self.class_names = _checked_names(class_names, num_classes)
+        if isinstance(absent, bool) or not (absent == 0 or np.isnan(absent)):
+            raise ArgumentError(f"absent={absent!r}", allowed="0.0 or NaN", mend='pass float("nan") for "no number"')
+        self.absent = float(absent)
+        known = num_classes if self.class_names is None else len(self.class_names)
+        super().__init__(num_classes=known, name=name, dtype=dtype)
+
+    def result(self) -> Tensor:
+        hits, misses, _ = self.counts()
+        whole = hits + misses
+        recall = ops.where(whole == 0, ops.full_like(whole, self.absent), ratio(hits, whole))
+        recall = ops.cast(recall, self.dtype)
+        if self.class_names is None:
+            return recall
+        return {f"{self.name}/{label}": recall[code] for code, label in enumerate(self.class_names)}
+
+    def get_config(self) -> dict[str, Any]:
+        names = None if self.class_names is None else list(self.class_names)
+        return {**super().get_config(), "class_names": names, "absent": self.absent}
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class GeometricMean(ConfusionMetric):
+    """Geometric mean of recalls: 0 as soon as one class of the truth is never found.
+
+    Two numbers go by this name; `average` tells them apart.
+
+    Args:
+        average: `"recalls"`: the C-th root of the product of the recalls of the C classes present in the truth,
+            as imbalanced-learn's `geometric_mean_score(labels=<those classes>)` (which without `labels` gives 0
+            when a class is called that the truth lacks). `"one_vs_rest"`: the mean over those classes of
+            sqrt(recall * specificity), each class against the rest; imbalanced-learn's `average=None`, averaged
+            (its `average="macro"` is a third number, the root of the two means; its specificity counts samples
+            where ours weighs them).
+        num_classes: C; None takes it from the scores at the first update.
+        name, dtype: As in `keras.metrics.Metric`.
+    Shapes: as `update_state`; the result is a scalar in [0, 1], 0 before the first update.
+    Raises:
+        ArgumentError: for scores that do not fit the labels or `num_classes`, and for another `average`.
+    Source: "recalls": Sun, Kamel and Wang 2006, "Boosting for learning multiple classes with imbalanced class
+        distribution". "one_vs_rest": Kubat and Matwin 1997, of each class, as Dablain et al. 2022 (DeepSMOTE).
+
+    >>> metric = GeometricMean()
+    >>> metric.update_state([0, 0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.6, 0.4]])
+    >>> round(float(metric.result()), 4)  # sqrt(1 * 1/2)
+    0.7071
+    """
+
+    def __init__(
+        self,
+        *,
+        average: str = "recalls",
+        num_classes: int | None = None,
+        name: str | None = "geometric_mean",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_classes=num_classes, name=name, dtype=dtype)
+        if average not in ("recalls", "one_vs_rest"):
+            raise ArgumentError(
+                f"average={average!r}",
+                allowed='"recalls" or "one_vs_rest"',
+                mend='"recalls" is imbalanced-learn\'s "multiclass"',
+            )
+        self.average = average
+
+    def result(self) -> Tensor:
+        hits, misses, false_alarms = self.counts()
+        size = hits + misses
+        present = size != 0
+        recall = ratio(hits, size)
+        if self.average == "recalls":
+            # Logarithms, since the product of many small recalls underflows; log 0 is -inf and its exp is 0.
+            return ops.exp(self.present_mean(ops.log(recall), present)) * ops.cast(ops.any(present), self.dtype)
+        # The rest of a class as a sum of the others: N - size has no digits left where the class is nearly all.
+        rest = _sum_before(size) + ops.flip(_sum_before(ops.flip(size)))
+        specificity = ratio(rest - false_alarms, rest)
+        return self.present_mean(ops.sqrt(recall * specificity), present)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "average": self.average}
+
+
+def _sum_before(values: Tensor) -> Tensor:
+    return ops.pad(ops.cumsum(values), (1, 0))[:-1]
+
+
+def _checked_names(class_names: Sequence[str] | None, num_classes: int | None) -> tuple[str, ...] | None:
+    if class_names is None:
+        return None
+    names = (class_names,) if isinstance(class_names, str) else tuple(str(name) for name in class_names)
+    if isinstance(class_names, str) or len(names) < 2 or len(set(names)) < len(names):
+        raise ArgumentError(
+            f"class_names={class_names!r}", allowed="C >= 2 names, each once", mend="name every class apart"
+        )
+    if num_classes not in (None, len(names)):
+        raise ArgumentError(
+            f"{len(names)} class_names and num_classes={num_classes}",
+            allowed="the same number of both",
+            mend="leave num_classes out: the names tell it",
+        )
+    return names
