@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.errors import ArgumentError
+from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
 from tailfit.weights.conditions import matches
 from tailfit.weights.given import encoded_labels, source_of
@@ -47,21 +47,28 @@ def sample_weights(
     """
     table = _checked_table(weights)
     if isinstance(y, pl.DataFrame):
-        return _finished(_by_condition(y, table, y.height), table)
+        return _finished(_by_condition(y, table), table)
     source = source_of(y)
     if source is None:
         encoded = encoded_labels(y, class_names=class_names)
         codes, conditions = _sorted_out(table, encoded.class_names, has_conditions=False)
         return _finished(_by_class(encoded, codes), table)
     names = tuple(getattr(source, "class_names", None) or class_names or ())
-    has_metadata = getattr(source, "metadata", None) is not None
-    codes, conditions = _sorted_out(table, names, has_conditions=has_metadata)
-    result = np.ones(len(source))
+    metadata: Any = getattr(source, "metadata", None)
+    codes, conditions = _sorted_out(table, names, has_conditions=metadata is not None)
+    samples = len(source) if source.labels is None else len(source.labels)
+    if conditions and metadata.height != samples:
+        raise DataError(
+            f"metadata of {metadata.height} rows for {samples} samples",
+            allowed="one row a sample, in their order",
+            mend="join the metadata to the samples' IDs",
+        )
+    result = np.ones(samples)
     if codes:
         result *= _by_class(encoded_labels(source, class_names=class_names), codes)
     if conditions:
         try:
-            result *= _by_condition(source.metadata, conditions, len(source))
+            result *= _by_condition(metadata, conditions)
         except ArgumentError as error:
             shown = _shown(names)
             raise ArgumentError(
@@ -140,8 +147,8 @@ def _by_class(encoded: Encoded, weights: Mapping[int, float]) -> NDArray[np.floa
     return result
 
 
-def _by_condition(metadata: pl.DataFrame, weights: Mapping[str | int, float], samples: int) -> NDArray[np.float64]:
-    result = np.ones(samples)
+def _by_condition(metadata: pl.DataFrame, weights: Mapping[str | int, float]) -> NDArray[np.float64]:
+    result = np.ones(metadata.height)
     for condition, weight in weights.items():
         if not isinstance(condition, str):
             raise ArgumentError(
