@@ -91,7 +91,7 @@ def test_set_epoch_in_a_callback() -> None:
 
 def test_shuffled_steps_are_refused_before_any_is_trained() -> None:
     batches, net = tailfit.Batches(source(), 4), model()
-    with pytest.raises(StepError, match="shuffle=False"):
+    with pytest.raises(StepError, match=r"fit\(shuffle=True\).*shuffle=False"):
         net.fit(batches, verbose=0)
     assert net.trained() == []
     net.fit(batches, shuffle=False, verbose=0)
@@ -169,6 +169,15 @@ def test_evaluate_and_predict_between_fits() -> None:
     assert net.evaluated() == order(batches, 0, 0)
     net.fit(batches, epochs=1, shuffle=False, verbose=0)
     assert net.trained() == order(batches, 0, 1, 0)
+
+
+@pytest.mark.parametrize("batch_size", [4, 11, SIZE])
+def test_predict_reads_the_epoch_that_was_set(batch_size: int) -> None:
+    """Also where TensorFlow, to learn shapes, reads all there is beforehand."""
+    batches, net = tailfit.Batches(source(), batch_size), model()
+    batches.set_epoch(3)
+    net.predict(batches, verbose=0)
+    assert net.evaluated() == order(batches, 3)
 
 
 def test_predict_reads_unlabelled_in_order() -> None:
