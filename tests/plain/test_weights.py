@@ -132,6 +132,13 @@ def test_effective_number_keeps_its_digits_near_its_limits():
     assert class_weights(LABELS, "effective_number", beta=1 - 1e-14) == pytest.approx(inverse, rel=1e-9)
 
 
+def test_effective_number_keeps_its_digits_for_the_fractional_counts_of_soft_labels():
+    # (1 - beta) / (1 - beta**n) in plain floats is off by some percent here.
+    y = [[0.3, 0.7], [0.4, 0.6], [0.2, 0.8]]
+    found = class_weights(y, "effective_number", beta=1 - 1e-15)
+    assert found == pytest.approx(class_weights(y, "inverse"), rel=1e-9)
+
+
 def test_expected_counts_of_soft_labels():
     y = [[0.5, 0.5], [1, 0], [0.5, 0.5]]
     assert class_weights(y, "inverse", normalize=None) == pytest.approx({0: 0.5, 1: 1})

@@ -180,6 +180,13 @@ class TestByCondition:
         assert '"secret"' not in str(caught.value)
         assert caught.value.__cause__ is None or caught.value.__cause__.__cause__ is None
 
+    @pytest.mark.parametrize(
+        "condition", ["site = E'B'", "site = N'B'", "site = 'B\\'''", "site = $$B$$", "snr > `snr`"]
+    )
+    def test_quotes_that_could_hide_a_subquery_are_refused(self, records, condition):
+        with pytest.raises(ArgumentError, match=", at "):
+            sample_weights(records, {condition: 0.5})
+
     def test_metadata_of_other_samples_is_refused(self):
         with pytest.raises(DataError, match="4 rows for 2 samples"):
             sample_weights(source(["a", "b"], metadata=TABLE), {"snr > 1": 0.5})

@@ -23,7 +23,7 @@ _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 # statements) could hide a subquery from this reading and show it to polars.
 _TOKEN = re.compile(
     r"""\s+
-    | '(?:[^'\\] | '' | \\(?!'))*+'(?!\w)
+    | '(?:[^'\\] | '' | \\(?!'))*+'
     | "(?:[^"] | "")*+"
     | [\w.]++(?!['"])
     | [+*%=<>!(),|&^~:\[\]] | -(?!-) | /(?!\*)""",
