@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test bench docs check lock clean
+.PHONY: help setup demo test bench docs check lowest lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -43,6 +43,9 @@ docs: setup ## every example of the documentation, run
 
 check: setup ## lint, types, layers, docstring examples
 	scripts/check
+
+lowest: ## the suite on the oldest versions allowed (needs uv)
+	scripts/test-lowest $(ARGS)
 
 lock: ## renew requirements/*.txt (needs uv)
 	scripts/lock

@@ -195,7 +195,7 @@ def test_overridden_test_and_predict_steps():
     probabilities = model.predict(x, batch_size=8, verbose=0)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
     result = model.evaluate(x, y, batch_size=32, verbose=0, return_dict=True)
-    assert result["agreement"] == pytest.approx((probabilities.argmax(1) == y).mean())
+    assert float(result["agreement"]) == pytest.approx((probabilities.argmax(1) == y).mean())
 
 
 def test_trap_01_the_jax_only_signature_is_refused():

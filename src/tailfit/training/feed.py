@@ -1,13 +1,14 @@
 """How `tailfit.Model.fit` reads a `Batches`: each epoch in its own order, from its first step, nothing left behind."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 
 from tailfit.data import Batches
 
-__all__ = ["EpochMarker", "Feed"]
+__all__ = ["EpochMarker", "Feed", "as_feed", "reading"]
 
 
 class Feed(keras.utils.PyDataset):
@@ -20,6 +21,7 @@ class Feed(keras.utils.PyDataset):
     def __init__(self, batches: Batches, epoch: int = 0) -> None:
         super().__init__()
         self.batches, self.epoch = batches, epoch
+        self.error: Exception | None = None
         self._stream: Generator[Any] | None = None
         self._next = 0
 
@@ -31,7 +33,11 @@ class Feed(keras.utils.PyDataset):
             self.close()
             self._stream = self.batches.iterate(self.epoch, start=step)
         self._next = step + 1
-        return next(self._stream)
+        try:
+            return next(self._stream)
+        except Exception as error:
+            self.error = error
+            raise
 
     def restart(self, epoch: int) -> None:
         self.close()
@@ -53,3 +59,28 @@ class EpochMarker(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.feed.restart(epoch)
+
+
+def as_feed(data: Any) -> Any:
+    """A `Batches` as a `Feed`; anything else as it is."""
+    return Feed(data) if isinstance(data, Batches) else data
+
+
+@contextmanager
+def reading(*data: Any) -> Iterator[None]:
+    """Around one of Keras' loops: ends the reader threads of its feeds, however it ends.
+
+    An error in a feed reaches the user as itself: TensorFlow, which reads in a thread of its own, raises another one
+    with the first one's traceback pasted into its message.
+    """
+    feeds = [part for part in data if isinstance(part, Feed)]
+    try:
+        yield
+    except Exception as error:
+        for feed in feeds:
+            if feed.error is not None and feed.error is not error:
+                raise feed.error from None
+        raise
+    finally:
+        for feed in feeds:
+            feed.close()

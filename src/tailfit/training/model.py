@@ -5,11 +5,10 @@ from typing import Any
 
 import keras
 
-from tailfit.data import Batches
 from tailfit.errors import ArgumentError, StepError
 from tailfit.training import keras_private as private
 from tailfit.training.backends import engine
-from tailfit.training.feed import EpochMarker, Feed
+from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
 from tailfit.training.heads import refuse_contradicting_heads
 
@@ -153,10 +152,8 @@ class Model(engine.Trainer):
             ArgumentError: `class_weight`, `sample_weight`, `batch_size`, `y` or `steps_per_epoch` beside a `Batches`.
         """
         call = _bound(keras.Model.fit, self, args, kwargs)
-        validation = _as_feed(call.get("validation_data"))
-        call["validation_data"] = validation
-        feed = _as_feed(call.get("x"))
-        call["x"] = feed
+        feed, validation = as_feed(call.get("x")), as_feed(call.get("validation_data"))
+        call.update(x=feed, validation_data=validation)
         if isinstance(feed, Feed):
             _refuse_beside_batches(call)
             call["shuffle"] = False
@@ -166,31 +163,25 @@ class Model(engine.Trainer):
             else:
                 given = [] if callbacks is None else keras.tree.flatten(callbacks)
                 call["callbacks"] = [marker, *given]
-        try:
+        with reading(feed, validation):
             return super().fit(**call)
-        finally:
-            _close(feed, validation)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`; `x` may be a `tailfit.Batches`, of which epoch 0 is read."""
         extra = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith("_")}
         call = _bound(keras.Model.evaluate, self, args, kwargs)
-        feed = _as_feed(call.get("x"))
+        feed = as_feed(call.get("x"))
         call["x"] = feed
-        try:
+        with reading(feed):
             return super().evaluate(**call, **extra)
-        finally:
-            _close(feed)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`; `x` may be a `tailfit.Batches`: row i is sample `indices(0, ...)[i]`."""
         call = _bound(keras.Model.predict, self, args, kwargs)
-        feed = _as_feed(call.get("x"))
+        feed = as_feed(call.get("x"))
         call["x"] = feed
-        try:
+        with reading(feed):
             return super().predict(**call)
-        finally:
-            _close(feed)
 
 
 def _functional_twin(cls: type) -> type:
@@ -228,16 +219,6 @@ def _bound(method: Any, model: Model, args: tuple[Any, ...], kwargs: Logs) -> Lo
     arguments.pop("self")
     arguments.update(arguments.pop("kwargs", {}))
     return arguments
-
-
-def _as_feed(data: Any) -> Any:
-    return Feed(data) if isinstance(data, Batches) else data
-
-
-def _close(*data: Any) -> None:
-    for part in data:
-        if isinstance(part, Feed):
-            part.close()
 
 
 _SAYS_IT_ITSELF = {

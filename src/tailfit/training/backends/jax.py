@@ -187,7 +187,7 @@ class Trainer(keras.Model):
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
-            program = self._program(
+            self.train_function = self._stepper(
                 self._run_train_step,
                 lambda: (
                     self.trainable_variables,
@@ -196,23 +196,46 @@ class Trainer(keras.Model):
                     self.metrics_variables,
                 ),
             )
-            self.train_function = self._make_function(program)
 
     def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
-            program = self._program(
+            self.test_function = self._stepper(
                 self.test_step,
                 lambda: (self.trainable_variables, self.non_trainable_variables, self.metrics_variables),
             )
-            self.test_function = self._make_function(program)
 
     def make_predict_function(self, force: bool = False) -> None:
         if self.predict_function is None or force:
-            program = self._program(self.predict_step, lambda: (self.trainable_variables, self.non_trainable_variables))
-            self.predict_function = self._make_function(program, concatenate_outputs=True)
+            self.predict_function = self._stepper(
+                self.predict_step,
+                lambda: (self.trainable_variables, self.non_trainable_variables),
+                concatenate_outputs=True,
+            )
 
-    def _program(self, step: Callable[[Any], Any], groups: Callable[[], Groups]) -> Program:
-        return Program(step, groups, compiled=bool(self.jit_compile) and not self.run_eagerly)
+    def _stepper(self, step: Callable[[Any], Any], groups: Callable[[], Groups], **kwargs: Any) -> Callable[..., Any]:
+        """What Keras' loops call: `(state, iterator) -> (result, state)`."""
+        program = Program(step, groups, compiled=bool(self.jit_compile) and not self.run_eagerly)
+        run = self._make_function(program, **kwargs)
+
+        def stepper(state: Groups, iterator: Any) -> tuple[Any, Groups]:
+            try:
+                result: tuple[Any, Groups] = run(state, iterator)
+            except BaseException:
+                # Keras took the values out of the variables to save memory, and holds them in this frame only: an
+                # unreadable record would cost the user the trained weights.
+                _give_back(groups(), state)
+                self._jax_state_synced = True
+                raise
+            return result
+
+        return stepper
+
+
+def _give_back(groups: Groups, state: Groups) -> None:
+    for group, values in zip(groups, state, strict=True):
+        for variable, value in zip(group, values, strict=True):
+            if not value.is_deleted():  # else the failed step itself consumed it
+                variable.assign(value)
 
 
 def _apply_scaled(self: Any, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
