@@ -112,13 +112,14 @@ def test_a_broken_file_reaches_the_user_with_its_name(tmp_path):
     (folder / "r5.npy").write_bytes(b"")
     inputs = keras.Input((2,))
     model = compiled(tailfit.Model(inputs, keras.layers.Dense(2)(inputs)))
-    for use in (model.fit, model.evaluate, model.predict):
-        before = model.get_weights() if use is not model.fit else None
+    with pytest.raises(RecordError, match=r"r5\.npy"):
+        model.fit(data, verbose=0)
+    before = model.get_weights()
+    for use in (model.evaluate, model.predict):
         with pytest.raises(RecordError, match=r"r5\.npy"):
             use(data, verbose=0)
         after = model.get_weights()  # Keras on JAX would have lost them
-        assert all(np.isfinite(w).all() for w in after)
-        assert before is None or all((a == b).all() for a, b in zip(before, after, strict=True))
+        assert all((a == b).all() for a, b in zip(before, after, strict=True))
     (folder / "r0.npy").write_bytes(b"")  # the very first batch
     with pytest.raises(RecordError, match=r"r0\.npy"):
         model.evaluate(data, verbose=0)
