@@ -302,8 +302,8 @@ def test_absent_classes_can_be_nan():
 def test_specificity_of_a_class_that_is_nearly_all():
     """N - size keeps no digits here; the sum of the others keeps all."""
     metric = metrics.GeometricMean(average="one_vs_rest", num_classes=2)
-    metric.variables[0].assign(np.array([[2.0**30, 3], [0, 1], [1, 0]], "float32"))
-    want = (math.sqrt(1 * 3 / 4) + math.sqrt(3 / 4 * 1)) / 2
+    metric.variables[0].assign(np.array([[2.0**30, 5], [0, 2], [2, 0]], "float32"))
+    want = math.sqrt(5 / 7)  # of both classes
     np.testing.assert_allclose(value(metric), want, rtol=1e-6)
 
 
