@@ -158,6 +158,9 @@ def test_unknown_codes_are_nan_unless_their_weight_is_zero(name, config, oracle,
     y = CODES.copy()
     y[3] = code
     assert np.isnan(measured(name, config, (y, SCORES))).all()
+    metric = CLASSES[name](**{**config, "num_classes": C})
+    compiled_update(metric)(y, SCORES)
+    assert np.isnan(value(metric)).all()
     w = np.where(np.arange(60) == 3, 0, WEIGHTS)
     want = measured(name, config, (CODES, SCORES, w))
     np.testing.assert_array_equal(measured(name, config, (y, SCORES, w)), want)

@@ -79,8 +79,7 @@ class ConfusionMetric(keras.metrics.Metric):
         for factor in (sample_weight, mask_of(y_pred)):
             if factor is not None:
                 weight = weight * _like(factor, truth, dtype)
-        unknown = ops.logical_and(ops.logical_not(known), weight != 0)
-        weight = ops.where(unknown, ops.full_like(weight, float("nan")), weight)
+        unknown = ops.any(ops.logical_and(ops.logical_not(known), weight != 0))
 
         numbers = ops.arange(classes, dtype="int32")
         is_true = ops.equal(ops.expand_dims(truth, -1), numbers)
@@ -91,7 +90,10 @@ class ConfusionMetric(keras.metrics.Metric):
             ops.logical_and(is_true, ops.logical_not(is_called)),
             ops.logical_and(ops.logical_not(is_true), is_called),
         ]
-        self._add(ops.stack([_total(ops.cast(cell, dtype) * weight) for cell in cells]))
+        batch = ops.stack([_total(ops.cast(cell, dtype) * weight) for cell in cells])
+        # Said outright: a NaN weight would not do, since XLA makes a selection of the product above, and
+        # what is not selected then is 0, never NaN.
+        self._add(ops.where(unknown, ops.full_like(batch, float("nan")), batch))
 
     def _add(self, batch: Tensor) -> None:
         # Two-sum: `total` is the rounded sum, and `lost`, exactly, what its rounding dropped.
