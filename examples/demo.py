@@ -1,9 +1,11 @@
 """The main job, end to end: records on disk in, a better classifier and an honest report out.
 
 Ten "root causes" (scikit-learn's handwritten digits: 8x8 records, real, no download) with a long tail: the most
-frequent cause has 104 records to learn from, the rarest two. Three in ten labels come from a hurried site, which
-writes down a common cause for half of its records. The same network is trained twice from the same files: by plain
-`fit`, and tailored to such data. `tailfit demo` runs this file; `python examples/demo.py` does too.
+frequent cause has about a hundred records to learn from, the rarest has two. Three in ten labels come from a hurried
+site, which writes down some common cause for half of its records. The same network is trained twice from the same
+files: by plain fit, and tailored to such data.
+
+`tailfit demo` runs this file, and so does `python examples/demo.py`.
 """
 
 import sys
@@ -147,7 +149,8 @@ def main(out: Path, seed: int = 0) -> dict[str, tailfit.Evaluation]:
         evaluations,
         out / "report.html",
         title="tailfit demo: long-tailed records, labels of unequal trust",
-        notes=[__doc__.strip().partition("\n\n")[2]],
+        notes=[" ".join(__doc__.split("\n\n")[1].split())],
+        details={"Keras": f"{keras.__version__} on {keras.backend.backend()}", "seed": str(seed)},
     )
     console = Console() if sys.stdout.isatty() else Console(width=100)  # a file or a pipe has no width of its own
     console.print(tailfit.evaluation.compare_table(evaluations))

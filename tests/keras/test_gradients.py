@@ -108,3 +108,17 @@ def test_values_in_place_of_variables_are_refused():
 def test_no_variables_are_refused():
     with pytest.raises(StepError, match="build the model"):
         tailfit.value_and_grad(lambda: ops.ones(()), [])
+
+
+def test_the_mask_of_a_prediction_is_kept():
+    """Keras' own JAX step loses it, and its metrics then count what was masked out."""
+    inputs = keras.Input((3, 1))
+    masked = keras.layers.Masking(mask_value=0.0)(inputs)
+    model = tailfit.Model(
+        inputs, keras.layers.TimeDistributed(keras.layers.Dense(2, kernel_initializer="ones"))(masked)
+    )
+    model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True), metrics=[tailfit.metrics.BalancedAccuracy()])
+    x = np.array([[[1.0], [2.0], [0.0]]], "float32")
+    y = np.array([[0, 0, 1]])  # wrong where it is masked out, right elsewhere (both logits equal: class 0)
+    assert model.fit(x, y, verbose=0).history["balanced_accuracy"] == [1.0]
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["balanced_accuracy"] == 1.0

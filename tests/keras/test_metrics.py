@@ -136,7 +136,7 @@ def test_label_forms(name, config, oracle, y):
 
 @every
 def test_extra_axes_and_mask(name, config, oracle):
-    from keras.src.backend import set_keras_mask
+    from tailfit.keras_private import set_keras_mask
 
     want = measured(name, config, (CODES, SCORES))
     shaped = SCORES.reshape(12, 5, C)

@@ -133,17 +133,17 @@ def test_variables_of_anything_are_carried_by_fit():
 
 
 def test_a_callback_reads_the_model_mid_epoch():
-    class Watch(keras.callbacks.Callback):
-        seen: list = []
+    seen = []
 
+    class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            self.seen.append(np.abs(self.model.get_weights()[0]).sum())
+            seen.append(np.abs(self.model.get_weights()[0]).sum())
 
     model = functional()
     model.compile(keras.optimizers.SGD(0.1), LOSS)
     x, y = data()
     model.fit(x, y, batch_size=8, verbose=0, callbacks=[Watch()])
-    assert len(set(Watch.seen)) == 4
+    assert len(set(seen)) == 4
 
 
 def test_functional_and_subclassed_models_live_side_by_side():

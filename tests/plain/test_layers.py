@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "tailfit"
 # Rooms from left to right: a room imports only rooms further left (and itself).
 ORDER = [
     {"errors"},
-    {"labels"},
+    {"labels", "keras_private"},
     {"schedules"},
     {"samplers", "weights"},
     {"losses", "layers"},

@@ -3,7 +3,7 @@
 Concepts:
 - *codes*: the class of each sample, `(batch, ...)` or `(batch, ..., 1)` beside predictions `(batch, ..., C)`.
 - *dense*: one-hot or soft labels, of the predictions' shape `(batch, ..., C)`.
-- *mask*: what a masking layer hung on the predictions; Keras' reader of it is private, and used only here.
+- *mask*: what a masking layer hung on the predictions.
 - A code outside `[0, C)` can't raise inside a compiled graph. Its dense row is NaN, so that the loss is
   NaN: seen at once, where a row of zeros would train on as if nothing were wrong.
 """
@@ -13,9 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src.backend import get_keras_mask
 
 from tailfit.errors import ArgumentError
+from tailfit.keras_private import get_keras_mask
 
 __all__ = ["Tensor", "class_count", "codes_of", "dense_targets", "mask_of", "with_shape", "without_ignored"]
 

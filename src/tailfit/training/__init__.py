@@ -10,7 +10,7 @@ JAX compiles pure functions only, while Keras code changes variables. So there a
 variables a function touches is found by that trace itself. TensorFlow and PyTorch change variables in place.
 """
 
-from tailfit.training.function import function
+from tailfit.training.compiled import function
 from tailfit.training.gradients import value_and_grad
 from tailfit.training.model import Model
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from tailfit import keras_private as private
 from tailfit.errors import ArgumentError, StepError
-from tailfit.training import keras_private as private
 from tailfit.training.backends import engine
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad

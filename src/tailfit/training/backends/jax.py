@@ -18,10 +18,12 @@ from typing import Any
 import jax
 import keras
 
-from tailfit.training.keras_private import (
+from tailfit.keras_private import (
+    get_keras_mask,
     get_stateless_scope,
     in_stateless_scope,
     initialize_all_variables,
+    set_keras_mask,
     variables_wait_for_values,
 )
 
@@ -69,11 +71,16 @@ def value_and_grad(
             loss, aux = fn()
             scaled = scale(loss)
         written[:] = scope.written.values()
-        # New values leave as results: as attributes they would be tracers of a finished trace.
-        return scaled, (loss, aux, [scope.state_mapping[id(v)] for v in written])
+        # New values, and the masks that hang on predictions, leave as results: as attributes they would be tracers of
+        # a finished trace, or lost.
+        updates = [scope.state_mapping[id(v)] for v in written]
+        return scaled, (loss, aux, updates, [get_keras_mask(part) for part in jax.tree.leaves(aux)])
 
     values = [v.value for v in variables]
-    (_, (loss, aux, updates)), gradients = jax.value_and_grad(pure, has_aux=True)(values)
+    (_, (loss, aux, updates, masks)), gradients = jax.value_and_grad(pure, has_aux=True)(values)
+    for part, mask in zip(jax.tree.leaves(aux), masks, strict=True):
+        if mask is not None:
+            set_keras_mask(part, mask)
     for variable, value in zip(written, updates, strict=True):
         variable.assign(value)
     return (loss, aux), gradients

@@ -9,6 +9,7 @@ import keras
 import torch
 
 from tailfit.errors import StepError
+from tailfit.keras_private import get_keras_mask, set_keras_mask
 
 __all__ = ["Trainer", "function", "value_and_grad"]
 
@@ -40,7 +41,12 @@ def value_and_grad(
 
 
 def _detach(value: Any) -> Any:
-    return value.detach() if isinstance(value, torch.Tensor) else value
+    if not isinstance(value, torch.Tensor):
+        return value
+    detached, mask = value.detach(), get_keras_mask(value)
+    if mask is not None:
+        set_keras_mask(detached, mask)
+    return detached
 
 
 def function(fn: Callable[..., Any]) -> Callable[..., Any]:

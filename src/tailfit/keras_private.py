@@ -6,6 +6,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 |---|---|
 | `get_stateless_scope` | scopes do not chain in Keras: an inner one must ask the outer one |
 | `initialize_all_variables`, `uninitialized_variables` | variables made in a trace come to life after it |
+| `get_keras_mask`, `set_keras_mask` | losses, metrics and gradients must see and keep the mask of a prediction |
 | `GLOBAL_CUSTOM_NAMES` | a functional twin of a class must save under the name of that class |
 | `functional_init_arguments`, `Functional` | what `Model(inputs, outputs)` is |
 | `Model._loss_tracker` | the mean of the loss that `fit` shows |
@@ -18,6 +19,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 from typing import Any
 
 import keras
+from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.variables import initialize_all_variables
@@ -31,11 +33,13 @@ __all__ = [
     "call_model",
     "compute_loss",
     "functional_init_arguments",
+    "get_keras_mask",
     "get_stateless_scope",
     "in_stateless_scope",
     "initialize_all_variables",
     "loss_tracker",
     "saved_under_the_name_of",
+    "set_keras_mask",
     "unscale_loss_for_distribution",
     "variables_wait_for_values",
 ]
