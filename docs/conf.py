@@ -25,3 +25,27 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # `code` in docstrings is written with single backticks, as in Markdown.
 default_role = "code"
+
+_ONE_LINERS = ("Shapes: ", "Source: ", "Raises: ", "Returns: ")
+
+
+def _paragraphs(app, what, name, obj, options, lines):
+    """`Shapes: text`, written on one line in our docstrings, becomes a paragraph: napoleon wants a block."""
+    result, inside = [], False
+    for line in lines:
+        if line.startswith(_ONE_LINERS):
+            label, _, text = line.partition(": ")
+            result += ["", f"**{label}:** {text}"]
+            inside = True
+        elif inside and line.startswith("    "):
+            result.append(line.strip())
+        else:
+            if inside and line:
+                result.append("")
+            inside = False
+            result.append(line)
+    lines[:] = result
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _paragraphs, priority=100)  # before napoleon

@@ -33,19 +33,17 @@ def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
         from_logits = _from_logits(head)
         activation = _activation(layer)
         if from_logits is True and activation in _PROBABILITIES:
-            raise ArgumentError(
-                f"a loss with from_logits=True ({_name(head)}) for the output layer {layer.name!r} with activation "
-                f"{activation!r}",
-                allowed="from_logits=True for raw outputs, from_logits=False for probabilities",
-                mend=f"remove the activation (best for the numerics), or pass from_logits=False to {_name(head)}",
-            )
-        if from_logits is False and activation in _LOGITS:
-            raise ArgumentError(
-                f"a loss with from_logits=False ({_name(head)}) for the output layer {layer.name!r} with activation "
-                f"{activation!r}",
-                allowed="from_logits=True for raw outputs, from_logits=False for probabilities",
-                mend=f"pass from_logits=True to {_name(head)}, or end the model with a softmax (sigmoid: multi-label)",
-            )
+            mend = f"remove the activation (best for the numerics), or pass from_logits=False to {_name(head)}"
+        elif from_logits is False and activation in _LOGITS:
+            mend = f"pass from_logits=True to {_name(head)}, or end the model with a softmax (sigmoid: multi-label)"
+        else:
+            continue
+        raise ArgumentError(
+            f"{_name(head)} with from_logits={from_logits} for the output layer {layer.name!r}, whose activation is "
+            f"{activation!r}",
+            allowed="from_logits=True for raw outputs, from_logits=False for probabilities",
+            mend=mend,
+        )
 
 
 def _output_layers(outputs: Any) -> list[Any]:
