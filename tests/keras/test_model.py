@@ -262,3 +262,93 @@ def test_heads_of_several_outputs_are_told_apart():
     tailfit.Model(inputs, {"a": a, "b": b}).compile("sgd", {"a": probabilities, "b": logits})
     with pytest.raises(ArgumentError, match="'b'"):
         tailfit.Model(inputs, [a, b]).compile("sgd", [probabilities, probabilities])
+
+
+def test_a_gan_with_a_compile_of_its_own():
+    """Two networks, two optimizers, two losses, a seed: the Keras guide's GAN with one step for all backends."""
+
+    class Gan(tailfit.Model):
+        def __init__(self):
+            super().__init__()
+            self.generator = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, bias_initializer="ones")])
+            self.discriminator = keras.Sequential(
+                [keras.Input((1,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(1)]
+            )
+            self.seed = keras.random.SeedGenerator(0)
+            self.loss_d, self.loss_g = keras.metrics.Mean(name="loss_d"), keras.metrics.Mean(name="loss_g")
+            self.built = True
+
+        def compile(self, optimizer_d, optimizer_g):
+            super().compile()
+            self.optimizer_d, self.optimizer_g = optimizer_d, optimizer_g
+
+        def train_step(self, real):
+            real = keras.utils.unpack_x_y_sample_weight(real)[0]
+            entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+            n = ops.shape(real)[0]
+
+            def judge():
+                fake = self.generator(keras.random.normal((n, 2), seed=self.seed))
+                logits = self.discriminator(ops.concatenate([real, fake]))
+                return entropy(ops.concatenate([ops.ones((n, 1)), ops.zeros((n, 1))]), logits)
+
+            def fool():
+                fake = self.generator(keras.random.normal((n, 2), seed=self.seed))
+                return entropy(ops.ones((n, 1)), self.discriminator(fake))
+
+            for fn, network, optimizer, metric in (
+                (judge, self.discriminator, self.optimizer_d, self.loss_d),
+                (fool, self.generator, self.optimizer_g, self.loss_g),
+            ):
+                loss, gradients = tailfit.value_and_grad(fn, network.trainable_variables)
+                optimizer.apply(gradients, network.trainable_variables)
+                metric.update_state(loss)
+            return {"loss_d": self.loss_d.result(), "loss_g": self.loss_g.result()}
+
+    gan = Gan()
+    gan.compile(keras.optimizers.Adam(0.02), keras.optimizers.Adam(0.02))
+    real = np.random.default_rng(0).normal(5.0, 0.5, (256, 1)).astype("float32")
+    history = gan.fit(real, batch_size=32, epochs=40, verbose=0).history
+    assert int(as_numpy(gan.optimizer_d.iterations)) == int(as_numpy(gan.optimizer_g.iterations)) == 320
+    assert set(history) == {"loss_d", "loss_g"}
+    made = as_numpy(gan.generator(np.random.default_rng(1).normal(size=(500, 2)).astype("float32")))
+    assert abs(made.mean() - 5.0) < 1.5  # it began at 1
+
+
+@pytest.mark.parametrize("model_class", [keras.Model, tailfit.Model])
+def test_steps_per_execution_gives_the_same_numbers(model_class, backend):
+    if backend == "torch":
+        pytest.skip("refused there, see test_torch_refuses_several_steps_a_call")
+
+    def train(steps):
+        keras.utils.set_random_seed(4)
+        model = functional(model_class)
+        model.compile(keras.optimizers.Adam(0.01), LOSS, steps_per_execution=steps)
+        model.fit(*data(40), batch_size=8, epochs=2, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    for one, three in zip(train(1), train(3), strict=True):
+        np.testing.assert_allclose(one, three, rtol=1e-5, atol=1e-7)
+
+
+def test_torch_refuses_several_steps_a_call(backend):
+    if backend != "torch":
+        pytest.skip("torch only")
+    model = functional()
+    model.compile("sgd", LOSS, steps_per_execution=2)
+    with pytest.raises(StepError, match="steps_per_execution=2"):
+        model.fit(*data(), batch_size=16, verbose=0)
+
+
+def test_dict_inputs_and_several_outputs():
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    joined = keras.layers.Concatenate()([a, b])
+    outputs = {"cause": keras.layers.Dense(2, name="cause")(joined), "size": keras.layers.Dense(1, name="size")(joined)}
+    model = OwnStep({"a": a, "b": b}, outputs)
+    model.compile("adam", {"cause": LOSS, "size": "mse"}, metrics={"cause": [tailfit.metrics.BalancedAccuracy()]})
+    x = {"a": np.ones((16, 3), "float32"), "b": np.zeros((16, 2), "float32")}
+    y = {"cause": np.arange(16) % 2, "size": np.ones((16, 1), "float32")}
+    history = model.fit(x, y, epochs=2, verbose=0).history
+    assert {"loss", "cause_loss", "size_loss", "cause_balanced_accuracy"} <= set(history)
+    assert history["loss"][1] < history["loss"][0]
+    assert model.predict(x, verbose=0)["cause"].shape == (16, 2)
