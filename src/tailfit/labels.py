@@ -239,7 +239,7 @@ def _encode_integers(
         if odd.any():
             row = int(np.argmax(odd))
             raise DataError(
-                f"{what.row(row)} is {array[row]!r}" if array.size else f"{what} of type {array.dtype}",
+                f"{what.row(row)} is {array[row]}" if array.size else f"{what} of type {array.dtype}",
                 allowed="whole numbers (class codes) or strings (class names)",
                 mend="give every sample the code or the name of its class",
             )

@@ -353,3 +353,14 @@ def test_an_error_arrives_at_its_own_batch(prefetch: int, tmp_path: Path) -> Non
     with pytest.raises(RecordError, match=r"3\.npy: empty"):
         next(stream)
     assert not readers()
+
+
+@pytest.mark.parametrize("sampler", [tailfit.samplers.Bootstrap(), tailfit.samplers.ClassBalanced()])
+@pytest.mark.parametrize("codes", [[0, 0, 2], [0, 0, 1]], ids=["gap", "end"])
+def test_a_sampler_by_class_refuses_a_class_without_a_sample(sampler, codes):
+    source = tailfit.data.Arrays(np.zeros((3, 2)), codes, class_names=["ok", "leak", "wear"])
+    with pytest.raises(DataError, match="'leak'" if codes[2] == 2 else "'wear'"):
+        tailfit.Batches(source, sampler=sampler)
+    assert len(tailfit.Batches(source)) == 1  # Shuffle does not mind
+    with pytest.raises(ArgumentError, match="unlabelled"):
+        tailfit.Batches(tailfit.data.Arrays(np.zeros((3, 2))), sampler=sampler)

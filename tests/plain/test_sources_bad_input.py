@@ -82,6 +82,7 @@ def test_a_bad_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=words) as caught:
         source.read([0, 1, 2])
     assert caught.value.received.startswith(str(tmp_path / "bad.npy"))
+    assert str(caught.value).count("Received ") == 1
 
 
 @pytest.mark.parametrize("name", ["other shape", "other type"])

@@ -108,6 +108,8 @@ class Batches(keras.utils.PyDataset):
         self.shard: Final = _checked_shard(shard, self.batch_size)
         self.prefetch: Final = _whole("prefetch", prefetch, 0)
         self.weights: Final = combined_weights(source, class_weight, sample_weight)
+        if self.sampler.by_class:
+            _refuse_empty_classes(source)
         labels = len(source) if source.labels is None else source.labels
         self.plan: Final = self.sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
         self._size: Final = self.plan.size(0)
@@ -277,6 +279,23 @@ class Batches(keras.utils.PyDataset):
 
 class _NoSuchStepError(ArgumentError, IndexError):
     """A step past the end: also what ends Python's iteration by index."""
+
+
+def _refuse_empty_classes(source: Source) -> None:
+    if source.labels is None:
+        raise ArgumentError(
+            f"a sampler that draws by class, for the unlabelled {source!r}",
+            allowed="a source with labels",
+            mend="pass labels to the source, or use samplers.Shuffle()",
+        )
+    empty = np.flatnonzero(source.class_counts == 0)
+    if len(empty):
+        raise DataError(
+            f"a sampler that draws by class, for {source!r} without a sample of class "
+            f"{source.class_names[empty[0]]!r} ({len(empty)} of {len(source.class_names)} classes have none)",
+            allowed="at least one sample of each class",
+            mend="split the data so that every part trained on has one, or leave the class out of class_names",
+        )
 
 
 def _keras_readers(workers: int, use_multiprocessing: bool) -> ArgumentError:

@@ -71,14 +71,15 @@ def align(metadata: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
             )
         return metadata.insert_column(0, wanted) if metadata.width else wanted.to_frame()
     table = metadata.with_columns(pl.col("id").cast(pl.String))
-    repeated = table.filter(pl.col("id").is_duplicated() & pl.col("id").is_in(wanted.implode()))
+    # Joins, not is_in: what that compares with changed between versions of polars.
+    repeated = table.filter(pl.col("id").is_duplicated()).join(wanted.to_frame(), on="id", how="semi")
     if repeated.height:
         raise DataError(
             f"metadata with several rows for ID {repeated['id'][0]!r}",
             allowed="one row a sample",
             mend="keep one of them",
         )
-    missing = wanted.filter(~wanted.is_in(table["id"].implode()))
+    missing = wanted.to_frame().join(table, on="id", how="anti", maintain_order="left")["id"]
     if len(missing):
         raise DataError(
             f"metadata without a row for ID {missing[0]!r} ({len(missing)} of {len(wanted)} IDs have none)",

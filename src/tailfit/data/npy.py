@@ -155,6 +155,8 @@ def _parse(file: IO[bytes], path: str) -> Header:
         text = file.read(length)
         if len(text) != length:
             _refuse(path, f"truncated in its header (it has {size} bytes)")
+    except RecordError:  # one of the above, which is an OSError too
+        raise
     except OSError as error:
         _refuse(path, error.strerror or str(error))
     shape, dtype, fortran = _fields(text, path, "latin1" if start[6] < 3 else "utf8")

@@ -8,7 +8,7 @@ began -> place in the class's ring -> sample. Every step has a closed form.
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class ClassBalanced(Sampler):
     [2, 2]
     """
 
+    by_class: ClassVar[bool] = True
     power: float = 0.0
 
     def __post_init__(self) -> None:

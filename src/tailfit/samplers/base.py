@@ -11,7 +11,7 @@ Concepts:
 import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,13 @@ class ClassPlan(Plan):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(ABC):
-    """Which samples an epoch draws, and in which order."""
+    """Which samples an epoch draws, and in which order.
+
+    Attributes:
+        by_class: Whether the draws depend on the labels; then every class must have a sample.
+    """
+
+    by_class: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:

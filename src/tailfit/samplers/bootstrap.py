@@ -12,7 +12,7 @@ epoch's last cycle begins with them, so what the batches deal and what the epoch
 
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ class Bootstrap(Sampler):
     [[0, 1], [0, 1], [0, 1]]
     """
 
+    by_class: ClassVar[bool] = True
     cover: bool = False
 
     def __post_init__(self) -> None:
