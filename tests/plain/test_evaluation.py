@@ -191,7 +191,7 @@ def test_table_fits_marks_and_survives_hostile_names() -> None:
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[2].startswith(r"b\n\u202e\x1b[31m")  # most training samples first, nothing invisible
-    assert lines[3].startswith("a class with a name far…")
+    assert lines[3].replace(" …", "…").startswith("a class with a name far…")  # rich 14.0 leaves a space
     assert lines[4].startswith("[red]c")
     assert "1,000" in lines[2]
     assert lines[2].rstrip().endswith("*")
