@@ -204,3 +204,32 @@ def test_mixed_precision_with_loss_scaling_equals_built_in_fit():
     (ours, our_history), (theirs, their_history) = fit(UserStep), fit(keras.Model)
     assert_same_state(ours, theirs)
     assert our_history == their_history
+
+
+def test_a_subclassed_model_built_by_fit_equals_built_in_fit():
+    """Not built before `fit`, on shuffled data: weights are made, and samples drawn, in the same order."""
+
+    def fit(cls):
+        class Net(cls):
+            def __init__(self):
+                super().__init__()
+                self.hidden = keras.layers.Dense(8, kernel_regularizer="l2")
+                self.normal, self.noise = keras.layers.BatchNormalization(), Noise()
+                self.drop, self.head = keras.layers.Dropout(0.2), keras.layers.Dense(4)
+
+            def call(self, x, training=None):
+                x = self.noise(self.normal(self.hidden(x), training=training))
+                return self.head(self.drop(keras.ops.relu(x), training=training))
+
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(23)
+        model = Net()
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(1e-2, use_ema=True), loss, metrics=["accuracy"])
+        x, y = problem()
+        history = model.fit(x, y, batch_size=BATCH, epochs=2, validation_split=0.2, verbose=0)
+        return model, history.history
+
+    (ours, our_history), (theirs, their_history) = fit(UserStep), fit(keras.Model)
+    assert_same_state(ours, theirs)
+    assert our_history == their_history
