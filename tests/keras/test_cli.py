@@ -50,6 +50,14 @@ def test_an_error_of_ours_is_one_clear_message(tmp_path):
     assert (tmp_path / "records" / "thesis.txt").read_text() == "precious"
 
 
+def test_a_folder_that_can_not_be_written_is_one_clear_message(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = tailfit_command("demo", "--out", str(tmp_path / "file" / "out"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Not a directory" in done.stderr.splitlines()[-1]
+
+
 def test_the_backend_asked_for_runs(tmp_path, backend):
     """`--backend` wins over the environment; the demo's short form is in test_examples."""
     code = (

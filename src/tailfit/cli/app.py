@@ -56,6 +56,6 @@ def main() -> None:
     except (ArgumentError, DataError) as error:
         print(f"tailfit: {error}", file=sys.stderr)
         sys.exit(2)
-    except TailfitError as error:
+    except (TailfitError, OSError) as error:  # a full disk, a folder that may not be written: the run failed
         print(f"tailfit: {error}", file=sys.stderr)
         sys.exit(1)
