@@ -213,3 +213,15 @@ def test_arguments_that_are_no_arrays_are_refused(argument):
 
     with pytest.raises(StepError, match="close over"):
         identity(argument)
+
+
+def test_a_function_that_makes_variables_at_every_call_is_refused(backend):
+    @tailfit.function
+    def step(x):
+        return keras.layers.Dense(1)(x)
+
+    if backend == "torch":  # runs line by line: each call has a new layer, as it says
+        assert step(np.ones((2, 3), "float32")).shape == (2, 1)
+        return
+    with pytest.raises(StepError if backend == "jax" else ValueError, match="variables"):
+        step(np.ones((2, 3), "float32"))

@@ -122,3 +122,16 @@ def test_the_mask_of_a_prediction_is_kept():
     y = np.array([[0, 0, 1]])  # wrong where it is masked out, right elsewhere (both logits equal: class 0)
     assert model.fit(x, y, verbose=0).history["balanced_accuracy"] == [1.0]
     assert model.evaluate(x, y, verbose=0, return_dict=True)["balanced_accuracy"] == 1.0
+
+
+def test_a_layer_built_inside_has_the_weights_that_it_was_used_with():
+    """Not compiled: on JAX the layer is made in a trace, where its weights are mere placeholders at first."""
+    w, layer = keras.Variable(1.0), keras.layers.Dense(1, use_bias=False)
+    x = np.ones((1, 3), "float32")
+    (_, out), (gradient,) = tailfit.value_and_grad(lambda: _scaled(w, layer(x)), [w])
+    np.testing.assert_allclose(as_numpy(out), as_numpy(layer(x)), rtol=1e-6)
+    np.testing.assert_allclose(float(gradient), as_numpy(layer.kernel.value).sum(), rtol=1e-5)
+
+
+def _scaled(w, y):
+    return ops.sum(y) * w, y

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import keras
 
+from tailfit.errors import StepError
 from tailfit.keras_private import (
     get_keras_mask,
     get_stateless_scope,
@@ -30,6 +31,9 @@ from tailfit.keras_private import (
 __all__ = ["Trainer", "function", "value_and_grad"]
 
 Groups = Sequence[Sequence[Any]]
+
+# One trace finds state, one uses it; a new shape, or a variable that is only now written, may take one more each.
+_ATTEMPTS = 6
 
 
 class Scope(keras.StatelessScope):
@@ -77,7 +81,14 @@ def value_and_grad(
         return scaled, (loss, aux, updates, [get_keras_mask(part) for part in jax.tree.leaves(aux)])
 
     values = [v.value for v in variables]
-    (_, (loss, aux, updates, masks)), gradients = jax.value_and_grad(pure, has_aux=True)(values)
+    for _ in range(_ATTEMPTS):
+        (_scaled, (loss, aux, updates, masks)), gradients = jax.value_and_grad(pure, has_aux=True)(values)
+        if outer is not None or not variables_wait_for_values():
+            break
+        # A layer was built in there: it has its weights from now on, and is asked again.
+        initialize_all_variables()
+    else:
+        raise _makes_variables_anew(_ATTEMPTS)
     for part, mask in zip(jax.tree.leaves(aux), masks, strict=True):
         if mask is not None:
             set_keras_mask(part, mask)
@@ -113,16 +124,17 @@ class Program:
     def __call__(self, state: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
         if self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True)):
             self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
-        while True:
+        for _ in range(_ATTEMPTS):
             own, read = _distinct([v.value for v in self.written]), [v.value for v in self.read]
             try:
                 out, state, own = self.run(state, own, read, args, kwargs)
-                break
             except _Found as found:
                 state = self._extend(found, state)
-        for variable, value in zip(self.written, own, strict=True):
-            variable.assign(value)
-        return out, state
+                continue
+            for variable, value in zip(self.written, own, strict=True):
+                variable.assign(value)
+            return out, state
+        raise _makes_variables_anew(_ATTEMPTS)
 
     def _pure(self, state: Groups, own: Any, read: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
         groups = self.groups or ()
@@ -155,6 +167,14 @@ class Program:
         chosen = {id(v) for v in self.written}
         self.read = [v for v in mine if id(v) not in chosen]
         return state
+
+
+def _makes_variables_anew(times: int) -> StepError:
+    return StepError(
+        f"a function that touched other new variables each of the {times} times it was traced",
+        allowed="variables made once",
+        mend="make layers, optimizers, metrics and variables outside the function, or only at its first call",
+    )
 
 
 def _distinct(values: list[Any]) -> list[Any]:
