@@ -352,3 +352,14 @@ def test_dict_inputs_and_several_outputs():
     assert {"loss", "cause_loss", "size_loss", "cause_balanced_accuracy"} <= set(history)
     assert history["loss"][1] < history["loss"][0]
     assert model.predict(x, verbose=0)["cause"].shape == (16, 2)
+
+
+def test_what_a_layer_assigns_to_a_trainable_weight_is_kept():
+    """SpectralNormalization does so. Keras' own step drops it on JAX, and keeps it on TensorFlow and torch."""
+    inputs = keras.Input((4,))
+    layer = keras.layers.SpectralNormalization(keras.layers.Dense(3, use_bias=False), power_iterations=50)
+    model = tailfit.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0)
+    largest = np.linalg.svd(as_numpy(layer.kernel.value), compute_uv=False)[0]
+    assert largest == pytest.approx(1.0, rel=1e-3)

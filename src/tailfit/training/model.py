@@ -22,7 +22,9 @@ class Model(engine.Trainer):
     """A `keras.Model` to subclass: `train_step(self, data)` has one signature and one body on every backend.
 
     Used as `keras.Model` is, functional or subclassed, with the same `compile`, `fit`, `evaluate`, `predict`,
-    `save` and `load_model`. Without an overridden step it trains exactly as `keras.Model` does, to the bit.
+    `save` and `load_model`. Without an overridden step it trains exactly as `keras.Model` does, to the bit; but on JAX,
+    what a layer assigns to a trainable weight in its `call` (SpectralNormalization does) is kept, as Keras itself
+    keeps it on TensorFlow and PyTorch, and a mask reaches the metrics.
     Three methods can be overridden, each reading and writing Keras state freely (other optimizers, metrics,
     seeds, variables owned by anything): `train_step`, `test_step` and `predict_step`, all `(self, data)`.
 
