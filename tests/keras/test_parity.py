@@ -233,3 +233,18 @@ def test_a_subclassed_model_built_by_fit_equals_built_in_fit():
     (ours, our_history), (theirs, their_history) = fit(UserStep), fit(keras.Model)
     assert_same_state(ours, theirs)
     assert our_history == their_history
+
+
+def test_a_recurrent_network_equals_built_in_fit():
+    def fit(cls):
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(2)
+        inputs = keras.Input((6, 2))
+        hidden = keras.layers.LSTM(4, dropout=0.2, recurrent_dropout=0.2)(inputs)
+        model = cls(inputs, keras.layers.Dense(4)(hidden))
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        x, y = problem(64)
+        model.fit(x.reshape(64, 6, 2), y, batch_size=BATCH, epochs=2, verbose=0)
+        return model
+
+    assert_same_state(fit(UserStep), fit(keras.Model))
