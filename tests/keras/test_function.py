@@ -129,6 +129,22 @@ def test_variables_that_share_an_array():
     assert float(step()) == 19.0
 
 
+def test_a_target_that_shares_the_array_of_its_source():
+    """`target.assign(source)`, as in target networks: the step writes one and only reads the other."""
+    source, target = keras.Variable([1.0, 2.0]), keras.Variable([0.0, 0.0])
+
+    @tailfit.function
+    def step():
+        source.assign(source + target)
+        return ops.sum(source)
+
+    step()
+    target.assign(source)
+    assert float(step()) == 6.0
+    assert as_numpy(target.value).tolist() == [1.0, 2.0]
+    assert float(step()) == 9.0
+
+
 def test_a_result_survives_the_next_call():
     w = keras.Variable([1.0, 2.0])
 

@@ -363,3 +363,24 @@ def test_what_a_layer_assigns_to_a_trainable_weight_is_kept():
     model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0)
     largest = np.linalg.svd(as_numpy(layer.kernel.value), compute_uv=False)[0]
     assert largest == pytest.approx(1.0, rel=1e-3)
+
+
+def test_a_callback_may_assign_one_variable_to_another():
+    """On JAX they then share an array; Keras' own loop can't give it away twice."""
+
+    class Copy(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            target.assign(self.model.layers[-1].kernel)
+
+    class WithTarget(OwnStep):
+        def train_step(self, data):
+            logs = super().train_step(data)
+            return {**logs, "drift": ops.sum(ops.abs(self.layers[-1].kernel - target))}
+
+    model = functional(WithTarget)
+    target = keras.Variable(ops.zeros_like(model.layers[-1].kernel.value), trainable=False)
+    model.compile(keras.optimizers.SGD(0.1), LOSS)
+    model.fit(*data(), batch_size=8, epochs=2, verbose=0, callbacks=[Copy()])
+    drift = model.train_on_batch(*data(), return_dict=True)["drift"]
+    assert 0.0 < float(drift) < 5.0
+    assert np.isfinite(as_numpy(target.value)).all()

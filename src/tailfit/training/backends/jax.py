@@ -125,9 +125,10 @@ class Program:
         if self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True)):
             self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
         for _ in range(_ATTEMPTS):
-            own, read = _distinct([v.value for v in self.written]), [v.value for v in self.read]
+            read = [v.value for v in self.read]
+            *groups, own = _distinct([*state, [v.value for v in self.written]], read)
             try:
-                out, state, own = self.run(state, own, read, args, kwargs)
+                out, state, own = self.run(tuple(groups), own, read, args, kwargs)
             except _Found as found:
                 state = self._extend(found, state)
                 continue
@@ -177,12 +178,21 @@ def _makes_variables_anew(times: int) -> StepError:
     )
 
 
-def _distinct(values: list[Any]) -> list[Any]:
-    """Two variables may share one array (`a.assign(b)`), which can be given away only once."""
-    if len({id(value) for value in values}) == len(values):
-        return values
-    given: dict[int, Any] = {}
-    return [value if given.setdefault(id(value), i) == i else value.copy() for i, value in enumerate(values)]
+def _distinct(donated: Sequence[Sequence[Any]], kept: Sequence[Any]) -> Sequence[Sequence[Any]]:
+    """Values to give away, none of them twice or among those kept: variables may share an array, after
+    `target.assign(source)`, and one that was given away can't be read any more."""
+    ids = [id(value) for group in [*donated, kept] for value in group]
+    if len(set(ids)) == len(ids):
+        return donated
+    seen = {id(value) for value in kept}
+
+    def only_once(value: Any) -> Any:
+        if id(value) in seen:
+            return value.copy()
+        seen.add(id(value))
+        return value
+
+    return [[only_once(value) for value in group] for group in donated]
 
 
 def function(fn: Callable[..., Any]) -> Callable[..., Any]:
