@@ -36,7 +36,7 @@ def write_records(folder: Path, seed: int) -> None:
     train, validation, test = everything.split(0.65, 0.05, 0.30, seed=seed)
 
     # Thin the training part out to a long tail: cause k keeps a share of RATIO ** (-k / 9).
-    of_cause = [[i for i in map(int, (name[-4:] for name in train.ids)) if causes[i] == k] for k in range(10)]
+    of_cause = [train.indices[causes[train.indices] == k] for k in range(10)]
     largest = min(map(len, of_cause))
     kept = np.concatenate([rng.permutation(of_cause[k])[: round(largest * RATIO ** (-k / 9))] for k in range(10)])
 
@@ -51,7 +51,7 @@ def write_records(folder: Path, seed: int) -> None:
         others = np.where(np.arange(5) == causes[i], 0, counts[:5])
         labels[i] = rng.choice(5, p=others / others.sum())
 
-    chosen = np.sort(np.concatenate([kept, *(np.flatnonzero(np.isin(ids, p.ids)) for p in (validation, test))]))
+    chosen = np.sort(np.concatenate([kept, validation.indices, test.indices]))
     tailfit.data.save_npy_folder(
         folder,
         records[chosen],

@@ -11,8 +11,10 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `functional_init_arguments`, `Functional` | what `Model(inputs, outputs)` is |
 | `Model._loss_tracker` | the mean of the loss that `fit` shows |
 | `Model._call_has_training_arg`, `_compute_loss` | what a user's `call` and `compute_loss` take |
-| `KerasTensor._keras_history` | the layer behind an output (`heads.py`) |
-| `Model._make_function`, `_get_jax_state` order | how Keras' `fit` loop calls a compiled step |
+| `KerasTensor._keras_history` | the layer behind an output |
+| `Model._make_function`, `_get_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
+| `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
+| `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
@@ -37,6 +39,7 @@ __all__ = [
     "get_stateless_scope",
     "in_stateless_scope",
     "initialize_all_variables",
+    "layer_behind",
     "loss_tracker",
     "saved_under_the_name_of",
     "set_keras_mask",
@@ -64,6 +67,11 @@ def call_model(model: keras.Model, x: Any, *, training: bool) -> Any:
 def compute_loss(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
     """`model.compute_loss(...)`, also where a user's override knows no `training`."""
     return model._compute_loss(x, y, y_pred, sample_weight, training=training)
+
+
+def layer_behind(output: Any) -> Any:
+    """The layer whose output a functional model's output tensor is."""
+    return output._keras_history.operation
 
 
 def loss_tracker(model: keras.Model) -> Any:

@@ -169,5 +169,7 @@ def test_what_batches_say_themselves_is_refused_beside_them(extra):
 def test_a_callback_list_of_ones_own():
     data, model = batches(), compiled()
     callbacks = keras.callbacks.CallbackList([keras.callbacks.History()], model=model, epochs=2)
+    before = list(callbacks.callbacks)
     model.fit(data, epochs=2, callbacks=callbacks, verbose=0)
     assert model.rows() == order(data, range(2))
+    assert callbacks.callbacks == before

@@ -1,6 +1,7 @@
 """Each private name of Keras that tailfit uses is there and does what we think: a newer Keras fails here first."""
 
 import keras
+import numpy as np
 import pytest
 from keras import ops
 
@@ -64,7 +65,7 @@ def test_what_model_needs_of_keras_model():
     assert private.loss_tracker(model) is None
     model.compile("sgd", "mse")
     assert private.loss_tracker(model).name == "loss"
-    assert model.outputs[0]._keras_history.operation.name == "last"
+    assert private.layer_behind(model.outputs[0]).name == "last"
     assert private.call_model(model, ops.ones((1, 2)), training=False).shape == (1, 1)
 
     class WithoutTraining(keras.Model):
@@ -103,6 +104,7 @@ def test_what_the_jax_trainer_expects_of_fit(backend):
         model.metrics_variables,
     )
     assert [len(s) for s in state] == [len(g) for g in groups]
+    assert model._jax_state_synced is True
     seen = []
     run = model._make_function(lambda state, data: (seen.append(data) or "logs", state))
     assert run("state", iter(["batch"])) == ("logs", "state")
@@ -116,6 +118,13 @@ def test_the_layer_that_a_tensorflow_model_builds_from_a_specification(backend):
     assert callable(model._maybe_symbolic_build)
     assert callable(model._symbolic_build)
     assert model._distribute_strategy is None
+    assert model._flatten_layers()[0] is model
+
+    from keras.src.backend.tensorflow.trainer import TFEpochIterator
+
+    strategy = model.distribute_strategy
+    iterator = TFEpochIterator(x=np.ones((4, 2)), batch_size=2, distribute_strategy=strategy, steps_per_execution=1)
+    assert keras.tree.flatten(iterator._distributed_dataset.element_spec)[0].shape[1] == 2
 
 
 def test_masks_hang_on_tensors():

@@ -53,9 +53,6 @@ def main() -> None:
     """The entry point `tailfit`."""
     try:
         app()
-    except (ArgumentError, DataError) as error:
+    except (TailfitError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         print(f"tailfit: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (TailfitError, OSError) as error:  # a full disk, a folder that may not be written: the run failed
-        print(f"tailfit: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ArgumentError | DataError) else 1)

@@ -24,6 +24,7 @@ from tailfit.data.trees import leaves
 from tailfit.data.weighting import combined_weights
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Sampler, Shuffle
+from tailfit.samplers.base import whole_number
 
 __all__ = ["Batches"]
 
@@ -99,14 +100,14 @@ class Batches(keras.utils.PyDataset):
         if one_hot and source.labels is None:
             raise ArgumentError("one_hot=True for an unlabelled source", allowed="labels", mend="leave it out")
         self.source: Final = source
-        self.batch_size: Final = _whole("batch_size", batch_size, 1)
+        self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
         self.sampler: Final = Shuffle() if sampler is None else sampler
-        self.seed: Final = _whole("seed", seed, 0)
+        self.seed: Final = whole_number("seed", seed)
         self.transform: Final = transform
         self.one_hot: Final = one_hot
         self.drop_remainder: Final = drop_remainder
         self.shard: Final = _checked_shard(shard, self.batch_size)
-        self.prefetch: Final = _whole("prefetch", prefetch, 0)
+        self.prefetch: Final = whole_number("prefetch", prefetch)
         self.weights: Final = combined_weights(source, class_weight, sample_weight)
         if self.sampler.by_class:
             _refuse_empty_classes(source)
@@ -176,7 +177,7 @@ class Batches(keras.utils.PyDataset):
             raise _NoSuchStepError(
                 f"step {step}", allowed=f"0 to {len(self) - 1}", mend="an epoch has len(batches) steps"
             )
-        _whole("epoch", epoch, 0)
+        whole_number("epoch", epoch)
         start, stop = step * self.batch_size, min((step + 1) * self.batch_size, self._size)
         index, count = self.shard
         cut = [start + (stop - start) * part // count for part in (index, index + 1)]
@@ -200,7 +201,8 @@ class Batches(keras.utils.PyDataset):
         if labels.ndim == 2:
             return labels
         if self.one_hot:
-            rows: NDArray[np.float32] = np.eye(len(self.class_names), dtype=np.float32)[labels]
+            rows = np.zeros((len(labels), len(self.class_names)), dtype=np.float32)
+            rows[np.arange(len(labels)), labels] = 1.0
             return rows
         # 32 bits: JAX would otherwise narrow them with a warning, and Keras' own labels are int32.
         return labels.astype(np.int32)
@@ -219,7 +221,7 @@ class Batches(keras.utils.PyDataset):
         >>> [x.tolist() for x, in batches.iterate(epoch=0, start=1)]
         [[2.0]]
         """
-        _whole("epoch", epoch, 0)
+        whole_number("epoch", epoch)
         if not 0 <= start <= len(self):
             raise ArgumentError(f"start={start}", allowed=f"0 to {len(self)}", mend="an epoch has len(batches) steps")
         return read_ahead(lambda step: self.read(epoch, step), range(start, len(self)), self.prefetch)
@@ -235,7 +237,7 @@ class Batches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Make an epoch current; Keras loops go on from it."""
-        self._loops.set_epoch(_whole("epoch", epoch, 0))
+        self._loops.set_epoch(whole_number("epoch", epoch))
 
     def __getitem__(self, step: int) -> tuple[Any, ...]:
         adapter = calling_adapter(self)
@@ -304,16 +306,6 @@ def _keras_readers(workers: int, use_multiprocessing: bool) -> ArgumentError:
         allowed="workers=1, use_multiprocessing=False: Keras' readers neither keep the order nor end with fit",
         mend="leave them out; prefetch= reads ahead",
     )
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise ArgumentError(f"{name}={value!r}", allowed=f"a whole number >= {least}", mend=f"correct {name}")
-    return number
 
 
 def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """The weight of each sample: its class's weight times its own."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError
+from tailfit.labels import Encoded
 from tailfit.weights import class_weights, sample_weights
+from tailfit.weights.samples import by_class, class_table
 
 __all__ = ["combined_weights"]
 
@@ -23,7 +24,10 @@ def combined_weights(
     given = [
         name for name, value in (("class_weight", class_weight), ("sample_weight", sample_weight)) if value is not None
     ]
-    if given and source.labels is None:
+    if not given:
+        return None
+    encoded = source.encoded
+    if encoded is None:
         raise ArgumentError(
             f"{given[0]} for an unlabelled source",
             allowed="labels: there is no loss to weigh without",
@@ -31,53 +35,30 @@ def combined_weights(
         )
     parts = []
     if class_weight is not None:
-        parts.append(_of_classes(source, class_weight))
+        parts.append(_of_classes(source, encoded, class_weight))
     if sample_weight is not None:
         parts.append(_of_samples(source, sample_weight))
-    return None if not parts else np.prod(parts, axis=0)
+    weights: NDArray[np.float64] = np.prod(parts, axis=0)
+    return weights
 
 
-def _of_classes(source: Source, given: Mapping[Any, float] | str) -> NDArray[np.float64]:
-    labels: Any = source.labels
-    if source.label_kind == "multi-label":
+def _of_classes(source: Source, encoded: Encoded, given: Mapping[Any, float] | str) -> NDArray[np.float64]:
+    if encoded.kind == "multi-label":
         raise ArgumentError(
             "class_weight for multi-label samples, which have several classes",
             allowed="one class a sample, or soft labels",
             mend="pass class_weights= to the loss, which weighs each label, or sample_weight= here",
         )
     scheme: Any = given  # class_weights checks the name
-    table = class_weights(source, scheme) if isinstance(given, str) else _checked_table(source, given)
-    per_class = np.array([table[code] for code in range(len(source.class_names))], dtype=np.float64)
-    # Of soft labels the expected weight: what the mean over draws from the distribution would be.
-    weights: NDArray[np.float64] = per_class[labels] if source.label_kind == "codes" else labels @ per_class
-    return weights
+    table = class_weights(source, scheme) if isinstance(given, str) else _checked_table(given, encoded.class_names)
+    return by_class(encoded, table)
 
 
-def _checked_table(source: Source, given: Mapping[Any, float]) -> dict[int, float]:
-    if not isinstance(given, Mapping):
-        raise ArgumentError(
-            f"class_weight of type {type(given).__name__}",
-            allowed="a dict of weights by class name or code, or the name of a scheme such as 'balanced'",
-            mend="pass one of them; weights of single samples are sample_weight=",
-        )
-    names = source.class_names
-    table: dict[int, float] = {}
-    for key, weight in given.items():
-        code = names.index(key) if isinstance(key, str) and key in names else key
-        if isinstance(code, bool) or not isinstance(code, int | np.integer) or not 0 <= code < len(names):
-            raise ArgumentError(
-                f"class_weight for the unknown class {key!r}",
-                allowed=f"the classes {', '.join(map(repr, names))}, or their codes 0 to {len(names) - 1}",
-                mend="correct the name",
-            )
-        if int(code) in table:
-            raise ArgumentError(
-                f"class_weight for {names[code]!r} twice, by name and by code",
-                allowed="one weight a class",
-                mend="drop one",
-            )
-        _check_weight(f"class_weight {weight!r} for {key!r}", weight)
-        table[int(code)] = float(weight)
+def _checked_table(given: Any, names: Sequence[str]) -> dict[int, float]:
+    try:
+        table = class_table(given, names)
+    except ArgumentError as error:
+        raise ArgumentError(f"class_weight: {error.received}", allowed=error.allowed, mend=error.mend) from None
     missing = [name for code, name in enumerate(names) if code not in table]
     if missing:
         raise ArgumentError(
@@ -86,12 +67,6 @@ def _checked_table(source: Source, given: Mapping[Any, float]) -> dict[int, floa
             mend=f"add {missing[0]!r}: 1.0 if that is meant",
         )
     return table
-
-
-def _check_weight(what: str, weight: Any) -> None:
-    number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
-    if not (number and math.isfinite(weight) and weight >= 0):
-        raise ArgumentError(what, allowed="finite numbers >= 0", mend="correct the weight")
 
 
 def _of_samples(source: Source, given: ArrayLike | Mapping[str, float]) -> NDArray[np.float64]:

@@ -55,28 +55,23 @@ def checked_per_class(values: Any, name: str) -> tuple[float, ...]:
             )
         values = [values[code] for code in range(len(values))]
     numbers = _vector(values, name)
-    bad = ~(np.isfinite(numbers) & (numbers >= 0))
-    if bad.any():
-        code = int(np.argmax(bad))
-        raise ArgumentError(
-            f"{name} with {numbers[code]:g} for class {code}",
-            allowed="finite numbers >= 0",
-            mend=f"correct the value of class {code}",
-        )
-    return tuple(numbers.tolist())
+    good = np.isfinite(numbers) & (numbers >= 0)
+    return _all_good(numbers, good, name, "finite numbers >= 0", "correct the value of class {}")
 
 
 def checked_class_counts(class_counts: Any) -> tuple[float, ...]:
     """C positive counts, from a sequence or from an object with `class_counts` (batches, a source)."""
     numbers = _vector(getattr(class_counts, "class_counts", class_counts), "class_counts")
-    bad = ~(np.isfinite(numbers) & (numbers > 0))
-    if bad.any():
-        code = int(np.argmax(bad))
-        raise ArgumentError(
-            f"class_counts with {numbers[code]:g} for class {code}",
-            allowed="finite counts > 0: a class that is never seen has no logarithm of its share",
-            mend=f"drop class {code} from the labels and the last layer, or give it a pseudo-count such as 1",
-        )
+    good = np.isfinite(numbers) & (numbers > 0)
+    rule = "finite counts > 0: a class that is never seen has no logarithm of its share"
+    mend = "drop class {} from the labels and the last layer, or give it a pseudo-count such as 1"
+    return _all_good(numbers, good, "class_counts", rule, mend)
+
+
+def _all_good(numbers: Any, good: Any, name: str, rule: str, mend: str) -> tuple[float, ...]:
+    if not good.all():
+        code = int(np.argmin(good))
+        raise ArgumentError(f"{name} with {numbers[code]:g} for class {code}", allowed=rule, mend=mend.format(code))
     return tuple(numbers.tolist())
 
 

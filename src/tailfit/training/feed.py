@@ -18,9 +18,9 @@ class Feed(keras.utils.PyDataset):
     stream is dropped when index 0 is asked for again, which is when the epoch really begins.
     """
 
-    def __init__(self, batches: Batches, epoch: int = 0) -> None:
+    def __init__(self, batches: Batches) -> None:
         super().__init__()
-        self.batches, self.epoch = batches, epoch
+        self.batches, self.epoch = batches, 0
         self.error: Exception | None = None
         self._stream: Generator[Any] | None = None
         self._next = 0
@@ -59,6 +59,15 @@ class EpochMarker(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.feed.restart(epoch)
+
+    @contextmanager
+    def among(self, callbacks: list[Any]) -> Iterator[None]:
+        """Be one of a user's own list while their `fit` runs, and no longer."""
+        callbacks.append(self)
+        try:
+            yield
+        finally:
+            callbacks.remove(self)
 
 
 def as_feed(data: Any) -> Any:

@@ -77,12 +77,18 @@ def value_and_grad(fn: Callable[[], Any], variables: Sequence[keras.Variable]) -
 
 def _scale_for(variables: Sequence[Any]) -> Callable[[Any], Any]:
     model = _stepping.get()
-    if model is None or model.optimizer is None:
+    if model is None or not _scales(model.optimizer):
         return _unscaled
     if {id(v) for v in variables} != {id(v) for v in model.trainable_variables}:
         return _unscaled  # some other optimizer's variables
     scale: Callable[[Any], Any] = model.optimizer.scale_loss
     return scale
+
+
+def _scales(optimizer: Any) -> bool:
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or (
+        getattr(optimizer, "loss_scale_factor", None) is not None
+    )
 
 
 def _unscaled(loss: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tailfit.errors import ArgumentError
+from tailfit.keras_private import layer_behind
 
 __all__ = ["refuse_contradicting_heads"]
 
@@ -47,7 +48,7 @@ def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
 
 
 def _output_layers(outputs: Any) -> list[Any]:
-    return [output._keras_history.operation for output in outputs]
+    return [layer_behind(output) for output in outputs]
 
 
 def _loss_of_output(loss: Any, position: int, name: str | None, count: int) -> Any:

@@ -134,15 +134,18 @@ class Model(engine.Trainer):
             self.optimizer.build(self.trainable_variables)
 
     def make_train_function(self, force: bool = False) -> None:
-        _refuse_stateless(type(self).train_step, "train_step")
+        if self.train_function is None or force:
+            _refuse_stateless(type(self).train_step, "train_step")
         super().make_train_function(force)
 
     def make_test_function(self, force: bool = False) -> None:
-        _refuse_stateless(type(self).test_step, "test_step")
+        if self.test_function is None or force:
+            _refuse_stateless(type(self).test_step, "test_step")
         super().make_test_function(force)
 
     def make_predict_function(self, force: bool = False) -> None:
-        _refuse_stateless(type(self).predict_step, "predict_step")
+        if self.predict_function is None or force:
+            _refuse_stateless(type(self).predict_step, "predict_step")
         super().make_predict_function(force)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -161,10 +164,10 @@ class Model(engine.Trainer):
             call["shuffle"] = False
             marker, callbacks = EpochMarker(feed), call.get("callbacks")
             if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.callbacks.append(marker)
-            else:
-                given = [] if callbacks is None else keras.tree.flatten(callbacks)
-                call["callbacks"] = [marker, *given]
+                with reading(feed, validation), marker.among(callbacks.callbacks):
+                    return super().fit(**call)
+            given = [] if callbacks is None else keras.tree.flatten(callbacks)
+            call["callbacks"] = [marker, *given]
         with reading(feed, validation):
             return super().fit(**call)
 

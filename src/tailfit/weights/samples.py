@@ -18,7 +18,7 @@ from tailfit.labels import Encoded
 from tailfit.weights.conditions import matches
 from tailfit.weights.given import encoded_labels, source_of
 
-__all__ = ["sample_weights"]
+__all__ = ["by_class", "class_table", "sample_weights"]
 
 
 def sample_weights(
@@ -52,7 +52,7 @@ def sample_weights(
     if source is None:
         encoded = encoded_labels(y, class_names=class_names)
         codes, conditions = _sorted_out(table, encoded.class_names, has_conditions=False)
-        return _finished(_by_class(encoded, codes), table)
+        return _finished(by_class(encoded, codes), table)
     names = tuple(getattr(source, "class_names", None) or class_names or ())
     metadata: Any = getattr(source, "metadata", None)
     codes, conditions = _sorted_out(table, names, has_conditions=metadata is not None)
@@ -65,7 +65,7 @@ def sample_weights(
         )
     result = np.ones(samples)
     if codes:
-        result *= _by_class(encoded_labels(source, class_names=class_names), codes)
+        result *= by_class(encoded_labels(source, class_names=class_names), codes)
     if conditions:
         try:
             result *= _by_condition(metadata, conditions)
@@ -75,6 +75,19 @@ def sample_weights(
                 error.received, allowed=f"{error.allowed}; or a class, {shown}", mend=error.mend
             ) from error
     return _finished(result, table)
+
+
+def class_table(weights: Any, names: Sequence[str]) -> dict[int, float]:
+    """Weights by class code from weights by name or code, some or all of the classes.
+
+    Raises:
+        ArgumentError: for what is no dict, an unknown class, or a weight that is negative or not finite.
+
+    >>> class_table({"leak": 2.0}, ["ok", "leak"])
+    {1: 2.0}
+    """
+    no_condition = "correct the name; conditions go to sample_weight="
+    return _sorted_out(_checked_table(weights), names, has_conditions=False, otherwise=no_condition)[0]
 
 
 def _checked_table(weights: Any) -> dict[str | int, float]:
@@ -98,7 +111,11 @@ def _checked_table(weights: Any) -> dict[str | int, float]:
 
 
 def _sorted_out(
-    table: Mapping[str | int, float], names: Sequence[str], *, has_conditions: bool
+    table: Mapping[str | int, float],
+    names: Sequence[str],
+    *,
+    has_conditions: bool,
+    otherwise: str = "for a condition, pass a source that has metadata",
 ) -> tuple[dict[int, float], dict[str | int, float]]:
     """Weights by class code, and the rest, conditions."""
     position = {name: code for code, name in enumerate(names)}
@@ -110,7 +127,7 @@ def _sorted_out(
             conditions[key] = weight
             continue
         if code is None or not 0 <= code < len(names):
-            raise _unknown(key, names)
+            raise _unknown(key, names, otherwise)
         if code in codes:
             raise ArgumentError(
                 f"weights for {names[code]!r} twice, by name and by code",
@@ -121,12 +138,12 @@ def _sorted_out(
     return codes, conditions
 
 
-def _unknown(key: str | int, names: Sequence[str]) -> ArgumentError:
+def _unknown(key: str | int, names: Sequence[str], otherwise: str) -> ArgumentError:
     near = get_close_matches(str(key), names, n=1)
     return ArgumentError(
         f"a weight for the unknown class {key!r}",
         allowed=f"the class names {_shown(names)}, or their codes" if names else "no class, as there are no labels",
-        mend=f"use {near[0]!r} if that is meant" if near else "for a condition, pass a source that has metadata",
+        mend=f"use {near[0]!r} if that is meant" if near else otherwise,
     )
 
 
@@ -134,7 +151,13 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
 
 
-def _by_class(encoded: Encoded, weights: Mapping[int, float]) -> NDArray[np.float64]:
+def by_class(encoded: Encoded, weights: Mapping[int, float]) -> NDArray[np.float64]:
+    """The weight of each sample from weights by class code; classes not named weigh 1.
+
+    >>> from tailfit.labels import encode
+    >>> by_class(encode(["ok", "leak"]), {0: 2.0}).tolist()
+    [1.0, 2.0]
+    """
     per_class = np.ones(encoded.num_classes)
     per_class[list(weights)] = list(weights.values())
     result: NDArray[np.float64]

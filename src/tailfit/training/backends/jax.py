@@ -214,8 +214,7 @@ class Trainer(keras.Model):
     test_function: Any = None
     predict_function: Any = None
 
-    def _run_train_step(self, data: Any) -> Any:
-        raise NotImplementedError
+    _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         super().compile(*args, **kwargs)

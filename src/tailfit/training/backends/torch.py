@@ -70,8 +70,7 @@ class Trainer(keras.Model):
 
     train_function: Any = None
 
-    def _run_train_step(self, data: Any) -> Any:
-        raise NotImplementedError
+    _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is not None and not force:
