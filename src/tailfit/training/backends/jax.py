@@ -8,15 +8,20 @@ Concepts:
   these are, the first trace finds: it runs to its end with whatever is unmapped, and if anything was, the trace is
   thrown away, the variables found are added, and it is traced again. So no variable is ever baked into a program as a
   constant.
+- *fused steps*: `Program.many` runs several batches as one compiled loop that carries those values. How many is a
+  number, not a shape, so that the short tail of an epoch does not compile anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
+from itertools import groupby, islice
 from types import MethodType
 from typing import Any
 
 import jax
 import keras
+import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from tailfit.errors import StepError
 from tailfit.keras_private import (
@@ -120,15 +125,23 @@ class Program:
         # One jit for good: shapes seen before stay compiled when a new shape brings new variables. The number of
         # variables is part of what it is keyed on.
         self.run = jax.jit(self._pure, donate_argnums=(0, 1)) if compiled else self._pure
+        self.run_many = jax.jit(self._pure_many, donate_argnums=(0, 1))
 
     def __call__(self, state: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
+        return self._carried(self.run, state, args, kwargs)
+
+    def many(self, state: Groups, batches: Any, count: int) -> tuple[Any, Groups]:
+        """One step after the other on the first `count` rows of `batches`; the result is the last step's."""
+        return self._carried(self.run_many, state, batches, count)
+
+    def _carried(self, run: Callable[..., Any], state: Groups, *args: Any) -> tuple[Any, Groups]:
         if self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True)):
             self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
         for _ in range(_ATTEMPTS):
             read = [v.value for v in self.read]
             *groups, own = _distinct([*state, [v.value for v in self.written]], read)
             try:
-                out, state, own = self.run(tuple(groups), own, read, args, kwargs)
+                out, state, own = run(tuple(groups), own, read, *args)
             except _Found as found:
                 state = self._extend(found, state)
                 continue
@@ -149,6 +162,28 @@ class Program:
             raise _Found(list(scope.unmapped.values()), set(scope.written))
         value = scope.state_mapping
         return out, tuple([value[id(v)] for v in g] for g in groups), [value[id(v)] for v in self.written]
+
+    def _pure_many(self, state: Groups, own: Any, read: Any, batches: Any, count: Any) -> tuple[Any, Any, Any]:
+        def row(number: Any) -> Any:
+            return jax.tree.map(lambda part: jax.lax.dynamic_index_in_dim(part, number, keepdims=False), batches)
+
+        def one(state: Groups, own: Any, batch: Any) -> Any:
+            return self._pure(state, own, read, (batch,), {})
+
+        # Traced once, here: the loop's carry needs to know what a step returns before the first has run.
+        traced, (shapes, *_) = jax.make_jaxpr(one, return_shape=True)(state, own, row(0))
+        step, (outs, tree) = jaxpr_as_fun(traced), jax.tree.flatten(shapes)
+        carried, carried_tree = jax.tree.flatten((state, own))
+
+        def body(number: Any, values: Any) -> Any:
+            results = step(*values[len(outs) :], *jax.tree.leaves(row(number)))
+            # A step may return a Python number's weak type; a carry keeps the type it began with.
+            return [jax.numpy.asarray(new, old.dtype) for new, old in zip(results, values, strict=True)]
+
+        first = [jax.numpy.zeros(out.shape, out.dtype) for out in outs]
+        values = jax.lax.fori_loop(0, count, body, [*first, *carried])
+        state, own = jax.tree.unflatten(carried_tree, values[len(outs) :])
+        return jax.tree.unflatten(tree, values[: len(outs)]), state, own
 
     def _extend(self, found: _Found, state: Groups) -> Groups:
         initialize_all_variables()
@@ -250,8 +285,10 @@ class Trainer(keras.Model):
 
     def _stepper(self, step: Callable[[Any], Any], groups: Callable[[], Groups], **kwargs: Any) -> Callable[..., Any]:
         """What Keras' loops call: `(state, iterator) -> (result, state)`."""
-        program = Program(step, groups, compiled=bool(self.jit_compile) and not self.run_eagerly)
-        run = self._make_function(program, **kwargs)
+        compiled = bool(self.jit_compile) and not self.run_eagerly
+        program = Program(step, groups, compiled=compiled)
+        fused = compiled and self.steps_per_execution > 1 and not kwargs  # the outputs of predict are all kept
+        run = _fused(program, self.steps_per_execution) if fused else self._make_function(program, **kwargs)
 
         def stepper(state: Groups, iterator: Any) -> tuple[Any, Groups]:
             try:
@@ -265,6 +302,45 @@ class Trainer(keras.Model):
             return result
 
         return stepper
+
+
+def _fused(program: Program, steps: int) -> Callable[..., Any]:
+    """`steps` batches a call as one program; batches of another shape (the last one) apart."""
+    seen: set[Any] = set()
+
+    def run(state: Groups, iterator: Iterator[Any]) -> tuple[Any, Groups]:
+        out: Any = None
+        batches = list(islice(iterator, steps))
+        if not batches:
+            raise StopIteration
+        for shape, run_of_them in groupby(batches, _signature):
+            alike = list(run_of_them)
+            if len(alike) > 1 or shape in seen:
+                seen.add(shape)
+                out, state = program.many(state, _stacked(alike, steps), len(alike))
+            else:
+                out, state = program(state, alike[0])
+        return out, state
+
+    return run
+
+
+def _signature(batch: Any) -> Any:
+    parts, structure = jax.tree.flatten(batch)
+    return structure, tuple((part.shape, part.dtype) for part in parts)
+
+
+def _stacked(batches: Sequence[Any], rows: int) -> Any:
+    """Batches of one shape along a new first axis of `rows`; what is beyond the batches is never read."""
+
+    def stack(*parts: Any) -> Any:
+        if any(isinstance(part, jax.Array) for part in parts):
+            return jax.numpy.stack([*parts, *[parts[0]] * (rows - len(parts))])
+        out = np.empty((rows, *parts[0].shape), parts[0].dtype)
+        np.stack(parts, out=out[: len(parts)])
+        return out
+
+    return jax.tree.map(stack, *batches)
 
 
 def _give_back(groups: Groups, state: Groups) -> None:
