@@ -5,6 +5,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | name | why |
 |---|---|
 | `get_stateless_scope` | scopes do not chain in Keras: an inner one must ask the outer one |
+| `in_symbolic_scope` | Keras tries losses out for their shapes, in a stateless scope, before it trains |
 | `initialize_all_variables`, `uninitialized_variables` | variables made in a trace come to life after it |
 | `get_keras_mask`, `set_keras_mask` | losses, metrics and gradients must see and keep the mask of a prediction |
 | `GLOBAL_CUSTOM_NAMES` | a functional twin of a class must save under the name of that class |
@@ -15,6 +16,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `Model._make_function`, `_get_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
 | `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
+| `EpochIterator._enumerate_iterator`, `_num_batches` | which steps callbacks are told about |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
@@ -24,6 +26,7 @@ import keras
 from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.backend.common.variables import initialize_all_variables
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
@@ -38,11 +41,13 @@ __all__ = [
     "get_keras_mask",
     "get_stateless_scope",
     "in_stateless_scope",
+    "in_symbolic_scope",
     "initialize_all_variables",
     "layer_behind",
     "loss_tracker",
     "saved_under_the_name_of",
     "set_keras_mask",
+    "true_step_numbers",
     "unscale_loss_for_distribution",
     "variables_wait_for_values",
 ]
@@ -67,6 +72,28 @@ def call_model(model: keras.Model, x: Any, *, training: bool) -> Any:
 def compute_loss(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
     """`model.compute_loss(...)`, also where a user's override knows no `training`."""
     return model._compute_loss(x, y, y_pred, sample_weight, training=training)
+
+
+def true_step_numbers(iterator: Any) -> None:
+    """Make a Keras epoch iterator tell, and on torch read, no more steps than there are at an epoch's end.
+
+    Where `steps_per_execution` does not divide them, Keras tells callbacks of steps beyond the last one, and on torch
+    takes the short tail for data that ran out.
+    """
+    if iterator is None or iterator.steps_per_execution == 1 or "_enumerate_iterator" in vars(iterator):
+        return
+    enumerate_all, most = iterator._enumerate_iterator, iterator.steps_per_execution
+
+    def enumerate_true() -> Any:
+        iterator.steps_per_execution = most
+        for begin, end, data in enumerate_all():
+            count = iterator.steps_per_epoch or iterator._num_batches
+            last = min(end, count - 1) if count else end
+            iterator.steps_per_execution = last - begin + 1
+            yield begin, last, data
+            iterator.steps_per_execution = most
+
+    iterator._enumerate_iterator = enumerate_true
 
 
 def layer_behind(output: Any) -> Any:

@@ -20,6 +20,20 @@ def test_scopes_are_found_and_do_not_chain():
     assert not private.in_stateless_scope()
 
 
+def test_keras_tries_shapes_out_in_a_symbolic_scope():
+    seen = []
+
+    class Looks(keras.layers.Layer):
+        def call(self, x):
+            seen.append(private.in_symbolic_scope())
+            return x
+
+    Looks()(keras.Input((3,)))
+    assert seen
+    assert all(seen)
+    assert not private.in_symbolic_scope()
+
+
 def test_variables_made_in_a_scope_wait_for_their_values():
     with keras.StatelessScope(initialize_variables=False):
         variable = keras.Variable(initializer="ones", shape=(2,))
@@ -132,3 +146,14 @@ def test_masks_hang_on_tensors():
     assert private.get_keras_mask(predictions) is None
     private.set_keras_mask(predictions, ops.convert_to_tensor([True, False]))
     assert ops.convert_to_numpy(private.get_keras_mask(predictions)).tolist() == [True, False]
+
+
+def test_the_epoch_iterator_that_counts_steps():
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    iterator = EpochIterator(np.ones((10, 1)), batch_size=2, steps_per_execution=3)
+    assert iterator._num_batches == 5
+    assert [(begin, end) for begin, end, _ in iterator._enumerate_iterator()] == [(0, 2), (3, 5)]
+    private.true_step_numbers(iterator)
+    assert [(begin, end, len(data)) for begin, end, data in iterator] == [(0, 2, 3), (3, 4, 2)]
+    assert [(begin, end) for begin, end, _ in iterator._enumerate_iterator()] == [(0, 2), (3, 4)]

@@ -315,31 +315,6 @@ def test_a_gan_with_a_compile_of_its_own():
     assert abs(made.mean() - 5.0) < 1.5  # it began at 1
 
 
-@pytest.mark.parametrize("model_class", [keras.Model, tailfit.Model])
-def test_steps_per_execution_gives_the_same_numbers(model_class, backend):
-    if backend == "torch":
-        pytest.skip("refused there, see test_torch_refuses_several_steps_a_call")
-
-    def train(steps):
-        keras.utils.set_random_seed(4)
-        model = functional(model_class)
-        model.compile(keras.optimizers.Adam(0.01), LOSS, steps_per_execution=steps)
-        model.fit(*data(40), batch_size=8, epochs=2, shuffle=False, verbose=0)
-        return model.get_weights()
-
-    for one, three in zip(train(1), train(3), strict=True):
-        np.testing.assert_allclose(one, three, rtol=1e-5, atol=1e-7)
-
-
-def test_torch_refuses_several_steps_a_call(backend):
-    if backend != "torch":
-        pytest.skip("torch only")
-    model = functional()
-    model.compile("sgd", LOSS, steps_per_execution=2)
-    with pytest.raises(StepError, match="steps_per_execution=2"):
-        model.fit(*data(), batch_size=16, verbose=0)
-
-
 def test_dict_inputs_and_several_outputs():
     a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
     joined = keras.layers.Concatenate()([a, b])

@@ -30,6 +30,7 @@ from tailfit.keras_private import (
     in_stateless_scope,
     initialize_all_variables,
     set_keras_mask,
+    true_step_numbers,
     variables_wait_for_values,
 )
 
@@ -51,6 +52,8 @@ class Scope(keras.StatelessScope):
         self.mapped = set(self.state_mapping)
         self.unmapped: dict[int, Any] = {}
         self.written: dict[int, Any] = {}
+        # Whether every variable read in it is carried, and none is taken for a constant (`losses/_scheduled.py` asks).
+        self.carries_all = outer is None or getattr(outer, "carries_all", False)
 
     def get_current_value(self, variable: Any) -> Any:
         value = self.state_mapping.get(id(variable))
@@ -255,6 +258,10 @@ class Trainer(keras.Model):
         super().compile(*args, **kwargs)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             self.optimizer.apply = MethodType(_apply_scaled, self.optimizer)
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        true_step_numbers(iterator)
+        super()._symbolic_build(iterator, data_batch)
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tailfit.keras_private import true_step_numbers
+
 __all__ = ["Trainer", "function", "value_and_grad"]
 
 
@@ -39,6 +41,7 @@ class Trainer(keras.Model):
             self.train_function = self._make_function(self._run_train_step)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        true_step_numbers(iterator)
         # Keras leaves building to the first step here (not on JAX and torch), where `trainable_variables` would be
         # empty when a train_step asks for them. The shapes come from the data set's specification: reading a
         # batch for them would take it from a generator.

@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import torch
 
-from tailfit.errors import StepError
-from tailfit.keras_private import get_keras_mask, set_keras_mask
+from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
 
 __all__ = ["Trainer", "function", "value_and_grad"]
 
@@ -66,24 +65,53 @@ def _own(value: Any) -> Any:
 
 
 class Trainer(keras.Model):
-    """Runs `train_step` without recording gradients: `value_and_grad` records its own."""
+    """Runs the steps without recording gradients: `value_and_grad` records its own."""
 
     train_function: Any = None
+    test_function: Any = None
+    predict_function: Any = None
 
     _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
 
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        true_step_numbers(iterator)
+        super()._symbolic_build(iterator, data_batch)
+
     def make_train_function(self, force: bool = False) -> None:
-        if self.train_function is not None and not force:
-            return
-        if self.steps_per_execution > 1:
-            raise StepError(
-                f"steps_per_execution={self.steps_per_execution}",
-                allowed="1 on the torch backend",
-                mend="leave steps_per_execution out of compile()",
-            )
+        if self.train_function is None or force:
+            self.train_function = self._stepper(self._run_train_step)
+
+    def make_test_function(self, force: bool = False) -> None:
+        if self.test_function is None or force:
+            self.test_function = self._stepper(self.test_step)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        if self.predict_function is None or force:
+            self.predict_function = self._stepper(self.predict_step)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        # All outputs are kept, so several steps a call would only have to be joined; and Keras' loop takes a short
+        # tail of them for data that ran out.
+        steps, self.steps_per_execution = self.steps_per_execution, 1
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self.steps_per_execution = steps
+
+    def _stepper(self, step: Callable[[Any], Any]) -> Callable[..., Any]:
+        """What Keras' loops call with the batches of `steps_per_execution` steps, fewer at the end."""
 
         def one_step(data: Any) -> Any:
             with torch.no_grad():
-                return self._run_train_step(data[0])
+                return step(data)
 
-        self.train_function = torch.compile(one_step) if self.jit_compile else one_step
+        if self.jit_compile:
+            one_step = torch.compile(one_step)
+
+        def stepper(batches: Sequence[Any]) -> Any:
+            logs = None
+            for data in batches:
+                logs = one_step(data)
+            return logs
+
+        return stepper
