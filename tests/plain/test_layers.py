@@ -106,7 +106,7 @@ def test_public_names_of_the_package():
         _ = tailfit.nothing
 
 
-@pytest.mark.parametrize("room", ["errors", "labels", "samplers", "weights", "evaluation", "data"])
+@pytest.mark.parametrize("room", ["errors", "labels", "samplers", "schedules", "weights", "evaluation", "data"])
 def test_what_needs_only_numpy_imports_no_keras(room):
     code = f"import sys, tailfit.{room}; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

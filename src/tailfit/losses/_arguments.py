@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from tailfit.errors import ArgumentError
+from tailfit.schedules import Schedule
 
 __all__ = ["REQUIRED", "checked_class_counts", "checked_flag", "checked_number", "checked_per_class"]
 
@@ -35,7 +37,7 @@ def checked_flag(from_logits: object) -> bool:
 
 def checked_number(value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), mend: str) -> Any:
     """A finite number in `[least, most]` as float. What is not a number (a variable) passes as it is."""
-    if not isinstance(value, (bool, int, float, str, np.number, type(None))):
+    if not isinstance(value, (bool, int, float, str, np.number, type(None), list, tuple, Schedule)):
         return value
     number = float(value) if isinstance(value, (int, float, np.number)) else float("nan")
     if isinstance(value, bool) or not (np.isfinite(number) and least <= number <= most):
@@ -44,8 +46,10 @@ def checked_number(value: Any, name: str, *, least: float = 0.0, most: float = f
     return number
 
 
-def checked_per_class(values: Any, name: str) -> tuple[float, ...]:
-    """One finite number >= 0 a class, from a sequence or from a dict of codes 0 to C - 1."""
+def checked_per_class(values: Any, name: str) -> Any:
+    """One finite number >= 0 a class, from a sequence or a dict of codes 0 to C - 1. A variable passes as it is."""
+    if isinstance(values, keras.Variable):
+        return values
     if isinstance(values, Mapping):
         if sorted(values) != list(range(len(values))):
             raise ArgumentError(

@@ -6,15 +6,17 @@ Concepts:
 - Labels are brought to dense rows before Keras sees them, because Keras casts labels to the loss' dtype,
   and bfloat16 can't tell class 257 from class 256. Weights, masks and reduction are Keras' own.
 - Hyper-parameters that may follow a schedule (`gamma`, `tau`) are attributes, read in `call` and never
-  folded into a cached constant: a `keras.Variable` may stand where a float stands.
+  folded into a cached constant: a `keras.Variable` may stand where a float stands (see `_scheduled.py`).
 - `from_logits` is public: `tailfit.Model.compile` holds it against the last layer's activation.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import keras
 
 from tailfit.losses._arguments import checked_flag
+from tailfit.losses._scheduled import Scheduled
 from tailfit.losses._targets import Tensor, dense_targets, mask_of, with_shape, without_ignored
 
 __all__ = ["ClassificationLoss"]
@@ -40,5 +42,24 @@ class ClassificationLoss(keras.losses.Loss):
         return super().__call__(dense_targets(y_true, y_pred, self.dtype), y_pred, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        """Everything the constructor takes; Keras' own leaves `dtype` out."""
-        return {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
+        """What the constructor takes (Keras' own leaves `dtype` out), and the epoch where schedules are followed."""
+        config = {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
+        followers = self.scheduled()
+        return {**config, "epoch": followers[0].epoch} if followers else config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The loss that `get_config` is of, at the epoch that it was at."""
+        arguments = dict(config)
+        epoch = arguments.pop("epoch", 0)
+        for name, value in arguments.items():
+            if isinstance(value, Mapping) and "class_name" in value:
+                arguments[name] = keras.saving.deserialize_keras_object(value)
+        loss = cls(**arguments)
+        for follower in loss.scheduled():
+            follower.set_epoch(epoch)
+        return loss
+
+    def scheduled(self) -> list[Scheduled]:
+        """The hyper-parameters that follow a schedule; for `tailfit.schedules.set_epoch`."""
+        return [value for value in vars(self).values() if isinstance(value, Scheduled)]

@@ -56,11 +56,12 @@ def log_one_minus_exp(log_p: Tensor) -> Tensor:
     return ops.log(_at_least_tiny(-ops.expm1(log_p)))
 
 
-def class_constant(values: Sequence[float], logits: Tensor, name: str) -> Tensor:
+def class_constant(values: Sequence[float] | keras.Variable, logits: Tensor, name: str) -> Tensor:
     """One number a class as a tensor beside `logits`; refused where C differs."""
-    if len(values) != logits.shape[-1]:
+    (classes,) = np.shape(values)
+    if classes != logits.shape[-1]:
         raise ArgumentError(
-            f"{name} for {len(values)} classes beside y_pred of shape {tuple(logits.shape)}",
+            f"{name} for {classes} classes beside y_pred of shape {tuple(logits.shape)}",
             allowed="as many classes in both",
             mend="end the network in one output a class, and pass counts or weights of all classes",
         )

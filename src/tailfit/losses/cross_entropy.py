@@ -9,7 +9,9 @@ from keras import ops
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, labelled_log_softmax, prepare
+from tailfit.losses._scheduled import configured, current, followed
 from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
 
 __all__ = ["CrossEntropy", "cross_entropy"]
 
@@ -30,11 +32,11 @@ def cross_entropy(
     >>> round(float(value[0]), 4)  # ln 2
     0.6931
     """
-    label_smoothing = checked_number(label_smoothing, "label_smoothing", most=1.0, mend=_SMOOTHING)
+    label_smoothing, class_weights = _checked_smoothing(label_smoothing), _checked_weights(class_weights)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     targets = targets * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
     if class_weights is not None:
-        targets = targets * class_constant(checked_per_class(class_weights, "class_weights"), logits, "class_weights")
+        targets = targets * class_constant(class_weights, logits, "class_weights")
     return -ops.sum(targets * labelled_log_softmax(targets, logits), axis=-1)
 
 
@@ -43,10 +45,10 @@ class CrossEntropy(ClassificationLoss):
     """Cross-entropy with label smoothing and class weights, `-sum_k w_k y_k log p_k`.
 
     Args:
-        label_smoothing: Share of each label spread evenly over the C classes, in [0, 1].
+        label_smoothing: Share of each label spread evenly over the C classes, in [0, 1]; or a schedule of it.
         class_weights: One weight a class, a sequence or `{code: weight}` as `tailfit.weights.class_weights`
-            gives. Each multiplies its class' log-probability, so it also holds for soft labels, and is
-            applied after smoothing.
+            gives; or a schedule of them. Each multiplies its class' log-probability, so it also holds for soft
+            labels, and is applied after smoothing.
         from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
     Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
@@ -67,32 +69,37 @@ class CrossEntropy(ClassificationLoss):
     def __init__(
         self,
         *,
-        label_smoothing: float = 0.0,
-        class_weights: PerClass | None = None,
+        label_smoothing: float | Schedule = 0.0,
+        class_weights: PerClass | Schedule | None = None,
         from_logits: bool = REQUIRED,
         name: str | None = "cross_entropy",
         reduction: str | None = "sum_over_batch_size",
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.label_smoothing = checked_number(label_smoothing, "label_smoothing", most=1.0, mend=_SMOOTHING)
-        self.class_weights = None if class_weights is None else checked_per_class(class_weights, "class_weights")
+        self.label_smoothing = followed(label_smoothing, _checked_smoothing, name="label_smoothing", dtype=self.dtype)
+        self.class_weights = followed(class_weights, _checked_weights, name="class_weights", dtype=self.dtype)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return cross_entropy(
             y_true,
             y_pred,
             from_logits=self.from_logits,
-            label_smoothing=self.label_smoothing,
-            class_weights=self.class_weights,
+            label_smoothing=current(self.label_smoothing),
+            class_weights=current(self.class_weights),
         )
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "label_smoothing": self.label_smoothing,
-            "class_weights": None if self.class_weights is None else list(self.class_weights),
+            "label_smoothing": configured(self.label_smoothing),
+            "class_weights": configured(self.class_weights),
         }
 
 
-_SMOOTHING = "use 0 for none; 0.1 is usual"
+def _checked_smoothing(label_smoothing: Any) -> Any:
+    return checked_number(label_smoothing, "label_smoothing", most=1.0, mend="use 0 for none; 0.1 is usual")
+
+
+def _checked_weights(class_weights: Any) -> Any:
+    return None if class_weights is None else checked_per_class(class_weights, "class_weights")

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, labelled_log_softmax, log_one_minus_exp, prepare
+from tailfit.losses._scheduled import configured, current, followed
 from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
 
 __all__ = ["Focal", "focal"]
 
@@ -25,15 +28,15 @@ def focal(
     >>> round(float(value[0]), 4)  # ln(2) / 4
     0.1733
     """
-    gamma = checked_number(gamma, "gamma", mend=_GAMMA)
-    alpha = _checked_alpha(alpha)
+    gamma = _checked_gamma(gamma)
+    weight = _checked_alpha(alpha)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     log_p = labelled_log_softmax(targets, logits)
     # Weights scale the labels, never the probabilities: inside p they would change which samples are hard.
-    if isinstance(alpha, tuple):
-        targets = targets * class_constant(alpha, logits, "alpha")
-    elif alpha is not None:
-        targets = targets * alpha
+    if len(np.shape(weight)) == 1:
+        targets = targets * class_constant(weight, logits, "alpha")
+    elif weight is not None:
+        targets = targets * weight
     return -ops.sum(targets * ops.exp(gamma * log_one_minus_exp(log_p)) * log_p, axis=-1)
 
 
@@ -44,8 +47,8 @@ class Focal(ClassificationLoss):
     Soft labels weigh each class' own term, so every class is judged by its own probability.
 
     Args:
-        gamma: Focusing exponent, >= 0. At 0 this is cross-entropy; below 1 its slope stays finite.
-        alpha: A weight for all classes, or one a class (a sequence or `{code: weight}`); None is 1.
+        gamma: Focusing exponent, >= 0, or a schedule of it. At 0 this is cross-entropy; below 1 its slope stays finite.
+        alpha: A weight for all classes, or one a class (a sequence or `{code: weight}`), or a schedule; None is 1.
         from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
     Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
@@ -63,29 +66,32 @@ class Focal(ClassificationLoss):
     def __init__(
         self,
         *,
-        gamma: float = 2.0,
-        alpha: Alpha = None,
+        gamma: float | Schedule = 2.0,
+        alpha: Alpha | Schedule = None,
         from_logits: bool = REQUIRED,
         name: str | None = "focal",
         reduction: str | None = "sum_over_batch_size",
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.gamma = checked_number(gamma, "gamma", mend=_GAMMA)
-        self.alpha = _checked_alpha(alpha)
+        self.gamma = followed(gamma, _checked_gamma, name="gamma", dtype=self.dtype)
+        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=self.dtype)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return focal(y_true, y_pred, from_logits=self.from_logits, gamma=self.gamma, alpha=self.alpha)
+        gamma, alpha = current(self.gamma), current(self.alpha)
+        return focal(y_true, y_pred, from_logits=self.from_logits, gamma=gamma, alpha=alpha)
 
     def get_config(self) -> dict[str, Any]:
-        alpha = list(self.alpha) if isinstance(self.alpha, tuple) else self.alpha
-        return {**super().get_config(), "gamma": self.gamma, "alpha": alpha}
+        return {**super().get_config(), "gamma": configured(self.gamma), "alpha": configured(self.alpha)}
 
 
-def _checked_alpha(alpha: Alpha) -> Any:
+def _checked_alpha(alpha: Any) -> Any:
+    if isinstance(alpha, keras.Variable):
+        return alpha
     if isinstance(alpha, Mapping) or getattr(alpha, "__len__", None) is not None:
         return checked_per_class(alpha, "alpha")
     return None if alpha is None else checked_number(alpha, "alpha", mend="leave it out for no weight")
 
 
-_GAMMA = "use gamma=0 for cross-entropy, 2 as the authors do"
+def _checked_gamma(gamma: Any) -> Any:
+    return checked_number(gamma, "gamma", mend="use gamma=0 for cross-entropy, 2 as the authors do")

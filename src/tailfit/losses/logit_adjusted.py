@@ -14,7 +14,9 @@ from keras import ops
 from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, labelled_log_softmax, prepare
+from tailfit.losses._scheduled import configured, current, followed
 from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
 
 __all__ = ["BalancedSoftmax", "LogitAdjusted", "balanced_softmax", "logit_adjusted"]
 
@@ -28,7 +30,7 @@ def logit_adjusted(
     >>> round(float(value[0]), 4)  # ln 4: the class has a quarter of the samples
     1.3863
     """
-    tau = checked_number(tau, "tau", mend=_TAU)
+    tau = _checked_tau(tau)
     counts = np.array(checked_class_counts(class_counts))
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     # log n - log N in float64: the power of a rare class' share would underflow, its logarithm never does.
@@ -53,7 +55,7 @@ class LogitAdjusted(ClassificationLoss):
 
     Args:
         class_counts: C counts > 0 of the stream as sampled and weighted, or what has them (`batches`).
-        tau: Strength, >= 0. 0 is cross-entropy; 1 is right for balanced error.
+        tau: Strength, >= 0, or a schedule of it. 0 is cross-entropy; 1 is right for balanced error.
         from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
     Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
@@ -73,7 +75,7 @@ class LogitAdjusted(ClassificationLoss):
         self,
         class_counts: Any,
         *,
-        tau: float = 1.0,
+        tau: float | Schedule = 1.0,
         from_logits: bool = REQUIRED,
         name: str | None = "logit_adjusted",
         reduction: str | None = "sum_over_batch_size",
@@ -81,13 +83,13 @@ class LogitAdjusted(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
-        self.tau = checked_number(tau, "tau", mend=_TAU)
+        self.tau = followed(tau, _checked_tau, name="tau", dtype=self.dtype)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return logit_adjusted(y_true, y_pred, self.class_counts, tau=self.tau, from_logits=self.from_logits)
+        return logit_adjusted(y_true, y_pred, self.class_counts, tau=current(self.tau), from_logits=self.from_logits)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "class_counts": list(self.class_counts), "tau": self.tau}
+        return {**super().get_config(), "class_counts": list(self.class_counts), "tau": configured(self.tau)}
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -130,4 +132,5 @@ class BalancedSoftmax(ClassificationLoss):
         return {**super().get_config(), "class_counts": list(self.class_counts)}
 
 
-_TAU = "use tau=0 for cross-entropy, 1 for balanced error"
+def _checked_tau(tau: Any) -> Any:
+    return checked_number(tau, "tau", mend="use tau=0 for cross-entropy, 1 for balanced error")

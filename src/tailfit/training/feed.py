@@ -60,15 +60,6 @@ class EpochMarker(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.feed.restart(epoch)
 
-    @contextmanager
-    def among(self, callbacks: list[Any]) -> Iterator[None]:
-        """Be one of a user's own list while their `fit` runs, and no longer."""
-        callbacks.append(self)
-        try:
-            yield
-        finally:
-            callbacks.remove(self)
-
 
 def as_feed(data: Any) -> Any:
     """A `Batches` as a `Feed`; anything else as it is."""

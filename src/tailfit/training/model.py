@@ -11,6 +11,7 @@ from tailfit.training.backends import engine
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
 from tailfit.training.heads import refuse_contradicting_heads
+from tailfit.training.scheduled import scheduled_by, with_markers
 
 __all__ = ["Model"]
 
@@ -159,16 +160,12 @@ class Model(engine.Trainer):
         call = _bound(keras.Model.fit, self, args, kwargs)
         feed, validation = as_feed(call.get("x")), as_feed(call.get("validation_data"))
         call.update(x=feed, validation_data=validation)
+        markers = scheduled_by(self)
         if isinstance(feed, Feed):
             _refuse_beside_batches(call)
             call["shuffle"] = False
-            marker, callbacks = EpochMarker(feed), call.get("callbacks")
-            if isinstance(callbacks, keras.callbacks.CallbackList):
-                with reading(feed, validation), marker.among(callbacks.callbacks):
-                    return super().fit(**call)
-            given = [] if callbacks is None else keras.tree.flatten(callbacks)
-            call["callbacks"] = [marker, *given]
-        with reading(feed, validation):
+            markers.append(EpochMarker(feed))
+        with reading(feed, validation), with_markers(call, markers):
             return super().fit(**call)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
