@@ -237,6 +237,77 @@ def test_steps_that_follow_schedules_are_found():
     assert FollowingStep.follower.epochs == (0, 1, 2)
 
 
+# -- batches whose weights or draws follow one ---------------------------------------------------------
+
+DEFERRED = Deferred([1.0] * 3, [0.5, 2.0, 4.0], at=2)
+OWN = RNG.uniform(0.5, 2.0, 24)
+
+
+def source():
+    return tailfit.data.Arrays(X, Y, class_names=["leak", "ok", "worn"])
+
+
+def test_weights_of_batches_are_those_of_the_epoch():
+    batches = tailfit.Batches(source(), 5, seed=3, class_weight=DEFERRED, sample_weight=OWN)
+    for epoch in (0, 3, 1, 2):
+        fixed = tailfit.Batches(source(), 5, seed=3, class_weight=dict(enumerate(DEFERRED(epoch))), sample_weight=OWN)
+        for step in range(len(batches)):
+            for got, want in zip(batches.read(epoch, step), fixed.read(epoch, step), strict=True):
+                assert np.array_equal(got, want)
+        assert np.array_equal(batches.weights_at(epoch), fixed.weights)
+        assert np.array_equal(batches.class_counts_at(epoch), fixed.class_counts_at(epoch))
+        batches.set_epoch(epoch)
+        assert np.array_equal(batches.weights, fixed.weights)
+        assert np.array_equal(batches.class_counts, fixed.class_counts)
+    assert "weighted" in repr(batches)
+    assert [len(batch) for batch in batches] == [3] * 5
+
+
+def test_weights_of_soft_labels_follow_too():
+    soft = np.array([[0.5, 0.5], [0.2, 0.8], [1.0, 0.0]], "float32")
+    batches = tailfit.Batches(tailfit.data.Arrays(X[:3], soft), 3, class_weight=Linear([1, 1], [3, 1], epochs=2))
+    assert np.allclose(batches.weights_at(1), [1.5, 1.2, 2.0])
+
+
+def test_class_counts_follow_the_power_of_the_sampler():
+    sampler = tailfit.samplers.ClassBalanced(power=Deferred(1.0, 0.0, at=2))
+    batches = tailfit.Batches(source(), 5, sampler)
+    assert batches.class_counts_at(1).tolist() == np.bincount(Y).tolist()
+    assert batches.class_counts_at(2).tolist() == [8.0] * 3
+    set_epoch(2, batches)
+    assert batches.class_counts.tolist() == [8.0] * 3
+
+
+def test_deferred_reweighting_in_fit():
+    data = tailfit.Batches(source(), 24, class_weight=DEFERRED)
+    model = compiled(CrossEntropy(from_logits=True))
+    history = model.fit(data, epochs=4, validation_data=data, verbose=0).history
+    values = [
+        float(CrossEntropy(from_logits=True, reduction="sum")(Y, keras.ops.stop_gradient(model(X)), w)) / 24
+        for w in (None, None, np.take(DEFERRED.after, Y), np.take(DEFERRED.after, Y))
+    ]
+    assert np.allclose(history["loss"], values, rtol=1e-5)
+    assert np.allclose(history["val_loss"], values, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (Constant(2.0), "1 number at epoch 0"),
+        (Deferred([1.0, 1.0], [2.0, 2.0], at=5), "2 numbers at epoch 0"),
+        (Deferred([1.0] * 3, [1.0, -1.0, 1.0], at=5), "at epoch 5"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_at_once(schedule, words):
+    with pytest.raises(ArgumentError, match=words):
+        tailfit.Batches(source(), 5, class_weight=schedule)
+
+
+def test_weights_without_labels_are_refused():
+    with pytest.raises(ArgumentError, match="unlabelled"):
+        tailfit.Batches(tailfit.data.Arrays(X), 5, class_weight=DEFERRED)
+
+
 # -- saved and resumed ---------------------------------------------------------------------------------
 
 SCHEDULES = [

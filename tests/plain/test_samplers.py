@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samplers import PROMISES, discovered
 
+from tailfit import schedules
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Plan, Sampler
 
@@ -80,21 +81,23 @@ class TestPlan:
     @given(labels=labels_in_any_order(), seed=seeds, batch=batch_sizes, first=st.integers(0, 10**6))
     def test_class_counts_are_within_one_of_the_exact_quota(self, promise, labels, seed, batch, first):
         plan, counts = promise.sampler.plan(labels, seed, batch), np.bincount(labels)
-        quota = promise.quota(counts)
-        assert plan.size(first) == sum(quota) == plan.size(0)
-        for epoch in (0, first):
+        assert plan.size(first) == plan.size(0)
+        for epoch in (0, 1, 2, first):
+            quota = promise.exact(counts, epoch)
+            assert plan.size(epoch) == sum(quota)
+            assert np.all(abs(plan.class_sums(epoch=epoch) - np.array(quota, dtype=float)) < 1)
             drawn = np.bincount(labels[epoch_of(plan, epoch)], minlength=len(counts))
             assert all(abs(int(n) - q) < 1 for n, q in zip(drawn, quota, strict=True))
 
     @QUICK
-    @given(labels=labels_in_any_order(), seed=seeds, batch=batch_sizes, first=st.integers(0, 10**6))
+    @given(labels=labels_in_any_order(), seed=seeds, batch=batch_sizes, first=st.integers(0, 9) | st.integers(0, 10**6))
     def test_members_are_drawn_equally_often_over_any_run_of_epochs(self, promise, labels, seed, batch, first):
         plan, counts = promise.sampler.plan(labels, seed, batch), np.bincount(labels)
         times = np.zeros(len(labels), dtype=int)
         for epoch in range(first, first + 4):
             once = np.bincount(epoch_of(plan, epoch), minlength=len(labels))
             times += once
-            for code, quota in enumerate(promise.quota(counts)):
+            for code, quota in enumerate(promise.exact(counts, epoch)):
                 members = labels == code
                 # No more draws than members: none twice in the epoch.
                 if once[members].sum() <= counts[code]:
@@ -110,12 +113,12 @@ class TestPlan:
         sums, ones = np.zeros(classes), np.zeros(classes)
         # After so many epochs every ring has been round a whole number of times.
         epochs = 12 * 3 * 2 * classes
-        for epoch in range(epochs):
+        for epoch in range(promise.settled, promise.settled + epochs):
             drawn = epoch_of(plan, epoch)
             sums += np.bincount(labels[drawn], weights[drawn], minlength=classes) / epochs
             ones += np.bincount(labels[drawn], minlength=classes) / epochs
-        assert np.allclose(plan.class_sums(weights), sums, rtol=1e-12)
-        assert np.allclose(plan.class_sums(), ones, rtol=1e-12)
+        assert np.allclose(plan.class_sums(weights, promise.settled), sums, rtol=1e-12)
+        assert np.allclose(plan.class_sums(epoch=promise.settled), ones, rtol=1e-12)
         assert plan.class_sums(epoch=7).dtype == np.float64
         assert plan.class_sums(num_classes=6).tolist() == [*plan.class_sums(), 0, 0]
         assert np.allclose(plan.class_sums(np.zeros(len(labels))), 0)
@@ -239,7 +242,7 @@ class TestConfiguration:
     def test_frozen_equal_printable_picklable(self, promise):
         sampler = promise.sampler
         assert isinstance(sampler, Sampler)
-        assert eval(repr(sampler), {type(sampler).__name__: type(sampler)}) == sampler
+        assert eval(repr(sampler), {**vars(schedules), type(sampler).__name__: type(sampler)}) == sampler
         assert pickle.loads(pickle.dumps(sampler)) == sampler
         assert hash(dataclasses.replace(sampler)) == hash(sampler)
         with pytest.raises(dataclasses.FrozenInstanceError):

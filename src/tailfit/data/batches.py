@@ -21,10 +21,11 @@ from tailfit.data.keras_loops import KerasLoops, calling_adapter
 from tailfit.data.read_ahead import read_ahead
 from tailfit.data.source import Source
 from tailfit.data.trees import leaves
-from tailfit.data.weighting import combined_weights
+from tailfit.data.weighting import ScheduledWeights, combined_weights
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Sampler, Shuffle
 from tailfit.samplers.base import whole_number
+from tailfit.schedules import Schedule
 
 __all__ = ["Batches"]
 
@@ -45,7 +46,7 @@ class Batches(keras.utils.PyDataset):
         sampler: Draws positions; `tailfit.samplers.Shuffle()` without it.
         seed: Non-negative; with (epoch, step) it decides order and `transform`'s randomness.
         class_weight: A weight for every class, by name or code; or the name of a scheme of
-            `tailfit.weights.class_weights`, computed from the source.
+            `tailfit.weights.class_weights`, computed from the source; or a schedule of one weight a class.
         sample_weight: One weight a sample in the source's order; or weights by condition or class name, as
             `tailfit.weights.sample_weights` takes them. Both kinds multiply.
         transform: `transform(batch, rng) -> batch` of a whole batch, given a generator of its own per
@@ -75,7 +76,7 @@ class Batches(keras.utils.PyDataset):
         batch_size: int = 64,
         sampler: Sampler | None = None,
         seed: int = 0,
-        class_weight: Mapping[int, float] | Mapping[str, float] | str | None = None,
+        class_weight: Mapping[int, float] | Mapping[str, float] | str | Schedule | None = None,
         sample_weight: ArrayLike | Mapping[str, float] | None = None,
         transform: _Transform | None = None,
         one_hot: bool = False,
@@ -108,7 +109,12 @@ class Batches(keras.utils.PyDataset):
         self.drop_remainder: Final = drop_remainder
         self.shard: Final = _checked_shard(shard, self.batch_size)
         self.prefetch: Final = whole_number("prefetch", prefetch)
-        self.weights: Final = combined_weights(source, class_weight, sample_weight)
+        self.class_weight_schedule: Final = class_weight if isinstance(class_weight, Schedule) else None
+        self._weights: Final = (
+            ScheduledWeights(source, class_weight, sample_weight)
+            if isinstance(class_weight, Schedule)
+            else combined_weights(source, class_weight, sample_weight)
+        )
         if self.sampler.by_class:
             _refuse_empty_classes(source)
         labels = len(source) if source.labels is None else source.labels
@@ -140,8 +146,17 @@ class Batches(keras.utils.PyDataset):
 
     def __repr__(self) -> str:
         shard = "" if self.shard == (0, 1) else f", shard {self.shard[0]} of {self.shard[1]}"
-        weighted = "" if self.weights is None else ", weighted"
+        weighted = "" if self._weights is None else ", weighted"
         return f"<Batches: {len(self)} of {self.batch_size} from {self.source!r}, {self.sampler!r}{weighted}{shard}>"
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """The weight of each of the source's samples, in the current epoch where it follows a schedule."""
+        return self.weights_at(self.epoch)
+
+    def weights_at(self, epoch: int) -> NDArray[np.float64] | None:
+        """`weights` in an epoch."""
+        return self._weights.at(epoch) if isinstance(self._weights, ScheduledWeights) else self._weights
 
     @property
     def labels(self) -> NDArray[Any] | None:
@@ -162,7 +177,7 @@ class Batches(keras.utils.PyDataset):
         """Expected weight of each class, `float64[C]`, in an epoch: samples where no weights are given."""
         if self.source.labels is None:
             return self.source.class_counts
-        return self.plan.class_sums(weights=self.weights, epoch=epoch, num_classes=len(self.class_names))
+        return self.plan.class_sums(weights=self.weights_at(epoch), epoch=epoch, num_classes=len(self.class_names))
 
     def indices(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Positions in the source of the samples of a batch; of this shard's part of it.
@@ -189,8 +204,9 @@ class Batches(keras.utils.PyDataset):
         batch: tuple[Any, ...] = (self.source.read(indices),)
         if self.source.labels is not None:
             batch += (self._targets(self.source.labels[indices]),)
-        if self.weights is not None:
-            batch += (self.weights[indices].astype(np.float32),)
+        weights = self.weights_at(epoch)
+        if weights is not None:
+            batch += (weights[indices].astype(np.float32),)
         if self.transform is None:
             return batch
         changed = self.transform(batch, self._generator(epoch, step))

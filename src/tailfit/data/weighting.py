@@ -1,4 +1,4 @@
-"""The weight of each sample: its class's weight times its own."""
+"""The weight of each sample: its class's weight, which may follow a schedule, times its own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
+from tailfit.schedules import Schedule
 from tailfit.weights import class_weights, sample_weights
 from tailfit.weights.samples import by_class, class_table
 
-__all__ = ["combined_weights"]
+__all__ = ["ScheduledWeights", "combined_weights"]
 
 
 def combined_weights(
@@ -26,13 +27,7 @@ def combined_weights(
     ]
     if not given:
         return None
-    encoded = source.encoded
-    if encoded is None:
-        raise ArgumentError(
-            f"{given[0]} for an unlabelled source",
-            allowed="labels: there is no loss to weigh without",
-            mend="leave it out",
-        )
+    encoded = _labels_of(source, given[0])
     parts = []
     if class_weight is not None:
         parts.append(_of_classes(source, encoded, class_weight))
@@ -40,6 +35,66 @@ def combined_weights(
         parts.append(_of_samples(source, sample_weight))
     weights: NDArray[np.float64] = np.prod(parts, axis=0)
     return weights
+
+
+class ScheduledWeights:
+    """The weight of each sample where the class weights follow a schedule.
+
+    Args:
+        source: Whose samples are weighed.
+        schedule: One weight a class, in the order of the class names.
+        sample_weight: As for `combined_weights`.
+    Raises:
+        ArgumentError: at once for weights that the schedule's knots show to be out of range; at the epoch for others.
+    """
+
+    def __init__(
+        self, source: Source, schedule: Schedule, sample_weight: ArrayLike | Mapping[str, float] | None
+    ) -> None:
+        self._source, self._schedule = source, schedule
+        self._encoded = _labels_of(source, "class_weight")
+        self._own = combined_weights(source, None, sample_weight)
+        self._latest = schedule(0), self._weigh(0)
+        for knot in schedule.knots:
+            self._table(knot)
+
+    def at(self, epoch: int) -> NDArray[np.float64]:
+        """`float64[n]` in an epoch."""
+        value, weights = self._latest
+        wanted = self._schedule(epoch)
+        if value != wanted:
+            weights = self._weigh(epoch)
+            self._latest = wanted, weights  # one assignment: a reading thread never sees half of it
+        return weights
+
+    def _weigh(self, epoch: int) -> NDArray[np.float64]:
+        weights = _of_classes(self._source, self._encoded, self._table(epoch))
+        return weights if self._own is None else weights * self._own
+
+    def _table(self, epoch: float) -> dict[int, float]:
+        value, names = self._schedule(epoch), self._encoded.class_names
+        given = len(value) if isinstance(value, tuple) else 1
+        where = f"at epoch {epoch:g} of {self._schedule!r}"
+        if not isinstance(value, tuple) or given != len(names):
+            raise ArgumentError(
+                f"class_weight of {given} number{'s' * (given != 1)} {where}",
+                allowed=f"one weight for each of the {len(names)} classes",
+                mend="write them out, in the order of the source's class_names",
+            )
+        try:
+            return _checked_table(dict(enumerate(value)), names)
+        except ArgumentError as error:
+            raise ArgumentError(f"{error.received} {where}", allowed=error.allowed, mend=error.mend) from None
+
+
+def _labels_of(source: Source, for_what: str) -> Encoded:
+    if source.encoded is None:
+        raise ArgumentError(
+            f"{for_what} for an unlabelled source",
+            allowed="labels: there is no loss to weigh without",
+            mend="leave it out",
+        )
+    return source.encoded
 
 
 def _of_classes(source: Source, encoded: Encoded, given: Mapping[Any, float] | str) -> NDArray[np.float64]:

@@ -128,6 +128,6 @@ class Deferred(Schedule):
 
 
 def _listed(values: Any, name: str) -> list[Any]:
-    if isinstance(values, list | tuple | np.ndarray) and np.ndim(values) != 0:
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim):
         return list(values)
     raise ArgumentError(f"{name}={values!r}", allowed="a list", mend="Step(values=[1.0, 0.0], boundaries=[80])")

@@ -165,6 +165,8 @@ class Model(engine.Trainer):
             _refuse_beside_batches(call)
             call["shuffle"] = False
             markers.append(EpochMarker(feed))
+        if isinstance(validation, Feed) and validation.batches.class_weight_schedule is not None:
+            markers.append(EpochMarker(validation))  # its weights are the epoch's, as the loss's are
         with reading(feed, validation), with_markers(call, markers):
             return super().fit(**call)
 
