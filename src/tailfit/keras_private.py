@@ -10,8 +10,9 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `get_keras_mask`, `set_keras_mask` | losses, metrics and gradients must see and keep the mask of a prediction |
 | `GLOBAL_CUSTOM_NAMES` | a functional twin of a class must save under the name of that class |
 | `functional_init_arguments`, `Functional` | what `Model(inputs, outputs)` is |
-| `Model._loss_tracker` | the mean of the loss that `fit` shows |
+| `Model._loss_tracker`, `_compile_loss`, `CompileLoss._flat_losses` | the loss that `fit` shows, and its parts |
 | `Model._call_has_training_arg`, `_compute_loss` | what a user's `call` and `compute_loss` take |
+| `DotNotTrackScope` | a metric put in the place of another is tracked as that one was |
 | `KerasTensor._keras_history` | the layer behind an output |
 | `Model._make_function`, `_get_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
@@ -32,10 +33,14 @@ from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 from keras.src.models.model import functional_init_arguments
 from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES
+from keras.src.trainers.compile_utils import CompileLoss
+from keras.src.utils.tracking import DotNotTrackScope
 
 __all__ = [
+    "CompileLoss",
     "Functional",
     "call_model",
+    "compiled_loss",
     "compute_loss",
     "functional_init_arguments",
     "get_keras_mask",
@@ -45,6 +50,7 @@ __all__ = [
     "initialize_all_variables",
     "layer_behind",
     "loss_tracker",
+    "replace_loss_tracker",
     "saved_under_the_name_of",
     "set_keras_mask",
     "true_step_numbers",
@@ -104,3 +110,14 @@ def layer_behind(output: Any) -> Any:
 def loss_tracker(model: keras.Model) -> Any:
     """The `keras.metrics.Mean` behind the `loss` that `fit` reports; None before `compile`."""
     return model._loss_tracker
+
+
+def replace_loss_tracker(model: keras.Model, tracker: Any) -> None:
+    """Let `fit` show the result of another metric as `loss`."""
+    with DotNotTrackScope():  # as in Keras' own compile(): it is none of the model's own metrics
+        model._loss_tracker = tracker
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """The container of the losses given to `compile`; None without any."""
+    return model._compile_loss

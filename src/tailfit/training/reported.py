@@ -1,0 +1,152 @@
+"""The loss that `fit` and `evaluate` report: what the loss itself would say of the whole epoch as one batch.
+
+Keras averages the losses of batches by their number of samples. For a loss that divides by something else that is
+another number than the loss of the epoch: with the reduction "mean_with_sample_weight" a batch must count by its sum of
+weights, under a mask by its unmasked positions, and "sum" must not be averaged at all. The objective that is optimised
+stays Keras'; only the number shown changes, and for other losses not even that.
+
+Concepts:
+- `Whole`: one loss over the epoch so far, both ways: as reported here, and as Keras has it.
+- `EpochLoss`: Keras' mean, with every loss in it exchanged for its `Whole`. What else is in the mean (regularisers,
+  `add_loss`, what a `train_step` adds) stays averaged over samples.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit import keras_private as private
+
+__all__ = ["ReportedLoss", "report_whole_epochs", "unreported"]
+
+_reporting: ContextVar[bool] = ContextVar("reporting", default=True)
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """Within, computing a loss does not count: a second look at a batch, as sharpness-aware steps take."""
+    token = _reporting.set(False)
+    try:
+        yield
+    finally:
+        _reporting.reset(token)
+
+
+class Whole:
+    """One loss over an epoch: `sum(divisor * loss) / sum(divisor)`, or `sum(loss)`; and averaged over samples.
+
+    It has variables only once it is known to need them: a mask shows in the first batch.
+    """
+
+    def __init__(self, owner: Any, loss: Any, factor: float | None, *, always: bool) -> None:
+        self.owner, self.loss, self.factor = owner, loss, 1.0 if factor is None else factor
+        self.reduction = getattr(loss, "reduction", None)
+        self.needed = always or self.reduction in ("sum", "mean_with_sample_weight")
+        self.sums: list[Any] = []
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch, as Keras calls it; counted on the way."""
+        mask = private.get_keras_mask(y_pred)  # Keras may take it off the predictions
+        value = self.loss(y_true, y_pred, sample_weight)
+        self.needed = self.needed or mask is not None
+        if self.needed and len(value.shape) == 0 and _reporting.get():
+            self._count(value, _divisor(self.reduction, y_pred, sample_weight, mask), ops.shape(y_pred)[0])
+        return value
+
+    def _count(self, value: Any, divisor: Any, samples: Any) -> None:
+        if not self.sums:
+            names = ("whole", "divisor", "mean", "samples")
+            self.sums = [self.owner.add_variable((), "zeros", name=name) for name in names]
+        dtype = self.sums[0].dtype
+        value = ops.cast(ops.stop_gradient(private.unscale_loss_for_distribution(value)), dtype)
+        divisor, samples = ops.cast(divisor, dtype), ops.cast(samples, dtype)
+        for variable, summand in zip(self.sums, (divisor * value, divisor, samples * value, samples), strict=True):
+            variable.assign_add(summand)
+
+    def value(self) -> Any:
+        """The loss of the epoch so far."""
+        total, divisor, _, _ = self.sums
+        return total.value if self.reduction == "sum" else ops.divide_no_nan(total.value, divisor.value)
+
+    def correction(self) -> Any:
+        """What the mean over samples lacks to be that."""
+        _, _, total, samples = self.sums
+        return self.factor * (self.value() - ops.divide_no_nan(total.value, samples.value))
+
+
+class EpochLoss(keras.metrics.Mean):
+    """Keras' mean loss, corrected by the `Whole` of each loss that has one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.wholes: list[Whole] = []
+
+    def reset_state(self) -> None:
+        for variable in self.variables:
+            variable.assign(0.0)
+
+    def result(self) -> Any:
+        result = super().result()
+        for whole in self.wholes:
+            if whole.sums:
+                result = result + ops.cast(whole.correction(), result.dtype)
+        return result
+
+
+class OutputLoss(keras.metrics.Mean):
+    """The loss of one of several outputs. Keras' mean counts batches alike on TensorFlow, where their size is open."""
+
+    def __init__(self, name: str, whole: Whole) -> None:
+        super().__init__(name=name)
+        self.whole = whole
+
+    def result(self) -> Any:
+        return ops.cast(self.whole.value(), self.dtype) if self.whole.sums else super().result()
+
+
+class ReportedLoss(private.CompileLoss):
+    """The losses given to `compile`, watched."""
+
+    epoch: EpochLoss
+
+    def build(self, y_true: Any, y_pred: Any) -> None:
+        super().build(y_true, y_pred)
+        several = bool(self.metrics)
+        for number, entry in enumerate(self._flat_losses):
+            whole = Whole(self.epoch, entry.loss, entry.loss_weights, always=several)
+            self.epoch.wholes.append(whole)
+            self._flat_losses[number] = entry._replace(loss=whole)
+            if several:
+                self.metrics[number] = OutputLoss(self.metrics[number].name, whole)
+
+
+def report_whole_epochs(model: keras.Model) -> None:
+    """Make a model that has just been compiled report the losses of whole epochs."""
+    private.replace_loss_tracker(model, EpochLoss("loss"))
+    compiled = private.compiled_loss(model)
+    if compiled is not None:
+        compiled.__class__ = ReportedLoss
+        compiled.epoch = private.loss_tracker(model)
+
+
+def _divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -> Any:
+    """What `keras.losses.Loss` divides a batch's sum by, as far as it differs from batch to batch."""
+    if reduction == "sum":
+        return 1.0
+    weight = sample_weight if reduction == "mean_with_sample_weight" else None
+    if mask is None and weight is None:
+        shape = ops.shape(y_pred)
+        return ops.prod(ops.convert_to_tensor(shape[:-1] if len(shape) > 1 else shape, dtype="int32"))
+    dtype = keras.backend.floatx()
+    if mask is None or weight is None:
+        return ops.sum(ops.cast(mask if weight is None else weight, dtype))
+    mask, weight = ops.cast(mask, dtype), ops.cast(weight, dtype)
+    if len(weight.shape) == len(mask.shape) + 1 and weight.shape[-1] == 1:
+        weight = ops.squeeze(weight, axis=-1)
+    while len(weight.shape) < len(mask.shape):
+        weight = ops.expand_dims(weight, axis=-1)
+    return ops.sum(mask * weight)
