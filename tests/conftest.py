@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import polars  # noqa: F401  # sets a variable of its allocator when it is first imported: not in a test
 import pytest
 
 

@@ -1,12 +1,14 @@
 """tailfit.function: state is found by itself, never stale, and lives on after the call."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 import tailfit
-from tailfit.errors import StepError
+from tailfit.errors import ArgumentError, StepError
 
 
 def as_numpy(value):
@@ -241,3 +243,75 @@ def test_a_function_that_makes_variables_at_every_call_is_refused(backend):
         return
     with pytest.raises(StepError if backend == "jax" else ValueError, match="variables"):
         step(np.ones((2, 3), "float32"))
+
+
+def test_static_arguments_reach_the_function_as_they_are():
+    seen = []
+
+    @tailfit.function(static_argnames=("training", "layers"))
+    def apply(x, training=False, *, layers=()):
+        seen.append((training, layers))
+        return x * 2 if training else x + len(layers)
+
+    assert float(apply(3.0)) == 3.0
+    assert float(apply(3.0, training=True)) == 6.0
+    assert float(apply(3.0, True)) == 6.0
+    assert float(apply(3.0, layers=("a", "b"))) == 5.0
+    assert float(apply(x=4.0, training=False)) == 4.0
+    assert set(seen) == {(False, ()), (True, ()), (False, ("a", "b"))}
+    if keras.backend.backend() != "torch":
+        assert len(seen) == 3  # once each
+
+
+def test_a_static_argument_of_another_type_is_another():
+    @tailfit.function(static_argnames="n")
+    def kind(x, n):
+        return x + (10 if isinstance(n, bool) else 20)
+
+    assert float(kind(0.0, 1)) == 20.0
+    assert float(kind(0.0, True)) == 10.0
+
+
+def test_state_is_shared_between_static_variants():
+    total = keras.Variable(0.0)
+
+    @tailfit.function(static_argnames="sign")
+    def add(x, sign):
+        total.assign_add(x if sign == "+" else -x)
+
+    add(5.0, sign="+")
+    add(2.0, sign="-")
+    add(1.0, sign="+")
+    assert float(as_numpy(total)) == 4.0
+
+
+def test_bad_static_arguments_are_refused():
+    with pytest.raises(ArgumentError, match="'mode'"):
+        tailfit.function(lambda x: x, static_argnames="mode")
+
+    @tailfit.function(static_argnames="sizes")
+    def of(x, sizes):
+        return x
+
+    with pytest.raises(StepError, match="sizes of type list"):
+        of(1.0, sizes=[1, 2])
+
+
+def test_frequent_retracing_is_said_once(backend):
+    @tailfit.function
+    def total(x):
+        return keras.ops.sum(x)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for n in range(1, 9):
+            total(np.ones(n, "float32"))
+            total(np.ones(n, "float32"))
+        assert not [w for w in caught if w.category is tailfit.RetraceWarning]
+        for n in range(9, 15):
+            total(np.ones(n, "float32"))
+    said = [w for w in caught if w.category is tailfit.RetraceWarning]
+    assert len(said) == (0 if backend == "torch" else 1)
+    if said:
+        assert "total" in str(said[0].message)
+        assert said[0].filename == __file__

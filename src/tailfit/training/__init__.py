@@ -10,8 +10,8 @@ JAX compiles pure functions only, while Keras code changes variables. So there a
 variables a function touches is found by that trace itself. TensorFlow and PyTorch change variables in place.
 """
 
-from tailfit.training.compiled import function
+from tailfit.training.compiled import RetraceWarning, function
 from tailfit.training.gradients import value_and_grad
 from tailfit.training.model import Model
 
-__all__ = ["Model", "function", "value_and_grad"]
+__all__ = ["Model", "RetraceWarning", "function", "value_and_grad"]

@@ -1,22 +1,36 @@
 """`tf.function`'s idea on every backend: a Python function that touches Keras state, compiled."""
 
+import inspect
 import numbers
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar, cast
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Any, TypeVar, cast, overload
 
 import keras
 import numpy as np
 
-from tailfit.errors import StepError
+from tailfit.errors import ArgumentError, StepError
 from tailfit.training.backends import engine
 
-__all__ = ["function"]
+__all__ = ["RetraceWarning", "function"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def function(fn: F) -> F:
+# So many programs of one function are fine: a few batch sizes, training and not. Beyond, shapes change all the time.
+_FEW = 8
+
+
+class RetraceWarning(UserWarning):
+    """A `tailfit.function` is compiled again and again, for ever new shapes, dtypes or static arguments."""
+
+
+@overload
+def function(fn: F) -> F: ...
+@overload
+def function(*, static_argnames: str | Sequence[str] = ()) -> Callable[[F], F]: ...
+def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) -> F | Callable[[F], F]:
     """Compile a function that reads and writes Keras state: weights, optimizers, metrics, seeds.
 
     The state is found by itself; there is nothing to pass in or out. On JAX and TensorFlow the function is
@@ -27,11 +41,15 @@ def function(fn: F) -> F:
     Args:
         fn: Takes arrays, tensors and numbers, also in tuples, lists and dicts, or None; returns tensors in
             the same containers. Numbers become tensors, so that a new value does not compile anew. Anything else
-            (strings, models, flags that choose a branch) belongs into the function's closure.
+            (strings, models, flags that choose a branch) is static, or belongs into the function's closure.
+        static_argnames: Arguments that the function is to see as they are, hashable; each new value compiles anew.
     Returns:
         A function with the same signature. Variables hold their new values when it returns.
     Raises:
-        StepError: an argument is neither array nor number.
+        StepError: an argument is neither array nor number, or a static one is not hashable.
+        ArgumentError: `static_argnames` names what the function doesn't take.
+    Warns:
+        RetraceWarning: once, at the ninth combination of shapes, dtypes and static arguments.
 
     >>> import keras, tailfit
     >>> total = keras.Variable(0.0)
@@ -42,14 +60,97 @@ def function(fn: F) -> F:
     >>> float(add([1.0, 2.0])), float(add([3.0, 4.0])), float(total.numpy())
     (6.0, 20.0, 10.0)
     """
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if fn is None:
+        return partial(function, static_argnames=names)
+    if not names:
+        return cast(F, _watched(fn))
+    signature = inspect.signature(fn)
+    unknown = [name for name in names if name not in signature.parameters]
+    if unknown:
+        raise ArgumentError(
+            f"static_argnames with {unknown[0]!r} for {_name(fn)}{signature}",
+            allowed="names of its arguments",
+            mend="correct the name",
+        )
+    signatures: set[Any] = set()
+    programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    @wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        static = {name: bound.arguments.pop(name) for name in names}
+        try:
+            # With its type: 1, 1.0 and True are equal, and need not mean the same to the function.
+            key = tuple((type(value), value) for value in static.values())
+            program = programs.get(key)
+        except TypeError:
+            name = next(name for name, value in static.items() if not _is_hashable(value))
+            raise StepError(
+                f"the static argument {name} of type {type(static[name]).__name__}",
+                allowed="hashable values: numbers, strings, tuples, objects",
+                mend="pass a tuple instead of a list, or let the function close over it",
+            ) from None
+        if program is None:
+            program = programs[key] = _watched(_rebound(fn, signature, static), signatures, key)
+        return program(dict(bound.arguments))
+
+    return cast(F, call)
+
+
+def _rebound(fn: Callable[..., Any], signature: inspect.Signature, static: dict[str, Any]) -> Callable[..., Any]:
+    def call(arguments: dict[str, Any]) -> Any:
+        bound = signature.bind_partial()
+        bound.arguments.update((name, {**arguments, **static}[name]) for name in signature.parameters)
+        return fn(*bound.args, **bound.kwargs)
+
+    call.__qualname__ = _name(fn)  # not functools.wraps: tf.function would read the signature of `fn`
+    return call
+
+
+def _watched(fn: Callable[..., Any], signatures: set[Any] | None = None, static: Any = ()) -> Callable[..., Any]:
+    """`fn` compiled, its arguments converted, and the programs that this makes counted."""
     compiled = engine.function(fn)
+    seen: set[Any] = set() if signatures is None else signatures
 
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = keras.tree.map_structure(_as_argument, (args, kwargs))
+        if len(seen) <= _FEW:
+            seen.add((static, tuple(_signature(leaf) for leaf in keras.tree.flatten((args, kwargs)))))
+            if len(seen) > _FEW and engine.COMPILES:
+                _warn_of_retracing(fn, seen)
         return compiled(*args, **kwargs)
 
-    return cast(F, call)
+    return call
+
+
+def _signature(leaf: Any) -> Any:
+    return None if leaf is None else (tuple(leaf.shape), leaf.dtype)
+
+
+def _warn_of_retracing(fn: Callable[..., Any], seen: set[Any]) -> None:
+    shapes = sorted({str([leaf[0] for leaf in leaves if leaf is not None]) for _, leaves in seen})
+    warnings.warn(
+        f"{_name(fn)} was called with {len(seen)} combinations of shapes, dtypes and static arguments, each of which "
+        f"is compiled anew; for example the shapes {'; '.join(shapes[:3])}. To mend it: pad batches to a few sizes, "
+        "drop the short last batch, or pass what changes as an array instead of a static argument.",
+        RetraceWarning,
+        stacklevel=3,
+    )
+
+
+def _name(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__qualname__", repr(fn))
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _as_argument(value: Any) -> Any:
@@ -63,5 +164,5 @@ def _as_argument(value: Any) -> Any:
     raise StepError(
         f"an argument of type {type(value).__name__}",
         allowed="arrays, tensors and numbers, in tuples, lists and dicts, or None",
-        mend="let the function close over it instead: def step(x): ... uses names defined around it",
+        mend="name it in static_argnames, or let the function close over it: def step(x): ... uses names around it",
     )

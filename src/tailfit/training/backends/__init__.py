@@ -1,4 +1,4 @@
-"""One module a backend, all with the same three names: `value_and_grad`, `function`, `Trainer`.
+"""One module a backend, all with the same names: `value_and_grad`, `function`, `Trainer`, `COMPILES`.
 
 Only these modules import jax, tensorflow or torch, and only the one of the backend that Keras runs on is imported:
 TensorFlow and torch abort in one process.

@@ -34,7 +34,9 @@ from tailfit.keras_private import (
     variables_wait_for_values,
 )
 
-__all__ = ["Trainer", "function", "value_and_grad"]
+__all__ = ["COMPILES", "Trainer", "function", "value_and_grad"]
+
+COMPILES = True  # whether `function` makes programs
 
 Groups = Sequence[Sequence[Any]]
 

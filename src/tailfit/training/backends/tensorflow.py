@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from tailfit.keras_private import true_step_numbers
 
-__all__ = ["Trainer", "function", "value_and_grad"]
+__all__ = ["COMPILES", "Trainer", "function", "value_and_grad"]
+
+COMPILES = True  # whether `function` makes programs
 
 
 def value_and_grad(

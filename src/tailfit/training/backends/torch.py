@@ -10,7 +10,9 @@ import torch
 
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
 
-__all__ = ["Trainer", "function", "value_and_grad"]
+__all__ = ["COMPILES", "Trainer", "function", "value_and_grad"]
+
+COMPILES = False  # whether `function` makes programs
 
 _nesting = threading.local()
 
@@ -70,6 +72,8 @@ class Trainer(keras.Model):
     train_function: Any = None
     test_function: Any = None
     predict_function: Any = None
+
+    steps_per_execution: int
 
     _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
 
