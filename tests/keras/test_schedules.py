@@ -154,7 +154,7 @@ def test_validation_within_an_epoch_has_its_value():
     assert np.isclose(model.evaluate(X, Y, verbose=0), history["loss"][-1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kwargs", [{"run_eagerly": True}, {"jit_compile": False}])
+@pytest.mark.parametrize("kwargs", [{"run_eagerly": True}, {"jit_compile": False}, {"steps_per_execution": 2}])
 def test_ways_to_compile(kwargs):
     model = compiled(FOLLOWING["tau"][0](), **kwargs)
     assert np.allclose(reported(model), expected(model, FOLLOWING["tau"][1]), rtol=1e-6)
@@ -340,6 +340,13 @@ def test_configurations_come_back(parameter):
     again = type(loss).from_config(loss.get_config())
     assert [f.schedule for f in again.scheduled()] == [f.schedule for f in loss.scheduled()]
     assert np.allclose(expected(model, [again]), expected(model, [loss]), rtol=1e-6)
+
+
+def test_schedules_have_names_of_their_own_in_saved_files():
+    # tailfit.steps has a Step too.
+    for schedule in SCHEDULES:
+        kind = type(schedule)
+        assert keras.saving.get_registered_name(kind) == f"tailfit.schedules>{kind.__name__}"
 
 
 def test_a_function_that_loading_could_not_find_is_not_saved(tmp_path):

@@ -19,7 +19,7 @@ def _known_to_keras() -> None:
     for name in schedules.__all__:
         kind = getattr(schedules, name)
         if isinstance(kind, type) and kind is not Schedule:
-            keras.saving.register_keras_serializable(package="tailfit")(kind)
+            keras.saving.register_keras_serializable(package="tailfit.schedules")(kind)
 
 
 _known_to_keras()
