@@ -19,6 +19,7 @@ ORDER = [
     {"metrics"},
     {"data"},
     {"training"},
+    {"steps"},
     {"resume"},
     {"posthoc", "evaluation"},
     {"sklearn"},

@@ -11,7 +11,10 @@ from tailfit.training.backends import engine
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
 from tailfit.training.heads import refuse_contradicting_heads
+from tailfit.training.reported import report_whole_epochs
 from tailfit.training.scheduled import scheduled_by, with_markers
+from tailfit.training.steps.runner import Runner
+from tailfit.training.validation import weighted_validation
 
 __all__ = ["Model"]
 
@@ -54,6 +57,9 @@ class Model(engine.Trainer):
     [0.0]
     """
 
+    _tailfit_runner: Runner | None = None  # of the steps given to compile
+    _tailfit_unreported = False  # see steps.base.unreported
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if private.functional_init_arguments(args, kwargs) and not isinstance(self, private.Functional):
             self.__class__ = _functional_twin(type(self))
@@ -69,6 +75,8 @@ class Model(engine.Trainer):
         Returns:
             The logs: a dict of scalars, best from `update_metrics`.
         """
+        if self._tailfit_runner is not None:
+            return self._tailfit_runner.train_step(self, data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def forward() -> tuple[Any, Any]:
@@ -98,7 +106,9 @@ class Model(engine.Trainer):
         """Count a batch in the mean loss and in the compiled metrics.
 
         Args:
-            loss: The scalar loss of the batch, averaged over batches by their number of samples.
+            loss: The scalar loss of the batch, averaged over batches by their number of samples; but a compiled loss
+                in it that divides by something else (`reduction="mean_with_sample_weight"` or `"sum"`, a mask)
+                is reported as it would be for the whole epoch in one batch.
             x, y, y_pred, sample_weight: As in `compute_metrics`.
         Returns:
             The logs: the current value of every metric of the model, `loss` included.
@@ -117,14 +127,32 @@ class Model(engine.Trainer):
 
     # -- compile, fit, evaluate, predict ---------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *, steps: Any = None, **kwargs: Any) -> None:
         """As `keras.Model.compile`; refuses a loss whose `from_logits` contradicts the output layer.
 
+        Args:
+            steps: Changes of the default training step, a list from `tailfit.steps`; the first is the outermost.
         Raises:
             ArgumentError: naming the output layer, its activation and the loss.
+            StepError: `steps` beside an overridden `train_step`, or something in them is none.
         """
+        if steps and type(self).train_step is not Model.train_step:
+            raise StepError(
+                f"steps= beside {type(self).__name__}.train_step",
+                allowed="steps for the default train_step, which they change, or one of your own",
+                mend="write your train_step as a step (see tailfit.steps.Step), or leave steps= out",
+            )
+        runner = Runner(steps) if steps else None
         refuse_contradicting_heads(self, loss)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        report_whole_epochs(self)
+        self._tailfit_runner = runner
+
+    def get_compile_config(self) -> Logs:
+        config: Logs = super().get_compile_config()
+        if config and self._tailfit_runner is not None:
+            config["steps"] = [keras.saving.serialize_keras_object(step) for step in self._tailfit_runner.steps]
+        return config
 
     def compile_from_config(self, config: Logs) -> None:
         if type(self).compile is not Model.compile:
@@ -149,15 +177,20 @@ class Model(engine.Trainer):
             _refuse_stateless(type(self).predict_step, "predict_step")
         super().make_predict_function(force)
 
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
+    def fit(self, *args: Any, validation_class_weight: dict[int, float] | None = None, **kwargs: Any) -> Any:
         """As `keras.Model.fit`, and `x` and `validation_data` may be a `tailfit.Batches`.
 
         Epoch e of training is `batches.indices(e, step)` for step 0, 1, ..., whatever `shuffle` says.
 
+        Args:
+            validation_class_weight: Weights by class code for `validation_data` in arrays, so that `val_loss` is
+                comparable with a `loss` under `class_weight`; Keras leaves it unweighted.
         Raises:
             ArgumentError: `class_weight`, `sample_weight`, `batch_size`, `y` or `steps_per_epoch` beside a `Batches`.
         """
         call = _bound(keras.Model.fit, self, args, kwargs)
+        if validation_class_weight is not None:
+            call["validation_data"] = weighted_validation(call.get("validation_data"), validation_class_weight)
         feed, validation = as_feed(call.get("x")), as_feed(call.get("validation_data"))
         call.update(x=feed, validation_data=validation)
         markers = scheduled_by(self)
