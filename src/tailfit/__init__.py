@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tailfit import data, errors, evaluation, losses, metrics, samplers, schedules, weights
+    from tailfit import data, errors, evaluation, losses, metrics, samplers, schedules, steps, weights
     from tailfit.data import Batches
     from tailfit.evaluation import Evaluation, evaluate
     from tailfit.training import Model, function, value_and_grad
@@ -33,6 +33,7 @@ __all__ = [
     "metrics",
     "samplers",
     "schedules",
+    "steps",
     "value_and_grad",
     "weights",
 ]
