@@ -13,10 +13,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tailfit import data, errors, evaluation, losses, metrics, samplers, schedules, steps, weights
+    from tailfit import data, errors, evaluation, losses, metrics, samplers, schedules, stages, steps, weights
     from tailfit.data import Batches
     from tailfit.evaluation import Evaluation, evaluate
-    from tailfit.training import Model, function, value_and_grad
+    from tailfit.training import Model, RetraceWarning, function, value_and_grad
 
 __version__ = "0.1.0.dev0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "Batches",
     "Evaluation",
     "Model",
+    "RetraceWarning",
     "data",
     "errors",
     "evaluate",
@@ -33,6 +34,7 @@ __all__ = [
     "metrics",
     "samplers",
     "schedules",
+    "stages",
     "steps",
     "value_and_grad",
     "weights",
@@ -42,6 +44,7 @@ _HOME = {
     "Batches": "tailfit.data",
     "Evaluation": "tailfit.evaluation",
     "Model": "tailfit.training",
+    "RetraceWarning": "tailfit.training",
     "evaluate": "tailfit.evaluation",
     "function": "tailfit.training",
     "value_and_grad": "tailfit.training",

@@ -14,7 +14,8 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `Model._call_has_training_arg`, `_compute_loss` | what a user's `call` and `compute_loss` take |
 | `DotNotTrackScope` | a metric put in the place of another is tracked as that one was |
 | `KerasTensor._keras_history` | the layer behind an output |
-| `Model._make_function`, `_get_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
+| `Model._make_function`, `_get_jax_state`, `_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
+| `Variable._value` | what a variable holds outside all scopes |
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
 | `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
 | `EpochIterator._enumerate_iterator`, `_num_batches` | which steps callbacks are told about |
@@ -49,14 +50,21 @@ __all__ = [
     "in_symbolic_scope",
     "initialize_all_variables",
     "layer_behind",
+    "leaf_layers",
     "loss_tracker",
     "replace_loss_tracker",
     "saved_under_the_name_of",
     "set_keras_mask",
     "true_step_numbers",
     "unscale_loss_for_distribution",
+    "value_behind",
     "variables_wait_for_values",
 ]
+
+
+def value_behind(variable: Any) -> Any:
+    """The value of a variable outside all scopes; None where Keras' `fit` has taken it away, or it has none yet."""
+    return variable._value
 
 
 def variables_wait_for_values() -> bool:
@@ -105,6 +113,12 @@ def true_step_numbers(iterator: Any) -> None:
 def layer_behind(output: Any) -> Any:
     """The layer whose output a functional model's output tensor is."""
     return output._keras_history.operation
+
+
+def leaf_layers(model: keras.Model) -> list[Any]:
+    """All layers of a model that hold no others."""
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    return [layer for layer in layers if len(list(layer._flatten_layers())) == 1]
 
 
 def loss_tracker(model: keras.Model) -> Any:

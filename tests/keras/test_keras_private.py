@@ -157,3 +157,29 @@ def test_the_epoch_iterator_that_counts_steps():
     private.true_step_numbers(iterator)
     assert [(begin, end, len(data)) for begin, end, data in iterator] == [(0, 2, 3), (3, 4, 2)]
     assert [(begin, end) for begin, end, _ in iterator._enumerate_iterator()] == [(0, 2), (3, 4)]
+
+
+def test_the_value_behind_a_variable():
+    variable = keras.Variable(2.0)
+    assert float(ops.convert_to_numpy(private.value_behind(variable))) == 2.0
+    with keras.StatelessScope([(variable, ops.convert_to_tensor(3.0))]):
+        assert float(ops.convert_to_numpy(private.value_behind(variable))) == 2.0
+
+
+def test_the_losses_and_layers_of_a_compiled_model():
+    inputs = keras.Input((3,))
+    inner = keras.Sequential([keras.layers.Dense(2, name="inner")])
+    model = keras.Model(inputs, keras.layers.Dense(1, name="outer")(inner(inputs)))
+    model.compile("sgd", keras.losses.MeanSquaredError(reduction="sum"))
+    assert {layer.name for layer in private.leaf_layers(model)} >= {"inner", "outer"}
+    assert inner not in private.leaf_layers(model)
+    assert isinstance(private.compiled_loss(model), private.CompileLoss)
+    private.compiled_loss(model).build(ops.ones((2, 1)), ops.ones((2, 1)))
+    (entry,) = private.compiled_loss(model)._flat_losses
+    assert entry.loss.reduction == "sum"
+    assert entry._replace(loss=None).loss is None
+    assert entry.loss_weights is None
+    tracker = keras.metrics.Mean(name="mine")
+    private.replace_loss_tracker(model, tracker)
+    assert private.loss_tracker(model) is tracker
+    assert [metric.name for metric in model.metrics].count("mine") == 1

@@ -166,3 +166,31 @@ def test_batches_on_the_device_are_stacked_there(backend):
     ours.fit(Step(), shuffle=False, verbose=0)
     theirs.fit(*data(40), batch_size=8, shuffle=False, verbose=0)
     assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("depth", ["plain", "inside a call"])
+def test_convolutions_run_step_by_step_on_a_cpu(backend, depth):
+    """XLA has no fast convolution inside a loop there; the numbers are the same."""
+    if backend != "jax":
+        pytest.skip("JAX")
+    import jax
+
+    if jax.default_backend() != "cpu":
+        pytest.skip("CPU")
+
+    class Convolve(keras.layers.Conv1D):
+        def call(self, x):
+            return jax.jit(super().call)(x) if depth != "plain" else super().call(x)
+
+    def train(steps):
+        keras.utils.set_random_seed(2)
+        inputs = keras.Input((6, 1))
+        layer = Convolve(4, 3, activation="relu")
+        model = tailfit.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(layer(inputs))))
+        model.compile("adam", LOSS, steps_per_execution=steps)
+        x = np.random.default_rng(0).normal(size=(43, 6, 1)).astype("float32")
+        model.fit(x, np.arange(43) % 2, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        return model
+
+    for one, three in zip(state(train(1)), state(train(3)), strict=True):
+        np.testing.assert_array_equal(one, three)  # to the bit: it is the same program

@@ -9,9 +9,11 @@ Concepts:
   thrown away, the variables found are added, and it is traced again. So no variable is ever baked into a program as a
   constant.
 - *fused steps*: `Program.many` runs several batches as one compiled loop that carries those values. How many is a
-  number, not a shape, so that the short tail of an epoch does not compile anew.
+  number, not a shape, so that the short tail of an epoch does not compile anew. Steps with convolutions run one by one
+  on a CPU: XLA has no fast kernels for them inside a loop (13 times slower, measured with jaxlib 0.10.2).
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from itertools import groupby, islice
@@ -31,6 +33,7 @@ from tailfit.keras_private import (
     initialize_all_variables,
     set_keras_mask,
     true_step_numbers,
+    value_behind,
     variables_wait_for_values,
 )
 
@@ -63,6 +66,7 @@ class Scope(keras.StatelessScope):
             return self.outer.get_current_value(variable)
         if value is None:
             self.unmapped[id(variable)] = variable
+            return value_behind(variable)  # of use to this first trace only; None if it has none yet
         return value
 
     def add_update(self, update: tuple[Any, Any]) -> None:
@@ -112,6 +116,24 @@ class _Found(Exception):  # noqa: N818  # not an error: it ends a trace that fou
         self.unmapped, self.written = unmapped, written
 
 
+class SlowInLoopError(Exception):
+    """A step that XLA would run much slower inside a loop than by itself."""
+
+
+def _convolves(jaxpr: Any) -> bool:
+    return any(
+        equation.primitive.name == "conv_general_dilated" or any(map(_convolves, _inside(equation)))
+        for equation in jaxpr.eqns
+    )
+
+
+def _inside(equation: Any) -> Iterator[Any]:
+    """The programs inside an equation: of a call, a branch, a loop."""
+    for parameter in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda part: hasattr(part, "eqns")):
+        if hasattr(parameter, "jaxpr") or hasattr(parameter, "eqns"):
+            yield getattr(parameter, "jaxpr", parameter)
+
+
 class Program:
     """A function of Keras state, compiled.
 
@@ -131,13 +153,22 @@ class Program:
         # variables is part of what it is keyed on.
         self.run = jax.jit(self._pure, donate_argnums=(0, 1)) if compiled else self._pure
         self.run_many = jax.jit(self._pure_many, donate_argnums=(0, 1))
+        self.fusable = True
 
     def __call__(self, state: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
         return self._carried(self.run, state, args, kwargs)
 
     def many(self, state: Groups, batches: Any, count: int) -> tuple[Any, Groups]:
-        """One step after the other on the first `count` rows of `batches`; the result is the last step's."""
-        return self._carried(self.run_many, state, batches, count)
+        """One step after the other on the first `count` rows of `batches`; the result is the last step's.
+
+        Raises:
+            SlowInLoopError: this step is not to be run so; nothing has happened. `fusable` is False from then on.
+        """
+        try:
+            return self._carried(self.run_many, state, batches, count)
+        except SlowInLoopError:
+            self.fusable = False
+            raise
 
     def _carried(self, run: Callable[..., Any], state: Groups, *args: Any) -> tuple[Any, Groups]:
         if self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True)):
@@ -177,6 +208,8 @@ class Program:
 
         # Traced once, here: the loop's carry needs to know what a step returns before the first has run.
         traced, (shapes, *_) = jax.make_jaxpr(one, return_shape=True)(state, own, row(0))
+        if jax.default_backend() == "cpu" and _convolves(traced.jaxpr):
+            raise SlowInLoopError
         step, (outs, tree) = jaxpr_as_fun(traced), jax.tree.flatten(shapes)
         carried, carried_tree = jax.tree.flatten((state, own))
 
@@ -265,6 +298,13 @@ class Trainer(keras.Model):
         true_step_numbers(iterator)
         super()._symbolic_build(iterator, data_batch)
 
+    def _get_jax_state(self, purge_model_variables: bool = False, **kwargs: Any) -> Groups:
+        # A step gives its values away. What somebody else holds, an array that a callback kept, is copied first.
+        self._jax_state = None  # the values of the last step, which the variables have by now
+        state = super()._get_jax_state(purge_model_variables=purge_model_variables, **kwargs)
+        holders = 1 if purge_model_variables else 2  # this list; and the variables, unless they were emptied
+        return tuple([_own(group, number, holders) for number in range(len(group))] for group in state)
+
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
             self.train_function = self._stepper(
@@ -313,22 +353,36 @@ class Trainer(keras.Model):
         return stepper
 
 
+def _own(values: list[Any], number: int, holders: int) -> Any:
+    """`values[number]`, or a copy of it if anything beside the usual holders has it."""
+    # One more for the call that counts.
+    return values[number] if sys.getrefcount(values[number]) <= holders + 1 else values[number].copy()
+
+
 def _fused(program: Program, steps: int) -> Callable[..., Any]:
     """`steps` batches a call as one program; batches of another shape (the last one) apart."""
     seen: set[Any] = set()
+    out: Any = None
 
     def run(state: Groups, iterator: Iterator[Any]) -> tuple[Any, Groups]:
-        out: Any = None
+        nonlocal out
         batches = list(islice(iterator, steps))
         if not batches:
             raise StopIteration
         for shape, run_of_them in groupby(batches, _signature):
             alike = list(run_of_them)
-            if len(alike) > 1 or shape in seen:
-                seen.add(shape)
-                out, state = program.many(state, _stacked(alike, steps), len(alike))
-            else:
-                out, state = program(state, alike[0])
+            if program.fusable and (len(alike) > 1 or shape in seen):
+                stacked = _stacked(alike, steps)
+                # JAX returns before it has computed: without a bound dozens of stacks would wait in memory.
+                jax.block_until_ready(out)  # type: ignore[no-untyped-call]
+                try:
+                    out, state = program.many(state, stacked, len(alike))
+                    seen.add(shape)
+                    continue
+                except SlowInLoopError:
+                    pass
+            for batch in alike:
+                out, state = program(state, batch)
         return out, state
 
     return run
