@@ -19,7 +19,7 @@ ORDER = [
     {"metrics"},
     {"data"},
     {"training"},
-    {"steps"},
+    {"stages", "steps"},
     {"resume"},
     {"posthoc", "evaluation"},
     {"sklearn"},
