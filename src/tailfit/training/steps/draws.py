@@ -1,5 +1,6 @@
 """Random draws that every backend compiles, XLA included."""
 
+import math
 from typing import Any
 
 import keras
@@ -22,8 +23,8 @@ def beta(alpha: Any, *, seed: Any) -> Any:
     alpha = ops.cast(alpha, "float32")
     safe = ops.maximum(alpha, 1e-6)
     end = 20.0 / safe + 15.0 / ops.sqrt(safe)  # beyond it lies less than e ** -20 of the mass
-    t = _GRID * end
-    density = ops.exp(-safe * (ops.softplus(t) + ops.softplus(-t) - 2 * np.log(2.0).astype("float32")))
+    t = ops.convert_to_tensor(_GRID) * end
+    density = ops.exp(-safe * (ops.softplus(t) + ops.softplus(-t) - 2 * math.log(2.0)))
     mass = ops.cumsum((density[1:] + density[:-1]) / 2)
     below = ops.concatenate([ops.zeros((1,)), mass])
     wanted = keras.random.uniform((), seed=seed) * mass[-1]
