@@ -181,6 +181,26 @@ def test_weights_come_back_to_the_bit():
         np.testing.assert_array_equal(as_numpy(variable), value)
 
 
+def test_an_embedding_moves_as_far_as_any_kernel():
+    """TensorFlow gives its gradient by rows, repeated ones apart."""
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((4,), dtype="int32")
+    x = keras.layers.Flatten()(keras.layers.Embedding(3, 2)(inputs))
+    model = tailfit.Model(inputs, keras.layers.Dense(CLASSES)(x))
+    model.compile("sgd", entropy())
+    tokens, y = np.array([[0, 0, 0, 1], [1, 0, 0, 0]]), np.array([0, 1])
+
+    @tailfit.function
+    def distance():
+        before = [ops.copy(v.value) for v in model.trainable_variables]
+        _, gradients = tailfit.value_and_grad(lambda: model.loss(y, model(tokens)), model.trainable_variables)
+        with _moved(model, gradients, 0.3):
+            moved = [v - old for v, old in zip(model.trainable_variables, before, strict=True)]
+        return ops.sqrt(sum(ops.sum(ops.square(part)) for part in moved))
+
+    assert float(distance()) == pytest.approx(0.3, rel=1e-3)
+
+
 def test_centralised_gradients_have_mean_zero():
     model = network()
     model.compile(keras.optimizers.SGD(1.0), entropy(), steps=[steps.GradientCentralization()])

@@ -12,7 +12,12 @@ __all__ = ["checked_seed", "combined", "dense", "map_arrays", "rows_of"]
 
 
 def dense(gradient: Any) -> Any:
-    """A gradient as a plain tensor (TensorFlow gives that of an embedding by rows); None stays None."""
+    """A gradient as a plain tensor; None stays None.
+
+    TensorFlow gives that of an embedding by rows, and a row that occurs twice in two parts: their squares don't add up.
+    """
+    if hasattr(gradient, "dense_shape"):
+        return ops.add(gradient, ops.zeros(gradient.shape, dtype=gradient.dtype))
     return None if gradient is None else ops.convert_to_tensor(gradient)
 
 
