@@ -93,7 +93,7 @@ def learn_scales(
     Args:
         model, batches, epochs, optimizer, head: As for `retrain_classifier`.
     Returns:
-        `{"loss": [...]}`, the mean loss of each epoch, and `"scales"`, the factor of each class at the end.
+        A dict of lists, "loss" with the mean loss of each epoch and "scales" with the factor of each class at the end.
     Raises:
         ArgumentError: as `retrain_classifier`.
     Source: Kang et al. 2020, arXiv:1910.09217, section 4.1 (learnable weight scaling).
