@@ -12,7 +12,7 @@ import tailfit
 from tailfit import steps
 
 EXAMPLES = {
-    "Accumulate": {"parts": 3},
+    "Accumulate": {"parts": 2},
     "CutMix": {"alpha": 1.0, "seed": 1},
     "GradientCentralization": {},
     "ImbSAM": {"class_counts": [90, 10, 1], "threshold": 10, "rho": 0.1},
@@ -97,6 +97,12 @@ def test_each_is_saved_with_its_model(name, tmp_path):
 OTHERS = ["GradientCentralization", "SAM", "Mixup", "SmallLoss"]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_composes_with_steps_of_other_hooks(name):
+    train([make(name), make("GradientCentralization"), make("SmallLoss"), make("Mixup")])
+
+
+@pytest.mark.slow  # twelve passes to compile
 @pytest.mark.parametrize("name", NAMES)
 def test_each_composes_with_the_others(name):
     """Uncompiled: so many passes a step take long to compile."""
