@@ -8,6 +8,7 @@ import pytest
 
 import tailfit
 from tailfit.errors import ArgumentError, RecordError
+from tailfit.training.feed import Feed, reading
 
 N, SIZE = 21, 4
 
@@ -98,6 +99,16 @@ def test_an_error_in_a_callback_leaves_nothing_running():
 
     with pytest.raises(RuntimeError, match="full disk"):
         compiled().fit(batches(), verbose=0, callbacks=[Fail()])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tailfit")]
+
+
+def test_a_feed_that_is_over_opens_nothing_again():
+    """TensorFlow's own thread may ask for one more batch after the loop has ended."""
+    feed = Feed(batches())
+    with reading(feed):
+        assert len(feed[0]) == 2
+    with pytest.raises(IndexError, match="over"):
+        feed[1]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tailfit")]
 
 

@@ -1,5 +1,6 @@
 """How `tailfit.Model.fit` reads a `Batches`: each epoch in its own order, from its first step, nothing left behind."""
 
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,9 @@ class Feed(keras.utils.PyDataset):
 
     Keras reads the first batch (TensorFlow: two) of a phantom epoch before training begins, to learn shapes. That
     stream is dropped when index 0 is asked for again, which is when the epoch really begins.
+
+    TensorFlow reads in a thread of its own, also for a while after the loop has ended: by then the feed is over, and
+    opens no stream again.
     """
 
     def __init__(self, batches: Batches) -> None:
@@ -23,28 +27,44 @@ class Feed(keras.utils.PyDataset):
         self.batches, self.epoch = batches, 0
         self.error: Exception | None = None
         self._stream: Generator[Any] | None = None
-        self._next = 0
+        self._next, self._loops, self._over = 0, 0, False
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, step: int) -> Any:
-        if step != self._next or self._stream is None:
-            self.close()
-            self._stream = self.batches.iterate(self.epoch, start=step)
-        self._next = step + 1
-        try:
-            return next(self._stream)
-        except Exception as error:
-            self.error = error
-            raise
+        with self._lock:
+            if self._over:
+                raise IndexError(f"step {step} of a loop that is over")
+            if step != self._next or self._stream is None:
+                self._close()
+                self._stream = self.batches.iterate(self.epoch, start=step)
+            self._next = step + 1
+            try:
+                return next(self._stream)
+            except Exception as error:
+                self.error = error
+                raise
 
     def restart(self, epoch: int) -> None:
-        self.close()
-        self.epoch = epoch
-        self.batches.set_epoch(epoch)
+        with self._lock:
+            self._close()
+            self.epoch = epoch
+            self.batches.set_epoch(epoch)
 
-    def close(self) -> None:
+    def begin(self) -> None:
+        """A loop begins; the validation inside a fit has its own."""
+        self._loops += 1
+
+    def end(self) -> None:
+        """A loop ends; after the outermost nothing is read any more."""
+        with self._lock:
+            self._loops -= 1
+            self._over = self._loops == 0
+            self._close()
+
+    def _close(self) -> None:
         stream, self._stream, self._next = self._stream, None, 0
         if stream is not None:
             stream.close()  # a generator: ends its reader threads
@@ -74,6 +94,8 @@ def reading(*data: Any) -> Iterator[None]:
     with the first one's traceback pasted into its message.
     """
     feeds = [part for part in data if isinstance(part, Feed)]
+    for feed in feeds:
+        feed.begin()
     try:
         yield
     except Exception as error:
@@ -83,4 +105,4 @@ def reading(*data: Any) -> Iterator[None]:
         raise
     finally:
         for feed in feeds:
-            feed.close()
+            feed.end()
