@@ -54,10 +54,11 @@ class Whole:
         value = self.loss(y_true, y_pred, sample_weight)
         self.needed = self.needed or mask is not None
         if self.needed and len(value.shape) == 0 and _reporting.get():
-            self._count(value, _divisor(self.reduction, y_pred, sample_weight, mask), ops.shape(y_pred)[0])
+            self.count(value, _divisor(self.reduction, y_pred, sample_weight, mask), ops.shape(y_pred)[0])
         return value
 
-    def _count(self, value: Any, divisor: Any, samples: Any) -> None:
+    def count(self, value: Any, divisor: Any, samples: Any) -> None:
+        """Add the loss of a batch, what it was divided by, and how many samples it was of."""
         if not self.sums:
             names = ("whole", "divisor", "mean", "samples")
             self.sums = [self.owner.add_variable((), "zeros", name=name) for name in names]

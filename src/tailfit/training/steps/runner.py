@@ -106,7 +106,7 @@ class Runner:
         def report(loss: Any, batch: Batch, y_pred: Any) -> None:
             if len(losses) == len(wholes) == 1 and wholes[0].needed:
                 value = (loss - self.penalty.value) / wholes[0].factor
-                wholes[0]._count(value, mass(model, batch.targets[0].sample_weight, y_pred), rows_of(batch.x))
+                wholes[0].count(value, mass(model, batch.targets[0].sample_weight, y_pred), rows_of(batch.x))
 
         if len(losses) != 1:
             yield report
