@@ -97,21 +97,19 @@ def timed(network: Any, steps: int, repeats: int) -> dict[str, Any]:
 
 
 def first(network: Any, steps: int, row: str) -> dict[str, Any]:
-    """The first call of a row beyond a steady one, and the process's peak memory after an epoch."""
+    """What a row's first call of 60 batches takes, compiling included, and the process's peak memory after an epoch."""
     x, y = network.data(steps * BATCH)
     try:
         epoch = {made.name: made for made in rows(Job(network, x, y, False))}[row].make()
-        seconds = []
-        for _ in range(4):
-            start = time.perf_counter()
-            epoch(FIRST_STEPS * BATCH, True)
-            seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        epoch(FIRST_STEPS * BATCH, True)
+        seconds = time.perf_counter() - start
         epoch(len(x), True)
     except Exception as error:
         return {"refused": reason(error)}
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"first": seconds[0] - sorted(seconds[1:])[1], "peak": peak}
+    return {"first": seconds, "peak": peak}
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ order of the arrays: the losses of all rows without Mixup must agree. Timed are 
 order newly shuffled, which counts; the rows of one backend, with Mixup and without, take turns in one process, so
 that a busy machine slows all of them. Built-in fit is Keras' own, with its own `jit_compile="auto"`, and has the same
 arrays; its Mixup is written into its `train_step`. K is `steps_per_execution`; the eager loop is timed over an eighth
-of the steps. First calls (beyond a steady one, importing aside) and peak memory have a process of their own each.
+of the steps. First calls (of 60 batches, compiling included, importing aside) and peak memory have a process of their
+own each.
 """
 
 import argparse
@@ -119,7 +120,7 @@ def firsts(repeats: int, steps: int, quick: bool) -> tuple[list[str], dict[tuple
             if number and name not in (FIT, OURS, OURS_K):  # no bound speaks of the others: once is enough
                 continue
             measured[backend, name].append(child(backend, network=MLP, steps=steps, row=name))
-    lines = ["", f"First call and peak memory, MLP: medians of {repeats} fresh processes"]
+    lines = ["", f"First call (60 batches) and peak memory, MLP: medians of {repeats} fresh processes"]
     lines.append(f"{'':46}{'first, s':>9}{'x fit':>7}{'MiB':>8}{'x fit':>7}")
     medians: dict[tuple[str, str], Told] = {}
     for row, said in measured.items():

@@ -4,7 +4,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 
 | name | why |
 |---|---|
-| `get_stateless_scope` | scopes do not chain in Keras: an inner one must ask the outer one |
+| `get_stateless_scope`, `StatelessScope.original_scope` | scopes do not chain: an inner one must ask the outer one |
 | `in_symbolic_scope` | Keras tries losses out for their shapes, in a stateless scope, before it trains |
 | `initialize_all_variables`, `uninitialized_variables` | variables made in a trace come to life after it |
 | `get_keras_mask`, `set_keras_mask` | losses, metrics and gradients must see and keep the mask of a prediction |
@@ -41,6 +41,7 @@ __all__ = [
     "CompileLoss",
     "Functional",
     "call_model",
+    "chain_plain_scopes_within",
     "compiled_loss",
     "compute_loss",
     "functional_init_arguments",
@@ -65,6 +66,27 @@ __all__ = [
 def value_behind(variable: Any) -> Any:
     """The value of a variable outside all scopes; None where Keras' `fit` has taken it away, or it has none yet."""
     return variable._value
+
+
+def chain_plain_scopes_within(kind: type[keras.StatelessScope]) -> None:
+    """Let Keras' own scopes that are opened inside a scope of this kind ask it for what they do not map.
+
+    In Keras they say None, and a variable then reads as it was before the program was traced: for good.
+    """
+    own = keras.StatelessScope.get_current_value
+
+    def get_current_value(self: Any, variable: Any) -> Any:
+        value = own(self, variable)
+        outer = getattr(self, "original_scope", None)  # set where it is entered; plain ones may be nested, too
+        return outer.get_current_value(variable) if value is None and _leads_to(outer, kind) else value
+
+    keras.StatelessScope.get_current_value = get_current_value
+
+
+def _leads_to(scope: Any, kind: type[keras.StatelessScope]) -> bool:
+    while scope is not None and not isinstance(scope, kind):
+        scope = getattr(scope, "original_scope", None)
+    return scope is not None
 
 
 def variables_wait_for_values() -> bool:

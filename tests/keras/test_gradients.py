@@ -72,6 +72,43 @@ def test_a_gradient_penalty_by_nesting():
     assert float(gradient) == pytest.approx(288.0)
 
 
+def test_gradients_by_inputs():
+    w = keras.Variable([2.0, 3.0])
+    x, y = ops.convert_to_tensor([1.0, 4.0]), np.float32(5.0)
+    (loss, aux), (by_w, by_x, by_y) = tailfit.value_and_grad(
+        lambda x, y: (ops.sum(w * x * x) * y, x + 1), [w], inputs=[x, y]
+    )
+    assert float(loss) == 250.0
+    assert as_numpy(aux).tolist() == [2.0, 5.0]
+    assert as_numpy(by_w).tolist() == [5.0, 80.0]
+    assert as_numpy(by_x).tolist() == [20.0, 120.0]
+    assert float(by_y) == 50.0
+    assert as_numpy(x).tolist() == [1.0, 4.0]
+
+
+def test_gradients_by_an_input_are_differentiated_again():
+    # f(x) = w x^3 at x = w^2: f' = 3 w x^2; d/dw of f' along x as well: 3 x^2 + 6 w x * 2 w = 3 w^4 + 12 w^4
+    w = keras.Variable(2.0)
+
+    @tailfit.function
+    def slope_of_slope():
+        def slope():
+            _, (inner,) = tailfit.value_and_grad(lambda x: w * x * x * x, inputs=[w * w])
+            return inner
+
+        return tailfit.value_and_grad(slope, [w])
+
+    loss, (gradient,) = slope_of_slope()
+    assert float(loss) == pytest.approx(96.0)
+    assert float(gradient) == pytest.approx(240.0)
+
+
+@pytest.mark.parametrize("bad", [[np.arange(3)], np.ones(3, "float32"), "x", [np.ones(2, bool)]], ids=str)
+def test_inputs_without_gradients_are_refused(bad):
+    with pytest.raises(StepError, match="inputs"):
+        tailfit.value_and_grad(lambda x: ops.sum(x), inputs=bad)
+
+
 def test_gradients_by_variables_that_are_not_trainable():
     frozen = keras.Variable(3.0, trainable=False)
     _, (gradient,) = tailfit.value_and_grad(lambda: frozen * frozen, [frozen])

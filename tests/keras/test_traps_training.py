@@ -14,6 +14,54 @@ def as_numpy(value):
     return np.array(ops.convert_to_numpy(value))
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_trap_04_a_scope_inside_a_step_sees_the_state_of_now(steps):
+    """Keras' own scopes, too: what one does not map is the step's value, and not what it was before `fit`."""
+    factor = keras.Variable(1.0, trainable=False)
+
+    class Step(tailfit.Model):
+        def train_step(self, data):
+            x, _ = data
+            with keras.StatelessScope([(v, v.value * 2.0) for v in self.trainable_variables]) as scope:
+                doubled = ops.sum(self(x)) * factor
+                factor.assign(100.0)  # is the scope's, and gone with it
+            assert float(scope.get_current_value(factor)) == 100.0
+            factor.assign_add(1.0)
+            kept = self.trainable_variables[0]
+            kept.assign_add(ops.ones(kept.shape))
+            return {"doubled": doubled}
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(float(logs["doubled"]))
+
+    seen = []
+    inputs = keras.Input((1,))
+    model = Step(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(inputs))
+    model.compile("sgd", "mse", steps_per_execution=steps)
+    x = np.ones((8, 1), "float32")
+    model.fit(x, x, batch_size=2, verbose=0, callbacks=[Keep()])
+    # Two samples, 2 (the doubling) x the weight n x the factor n + 1, at step n.
+    assert seen == [4.0 * n * (n + 1) for n in range(4)][steps - 1 :: steps]
+    assert float(as_numpy(factor.value)) == 5.0
+
+
+def test_trap_04_scopes_in_scopes(backend):
+    """On JAX, where the step itself runs in a scope, they chain to it however deep they are."""
+    if backend != "jax":
+        pytest.skip("no step runs in a scope there")
+    number = keras.Variable(1.0)
+
+    @tailfit.function
+    def read():
+        with keras.StatelessScope(), keras.StatelessScope():
+            return number * 1.0
+
+    assert float(read()) == 1.0
+    number.assign(2.0)
+    assert float(read()) == 2.0
+
+
 def test_trap_05_add_loss_counts_in_a_step_and_in_a_function():
     class Penalised(keras.layers.Layer):
         def call(self, x):

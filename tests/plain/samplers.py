@@ -8,7 +8,19 @@ from fractions import Fraction
 import numpy as np
 
 from tailfit import samplers
-from tailfit.samplers import Bootstrap, ClassBalanced, Progressive, Sampler, Sequential, Shuffle
+from tailfit.samplers import (
+    Bootstrap,
+    ClassBalanced,
+    PerClass,
+    Plan,
+    Progressive,
+    RepeatFactor,
+    Sampler,
+    Sequential,
+    Shuffle,
+    Stratified,
+    Weighted,
+)
 from tailfit.schedules import Deferred, Linear, Step
 
 
@@ -26,26 +38,47 @@ class Promise:
 
     Attributes:
         sampler: The configuration.
-        quota: Exact draws of each class in an epoch, from the class counts.
+        quota: Exact draws of each class in an epoch, from the class counts; None: equal shares of the epoch's size.
         by_class: Whether it needs a class for each sample.
         shuffled: Whether seeds and epochs differ in order.
         level: Whether the class counts within every batch differ by at most one.
         golden: Draws of the fourth epoch for the labels and seed in test_samplers.py.
         follows: As `quota`, in an epoch, where the epochs differ. Then `quota` is what they come to,
         settled: from this epoch on.
+        unit: What the counts of classes are multiples of; they are within one unit of the quota.
+        fits: The size of a whole batch of some number of classes that this sampler makes, at most some size.
+        of_labels: The sampler, where it depends on the labels.
+        rings: Whether members of a class are drawn equally often, within one over any run of epochs.
+        tolerance: Of the average over many epochs, relative to the expected draws.
+        multi_label: Whether samples may have several labels.
     """
 
     sampler: Sampler
-    quota: Callable[[np.ndarray], list[Fraction]]
+    quota: Callable[[np.ndarray], list[Fraction]] | None
     golden: list[int]
     by_class: bool = True
     shuffled: bool = True
     level: bool = False
     follows: Callable[[np.ndarray, int], list[Fraction]] | None = None
     settled: int = 0
+    unit: int = 1
+    fits: Callable[[int, int], int] = lambda classes, batch: batch
+    of_labels: Callable[[np.ndarray], Sampler] | None = None
+    rings: bool = True
+    tolerance: float = 1e-12
+    multi_label: bool = False
 
-    def exact(self, counts: np.ndarray, epoch: int) -> list[Fraction]:
-        """Exact draws of each class in an epoch."""
+    def plan(self, labels, seed=0, batch_size=None) -> Plan:
+        """Of any labels, with a batch size that the sampler takes."""
+        sampler = self.sampler if self.of_labels is None else self.of_labels(labels)
+        if isinstance(batch_size, int | np.integer) and batch_size >= 1:
+            batch_size = self.fits(len(np.unique(labels)) if len(labels) else 1, batch_size)
+        return sampler.plan(labels, seed, batch_size)
+
+    def exact(self, counts: np.ndarray, epoch: int, size: int) -> list[Fraction]:
+        """Exact draws of each class in an epoch of `size` draws."""
+        if self.quota is None:
+            return [Fraction(size, len(counts))] * len(counts)
         return self.quota(counts) if self.follows is None else self.follows(counts, epoch)
 
 
@@ -82,6 +115,29 @@ def as_the_largest(counts):
     return [Fraction(int(counts.max()))] * len(counts)
 
 
+def repeated(threshold):
+    def quota(counts):
+        factors = [max(1.0, float(threshold * counts.sum() / count) ** 0.5) for count in counts]
+        exact = [int(count) * Fraction(factor) for count, factor in zip(counts, factors, strict=True)]
+        # The epoch is a whole number of draws: what is left over is shared out in proportion to the parts.
+        parts = [share % count for share, count in zip(exact, counts.tolist(), strict=True)]
+        total = int(sum(parts) + Fraction(1, 2))
+        scale = Fraction(total) / sum(parts) if sum(parts) else 0
+        return [share - part + part * scale for share, part in zip(exact, parts, strict=True)]
+
+    return quota
+
+
+def pairs(classes, batch):
+    """The largest batch of pairs."""
+    return 2 * min(max(batch // 2, 1), classes)
+
+
+def by_class_code(labels):
+    codes = np.unique(labels, return_inverse=True)[1] if len(labels) else np.zeros(1, dtype=int)
+    return Weighted(0.5 + codes.reshape(-1) % 3)
+
+
 PROMISES = [
     Promise(Sequential(), every_sample_once, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19], by_class=False, shuffled=False),
     Promise(Shuffle(), every_sample_once, [29, 2, 51, 65, 67, 49, 15, 4, 31, 66], by_class=False),
@@ -113,4 +169,18 @@ PROMISES = [
     Promise(Progressive(epochs=5), equal, [76, 11, 13, 9, 74, 36, 70, 32, 26, 70], follows=progressive(5), settled=5),
     Promise(Bootstrap(), equal, [75, 80, 51, 68, 74, 72, 79, 79, 65, 71], level=True),
     Promise(Bootstrap(cover=True), as_the_largest, [73, 79, 12, 32, 77, 78, 81, 79, 10, 74], level=True),
+    Promise(Stratified(), every_sample_once, []),
+    Promise(RepeatFactor(0.3), repeated(0.3), [], multi_label=True),
+    Promise(RepeatFactor(1.0), repeated(1.0), [], multi_label=True),
+    Promise(PerClass(2), None, [], unit=2, fits=pairs),
+    Promise(PerClass(1), None, [], fits=lambda classes, batch: min(batch, classes)),
+    Promise(
+        Weighted([1.0, 0.5, 0.0]),
+        every_sample_once,
+        [],
+        of_labels=by_class_code,
+        by_class=False,
+        rings=False,
+        tolerance=0.02,
+    ),
 ]

@@ -9,7 +9,7 @@ all earlier epochs are added up once, stretch by stretch of equal shares.
 import bisect
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -23,12 +23,12 @@ from tailfit.samplers.permutation import Permutation, Purpose, hash_words
 from tailfit.samplers.quotas import largest_remainder, power_shares
 from tailfit.schedules import Schedule
 
-__all__ = ["ClassBalanced", "Progressive"]
+__all__ = ["ByShares", "ClassBalanced", "Progressive"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ByShares(Sampler):
-    """Deals each epoch out to the classes; a subclass says in which shares."""
+class ByShares(Sampler):
+    """Deals each epoch out to the classes; a subclass says in which shares, and perhaps how long an epoch is."""
 
     by_class: ClassVar[bool] = True
 
@@ -37,18 +37,22 @@ class _ByShares(Sampler):
         codes, index = class_labels(labels, seed)
         return _QuotaPlan(self, labels=codes, index=index, seed=seed, batch_size=batch_size)
 
+    def _quotas(self, counts: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """Draws of each class in an epoch; their sum is the same in all of them."""
+        return largest_remainder(int(counts.sum()), self._shares(counts, epoch))
+
     @abstractmethod
     def _shares(self, counts: NDArray[np.int64], epoch: int) -> list[int]:
         """Whole numbers in proportion to the share of each class in an epoch."""
 
-    @abstractmethod
     def _until(self, epoch: int) -> float:
-        """The first point after an epoch at which the shares may be others; infinity for never."""
+        """The first point after an epoch at which the quotas may be others; infinity for never."""
+        return math.inf
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ClassBalanced(_ByShares):
+class ClassBalanced(ByShares):
     """Class shares proportional to `count ** power`: 1 keeps the data's mix, 0.5 its square root, 0 levels it.
 
     An epoch has as many draws as there are samples. Each class gets its exact share rounded to a neighbouring
@@ -92,7 +96,7 @@ class ClassBalanced(_ByShares):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Progressive(_ByShares):
+class Progressive(ByShares):
     """From the data's mix to level classes: in epoch e each share is `(1 - e/E) count/N + (e/E) / C`.
 
     The classes are level from epoch E on. All else is as in `ClassBalanced`.
@@ -108,7 +112,7 @@ class Progressive(_ByShares):
     [[7.0, 1.0], [6.0, 2.0], [4.0, 4.0], [4.0, 4.0]]
     """
 
-    epochs: int
+    epochs: int = field(kw_only=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epochs", whole_number("epochs", self.epochs, least=1))
@@ -137,9 +141,10 @@ class _QuotaPlan(ClassPlan):
     """As many draws of each class in an epoch as its sampler says, in random order."""
 
     def __init__(
-        self, sampler: _ByShares, *, labels: NDArray[np.int64], index: LabelIndex, seed: int, batch_size: int | None
+        self, sampler: ByShares, *, labels: NDArray[np.int64], index: LabelIndex, seed: int, batch_size: int | None
     ) -> None:
-        super().__init__(labels=labels, index=index, size=len(labels), seed=seed, batch_size=batch_size)
+        size = int(sampler._quotas(index.counts, 0).sum())
+        super().__init__(labels=labels, index=index, size=size, seed=seed, batch_size=batch_size)
         self._sampler = sampler
         self._stretches = [self._stretch(0, np.zeros_like(index.counts))]
 
@@ -168,7 +173,7 @@ class _QuotaPlan(ClassPlan):
 
     def _stretch(self, first: int, places: NDArray[np.int64]) -> _Stretch:
         until = self._sampler._until(first)
-        quotas = largest_remainder(self._size, self._sampler._shares(self._index.counts, first))
+        quotas = self._sampler._quotas(self._index.counts, first)
         stop = until if math.isinf(until) else max(math.ceil(until), first + 1)
         return _Stretch(first, stop, quotas, np.cumsum(quotas) - quotas, places)
 

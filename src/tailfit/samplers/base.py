@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode_codes
 from tailfit.samplers.index import LabelIndex, ListedLabels
+from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
 
 __all__ = ["ClassPlan", "Plan", "Sampler"]
 
@@ -89,7 +90,7 @@ class Plan(ABC):
         [4.0, 2.0]
         """
         epoch = whole_number("epoch", epoch)
-        sums = self._class_sums(None if weights is None else _checked_weights(weights, len(self.labels)), epoch)
+        sums = self._class_sums(None if weights is None else checked_weights(weights, len(self.labels)), epoch)
         if num_classes is None:
             return sums
         num_classes = whole_number("num_classes", num_classes, least=len(sums))
@@ -120,6 +121,17 @@ class ClassPlan(Plan):
     def labels(self) -> NDArray[np.int64]:
         """Class of each sample, `int64[n]`."""
         return self._labels
+
+    def _shuffled(
+        self, epoch: int, batches: NDArray[np.int64], slots: NDArray[np.int64], batch: int
+    ) -> NDArray[np.int64]:
+        """The slots of each batch of an epoch in random order; `batches` are consecutive."""
+        if not len(batches):
+            return slots
+        span = np.arange(batches[0], batches[-1] + 1)
+        sizes = np.minimum(batch, self._size - span * batch)
+        keys = hash_array(hash_words(self.seed, Purpose.BATCH, epoch), span)
+        return Permutations(sizes, keys)(batches - batches[0], slots)
 
     @abstractmethod
     def _class_draws(self, epoch: int) -> NDArray[np.float64]:
@@ -183,7 +195,8 @@ def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST)
     return number
 
 
-def _checked_weights(weights: Any, samples: int) -> NDArray[np.float64]:
+def checked_weights(weights: Any, samples: int) -> NDArray[np.float64]:
+    """`weights` as `float64[samples]`, finite and >= 0."""
     array = np.asarray(weights, dtype=np.float64)
     if array.shape != (samples,):
         raise ArgumentError(

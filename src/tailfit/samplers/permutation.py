@@ -41,6 +41,7 @@ class Purpose(IntEnum):
     CIRCLE = 5
     SEATS = 6
     DRAWS = 7
+    OFFSET = 8
 
 
 def _mix(word: int) -> int:

@@ -12,7 +12,7 @@ from tailfit.labels import encode
 from tailfit.samplers.base import Plan, Sampler, refuse_empty, whole_number
 from tailfit.samplers.permutation import Permutation, Purpose, hash_words
 
-__all__ = ["Sequential", "Shuffle"]
+__all__ = ["Sequential", "Shuffle", "UniformPlan"]
 
 
 @final
@@ -48,10 +48,16 @@ class Shuffle(Sampler):
         return _ShufflePlan(labels, seed, batch_size)
 
 
-class _UniformPlan(Plan):
-    def __init__(self, labels: Any, seed: int, batch_size: int | None) -> None:
-        self._given = labels
-        super().__init__(size=_number_of_samples(labels), seed=seed, batch_size=batch_size)
+class UniformPlan(Plan):
+    """A plan whose draws are of samples, not of classes: it needs no labels but for `class_sums`.
+
+    Attributes:
+        samples: How many there are.
+    """
+
+    def __init__(self, labels: Any, seed: int, batch_size: int | None, *, size: int | None = None) -> None:
+        self._given, self.samples = labels, _number_of_samples(labels)
+        super().__init__(size=self.samples if size is None else size, seed=seed, batch_size=batch_size)
 
     @cached_property
     def labels(self) -> NDArray[Any]:
@@ -64,21 +70,28 @@ class _UniformPlan(Plan):
             )
         return encode(self._given).values
 
+    def _expected(self) -> NDArray[np.float64] | None:
+        """Expected draws of each sample in an epoch; None: one."""
+        return None
+
     def _class_sums(self, weights: NDArray[np.float64] | None, epoch: int) -> NDArray[np.float64]:
+        expected = self._expected()
+        if expected is not None:
+            weights = expected if weights is None else weights * expected
         if self.labels.ndim == 1:
             return np.bincount(self.labels, weights).astype(np.float64)
-        sums: NDArray[np.float64] = (np.ones(self._size) if weights is None else weights) @ self.labels
+        sums: NDArray[np.float64] = (np.ones(self.samples) if weights is None else weights) @ self.labels
         return sums
 
 
 @final
-class _SequentialPlan(_UniformPlan):
+class _SequentialPlan(UniformPlan):
     def _draw(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         return positions
 
 
 @final
-class _ShufflePlan(_UniformPlan):
+class _ShufflePlan(UniformPlan):
     def _draw(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         return Permutation(self._size, hash_words(self.seed, Purpose.SHUFFLE, epoch))(positions)
 

@@ -1,7 +1,7 @@
 """The backend's own gradient of a Keras function, as NumPy, in float32 or float64."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -26,24 +26,33 @@ def double_precision() -> Iterator[None]:
 
 def gradient(fn: Callable[[Any], Any], x: np.ndarray, dtype: str = "float32") -> np.ndarray:
     """d fn(x) / d x of a scalar `fn`, as float64 NumPy; computed in `dtype`."""
+    return gradients(fn, [x], dtype)[0]
+
+
+def gradients(fn: Callable[..., Any], arrays: Sequence[np.ndarray], dtype: str = "float32") -> list[np.ndarray]:
+    """The same of `fn(*arrays)` by each of them."""
+    return [numpy(slope) for slope in slopes(fn, [keras.ops.convert_to_tensor(x, dtype=dtype) for x in arrays])]
+
+
+def slopes(fn: Callable[..., Any], tensors: Sequence[Any]) -> Sequence[Any]:
+    """d fn(*tensors) / d tensors, by the backend's own means; they can be differentiated again."""
     backend = keras.backend.backend()
-    tensor = keras.ops.convert_to_tensor(x, dtype=dtype)
     if backend == "jax":
         import jax
 
-        slope = jax.grad(fn)(tensor)
-    elif backend == "tensorflow":
+        return jax.grad(fn, argnums=tuple(range(len(tensors))))(*tensors)
+    if backend == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            tape.watch(tensor)
-            value = fn(tensor)
-        slope = tape.gradient(value, tensor)
-    else:
-        tensor = tensor.detach().clone().requires_grad_(True)
-        fn(tensor).backward()
-        slope = tensor.grad
-    return numpy(slope)
+            tape.watch(tensors)
+            value = fn(*tensors)
+        return tape.gradient(value, list(tensors))
+    import torch
+
+    with torch.enable_grad():
+        leaves = [part if part.requires_grad else part.detach().clone().requires_grad_(True) for part in tensors]
+        return torch.autograd.grad(fn(*leaves), leaves, create_graph=True)
 
 
 def numpy(x: Any) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 Concepts:
 - `Scope`: a `keras.StatelessScope` that hands out traced values for variables and collects what is assigned. Unlike
-  Keras' own it chains: a variable it does not map is asked of the scope outside it. It remembers every variable read
-  or written that *no* scope maps.
+  Keras' own it chains: a variable it does not map is asked of the scope outside it, and so do Keras' own inside it. It
+  remembers every variable read or written that *no* scope maps.
 - `Program`: a Python function compiled as `(values of variables, arguments) -> (result, new values)`. Which variables
   these are, the first trace finds: it runs to its end with whatever is unmapped, and if anything was, the trace is
   thrown away, the variables found are added, and it is traced again. So no variable is ever baked into a program as a
@@ -27,6 +27,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from tailfit.errors import StepError
 from tailfit.keras_private import (
+    chain_plain_scopes_within,
     get_keras_mask,
     get_stateless_scope,
     in_stateless_scope,
@@ -78,15 +79,18 @@ class Scope(keras.StatelessScope):
         self.state_mapping[key] = value
 
 
+chain_plain_scopes_within(Scope)
+
+
 def value_and_grad(
-    fn: Callable[[], tuple[Any, Any]], variables: Sequence[Any], scale: Callable[[Any], Any]
+    fn: Callable[..., tuple[Any, Any]], variables: Sequence[Any], inputs: Sequence[Any], scale: Callable[[Any], Any]
 ) -> tuple[tuple[Any, Any], list[Any]]:
     outer = get_stateless_scope() if in_stateless_scope() else None
     written: list[Any] = []
 
-    def pure(values: Sequence[Any]) -> tuple[Any, Any]:
+    def pure(values: Sequence[Any], inputs: Sequence[Any]) -> tuple[Any, Any]:
         with Scope(list(zip(variables, values, strict=True)), outer) as scope:
-            loss, aux = fn()
+            loss, aux = fn(*inputs)
             scaled = scale(loss)
         written[:] = scope.written.values()
         # New values, and the masks that hang on predictions, leave as results: as attributes they would be tracers of
@@ -95,8 +99,9 @@ def value_and_grad(
         return scaled, (loss, aux, updates, [get_keras_mask(part) for part in jax.tree.leaves(aux)])
 
     values = [v.value for v in variables]
+    differentiated = jax.value_and_grad(pure, (0, 1), has_aux=True)
     for _ in range(_ATTEMPTS):
-        (_scaled, (loss, aux, updates, masks)), gradients = jax.value_and_grad(pure, has_aux=True)(values)
+        (_scaled, (loss, aux, updates, masks)), (gradients, slopes) = differentiated(values, inputs)
         if outer is not None or not variables_wait_for_values():
             break
         # A layer was built in there: it has its weights from now on, and is asked again.
@@ -108,7 +113,7 @@ def value_and_grad(
             set_keras_mask(part, mask)
     for variable, value in zip(written, updates, strict=True):
         variable.assign(value)
-    return (loss, aux), gradients
+    return (loss, aux), [*gradients, *slopes]
 
 
 class _Found(Exception):  # noqa: N818  # not an error: it ends a trace that found new state

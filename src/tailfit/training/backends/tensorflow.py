@@ -14,15 +14,16 @@ COMPILES = True  # whether `function` makes programs
 
 
 def value_and_grad(
-    fn: Callable[[], tuple[Any, Any]], variables: Sequence[Any], scale: Callable[[Any], Any]
+    fn: Callable[..., tuple[Any, Any]], variables: Sequence[Any], inputs: Sequence[Any], scale: Callable[[Any], Any]
 ) -> tuple[tuple[Any, Any], list[Any]]:
     values = [v.value for v in variables]
     with tf.GradientTape() as tape:
         # Trainable variables are watched by themselves; the others on request only.
         tape.watch([value for value, v in zip(values, variables, strict=True) if not v.trainable])
-        loss, aux = fn()
+        tape.watch(inputs)
+        loss, aux = fn(*inputs)
         scaled = scale(loss)
-    return (loss, aux), tape.gradient(scaled, values)
+    return (loss, aux), tape.gradient(scaled, [*values, *inputs])
 
 
 def function(fn: Callable[..., Any]) -> Callable[..., Any]:

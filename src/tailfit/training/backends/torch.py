@@ -18,19 +18,23 @@ _nesting = threading.local()
 
 
 def value_and_grad(
-    fn: Callable[[], tuple[Any, Any]], variables: Sequence[Any], scale: Callable[[Any], Any]
+    fn: Callable[..., tuple[Any, Any]], variables: Sequence[Any], inputs: Sequence[Any], scale: Callable[[Any], Any]
 ) -> tuple[tuple[Any, Any], list[Any]]:
     depth = getattr(_nesting, "depth", 0)
     _nesting.depth = depth + 1
     values = [v.value for v in variables]
     frozen = [value for value in values if not value.requires_grad]
+    # An input that depends on an outer call's variables stays in its graph.
+    inputs = [part if part.requires_grad else part.detach().requires_grad_() for part in inputs]
     try:
         for value in frozen:
             value.requires_grad_(True)
         with torch.enable_grad():
-            loss, aux = fn()
+            loss, aux = fn(*inputs)
             # The gradients of an inner call are themselves differentiated by the outer one.
-            gradients = torch.autograd.grad(scale(loss), values, allow_unused=True, create_graph=depth > 0)
+            gradients = torch.autograd.grad(
+                scale(loss), [*values, *inputs], allow_unused=True, create_graph=depth > 0
+            )
     finally:
         for value in frozen:
             value.requires_grad_(False)
