@@ -33,7 +33,7 @@ def rows(job: Job) -> list[Row]:
     if backend == "tensorflow":
         tape = importlib.import_module("_steps_tensorflow").tape
         by_hand = [
-            Row("eager tape loop, by hand", partial(tape, job, compiled=False), part=8),
+            Row("eager tape loop, by hand", partial(tape, job, compiled=False), part=16),
             Row("tf.function loop, by hand", partial(tape, job, compiled=True), extra=True),
         ]
     elif backend == "torch":

@@ -6,7 +6,7 @@ Each row trains the same network from the same weights with the same Adam on the
 order of the arrays: the losses of all rows without Mixup must agree. Timed are the epochs after it, each in an
 order newly shuffled, which counts; the rows of one backend, with Mixup and without, take turns in one process, so
 that a busy machine slows all of them. Built-in fit is Keras' own, with its own `jit_compile="auto"`, and has the same
-arrays; its Mixup is written into its `train_step`. K is `steps_per_execution`; the eager loop is timed over an eighth
+arrays; its Mixup is written into its `train_step`. K is `steps_per_execution`; the eager loop is timed over a sixteenth
 of the steps. First calls (of 60 batches, compiling included, importing aside) and peak memory have a process of their
 own each.
 """
@@ -27,7 +27,7 @@ CHILD = Path(__file__).with_name("_steps_child.py")
 BACKENDS = ("jax", "tensorflow", "torch")
 MLP = "MLP 784-64-64-10"
 STEPS = {  # of an epoch, and of a quick one: more than a multiple of 32, so that a shorter execution ends it
-    MLP: (1564, 124),
+    MLP: (796, 124),
     "1-D convnet on 128x12": (36, 36),
     "2-D convnet on 28x28x1": (36, 36),
 }

@@ -77,13 +77,14 @@ def chain_plain_scopes_within(kind: type[keras.StatelessScope]) -> None:
 
     def get_current_value(self: Any, variable: Any) -> Any:
         value = own(self, variable)
-        outer = getattr(self, "original_scope", None)  # set where it is entered; plain ones may be nested, too
+        outer: Any = getattr(self, "original_scope", None)  # set where it is entered; plain ones may be nested, too
         return outer.get_current_value(variable) if value is None and _leads_to(outer, kind) else value
 
     keras.StatelessScope.get_current_value = get_current_value
 
 
 def _leads_to(scope: Any, kind: type[keras.StatelessScope]) -> bool:
+    """Whether a scope is of a kind, or was opened inside one that is."""
     while scope is not None and not isinstance(scope, kind):
         scope = getattr(scope, "original_scope", None)
     return scope is not None

@@ -169,15 +169,17 @@ PROMISES = [
     Promise(Progressive(epochs=5), equal, [76, 11, 13, 9, 74, 36, 70, 32, 26, 70], follows=progressive(5), settled=5),
     Promise(Bootstrap(), equal, [75, 80, 51, 68, 74, 72, 79, 79, 65, 71], level=True),
     Promise(Bootstrap(cover=True), as_the_largest, [73, 79, 12, 32, 77, 78, 81, 79, 10, 74], level=True),
-    Promise(Stratified(), every_sample_once, []),
-    Promise(RepeatFactor(0.3), repeated(0.3), [], multi_label=True),
-    Promise(RepeatFactor(1.0), repeated(1.0), [], multi_label=True),
-    Promise(PerClass(2), None, [], unit=2, fits=pairs),
-    Promise(PerClass(1), None, [], fits=lambda classes, batch: min(batch, classes)),
+    Promise(Stratified(), every_sample_once, [45, 30, 3, 32, 70, 49, 72, 58, 24, 13]),
+    Promise(RepeatFactor(0.3), repeated(0.3), [53, 63, 51, 35, 81, 56, 79, 60, 81, 44], multi_label=True),
+    Promise(RepeatFactor(1.0), repeated(1.0), [52, 31, 29, 54, 76, 72, 70, 78, 81, 80], multi_label=True),
+    Promise(PerClass(2), None, [6, 81, 75, 17, 81, 78, 28, 80, 70, 79], unit=2, fits=pairs),
+    Promise(
+        PerClass(1), None, [78, 79, 69, 71, 80, 10, 73, 80, 70, 27], fits=lambda classes, batch: min(batch, classes)
+    ),
     Promise(
         Weighted([1.0, 0.5, 0.0]),
         every_sample_once,
-        [],
+        [39, 2, 69, 76, 77, 66, 20, 5, 42, 76],
         of_labels=by_class_code,
         by_class=False,
         rings=False,

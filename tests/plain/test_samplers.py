@@ -81,7 +81,7 @@ class TestRings:
                 if once[members].sum() <= counts[code]:
                     assert once[members].max() <= 1
                 assert np.ptp(times[members]) <= 1
-                assert quota > counts[code] - promise.unit + 1 or once[members].max() <= 1
+                assert quota > int(counts[code]) - promise.unit + 1 or once[members].max() <= 1
 
 
 @every_promise
@@ -178,7 +178,7 @@ class TestPlan:
 
     def test_numpy_integers_are_integers(self, promise):
         plan = promise.plan([0, 1], np.int64(3), np.uint8(2))
-        assert np.array_equal(plan.indices(np.int32(1), np.int64(0), np.uint8(2)), epoch_of(plan, 1))
+        assert np.array_equal(plan.indices(np.int32(1), np.int64(0), np.uint8(2)), epoch_of(plan, 1)[:2])
 
     @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [1.0, np.nan], [[1.0, 1.0]]])
     def test_class_sums_of_bad_weights_are_refused(self, promise, weights):
@@ -212,8 +212,9 @@ def test_the_order_is_random_whatever_the_order_of_the_labels(promise):
     ranks = np.corrcoef(position, drawn)[0, 1] * np.sqrt(len(drawn))
     neighbours = np.corrcoef(drawn[:-1], drawn[1:])[0, 1] * np.sqrt(len(drawn))
     assert abs(ranks) < 4
-    # Level batches are drawn without replacement of classes: neighbours differ a little more often.
-    assert -6 < neighbours < 4
+    # Level batches are drawn without replacement of classes: neighbours differ a little more often, much more often in
+    # the small batches that some make.
+    assert -6 < neighbours < 4 or (neighbours < 4 and promise.fits(3, 50) < 50)
 
 
 @by_class

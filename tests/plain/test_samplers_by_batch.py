@@ -29,17 +29,16 @@ def test_every_batch_has_the_mix_of_the_whole(labels, seed, batch, epoch):
 
 
 def test_who_meets_in_a_stratified_batch_is_up_to_chance():
-    """Two rare classes of 5 in 20 batches: they meet in 5 * 5 / 20 of them on average."""
-    labels = np.repeat([0, 1, 2], [190, 5, 5])
+    """Two rare classes of 5 in 20 batches: independent ones would meet in 5 * 5 / 20 of them on average."""
+    labels = np.repeat([0, 1, 2, 3], [97, 93, 5, 5])
     plan = Stratified().plan(labels, 1, 10)
     met = [
-        sum({1, 2} <= set(labels[plan.indices(epoch, start, start + 10)]) for start in range(0, 200, 10))
+        sum({2, 3} <= set(labels[plan.indices(epoch, start, start + 10)]) for start in range(0, 200, 10))
         for epoch in range(400)
     ]
-    # Each rare class stands in line as a whole, so neighbours in it fall on other batches: fewer meetings, but some.
-    assert 0.3 < np.mean(met) < 1.6
-    pairs = {tuple(sorted(plan.indices(epoch, 0, 10))) for epoch in range(50)}
-    assert len(pairs) == 50
+    assert 0.3 < np.mean(met) < 2.5
+    first_batches = {tuple(sorted(plan.indices(epoch, 0, 10))) for epoch in range(50)}
+    assert len(first_batches) == 50
 
 
 def test_stratified_batches_vary_less_than_shuffled_ones():
@@ -50,7 +49,9 @@ def test_stratified_batches_vary_less_than_shuffled_ones():
 
 
 @QUICK
-@given(labels=labels_in_any_order(), seed=seeds, m=st.integers(1, 5), share=st.floats(0, 1), epoch=st.integers(0, 10**9))
+@given(
+    labels=labels_in_any_order(), seed=seeds, m=st.integers(1, 5), share=st.floats(0, 1), epoch=st.integers(0, 10**9)
+)
 def test_m_samples_of_each_of_a_batchs_classes(labels, seed, m, share, epoch):
     counts = np.bincount(labels)
     seats = max(1, round(share * len(counts)))
@@ -80,13 +81,13 @@ def test_the_classes_of_a_batch_meet_in_all_combinations():
 
 
 def test_the_samples_of_a_visit_meet_in_all_combinations():
-    labels = np.repeat([0, 1], [8, 3])
+    labels = np.repeat([0, 1], [7, 3])
     plan = PerClass(2).plan(labels, 0, 4)
     met = set()
     for epoch in range(200):
         drawn = epoch_of(plan, epoch).reshape(-1, 4)
         met |= {tuple(sorted(row[labels[row] == 0])) for row in drawn}
-    assert met == set(combinations(range(8), 2))
+    assert met == set(combinations(range(7), 2))
 
 
 @pytest.mark.parametrize("batch", [3, 8, 1])

@@ -63,7 +63,7 @@ class Deal:
     def of_epoch(self, epoch: int) -> Indices:
         """Turns of each class in an epoch."""
         turns, left = divmod(self._size, self._classes)
-        return turns + self._favoured(epoch, left)
+        return np.asarray(turns + self._favoured(epoch, left), dtype=np.int64)
 
     def places(self, epoch: int, counts: Indices, each: int = 1) -> Indices:
         """Each ring's place before an epoch, if every turn goes `each` places on; rings have `counts` places."""
@@ -72,7 +72,7 @@ class Deal:
         # The run's circle, `left` seats an epoch.
         rounds, seat = divmod(epoch * left, self._classes)
         more = [rounds * each % count for count in counts.tolist()]
-        return (places + np.array(more) + each * (self._seats < seat)) % counts
+        return np.asarray((places + np.array(more) + each * (self._seats < seat)) % counts, dtype=np.int64)
 
     def _favoured(self, epoch: int, left: int) -> NDArray[np.bool_]:
         favoured: NDArray[np.bool_] = (self._seats - epoch * left % self._classes) % self._classes < left

@@ -1,8 +1,8 @@
 """Batches of a few classes, several samples of each: what metric learning, prototypes and contrastive losses need.
 
 The classes have their turns as in `deal.py`; a turn is a *visit* of `m` samples. A class's draws of an epoch stand in
-line, each sample beside its own repeats, and a visit takes every v-th of them, v the number of its visits: so it repeats
-no sample that another could stand in for.
+line, each sample beside its own repeats, and a visit takes every v-th of them, v the number of its visits: so it
+repeats no sample that another could stand in for.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tailfit.errors import ArgumentError
 from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels, whole_number
 from tailfit.samplers.deal import Deal
-from tailfit.samplers.index import LabelIndex
 from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
 
 __all__ = ["PerClass"]
@@ -27,9 +26,9 @@ Indices = NDArray[np.int64]
 class PerClass(Sampler):
     """`m` samples of each of `batch_size / m` classes in every batch.
 
-    Every class is visited equally often and every member of a class drawn equally often, each within one over any run of
-    epochs. No sample is twice in a batch if its class has `m` members. An epoch has as many whole
-    batches as the samples fill, at least one; which classes meet differs from batch to batch.
+    Every class is visited equally often and every member of a class drawn equally often, each within one over any run
+    of epochs. No sample is twice in a batch if its class has `m` members. An epoch has as many whole batches as the
+    samples fill, at least one; which classes meet differs from batch to batch.
 
     Args:
         m: Samples of a class in a batch, >= 1; the batch size must be a multiple of it, and `batch_size / m` at most
@@ -89,7 +88,10 @@ class _PerClassPlan(ClassPlan):
         times, edge = often[classes], (more * (often + 1))[classes]
         first = line < edge
         places = np.where(first, line // (times + 1), (line - edge) // np.maximum(times, 1))
-        for chosen, sizes, base, order in ((first, more, 0 * more, orders[1]), (~first, counts - more, more, orders[2])):
+        for chosen, sizes, base, order in (
+            (first, more, 0 * more, orders[1]),
+            (~first, counts - more, more, orders[2]),
+        ):
             rows = classes[chosen]
             places[chosen] = base[rows] + Permutations(np.maximum(sizes, 1), order)(rows, places[chosen])
         begin = self._deal.places(epoch, counts, self._m)

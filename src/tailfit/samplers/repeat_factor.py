@@ -47,8 +47,9 @@ class RepeatFactor(ByShares):
     threshold: float = field(kw_only=False)
 
     def __post_init__(self) -> None:
-        given = self.threshold
-        if not isinstance(given, Real) or isinstance(given, bool | np.bool_) or not 0 < given <= 1:
+        given: Any = self.threshold
+        number = isinstance(given, Real) and not isinstance(given, bool | np.bool_)
+        if not number or not 0 < given <= 1:
             raise ArgumentError(
                 f"threshold={given!r}",
                 allowed="a share of the samples, > 0 and <= 1",
@@ -65,15 +66,19 @@ class RepeatFactor(ByShares):
             return super().plan(encoded.values, seed, batch_size)
         if encoded.kind != "multi-label":
             raise DataError(
-                f"{encoded.kind} labels for RepeatFactor", allowed="classes, or multi-label rows of 0 and 1", mend="round"
+                f"{encoded.kind} labels for RepeatFactor",
+                allowed="classes, or multi-label rows of 0 and 1",
+                mend="round",
             )
         refuse_empty(len(encoded.values))
-        lengths, unit = _lengths(self._factors(encoded.values.sum(axis=0), len(encoded.values)), encoded.values)
+        lengths, unit = _lengths(
+            self._factors(encoded.values.sum(axis=0).tolist(), len(encoded.values)), encoded.values
+        )
         draws = int(lengths.sum()) // unit
         return SystematicPlan(encoded.values, lengths, draws=draws, seed=seed, batch_size=batch_size)
 
     def _shares(self, counts: NDArray[np.int64], epoch: int) -> list[int]:
-        factors = self._factors(counts, int(counts.sum()))
+        factors = self._factors(counts.tolist(), int(counts.sum()))
         return [factor * count for factor, count in zip(factors, counts.tolist(), strict=True)]
 
     def _quotas(self, counts: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
@@ -88,7 +93,9 @@ class RepeatFactor(ByShares):
         context = Context(prec=_DECIMALS, traps=[])
         factors = []
         for count in counts:
-            rarity = context.divide(context.multiply(Decimal(self.threshold), Decimal(samples)), Decimal(int(count) or 1))
+            rarity = context.divide(
+                context.multiply(Decimal(self.threshold), Decimal(samples)), Decimal(int(count) or 1)
+            )
             factors.append(max(_UNIT, int(context.multiply(context.sqrt(rarity), Decimal(_UNIT)))))
         return factors
 

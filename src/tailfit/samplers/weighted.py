@@ -54,7 +54,9 @@ class Weighted(Sampler):
         weights = checked_weights(weights, weights.size)
         if not weights.sum() > 0:
             raise ArgumentError(
-                f"{len(weights)} weights without one above 0", allowed="a weight > 0, at least", mend="check the weights"
+                f"{len(weights)} weights without one above 0",
+                allowed="a weight > 0, at least",
+                mend="check the weights",
             )
         weights.flags.writeable = False
         object.__setattr__(self, "weights", weights)

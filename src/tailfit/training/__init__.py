@@ -6,7 +6,7 @@ Concepts:
 - `Model`: a `keras.Model` whose `train_step(self, data)` has the same signature and code everywhere.
 
 JAX compiles pure functions only, while Keras code changes variables. So there a step is *traced under a scope*
-(`backends/jax.py`) that hands out traced values for variables and collects what is assigned to them; which
+(`backends/jax_programs.py`) that hands out traced values for variables and collects what is assigned to them; which
 variables a function touches is found by that trace itself. TensorFlow and PyTorch change variables in place.
 """
 

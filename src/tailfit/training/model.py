@@ -11,7 +11,7 @@ from tailfit.training.backends import engine
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
 from tailfit.training.heads import refuse_contradicting_heads
-from tailfit.training.reported import report_whole_epochs
+from tailfit.training.reported import loss_counted, report_whole_epochs
 from tailfit.training.scheduled import scheduled_by, with_markers
 from tailfit.training.steps.runner import Runner
 from tailfit.training.validation import weighted_validation
@@ -121,8 +121,13 @@ class Model(engine.Trainer):
         return logs
 
     def _run_train_step(self, data: Any) -> Logs:
-        with scaled_by(self):
-            logs: Logs = self.train_step(data)
+        with scaled_by(self), loss_counted(self, data) as counted:
+            logs: Logs = counted(self.train_step(data))
+        return logs
+
+    def _run_test_step(self, data: Any) -> Logs:
+        with loss_counted(self, data) as counted:
+            logs: Logs = counted(self.test_step(data))
         return logs
 
     # -- compile, fit, evaluate, predict ---------------------------------------------------------------

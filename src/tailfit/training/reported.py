@@ -11,7 +11,7 @@ Concepts:
   `add_loss`, what a `train_step` adds) stays averaged over samples.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,7 +21,7 @@ from keras import ops
 
 from tailfit import keras_private as private
 
-__all__ = ["ReportedLoss", "report_whole_epochs", "unreported"]
+__all__ = ["ReportedLoss", "loss_counted", "report_whole_epochs", "unreported"]
 
 _reporting: ContextVar[bool] = ContextVar("reporting", default=True)
 
@@ -85,6 +85,11 @@ class EpochLoss(keras.metrics.Mean):
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
         self.wholes: list[Whole] = []
+        self.updated = False  # by the step that runs, or is traced
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        self.updated = True
+        super().update_state(values, sample_weight=sample_weight)
 
     def reset_state(self) -> None:
         for variable in self.variables:
@@ -132,6 +137,28 @@ def report_whole_epochs(model: keras.Model) -> None:
     if compiled is not None:
         compiled.__class__ = ReportedLoss
         compiled.epoch = private.loss_tracker(model)
+
+
+@contextmanager
+def loss_counted(model: keras.Model, data: Any) -> Iterator[Callable[[Any], Any]]:
+    """Around a user's step, whose logs go through what is yielded: a `loss` in them is counted if the step did not.
+
+    Keras shows its own mean of `loss`, which is 0 in the logs of a step that only returns one.
+    """
+    tracker = private.loss_tracker(model)
+    if isinstance(tracker, EpochLoss):
+        tracker.updated = False
+
+    def counted(logs: Any) -> Any:
+        if not isinstance(tracker, EpochLoss) or tracker.updated or not isinstance(logs, dict) or "loss" not in logs:
+            return logs
+        if [metric for metric in model.metrics if metric.name == "loss"] != [tracker]:
+            return logs  # a mean of the user's own
+        first = next(part for part in keras.tree.flatten(data) if part is not None)
+        tracker.update_state(private.unscale_loss_for_distribution(logs["loss"]), sample_weight=ops.shape(first)[0])
+        return {**logs, "loss": tracker.result()}
+
+    yield counted
 
 
 def _divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -> Any:

@@ -36,12 +36,18 @@ class Trainer(keras.Model):
     """Keras' own trainer; only the step it compiles is ours."""
 
     train_function: Any = None
+    test_function: Any = None
 
     _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
+    _run_test_step: Callable[[Any], Any]
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
             self.train_function = self._make_function(self._run_train_step)
+
+    def make_test_function(self, force: bool = False) -> None:
+        if self.test_function is None or force:
+            self.test_function = self._make_function(self._run_test_step)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
