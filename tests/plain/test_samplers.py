@@ -103,10 +103,10 @@ class TestPlan:
         assert (again.batch_size, again.seed) == (plan.batch_size, seed)
 
     def test_pieces_make_the_whole_across_internal_blocks(self, promise):
-        labels = np.random.default_rng(0).choice(5, 50_000, p=[0.6, 0.2, 0.1, 0.05, 0.05])
+        labels = np.random.default_rng(0).choice(5, 150_000, p=[0.6, 0.2, 0.1, 0.05, 0.05])
         plan = promise.plan(labels, 1, 64)
         whole = epoch_of(plan, 3)
-        for start, stop in ((0, 40_000), (16_383, 16_385), (16_384, 32_768), (49_980, 49_990)):
+        for start, stop in ((0, 140_000), (65_535, 65_537), (65_536, 131_072), (149_980, 149_990)):
             assert np.array_equal(plan.indices(3, start, stop), whole[start:stop])
 
     def test_class_sums_are_the_counted_average(self, promise):

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from tailfit.data.arrays import Arrays
 from tailfit.data.layout import open, save_npy_folder
 from tailfit.data.npy_folder import NpyFolder
+from tailfit.data.pack import pack
+from tailfit.data.packed import Packed
 from tailfit.data.source import Source, Subset
 from tailfit.data.split import split
 
 if TYPE_CHECKING:
     from tailfit.data.batches import Batches
 
-__all__ = ["Arrays", "Batches", "NpyFolder", "Source", "Subset", "open", "save_npy_folder", "split"]
+__all__ = ["Arrays", "Batches", "NpyFolder", "Packed", "Source", "Subset", "open", "pack", "save_npy_folder", "split"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.finite import check_finite, checked_policy
+from tailfit.data.finite import FirstLook, checked_policy
 from tailfit.data.source import Numbered, Source
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -25,7 +25,7 @@ class Arrays(Source):
         ids: n unique strings; "0", "1", ... without it.
         metadata: polars DataFrame: found by its column `id`, or one row a sample in order.
         class_names: Names of the classes in the order of their codes.
-        nan: What to do with NaN or infinity in a batch read: `"raise"`, or `"keep"`.
+        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, or `"keep"`.
     Shapes: `read(indices)` gives the same nest with first axis `len(indices)`, in the arrays' own units.
     Raises:
         DataError: if the arrays, labels, IDs and metadata do not have the same length, or a record read has a
@@ -46,7 +46,7 @@ class Arrays(Source):
         class_names: Sequence[str] | None = None,
         nan: str = "raise",
     ) -> None:
-        self._nan: Final = checked_policy(nan)
+        checked_policy(nan)
         self._x: Final = map_tree(np.asanyarray, x)
         sizes = {path or "x": leaf.shape[:1] for path, leaf in leaves(self._x)}
         for path, leaf in leaves(self._x):
@@ -73,21 +73,21 @@ class Arrays(Source):
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without y", allowed="both, or none", mend="pass y")
         super().__init__(names, labels, metadata)
+        self.in_memory = not any(isinstance(leaf, np.memmap) for _, leaf in leaves(self._x))
+        self._look: Final = FirstLook(size, nan)
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         # asarray: np.take of a memmap would label the copy in memory a memmap.
         batch = map_tree(lambda leaf: np.asarray(leaf).take(indices, axis=0), self._x)
-        if self._nan == "raise":
-            for path, leaf in leaves(batch):
 
-                def refuse(row: int, what: str, path: str = path) -> NoReturn:
-                    raise DataError(
-                        f"the record of ID {self.ids[int(indices[row])]!r}: {what} in x{path}",
-                        allowed="finite values",
-                        mend="fill or drop the record, or pass nan='keep' where the model handles it",
-                    )
+        def refuse(row: int, what: str, path: str) -> NoReturn:
+            raise DataError(
+                f"the record of ID {self.ids[int(indices[row])]!r}: {what} in x{path}",
+                allowed="finite values",
+                mend="fill or drop the record, or pass nan='keep' where the model handles it",
+            )
 
-                check_finite(leaf, refuse)
+        self._look.check(indices, batch, refuse)
         return batch
 
 

@@ -29,6 +29,7 @@ from tailfit.schedules import Schedule
 
 __all__ = ["Batches"]
 
+_PLANNED = 1 << 16  # samples planned at once
 _Transform = Callable[[tuple[Any, ...], np.random.Generator], tuple[Any, ...]]
 
 
@@ -54,7 +55,8 @@ class Batches(keras.utils.PyDataset):
         one_hot: Whether y is one-hot `float32[b, C]` rather than codes; soft and multi-label y is so anyway.
         drop_remainder: Whether a last short batch is left out.
         shard: `(index, count)`: read the index-th of count contiguous, nearly equal parts of each global batch.
-        prefetch: Batches that `iterate` reads ahead in a thread; 0 reads in the calling thread.
+        prefetch: Batches that `iterate` reads ahead in a thread; 0 reads in the calling thread, and so does a source
+            in memory without a `transform`.
         workers, use_multiprocessing: Keras' own readers, which must stay off.
     Shapes: x `[b, ...]` in the records' units; y `int32[b]` codes, or `float32[b, C]`; w `float32[b]`.
     Raises:
@@ -192,16 +194,32 @@ class Batches(keras.utils.PyDataset):
             raise _NoSuchStepError(
                 f"step {step}", allowed=f"0 to {len(self) - 1}", mend="an epoch has len(batches) steps"
             )
-        whole_number("epoch", epoch)
+        return self.plan.indices(whole_number("epoch", epoch), *self._positions(step))
+
+    def _positions(self, step: int) -> tuple[int, int]:
+        """Where this shard's part of a batch begins and ends in its epoch."""
         start, stop = step * self.batch_size, min((step + 1) * self.batch_size, self._size)
         index, count = self.shard
-        cut = [start + (stop - start) * part // count for part in (index, index + 1)]
-        return self.plan.indices(epoch, *cut)
+        return start + (stop - start) * index // count, start + (stop - start) * (index + 1) // count
+
+    def _planned(self, epoch: int, start: int) -> Generator[NDArray[np.int64]]:
+        """`indices` of the steps from one on; many are planned at once, which costs a fraction a batch."""
+        together = 1  # the first batch does not wait for others
+        while start < len(self):
+            last = min(start + together, len(self))
+            first_of_block = self._positions(start)[0]
+            block = self.plan.indices(epoch, first_of_block, self._positions(last - 1)[1])
+            for step in range(start, last):
+                begin, end = self._positions(step)
+                yield block[begin - first_of_block : end - first_of_block]
+            start, together = last, min(together * 4, max(_PLANNED // self.batch_size, 1))
 
     def read(self, epoch: int, step: int) -> tuple[Any, ...]:
         """Batch (epoch, step), whatever epoch is current."""
-        indices = self.indices(epoch, step)
-        batch: tuple[Any, ...] = (self.source.read(indices),)
+        return self._read(epoch, step, self.indices(epoch, step))
+
+    def _read(self, epoch: int, step: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
+        batch: tuple[Any, ...] = (self.source._read(indices),)  # they are in range
         if self.source.labels is not None:
             batch += (self._targets(self.source.labels[indices]),)
         weights = self.weights_at(epoch)
@@ -240,7 +258,11 @@ class Batches(keras.utils.PyDataset):
         whole_number("epoch", epoch)
         if not 0 <= start <= len(self):
             raise ArgumentError(f"start={start}", allowed=f"0 to {len(self)}", mend="an epoch has len(batches) steps")
-        return read_ahead(lambda step: self.read(epoch, step), range(start, len(self)), self.prefetch)
+        planned = enumerate(self._planned(epoch, start), start)
+        read = (self._read(epoch, step, indices) for step, indices in planned)
+        # Handing a batch from thread to thread costs more than copying it from memory.
+        handed = self.prefetch if self.transform is not None or not self.source.in_memory else 0
+        return read_ahead(read, handed)
 
     def __iter__(self) -> Generator[tuple[Any, ...]]:
         """The batches of the current epoch; `on_epoch_end()` or `set_epoch` goes on to another."""

@@ -6,9 +6,10 @@ from typing import Any, Literal, NoReturn, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError
 
-__all__ = ["NanPolicy", "check_finite", "checked_policy"]
+__all__ = ["FirstLook", "NanPolicy", "check_finite", "checked_policy"]
 
 NanPolicy = Literal["raise", "keep"]
 
@@ -21,6 +22,29 @@ def checked_policy(nan: str) -> NanPolicy:
     raise ArgumentError(
         f"nan={nan!r}", allowed="'raise' or 'keep'", mend="use nan='keep' where the model handles missing readings"
     )
+
+
+class FirstLook:
+    """Looks at each record when it is read for the first time, and not again: that costs a third of reading it.
+
+    Args:
+        size: Number of records.
+        nan: The policy.
+    Raises:
+        ArgumentError: for an unknown one.
+    """
+
+    def __init__(self, size: int, nan: str) -> None:
+        self._raises = checked_policy(nan) == "raise"
+        self._known = np.zeros(size if self._raises else 0, dtype=np.bool_)
+
+    def check(self, indices: NDArray[np.int64], batch: Any, refuse: Callable[[int, str, str], NoReturn]) -> None:
+        """Call `refuse(row, what, path)` for a record of the nest `batch` with a NaN or an infinity in it."""
+        if not self._raises or self._known[indices].all():
+            return
+        for path, leaf in leaves(batch):
+            check_finite(leaf, lambda row, what, path=path: refuse(row, what, path))  # type: ignore[misc]
+        self._known[indices] = True
 
 
 def check_finite(batch: NDArray[Any], refuse: Callable[[int, str], NoReturn]) -> None:

@@ -22,6 +22,7 @@ import polars as pl
 
 from tailfit.data.arrays import Arrays
 from tailfit.data.npy_folder import NpyFolder, check_id
+from tailfit.data.packed import Packed
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError, RecordError
 
@@ -35,9 +36,9 @@ _OURS = {"data", "class_names.json", "partition.json", *_LABELS, *_METADATA}
 def open(path: str | PathLike[str]) -> Source:
     """The source in a folder, its kind recognised by what lies there.
 
-    A folder of `.npy` files, or a `root` of the classic layout with them in `root/data`: its labels
-    (`labels.json`, `.csv` or `.parquet`), class names (`class_names.json`) and metadata (`metadata.parquet`,
-    `.csv` or `.json`) are found beside the records' folder or in it. A partition is applied by
+    A folder that `pack` wrote; a folder of `.npy` files, or a `root` of the classic layout with them in `root/data`:
+    its labels (`labels.json`, `.csv` or `.parquet`), class names (`class_names.json`) and metadata
+    (`metadata.parquet`, `.csv` or `.json`) are found beside the records' folder or in it. A partition is applied by
     `open(root).split(f"{root}/partition.json")`.
 
     Args:
@@ -53,11 +54,13 @@ def open(path: str | PathLike[str]) -> Source:
     (<NpyFolder: 2 samples, 2 classes>, [[0.0, 1.0]])
     """
     root = Path(fspath(path))
+    if (root / "pack.json").is_file():
+        return Packed(root)
     folder = root / "data" if not _has_records(root) and (root / "data").is_dir() else root
     if not _has_records(folder):
         raise DataError(
             f"{root}: {'no folder of .npy files' if root.exists() else 'no such folder'}",
-            allowed="a folder of <ID>.npy, or one with them in data/ and labels.json (.csv, .parquet) beside it",
+            allowed="a packed folder; one of <ID>.npy, or with them in data/ and labels.json (.csv, .parquet) beside it",
             mend="check the path; write this layout with tailfit.data.save_npy_folder",
         )
     # Beside the records' folder only where that is the layout's data/: a parent's files may be another set's.

@@ -1,9 +1,8 @@
 """Reading the next batches while the current one is used, in one thread that ends with its reader."""
 
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from queue import SimpleQueue
 from typing import TypeVar
 
 __all__ = ["read_ahead"]
@@ -12,30 +11,47 @@ _T = TypeVar("_T")
 _NAME = "tailfit-reader"
 
 
-def read_ahead(read: Callable[[int], _T], steps: Iterable[int], ahead: int) -> Generator[_T]:
-    """`read(step)` for each step in order, up to `ahead` of them read before they are asked for.
+def read_ahead(items: Iterator[_T], ahead: int) -> Generator[_T]:
+    """The same items in order, up to `ahead` of them read before they are asked for.
 
     The thread starts with the first `next` and ends when the generator does: exhausted, closed, collected, or by
-    an exception on either side. An error in `read` arrives at its own step, after the steps before it.
+    an exception on either side. An error in `items` arrives in its own place, after the items before it.
 
-    >>> list(read_ahead(lambda step: step * 10, range(3), ahead=2))
-    [0, 10, 20]
+    >>> list(read_ahead(iter([10, 20, 30]), ahead=2))
+    [10, 20, 30]
     """
     if ahead == 0:
-        for step in steps:
-            yield read(step)
+        yield from items
         return
-    # One worker: batches are read in order, and a user's transform never runs twice at a time.
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_NAME)
-    waiting: deque[Future[_T]] = deque()
+    # A batch is read, and a user's transform run, by one thread: in order, and never twice at a time.
+    ready: SimpleQueue[tuple[bool, _T | BaseException]] = SimpleQueue()
+    room, over = threading.Semaphore(ahead), threading.Event()
+
+    def work() -> None:
+        try:
+            while True:
+                room.acquire()
+                if over.is_set():
+                    return
+                ready.put((True, next(items)))
+        except BaseException as error:  # StopIteration ends the reader as it ends the items
+            ready.put((False, error))
+
+    thread = threading.Thread(target=work, name=_NAME, daemon=True)
+    thread.start()
     try:
-        for step in steps:
-            waiting.append(pool.submit(read, step))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        while True:
+            good, item = ready.get()
+            room.release()
+            if good:
+                yield item  # type: ignore[misc]
+            elif isinstance(item, StopIteration):
+                return
+            else:
+                raise item  # type: ignore[misc]
     finally:
+        over.set()
+        room.release()
         # The garbage collector may run this in the reader's own thread, which can't wait for itself.
-        own = threading.current_thread().name.startswith(_NAME)
-        pool.shutdown(wait=not own, cancel_futures=True)
+        if thread is not threading.current_thread():
+            thread.join()

@@ -36,7 +36,12 @@ class Source(ABC):
         ids: n unique IDs.
         labels: Their labels brought to one form, or None.
         metadata: polars DataFrame, or None; brought into the order of `ids`, see `tailfit.data.Arrays`.
+
+    Attributes:
+        in_memory: Whether reading is copying from memory, which no thread need do ahead.
     """
+
+    in_memory: bool = False
 
     def __init__(self, ids: Sequence[str], labels: Encoded | None = None, metadata: pl.DataFrame | None = None) -> None:
         self._ids: Final = ids
@@ -187,6 +192,7 @@ class Subset(Source):
         metadata = None if source.metadata is None else source.metadata[chosen]
         super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata)
         self.source: Final = source
+        self.in_memory = source.in_memory
         chosen.flags.writeable = False
         self.indices: Final = chosen
 

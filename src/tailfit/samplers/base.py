@@ -23,7 +23,7 @@ from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash
 
 __all__ = ["ClassPlan", "Plan", "Sampler"]
 
-_BLOCK = 1 << 14  # positions at once: the scratch arrays stay in the processor's cache
+_BLOCK = 1 << 16  # positions at once: a call has a price of its own, and the scratch arrays should stay in the cache
 _LARGEST = np.iinfo(np.int64).max
 
 

@@ -1,0 +1,47 @@
+"""How much memory there is to use."""
+
+import os
+import resource
+from pathlib import Path
+
+__all__ = ["available_memory"]
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: what is free, within the limits set on it (ulimit, cgroup).
+
+    >>> available_memory() > 0
+    True
+    """
+    limits = [_free()]
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        limits.append(soft - _number(Path("/proc/self/statm"), scale=os.sysconf("SC_PAGE_SIZE")))
+    # Files of cgroup v2, then v1; in a container they stand at the root.
+    for most, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        group = Path("/sys/fs/cgroup")
+        limit = _number(group / most)
+        if limit > 0:
+            limits.append(limit - _number(group / used))
+    return max(0, min(limits))
+
+
+def _free() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _number(path: Path, scale: int = 1) -> int:
+    """The first number in a file; 0 if there is none."""
+    try:
+        return int(path.read_text().split()[0]) * scale
+    except (OSError, ValueError, IndexError):
+        return 0

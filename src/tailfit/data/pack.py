@@ -1,0 +1,201 @@
+"""Writing a source as a packed folder: shard by shard, so that a run that was cut off goes on where it ended."""
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tailfit.data.pack_format import FORMAT, Leaf, Manifest, describe, file_name
+from tailfit.data.source import Source
+from tailfit.data.trees import leaves as leaves_of
+from tailfit.errors import ArgumentError, DataError
+
+__all__ = ["pack"]
+
+_READ = 1 << 23  # bytes read from the source at once
+
+
+def pack(
+    source: Source,
+    out: str | PathLike[str],
+    *,
+    shard_bytes: int = 1 << 28,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a source as plain `.npy` shards and a Parquet index, which `tailfit.data.Packed` reads.
+
+    Shards are written beside the target, in `.<name>.partial`, each one synced and renamed when it is whole. After a
+    crash the same call goes on after the last whole shard; the finished folder is renamed to `out` at the end.
+
+    Args:
+        source: Any source; its labels, class names and metadata go with it.
+        out: The folder to be made.
+        shard_bytes: Size of a shard, about; a shard holds one record at least.
+        progress: Called with (samples written, samples in all) after each read.
+    Raises:
+        ArgumentError: if `out` exists, or what was begun there is of another source.
+        DataError: for records whose shape or type differ from the first one's; or an unreadable one, named.
+
+    >>> import tempfile, tailfit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pack(tailfit.data.Arrays(np.eye(3), ["ok", "leak", "ok"]), f"{folder}/pumps")
+    ...     packed = tailfit.data.Packed(f"{folder}/pumps")
+    ...     packed, packed.read([2]).tolist(), packed.class_names
+    (<Packed: 3 samples, 2 classes>, [[0.0, 0.0, 1.0]], ('leak', 'ok'))
+    """
+    target = Path(os.path.abspath(fspath(out)))
+    if target.exists() or target.is_symlink():
+        raise ArgumentError(
+            f"{target}, which exists", allowed="a folder that does not exist yet", mend="choose another"
+        )
+    if isinstance(shard_bytes, bool) or not isinstance(shard_bytes, int) or shard_bytes < 1:
+        raise ArgumentError(f"shard_bytes={shard_bytes!r}", allowed="a whole number >= 1", mend="leave it out")
+    if not len(source):
+        raise DataError(f"{source!r}", allowed="a source with samples", mend="check its files")
+    first = source.read([0])
+    leaves = tuple(Leaf(leaf.shape[1:], leaf.dtype.newbyteorder("=")) for _, leaf in leaves_of(first))
+    record = sum(leaf.nbytes for leaf in leaves)
+    rows = max(1, shard_bytes // max(record, 1))
+    folder = target.with_name(f".{target.name}.partial")
+    digests = _begun(folder, source, leaves, rows)
+    manifest = Manifest(
+        samples=len(source),
+        rows=rows,
+        tree=describe(first, itertools.count()),
+        leaves=leaves,
+        labels=source.label_kind,
+        class_names=source.class_names,
+        digests=digests,
+    )
+    for shard in range(manifest.shards):
+        names = [file_name(leaf, shard) for leaf in range(len(leaves))]
+        if not all(name in digests for name in names):
+            digests.update(_write_shard(folder, source, manifest, shard, progress))
+            _write_state(folder, source, leaves, rows, digests)
+        elif progress is not None:
+            progress(min((shard + 1) * rows, len(source)), len(source))
+    _index(source).write_parquet(folder / "index.parquet")
+    manifest.write(folder / "pack.json")
+    for path in (folder / "index.parquet", folder / "pack.json", folder / "data", folder):
+        _sync(path)
+    (folder / "state.json").unlink()
+    folder.rename(target)
+    _sync(target.parent)
+
+
+def _begun(folder: Path, source: Source, leaves: tuple[Leaf, ...], rows: int) -> dict[str, str]:
+    """The digests of the files of an earlier call that are whole; the folder is made if there was none."""
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    state = folder / "state.json"
+    if not state.exists():
+        _write_state(folder, source, leaves, rows, {})
+        return {}
+    begun = json.loads(state.read_text(encoding="utf-8"))
+    if begun["source"] != _fingerprint(source, leaves, rows):
+        raise ArgumentError(
+            f"{folder}, in which another source, or another shard_bytes, was begun to be packed",
+            allowed="the same source to go on with",
+            mend="delete the folder to begin anew",
+        )
+    return {name: digest for name, digest in begun["digests"].items() if (folder / "data" / name).is_file()}
+
+
+def _write_state(folder: Path, source: Source, leaves: tuple[Leaf, ...], rows: int, digests: dict[str, str]) -> None:
+    fresh = folder / "state.json.tmp"
+    content = {"format": FORMAT, "source": _fingerprint(source, leaves, rows), "digests": digests}
+    fresh.write_text(json.dumps(content), encoding="utf-8")
+    _sync(fresh)
+    fresh.rename(folder / "state.json")
+
+
+def _fingerprint(source: Source, leaves: tuple[Leaf, ...], rows: int) -> str:
+    known = hashlib.sha256(repr((len(source), rows, leaves, source.class_names)).encode())
+    for name in source.ids:
+        known.update(name.encode() + b"\0")
+    if source.labels is not None:
+        known.update(np.ascontiguousarray(source.labels).tobytes())
+    return known.hexdigest()
+
+
+def _write_shard(
+    folder: Path, source: Source, manifest: Manifest, shard: int, progress: Callable[[int, int], None] | None
+) -> dict[str, str]:
+    start, stop = shard * manifest.rows, shard * manifest.rows + manifest.rows_of(shard)
+    together = max(1, _READ // max(sum(leaf.nbytes for leaf in manifest.leaves), 1))
+    names = [file_name(leaf, shard) for leaf in range(len(manifest.leaves))]
+    fresh = [folder / "data" / f"{name}.tmp" for name in names]
+    digests = [hashlib.sha256() for _ in names]
+    files = [path.open("wb") for path in fresh]
+    try:
+        for file, digest, leaf in zip(files, digests, manifest.leaves, strict=True):
+            _write_header(_Tee(file, digest), leaf, stop - start)
+        for begin in range(start, stop, together):
+            indices = np.arange(begin, min(begin + together, stop))
+            batch = [array for _, array in leaves_of(source.read(indices))]
+            _check_alike(batch, manifest, source, indices)
+            for file, digest, leaf, array in zip(files, digests, manifest.leaves, batch, strict=True):
+                _Tee(file, digest).write(np.ascontiguousarray(array, dtype=leaf.dtype).tobytes())
+            if progress is not None:
+                progress(int(indices[-1]) + 1, len(source))
+        for file in files:
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        for file in files:
+            file.close()
+    for path, name in zip(fresh, names, strict=True):
+        path.rename(folder / "data" / name)
+    _sync(folder / "data")
+    return {name: digest.hexdigest() for name, digest in zip(names, digests, strict=True)}
+
+
+class _Tee:
+    """Writes to a file and a digest."""
+
+    def __init__(self, file: Any, digest: Any) -> None:
+        self.file, self.digest = file, digest
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return int(self.file.write(content))
+
+
+def _write_header(file: _Tee, leaf: Leaf, rows: int) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(leaf.dtype), "fortran_order": False, "shape": (rows, *leaf.shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _check_alike(batch: list[Any], manifest: Manifest, source: Source, indices: Any) -> None:
+    found = [Leaf(array.shape[1:], array.dtype.newbyteorder("=")) for array in batch]
+    if found != list(manifest.leaves):
+        raise DataError(
+            f"the records of ID {source.ids[int(indices[0])]!r} and after: {found}",
+            allowed=f"{list(manifest.leaves)} as in the first",
+            mend="bring all records to one shape and type",
+        )
+
+
+def _index(source: Source) -> pl.DataFrame:
+    columns: dict[str, Any] = {"id": pl.Series(list(source.ids), dtype=pl.String)}
+    if source.labels is not None:
+        columns["label"] = pl.Series(source.labels.tolist())
+    frame = pl.DataFrame(columns)
+    if source.metadata is not None:
+        renamed = source.metadata.drop("id").rename(lambda name: f"metadata.{name}")
+        frame = pl.concat([frame, renamed], how="horizontal")
+    return frame
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""The packed layout: a few large `.npy` files, an index, and a manifest that says how they hang together.
+
+root/pack.json              format, number of samples, arrays of a record, files with their SHA-256
+root/index.parquet          a row a sample: `id`, its `label` if it has one, and its metadata as `metadata.<column>`
+root/data/00-00000.npy      array 00 of the records of shard 00000; every shard but the last has as many records
+
+Any NumPy and any Parquet reader understands all but the manifest, which only says again what they say.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailfit.data.npy_folder import read_json
+from tailfit.errors import RecordError
+
+__all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "rebuild"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One of the arrays that a record consists of: its shape and type, without the axis of the samples."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a record."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `pack.json` says.
+
+    Attributes:
+        samples, rows: Of the whole, and of each shard but the last.
+        tree: The nest of a record, with numbers of leaves in the place of arrays (see `describe`).
+        leaves: Its arrays.
+        labels: Kind of the labels, or None.
+        class_names: In the order of the codes.
+        digests: SHA-256 of each file under `data/`, by name.
+    """
+
+    samples: int
+    rows: int
+    tree: Any
+    leaves: tuple[Leaf, ...]
+    labels: str | None
+    class_names: tuple[str, ...]
+    digests: dict[str, str]
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-self.samples // self.rows)
+
+    def rows_of(self, shard: int) -> int:
+        """Records of one."""
+        return min(self.rows, self.samples - shard * self.rows)
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        content = {
+            "format": FORMAT,
+            "samples": self.samples,
+            "rows": self.rows,
+            "tree": self.tree,
+            "leaves": [{"shape": leaf.shape, "dtype": leaf.dtype.str} for leaf in self.leaves],
+            "labels": self.labels,
+            "class_names": self.class_names,
+            "digests": self.digests,
+        }
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """From JSON.
+
+        Raises:
+            RecordError: for a file that is none, or of a newer format.
+        """
+        content = read_json(path)
+        if content.get("format") != FORMAT:
+            raise RecordError(
+                f"{path}: format {content.get('format')!r}",
+                allowed=f"format {FORMAT}",
+                mend="update tailfit, or pack anew",
+            )
+        try:
+            manifest = cls(
+                samples=_whole(content["samples"]),
+                rows=_whole(content["rows"], least=1),
+                tree=content["tree"],
+                leaves=tuple(_leaf(leaf) for leaf in content["leaves"]),
+                labels=content["labels"],
+                class_names=tuple(map(str, content["class_names"])),
+                digests={str(name): str(digest) for name, digest in content["digests"].items()},
+            )
+            numbers = sorted(_leaf_numbers(manifest.tree))
+            if numbers != list(range(len(manifest.leaves))):
+                raise ValueError(f"a tree of the leaves {numbers} for {len(manifest.leaves)} leaves")
+            names = {file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)}
+            if names != manifest.digests.keys():
+                raise ValueError(f"digests of {len(manifest.digests)} files for {len(names)}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RecordError(
+                f"{path}: {type(error).__name__}: {error}", allowed="the manifest that pack wrote", mend="pack anew"
+            ) from error
+        return manifest
+
+
+def file_name(leaf: int, shard: int) -> str:
+    """Of a leaf's array in a shard."""
+    return f"{leaf:02d}-{shard:05d}.npy"
+
+
+def describe(tree: Any, numbers: Any) -> Any:
+    """A nest as JSON has it: a leaf as the next number, a dict, list or tuple under the name of its kind."""
+    if isinstance(tree, dict):
+        return {"dict": {str(key): describe(value, numbers) for key, value in tree.items()}}
+    if isinstance(tree, list | tuple):
+        kind = "list" if isinstance(tree, list) else "tuple"
+        return {kind: [describe(value, numbers) for value in tree]}
+    return next(numbers)
+
+
+def rebuild(described: Any, leaves: Any) -> Any:
+    """The nest of `describe` with these leaves."""
+    if isinstance(described, int):
+        return leaves[described]
+    ((kind, inner),) = described.items()
+    if kind == "dict":
+        return {key: rebuild(value, leaves) for key, value in inner.items()}
+    return {"list": list, "tuple": tuple}[kind](rebuild(value, leaves) for value in inner)
+
+
+def _leaf_numbers(described: Any) -> list[int]:
+    if isinstance(described, int) and not isinstance(described, bool):
+        return [described]
+    ((kind, inner),) = described.items()
+    if kind not in ("dict", "list", "tuple"):
+        raise ValueError(f"a nest of kind {kind!r}")
+    return [number for value in (inner.values() if kind == "dict" else inner) for number in _leaf_numbers(value)]
+
+
+def _leaf(content: Any) -> Leaf:
+    dtype = np.dtype(content["dtype"])
+    if dtype.hasobject:
+        raise ValueError(f"type {dtype}")
+    return Leaf(tuple(_whole(size) for size in content["shape"]), dtype)
+
+
+def _whole(value: Any, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{value!r} for a whole number >= {least}")
+    return value

@@ -1,0 +1,192 @@
+"""`pack`: what is written is what was read, goes on after a crash, and says what is wrong with a spoilt folder."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import tailfit
+from tailfit.data import Arrays, NpyFolder, Packed, Source, pack
+from tailfit.data.memory import available_memory
+from tailfit.errors import ArgumentError, DataError, RecordError
+
+X = np.arange(70, dtype="float32").reshape(10, 7)
+SHARD = 3 * 7 * 4  # bytes of three records: shards of 3, 3, 3 and 1
+
+
+def source(**given: Any) -> Arrays:
+    metadata = pl.DataFrame({"site": list("aabbccddee"), "id": [f"p{n}" for n in range(10)]})
+    return Arrays(X, ["ok", "leak"] * 5, [f"p{n}" for n in range(10)], metadata, **given)
+
+
+def packed(path: Path, **given: Any) -> Packed:
+    pack(source(), path / "set", shard_bytes=SHARD)
+    return Packed(path / "set", **given)
+
+
+def test_numpy_and_polars_read_it_without_us(tmp_path):
+    packed(tmp_path)
+    files = sorted((tmp_path / "set" / "data").iterdir())
+    assert [file.name for file in files] == [f"00-0000{n}.npy" for n in range(4)]
+    np.testing.assert_array_equal(np.concatenate([np.load(file) for file in files]), X)
+    index = pl.read_parquet(tmp_path / "set" / "index.parquet")
+    assert index.columns == ["id", "label", "metadata.site"]
+    assert index["label"].to_list() == [1, 0] * 5
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_it_is_the_source_again(tmp_path, memory):
+    ours, theirs = packed(tmp_path, memory=memory), source()
+    assert ours.ids == theirs.ids
+    assert ours.class_names == theirs.class_names
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert ours.metadata.equals(theirs.metadata.select(ours.metadata.columns))
+    chosen = np.array([9, 0, 3, 3, 8])
+    np.testing.assert_array_equal(ours.read(chosen), X[chosen])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(ours)).read(chosen), X[chosen])
+    assert type(tailfit.data.open(tmp_path / "set")) is Packed
+
+
+@pytest.mark.parametrize(
+    "y",
+    [None, [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]], [[0.2, 0.8], [1.0, 0.0], [0.5, 0.5], [0.1, 0.9]]],
+    ids=["none", "multi-label", "soft"],
+)
+def test_every_kind_of_labels(tmp_path, y):
+    whole = Arrays(X[:4], y)
+    pack(whole, tmp_path / "set")
+    ours = Packed(tmp_path / "set")
+    assert (ours.label_kind, ours.class_names) == (whole.label_kind, whole.class_names)
+    np.testing.assert_array_equal(ours.labels, whole.labels)
+
+
+def test_a_class_without_a_sample_keeps_its_place(tmp_path):
+    pack(Arrays(X[:2], [0, 2], class_names=["a", "b", "c"]), tmp_path / "set")
+    assert Packed(tmp_path / "set").class_counts.tolist() == [1.0, 0.0, 1.0]
+
+
+class Stops(Source):
+    """Fails at its `fails`-th read."""
+
+    def __init__(self, fails: int) -> None:
+        whole = source()
+        super().__init__(whole.ids, whole.encoded, whole.metadata)
+        self.left, self.read_positions = fails, []
+
+    def _read(self, indices):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        self.read_positions += indices.tolist()
+        return X[indices]
+
+
+def test_after_a_crash_it_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        pack(Stops(3), tmp_path / "set", shard_bytes=SHARD)  # the first record, for its shape, and two shards
+    assert not (tmp_path / "set").exists()
+    (tmp_path / ".set.partial" / "data" / "00-00002.npy.tmp").write_bytes(b"half of it")
+    seen: list[tuple[int, int]] = []
+    again = Stops(100)
+    pack(again, tmp_path / "set", shard_bytes=SHARD, progress=lambda done, of: seen.append((done, of)))
+    assert again.read_positions == [0, 6, 7, 8, 9]
+    assert seen == [(3, 10), (6, 10), (9, 10), (10, 10)]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+    np.testing.assert_array_equal(Packed(tmp_path / "set").read(range(10)), X)
+
+
+def test_what_another_source_began_is_left_alone(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        pack(Stops(2), tmp_path / "set", shard_bytes=SHARD)
+    with pytest.raises(ArgumentError, match="another source"):
+        pack(Arrays(X, None), tmp_path / "set", shard_bytes=SHARD)
+    with pytest.raises(ArgumentError, match="another source"):
+        pack(source(), tmp_path / "set", shard_bytes=2 * SHARD)
+
+
+def test_an_existing_folder_and_bad_arguments_are_refused(tmp_path):
+    packed(tmp_path)
+    with pytest.raises(ArgumentError, match="exists"):
+        pack(source(), tmp_path / "set")
+    with pytest.raises(ArgumentError, match="shard_bytes"):
+        pack(source(), tmp_path / "other", shard_bytes=0)
+    with pytest.raises(DataError, match="0 samples"):
+        pack(Arrays(X[:0]), tmp_path / "other")
+    with pytest.raises(ArgumentError, match="memory"):
+        Packed(tmp_path / "set", memory="some")
+    with pytest.raises(ArgumentError, match="nan"):
+        Packed(tmp_path / "set", nan="ignore")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["set"]
+
+
+def test_records_that_differ_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", X[0])
+    np.save(tmp_path / "b.npy", X[0, :3])
+    with pytest.raises(RecordError, match=r"b\.npy"):
+        pack(NpyFolder(tmp_path), tmp_path / "set")
+
+
+SPOILT = {
+    "a missing shard": (lambda root: (root / "data/00-00001.npy").unlink(), "00-00001.npy"),
+    "a truncated shard": (lambda root: os.truncate(root / "data/00-00001.npy", 150), "00-00001.npy: truncated"),
+    "another shape": (lambda root: np.save(root / "data/00-00001.npy", X[:2]), r"shape \(2, 7\)"),
+    "another type": (lambda root: np.save(root / "data/00-00001.npy", X[:3].astype("int32")), "int32"),
+    "no index": (lambda root: (root / "index.parquet").unlink(), "index.parquet"),
+    "a short index": (lambda root: pl.DataFrame({"id": ["a"]}).write_parquet(root / "index.parquet"), "1 rows"),
+    "no manifest": (lambda root: (root / "pack.json").unlink(), "no pack.json"),
+    "a manifest that is none": (lambda root: (root / "pack.json").write_text("[]"), "pack.json"),
+    "a newer format": (lambda root: (root / "pack.json").write_text('{"format": 99}'), "format 99"),
+    "a manifest without sizes": (lambda root: (root / "pack.json").write_text('{"format": 1}'), "samples"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_spoilt_folder_is_named(tmp_path, case):
+    packed(tmp_path)
+    spoil, message = SPOILT[case]
+    spoil(tmp_path / "set")
+    with pytest.raises(DataError, match=message):
+        Packed(tmp_path / "set")
+
+
+def test_an_altered_record_is_found_when_it_is_loaded(tmp_path):
+    ours = packed(tmp_path, memory=True)
+    file = tmp_path / "set" / "data" / "00-00002.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RecordError, match=r"00-00002\.npy: another SHA-256"):
+        ours.read([0])
+
+
+def test_a_file_truncated_while_in_use_is_an_error_and_no_signal(tmp_path):
+    ours = packed(tmp_path, memory=False)
+    np.testing.assert_array_equal(ours.read([7]), X[[7]])
+    os.truncate(tmp_path / "set" / "data" / "00-00002.npy", 140)
+    with pytest.raises(RecordError, match="truncated"):
+        ours.read([8])
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_nan_is_found_at_the_first_look(tmp_path, memory):
+    x = X.copy()
+    x[4, 1] = np.nan
+    pack(Arrays(x, ids=[f"p{n}" for n in range(10)], nan="keep"), tmp_path / "set", shard_bytes=SHARD)
+    ours = Packed(tmp_path / "set", memory=memory)
+    np.testing.assert_array_equal(ours.read([3, 5]), x[[3, 5]])
+    for _ in range(2):
+        with pytest.raises(DataError, match="'p4'.*NaN"):
+            ours.read([3, 4])
+    assert np.isnan(Packed(tmp_path / "set", memory=memory, nan="keep").read([4])).any()
+
+
+def test_memory_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("tailfit.data.packed.available_memory", lambda: X.nbytes * 2)
+    assert packed(tmp_path).in_memory
+    monkeypatch.setattr("tailfit.data.packed.available_memory", lambda: X.nbytes * 2 - 1)
+    assert not Packed(tmp_path / "set").in_memory
+    assert 0 < available_memory() < 1 << 50
