@@ -19,9 +19,12 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
 | `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
 | `EpochIterator._enumerate_iterator`, `_num_batches` | which steps callbacks are told about |
+| `keras.src.backend.tensorflow.trainer` | whose frames hold TensorFlow's iterator after an error |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
+import contextlib
+import weakref
 from typing import Any
 
 import keras
@@ -44,6 +47,7 @@ __all__ = [
     "chain_plain_scopes_within",
     "compiled_loss",
     "compute_loss",
+    "forget_loops",
     "functional_init_arguments",
     "get_keras_mask",
     "get_stateless_scope",
@@ -119,11 +123,14 @@ def true_step_numbers(iterator: Any) -> None:
     """
     if iterator is None or iterator.steps_per_execution == 1 or "_enumerate_iterator" in vars(iterator):
         return
-    enumerate_all, most = iterator._enumerate_iterator, iterator.steps_per_execution
+    most, own = iterator.steps_per_execution, type(iterator)._enumerate_iterator
+    # Weakly: an iterator that held itself would live until the garbage collector comes by, and TensorFlow's reads on.
+    weak = weakref.ref(iterator)
 
     def enumerate_true() -> Any:
+        iterator: Any = weak()
         iterator.steps_per_execution = most
-        for begin, end, data in enumerate_all():
+        for begin, end, data in own(iterator):
             count = iterator.steps_per_epoch or iterator._num_batches
             last = min(end, count - 1) if count else end
             iterator.steps_per_execution = last - begin + 1
@@ -131,6 +138,20 @@ def true_step_numbers(iterator: Any) -> None:
             iterator.steps_per_execution = most
 
     iterator._enumerate_iterator = enumerate_true
+
+
+def forget_loops(error: BaseException) -> None:
+    """Let go what Keras' loops held when an error left them: the frames are in its traceback, and so in memory.
+
+    TensorFlow's iterator is among it. It reads on in a thread; if the interpreter ends before the iterator does, they
+    wait for each other for good.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("keras.src.backend.tensorflow.trainer"):
+            with contextlib.suppress(RuntimeError):  # it still runs: a loop around a loop
+                trace.tb_frame.clear()
+        trace = trace.tb_next
 
 
 def layer_behind(output: Any) -> Any:

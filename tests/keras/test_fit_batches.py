@@ -1,5 +1,7 @@
 """tailfit.Model reads Batches in their own order, epoch by epoch, and leaves nothing behind."""
 
+import subprocess
+import sys
 import threading
 
 import keras
@@ -184,3 +186,30 @@ def test_a_callback_list_of_ones_own():
     model.fit(data, epochs=2, callbacks=callbacks, verbose=0)
     assert model.rows() == order(data, range(2))
     assert callbacks.callbacks == before
+
+
+@pytest.mark.timeout(120)
+def test_a_process_ends_after_an_unreadable_record(backend, tmp_path):
+    """TensorFlow's iterator outlived the loop, and waited at the interpreter's end for a thread that was gone."""
+    if backend != "tensorflow":
+        pytest.skip("TensorFlow reads in a thread of its own")
+    script = """
+import sys
+import keras
+import numpy as np
+import tailfit
+
+folder = sys.argv[1] + "/set"
+x = np.zeros((400, 3), "float32")
+tailfit.data.save_npy_folder(folder, x, list(map(str, np.arange(400) % 2)), ids=[f"{n:03d}" for n in range(400)])
+source = tailfit.data.open(folder)
+open(folder + "/data/030.npy", "wb").close()
+inputs = keras.Input((3,))
+model = tailfit.Model(inputs, keras.layers.Dense(2)(inputs))
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.fit(tailfit.Batches(source, 4, tailfit.samplers.Sequential()), verbose=0)
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=90)
+    assert ended.returncode == 1
+    assert "RecordError" in ended.stderr.splitlines()[-1]
+    assert "030.npy" in ended.stderr.splitlines()[-1]

@@ -1,5 +1,8 @@
 """Each private name of Keras that tailfit uses is there and does what we think: a newer Keras fails here first."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -157,6 +160,45 @@ def test_the_epoch_iterator_that_counts_steps():
     private.true_step_numbers(iterator)
     assert [(begin, end, len(data)) for begin, end, data in iterator] == [(0, 2, 3), (3, 4, 2)]
     assert [(begin, end) for begin, end, _ in iterator._enumerate_iterator()] == [(0, 2), (3, 4)]
+
+
+def test_an_iterator_that_counts_steps_is_not_kept_by_itself():
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    iterator = EpochIterator(np.zeros((5, 1)), batch_size=1, steps_per_execution=2)
+    private.true_step_numbers(iterator)
+    weak = weakref.ref(iterator)
+    gc.disable()
+    try:
+        del iterator
+        assert weak() is None
+    finally:
+        gc.enable()
+
+
+def test_the_frames_of_tensorflows_loop_are_let_go(backend):
+    if backend != "tensorflow":
+        pytest.skip("the TensorFlow trainer")
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    def loops(error):
+        trace = error.__traceback__
+        while trace is not None:
+            if "epoch_iterator" in trace.tb_frame.f_locals:
+                yield trace.tb_frame
+            trace = trace.tb_next
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        model.fit(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0, callbacks=[Fails()])
+    assert list(loops(caught.value))
+    private.forget_loops(caught.value)
+    assert not list(loops(caught.value))
 
 
 def test_the_value_behind_a_variable():

@@ -179,7 +179,7 @@ def test_nan_is_found_at_the_first_look(tmp_path, memory):
     ours = Packed(tmp_path / "set", memory=memory)
     np.testing.assert_array_equal(ours.read([3, 5]), x[[3, 5]])
     for _ in range(2):
-        with pytest.raises(DataError, match="'p4'.*NaN"):
+        with pytest.raises(DataError, match=r"'p4'.*NaN"):
             ours.read([3, 4])
     assert np.isnan(Packed(tmp_path / "set", memory=memory, nan="keep").read([4])).any()
 

@@ -60,7 +60,7 @@ def open(path: str | PathLike[str]) -> Source:
     if not _has_records(folder):
         raise DataError(
             f"{root}: {'no folder of .npy files' if root.exists() else 'no such folder'}",
-            allowed="a packed folder; one of <ID>.npy, or with them in data/ and labels.json (.csv, .parquet) beside it",
+            allowed="a packed folder; one of <ID>.npy; or with them in data/ and labels.json (.csv, .parquet) beside",
             mend="check the path; write this layout with tailfit.data.save_npy_folder",
         )
     # Beside the records' folder only where that is the layout's data/: a parent's files may be another set's.

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tailfit.data import Batches
+from tailfit.keras_private import forget_loops
 
 __all__ = ["EpochMarker", "Feed", "as_feed", "reading"]
 
@@ -96,13 +97,19 @@ def reading(*data: Any) -> Iterator[None]:
     feeds = [part for part in data if isinstance(part, Feed)]
     for feed in feeds:
         feed.begin()
+    read_error: Exception | None = None
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         for feed in feeds:
             if feed.error is not None and feed.error is not error:
-                raise feed.error from None
-        raise
+                read_error = feed.error
+        if feeds:
+            forget_loops(error)
+        if read_error is None or not isinstance(error, Exception):
+            raise
     finally:
         for feed in feeds:
             feed.end()
+    if read_error is not None:
+        raise read_error  # here, where TensorFlow's error is gone: it would hold on to all it met
