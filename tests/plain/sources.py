@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tailfit.data import Arrays, NpyFolder, Packed, Source, Subset, pack
+from tailfit.data import Arrays, Concat, Mapped, NpyFolder, Packed, Source, Subset, Windows, pack
 
 Builder = Callable[[Path], tuple[Source, Any]]
 SIZE = 23
@@ -80,6 +80,30 @@ def packed(memory: bool, nested: bool = False) -> Builder:
     return build
 
 
+def concat(folder: Path) -> tuple[Source, Any]:
+    whole, truth = arrays(folder)
+    return Concat(Subset(whole, range(9)), Subset(whole, range(9, SIZE))), truth
+
+
+def mapped(folder: Path) -> tuple[Source, Any]:
+    whole, truth = nest(folder)
+    return Mapped(whole, one_more), truth["sensor"] + 1
+
+
+def one_more(records: Any) -> Any:
+    return records["sensor"] + 1
+
+
+def windows(folder: Path) -> tuple[Source, Any]:
+    return Windows(Arrays(records((6, 2)), labels()), 3, 2), records((6, 2))[:, [[0, 1, 2], [2, 3, 4]]].reshape(
+        -1, 3, 2
+    )
+
+
+def windows_of_an_array(folder: Path) -> tuple[Source, Any]:
+    return Windows(records(), 2, 1), np.stack([records()[start : start + 2] for start in range(SIZE - 1)])
+
+
 def subset(folder: Path) -> tuple[Source, Any]:
     chosen = np.arange(SIZE)[::-2]
     return Subset(arrays(folder)[0], chosen), records()[chosen]
@@ -105,5 +129,8 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
         "nest in memory": packed(True, nested=True),
         "nest from files": packed(False, nested=True),
     },
+    Concat: {"concat": concat},
+    Mapped: {"mapped": mapped},
+    Windows: {"windows": windows, "windows of an array": windows_of_an_array},
     Subset: {"subset": subset, "subset of a subset": subset_of_subset},
 }

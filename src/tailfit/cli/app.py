@@ -49,6 +49,31 @@ def demo(
     run_demo(out, seed)
 
 
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="A packed folder, or one of .npy files.")],
+    partition: Annotated[
+        Path | None, typer.Option(help="JSON of part names to IDs: finds records in two parts.")
+    ] = None,
+) -> None:
+    """Sizes, classes, missing readings, unreadable and equal records; ends with 1 if something is wrong."""
+    from tailfit.cli.data import run_inspect
+
+    if not run_inspect(data, partition):
+        raise typer.Exit(1)
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="A folder of .npy files.")],
+    out: Annotated[Path, typer.Argument(help="The folder to be made.")],
+) -> None:
+    """Write a data set as a few large files that are read at the speed of memory; goes on where it was cut off."""
+    from tailfit.cli.data import run_pack
+
+    run_pack(data, out)
+
+
 def main() -> None:
     """The entry point `tailfit`."""
     try:

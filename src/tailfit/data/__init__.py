@@ -9,22 +9,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tailfit.data.arrays import Arrays
+from tailfit.data.concat import Concat, Mapped
+from tailfit.data.inspection import Inspection, inspect
 from tailfit.data.layout import open, save_npy_folder
 from tailfit.data.npy_folder import NpyFolder
 from tailfit.data.pack import pack
 from tailfit.data.packed import Packed
+from tailfit.data.sensors import FillMissing, Normalize
 from tailfit.data.source import Source, Subset
 from tailfit.data.split import split
+from tailfit.data.windows import Windows
 
 if TYPE_CHECKING:
     from tailfit.data.batches import Batches
+    from tailfit.data.interop import to_tf_dataset, to_torch
 
-__all__ = ["Arrays", "Batches", "NpyFolder", "Packed", "Source", "Subset", "open", "pack", "save_npy_folder", "split"]
+__all__ = [
+    "Arrays",
+    "Batches",
+    "Concat",
+    "FillMissing",
+    "Inspection",
+    "Mapped",
+    "Normalize",
+    "NpyFolder",
+    "Packed",
+    "Source",
+    "Subset",
+    "Windows",
+    "inspect",
+    "open",
+    "pack",
+    "save_npy_folder",
+    "split",
+    "to_tf_dataset",
+    "to_torch",
+]
+
+_NEED_KERAS = {"Batches": "batches", "to_tf_dataset": "interop", "to_torch": "interop"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Batches":
-        return importlib.import_module("tailfit.data.batches").Batches
+    if name in _NEED_KERAS:
+        return getattr(importlib.import_module(f"tailfit.data.{_NEED_KERAS[name]}"), name)
     raise AttributeError(f"module 'tailfit.data' has no attribute {name!r}")
 
 

@@ -33,7 +33,7 @@ _METADATA = ("metadata.parquet", "metadata.csv", "metadata.json")
 _OURS = {"data", "class_names.json", "partition.json", *_LABELS, *_METADATA}
 
 
-def open(path: str | PathLike[str]) -> Source:
+def open(path: str | PathLike[str], *, nan: str = "raise") -> Source:
     """The source in a folder, its kind recognised by what lies there.
 
     A folder that `pack` wrote; a folder of `.npy` files, or a `root` of the classic layout with them in `root/data`:
@@ -43,6 +43,7 @@ def open(path: str | PathLike[str]) -> Source:
 
     Args:
         path: The folder.
+        nan: What to do with NaN or infinity in a record that is read: `"raise"`, or `"keep"`.
     Raises:
         DataError: if nothing known lies there; `RecordError` names a file that can't be read.
 
@@ -55,7 +56,7 @@ def open(path: str | PathLike[str]) -> Source:
     """
     root = Path(fspath(path))
     if (root / "pack.json").is_file():
-        return Packed(root)
+        return Packed(root, nan=nan)
     folder = root / "data" if not _has_records(root) and (root / "data").is_dir() else root
     if not _has_records(folder):
         raise DataError(
@@ -72,6 +73,7 @@ def open(path: str | PathLike[str]) -> Source:
         labels,
         _first(places, _METADATA),
         class_names=_read_names(names) if names is not None and labels is not None else None,
+        nan=nan,
     )
 
 

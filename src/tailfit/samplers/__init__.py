@@ -5,6 +5,7 @@ from tailfit.samplers.base import Plan, Sampler
 from tailfit.samplers.bootstrap import Bootstrap
 from tailfit.samplers.per_class import PerClass
 from tailfit.samplers.repeat_factor import RepeatFactor
+from tailfit.samplers.runs import Runs
 from tailfit.samplers.stratified import Stratified
 from tailfit.samplers.uniform import Sequential, Shuffle
 from tailfit.samplers.weighted import Weighted
@@ -16,6 +17,7 @@ __all__ = [
     "Plan",
     "Progressive",
     "RepeatFactor",
+    "Runs",
     "Sampler",
     "Sequential",
     "Shuffle",

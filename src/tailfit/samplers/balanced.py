@@ -21,6 +21,7 @@ from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels, whole_
 from tailfit.samplers.index import LabelIndex
 from tailfit.samplers.permutation import Permutation, Purpose, hash_words
 from tailfit.samplers.quotas import largest_remainder, power_shares
+from tailfit.samplers.runs import Runs
 from tailfit.schedules import Schedule
 
 __all__ = ["ByShares", "ClassBalanced", "Progressive"]
@@ -141,7 +142,13 @@ class _QuotaPlan(ClassPlan):
     """As many draws of each class in an epoch as its sampler says, in random order."""
 
     def __init__(
-        self, sampler: ByShares, *, labels: NDArray[np.int64], index: LabelIndex, seed: int, batch_size: int | None
+        self,
+        sampler: ByShares,
+        *,
+        labels: NDArray[np.int64] | Runs,
+        index: LabelIndex,
+        seed: int,
+        batch_size: int | None,
     ) -> None:
         size = int(sampler._quotas(index.counts, 0).sum())
         super().__init__(labels=labels, index=index, size=size, seed=seed, batch_size=batch_size)

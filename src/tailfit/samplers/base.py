@@ -20,6 +20,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode_codes
 from tailfit.samplers.index import LabelIndex, ListedLabels
 from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.runs import RunIndex, Runs, refuse_as_array
 
 __all__ = ["ClassPlan", "Plan", "Sampler"]
 
@@ -112,14 +113,20 @@ class ClassPlan(Plan):
     """
 
     def __init__(
-        self, *, labels: NDArray[np.int64], index: LabelIndex, size: int, seed: int, batch_size: int | None
+        self, *, labels: NDArray[np.int64] | Runs, index: LabelIndex, size: int, seed: int, batch_size: int | None
     ) -> None:
         super().__init__(size=size, seed=seed, batch_size=batch_size)
         self._labels, self._index = labels, index
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Class of each sample, `int64[n]`."""
+        """Class of each sample, `int64[n]`.
+
+        Raises:
+            DataError: of labels in runs, which are too many to list.
+        """
+        if isinstance(self._labels, Runs):
+            raise refuse_as_array(self._labels)
         return self._labels
 
     def _shuffled(
@@ -141,7 +148,7 @@ class ClassPlan(Plan):
         draws = self._class_draws(epoch)
         if weights is None:
             return draws
-        return draws * (np.bincount(self._labels, weights, minlength=len(draws)) / self._index.counts)
+        return draws * (np.bincount(self.labels, weights, minlength=len(draws)) / self._index.counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +166,7 @@ class Sampler(ABC):
         """Apply the sampler to labels.
 
         Args:
-            labels: Class of each sample: codes, names or one-hot rows.
+            labels: Class of each sample: codes, names or one-hot rows; or `Runs`.
             seed: From 0 to 2**64 - 1. Unequal seeds give unrelated orders.
             batch_size: Samples a batch, for samplers that compose each batch; `None`: the epoch is one batch.
         Raises:
@@ -168,8 +175,10 @@ class Sampler(ABC):
         """
 
 
-def class_labels(labels: Any, seed: int) -> tuple[NDArray[np.int64], LabelIndex]:
+def class_labels(labels: Any, seed: int) -> tuple[NDArray[np.int64] | Runs, LabelIndex]:
     """The codes and rings of what was passed to a sampler that draws by class."""
+    if isinstance(labels, Runs):
+        return labels, RunIndex(labels, seed=whole_number("seed", seed, most=(1 << 64) - 1))
     codes = encode_codes(labels).values
     refuse_empty(len(codes))
     return codes, ListedLabels(codes, seed=whole_number("seed", seed, most=(1 << 64) - 1))

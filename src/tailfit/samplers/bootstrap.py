@@ -11,6 +11,7 @@ from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels
 from tailfit.samplers.deal import Deal
 from tailfit.samplers.index import LabelIndex
 from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.runs import Runs
 
 __all__ = ["Bootstrap"]
 
@@ -58,7 +59,9 @@ class Bootstrap(Sampler):
 
 @final
 class _LevelPlan(ClassPlan):
-    def __init__(self, *, labels: Indices, index: LabelIndex, size: int, seed: int, batch_size: int | None) -> None:
+    def __init__(
+        self, *, labels: Indices | Runs, index: LabelIndex, size: int, seed: int, batch_size: int | None
+    ) -> None:
         super().__init__(labels=labels, index=index, size=size, seed=seed, batch_size=batch_size)
         self._batch = min(self.batch_size or size, size)
         self._deal = Deal(len(index.counts), size=size, batch=self._batch, seed=self.seed)

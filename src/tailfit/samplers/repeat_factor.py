@@ -14,6 +14,7 @@ from tailfit.labels import encode
 from tailfit.samplers.balanced import ByShares
 from tailfit.samplers.base import Plan, refuse_empty
 from tailfit.samplers.quotas import largest_remainder
+from tailfit.samplers.runs import Runs
 from tailfit.samplers.weighted import SystematicPlan
 
 __all__ = ["RepeatFactor"]
@@ -59,7 +60,7 @@ class RepeatFactor(ByShares):
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
         """As `Sampler.plan`; labels may be multi-label, too."""
-        if np.ndim(labels) < 2:
+        if isinstance(labels, Runs) or np.ndim(labels) < 2:
             return super().plan(labels, seed, batch_size)
         encoded = encode(labels)
         if encoded.kind == "codes":

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels
 from tailfit.samplers.index import LabelIndex
 from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.runs import Runs
 
 __all__ = ["Stratified"]
 
@@ -46,7 +47,9 @@ class Stratified(Sampler):
 
 @final
 class _StratifiedPlan(ClassPlan):
-    def __init__(self, *, labels: Indices, index: LabelIndex, size: int, seed: int, batch_size: int | None) -> None:
+    def __init__(
+        self, *, labels: Indices | Runs, index: LabelIndex, size: int, seed: int, batch_size: int | None
+    ) -> None:
         super().__init__(labels=labels, index=index, size=size, seed=seed, batch_size=batch_size)
         self._batch = min(self.batch_size or size, size)
         self._whole, short = divmod(size, self._batch)  # whole batches, and samples of the last one

@@ -11,6 +11,7 @@ from tailfit.errors import DataError
 from tailfit.labels import encode
 from tailfit.samplers.base import Plan, Sampler, refuse_empty, whole_number
 from tailfit.samplers.permutation import Permutation, Purpose, hash_words
+from tailfit.samplers.runs import Runs, refuse_as_array
 
 __all__ = ["Sequential", "Shuffle", "UniformPlan"]
 
@@ -62,6 +63,8 @@ class UniformPlan(Plan):
     @cached_property
     def labels(self) -> NDArray[Any]:
         # Only on demand: the order needs no more than their number, and targets of a regression are no labels.
+        if isinstance(self._given, Runs):
+            raise refuse_as_array(self._given)
         if np.ndim(self._given) == 0:
             raise DataError(
                 f"labels={self._given!r}, a number of samples",
@@ -97,6 +100,8 @@ class _ShufflePlan(UniformPlan):
 
 
 def _number_of_samples(labels: Any) -> int:
+    if isinstance(labels, Runs):
+        return len(labels)
     if np.ndim(labels) == 0:
         return whole_number("labels", labels, least=1)
     refuse_empty(len(labels))

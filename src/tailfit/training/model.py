@@ -58,7 +58,6 @@ class Model(engine.Trainer):
     """
 
     _tailfit_runner: Runner | None = None  # of the steps given to compile
-    _tailfit_unreported = False  # see steps.base.unreported
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if private.functional_init_arguments(args, kwargs) and not isinstance(self, private.Functional):

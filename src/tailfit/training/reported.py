@@ -14,26 +14,42 @@ Concepts:
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import IntEnum
 from typing import Any
 
 import keras
 from keras import ops
 
 from tailfit import keras_private as private
+from tailfit.training.divisor import divisor
 
-__all__ = ["ReportedLoss", "loss_counted", "report_whole_epochs", "unreported"]
+__all__ = ["ReportedLoss", "Reporting", "loss_counted", "report_whole_epochs", "reporting", "reports_penalties"]
 
-_reporting: ContextVar[bool] = ContextVar("reporting", default=True)
+
+class Reporting(IntEnum):
+    """What counts in the loss that `fit` reports while a step computes."""
+
+    NOTHING = 0  # a second look at a batch, as sharpness-aware steps take
+    PENALTIES = 1  # a pass of a step that counts its loss as a whole
+    LOSSES = 2  # each loss as it is computed
+
+
+_reporting: ContextVar[Reporting] = ContextVar("reporting", default=Reporting.LOSSES)
 
 
 @contextmanager
-def unreported() -> Iterator[None]:
-    """Within, computing a loss does not count: a second look at a batch, as sharpness-aware steps take."""
-    token = _reporting.set(False)
+def reporting(what: Reporting) -> Iterator[None]:
+    """Within, no more than this counts."""
+    token = _reporting.set(min(what, _reporting.get()))
     try:
         yield
     finally:
         _reporting.reset(token)
+
+
+def reports_penalties() -> bool:
+    """Whether the penalties of a pass count."""
+    return _reporting.get() >= Reporting.PENALTIES
 
 
 class Whole:
@@ -53,8 +69,8 @@ class Whole:
         mask = private.get_keras_mask(y_pred)  # Keras may take it off the predictions
         value = self.loss(y_true, y_pred, sample_weight)
         self.needed = self.needed or mask is not None
-        if self.needed and len(value.shape) == 0 and _reporting.get():
-            self.count(value, _divisor(self.reduction, y_pred, sample_weight, mask), ops.shape(y_pred)[0])
+        if self.needed and len(value.shape) == 0 and _reporting.get() == Reporting.LOSSES:
+            self.count(value, divisor(self.reduction, y_pred, sample_weight, mask), ops.shape(y_pred)[0])
         return value
 
     def count(self, value: Any, divisor: Any, samples: Any) -> None:
@@ -159,22 +175,3 @@ def loss_counted(model: keras.Model, data: Any) -> Iterator[Callable[[Any], Any]
         return {**logs, "loss": tracker.result()}
 
     yield counted
-
-
-def _divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -> Any:
-    """What `keras.losses.Loss` divides a batch's sum by, as far as it differs from batch to batch."""
-    if reduction == "sum":
-        return 1.0
-    weight = sample_weight if reduction == "mean_with_sample_weight" else None
-    if mask is None and weight is None:
-        shape = ops.shape(y_pred)
-        return ops.prod(ops.convert_to_tensor(shape[:-1] if len(shape) > 1 else shape, dtype="int32"))
-    dtype = keras.backend.floatx()
-    if mask is None or weight is None:
-        return ops.sum(ops.cast(mask if weight is None else weight, dtype))
-    mask, weight = ops.cast(mask, dtype), ops.cast(weight, dtype)
-    if len(weight.shape) == len(mask.shape) + 1 and weight.shape[-1] == 1:
-        weight = ops.squeeze(weight, axis=-1)
-    while len(weight.shape) < len(mask.shape):
-        weight = ops.expand_dims(weight, axis=-1)
-    return ops.sum(mask * weight)

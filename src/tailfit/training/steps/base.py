@@ -16,7 +16,7 @@ from typing import Any, Self
 import keras
 
 from tailfit.losses._scheduled import Scheduled
-from tailfit.training import reported
+from tailfit.training.reported import Reporting, reporting
 
 __all__ = ["Batch", "Compute", "Forward", "Loss", "Step", "Target", "unreported"]
 
@@ -115,12 +115,7 @@ class Step:
 
 
 @contextmanager
-def unreported(model: keras.Model) -> Iterator[None]:
+def unreported() -> Iterator[None]:
     """Within, losses are computed for their gradient only: none of them is counted in what `fit` reports."""
-    before = getattr(model, "_tailfit_unreported", False)
-    model._tailfit_unreported = True
-    try:
-        with reported.unreported():
-            yield
-    finally:
-        model._tailfit_unreported = before
+    with reporting(Reporting.NOTHING):
+        yield

@@ -47,7 +47,7 @@ class RDrop(Step):
 
     def forward(self, model: keras.Model, forward: Forward, batch: Batch) -> tuple[Any, Any]:
         first, y_pred = forward(batch)
-        with unreported(model):
+        with unreported():
             second, again = forward(batch)
         divergence = _SymmetricDivergence(from_logits=self.from_logits, reduction=reduction_of(model))
         apart, _ = over_targets(model, batch, y_pred, lambda y, weight: divergence(y_pred, again, weight))

@@ -11,7 +11,7 @@ from keras import ops
 from tailfit import keras_private as private
 from tailfit.errors import StepError
 from tailfit.training.gradients import value_and_grad
-from tailfit.training.reported import unreported
+from tailfit.training.reported import Reporting, reporting, reports_penalties
 from tailfit.training.steps.base import Batch, Compute, Forward, Loss, Step, Target
 from tailfit.training.steps.shares import batch_loss, mass, penalty_of
 from tailfit.training.steps.tensors import rows_of
@@ -77,7 +77,7 @@ class Runner:
         def one_pass(batch: Batch) -> tuple[Any, Any]:
             y_pred = private.call_model(model, batch.x, training=True)
             value = loss(batch, y_pred)
-            penalty = None if model._tailfit_unreported else penalty_of(model)
+            penalty = penalty_of(model) if reports_penalties() else None
             if penalty is not None:
                 self.penalty.assign_add(ops.stop_gradient(batch.penalties * penalty))
             return value, y_pred
@@ -112,5 +112,5 @@ class Runner:
             yield report
             return
         self.penalty.assign(0.0)
-        with unreported():
+        with reporting(Reporting.PENALTIES):
             yield report

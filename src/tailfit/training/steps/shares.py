@@ -14,6 +14,7 @@ from keras import ops
 
 from tailfit import keras_private as private
 from tailfit.errors import StepError
+from tailfit.training.divisor import divisor
 from tailfit.training.steps.base import Batch
 
 __all__ = ["batch_loss", "is_vector", "mass", "over_targets", "penalty_of", "reduction_of", "times"]
@@ -98,8 +99,8 @@ def mass(model: keras.Model, sample_weight: Any, y_pred: Any) -> Any:
             allowed="one output, or losses that are plain means or sums",
             mend=f"use reduction={MEAN!r} in the losses",
         )
-    weight = keras.tree.flatten(sample_weight)[0] if weighted else _ones(outputs[0])
-    return ops.sum(times(masks[0], weight, outputs[0]) if masks[0] is not None else ops.cast(weight, "float32"))
+    weight = keras.tree.flatten(sample_weight)[0] if weighted else None
+    return ops.cast(divisor(reduction, outputs[0], weight, masks[0]), "float32")
 
 
 def times(share: Any, sample_weight: Any, y_pred: Any) -> Any:

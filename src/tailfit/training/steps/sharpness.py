@@ -140,7 +140,7 @@ def _second_pass(model: keras.Model, before: State) -> Iterator[None]:
     after = _state(model)
     _assign(before)
     try:
-        with unreported(model):
+        with unreported():
             yield
     finally:
         _assign(after)

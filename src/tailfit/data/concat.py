@@ -1,0 +1,169 @@
+"""Several sources as one, and a source whose records are changed as they are read."""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.data.source import Source
+from tailfit.data.trees import leaves, map_tree
+from tailfit.errors import ArgumentError, DataError
+from tailfit.labels import Encoded
+
+__all__ = ["Concat", "Mapped"]
+
+
+class Concat(Source):
+    """The samples of several sources, one source after the other.
+
+    Classes are matched by name: sources may have seen different ones, and number them differently. Metadata columns
+    that a source does not have are empty for its samples.
+
+    Args:
+        *sources: Two or more, with labels of one kind or none, and records of one shape and type; IDs are unique.
+        prefixes: One a source, put before its IDs, where sources use the same ones.
+    Raises:
+        ArgumentError: for fewer than two sources, or another number of prefixes.
+        DataError: for an ID that two sources have, or labels of different kinds; by `read`, for records that differ.
+
+    >>> import tailfit
+    >>> a, b = tailfit.data.Arrays([[1.0]], ["leak"]), tailfit.data.Arrays([[2.0], [3.0]], ["wear", "leak"])
+    >>> both = Concat(a, b, prefixes=["a/", "b/"])
+    >>> both.ids, both.class_names, both.labels.tolist(), both.read([2, 0]).tolist()
+    (('a/0', 'b/0', 'b/1'), ('leak', 'wear'), [0, 1, 0], [[3.0], [1.0]])
+    """
+
+    def __init__(self, *sources: Source, prefixes: Sequence[str] | None = None) -> None:
+        if len(sources) < 2 or not all(isinstance(source, Source) for source in sources):
+            raise ArgumentError(
+                f"{len(sources)} sources of the types {[type(source).__name__ for source in sources]}",
+                allowed="two sources or more",
+                mend="wrap arrays: tailfit.data.Arrays(x, y)",
+            )
+        if prefixes is not None and len(prefixes) != len(sources):
+            raise ArgumentError(
+                f"{len(prefixes)} prefixes for {len(sources)} sources", allowed="one a source", mend="pass as many"
+            )
+        named = zip(prefixes or [""] * len(sources), sources, strict=True)
+        ids = tuple(f"{prefix}{name}" for prefix, source in named for name in source.ids)
+        if len(set(ids)) != len(ids):
+            seen: set[str] = set()
+            again = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise DataError(
+                f"ID {again!r} in two sources",
+                allowed="unique IDs",
+                mend='pass prefixes, e.g. ["plant A/", "plant B/"]',
+            )
+        self.sources: Final = sources
+        self._ends: Final = np.array(list(accumulate(map(len, sources))), dtype=np.int64)
+        super().__init__(ids, _joined_labels(sources), _joined_metadata(sources, ids))
+        self.in_memory = all(source.in_memory for source in sources)
+
+    def _read(self, indices: NDArray[np.int64]) -> Any:
+        owners = np.searchsorted(self._ends, indices, side="right")
+        batch: Any = None
+        for owner in np.unique(owners).tolist():
+            rows = np.flatnonzero(owners == owner)
+            source = self.sources[owner]
+            part = source._read(indices[rows] - (int(self._ends[owner]) - len(source)))
+            if len(rows) == len(indices):
+                return part
+            if batch is None:
+                batch = map_tree(lambda leaf: np.empty((len(indices), *leaf.shape[1:]), leaf.dtype), part)
+            self._put(batch, rows, part, owner)
+        return self.sources[0]._read(indices) if batch is None else batch  # None: an empty batch
+
+    def _put(self, batch: Any, rows: NDArray[np.int64], part: Any, owner: int) -> None:
+        into, given = list(leaves(batch)), list(leaves(part))
+        shapes = [(path, leaf.shape[1:], leaf.dtype) for path, leaf in given]
+        if shapes != [(path, leaf.shape[1:], leaf.dtype) for path, leaf in into]:
+            raise DataError(
+                f"records of {[(shape, str(dtype)) for _, shape, dtype in shapes]} in source {owner}",
+                allowed=f"{[(leaf.shape[1:], str(leaf.dtype)) for _, leaf in into]} as in the sources before it",
+                mend="bring the records to one shape and type, e.g. with Mapped",
+            )
+        for (_, whole), (_, leaf) in zip(into, given, strict=True):
+            whole[rows] = leaf
+
+
+class Mapped(Source):
+    """A source whose records are changed by a function, a whole batch at a time, when they are read.
+
+    IDs, labels and metadata stay as they are. For changes that are drawn anew each epoch use `transform=` of `Batches`.
+
+    Args:
+        source: Where the records come from.
+        function: `function(records) -> records`: fresh arrays of the same first axis; always the same for the same
+            records, whatever batch they are in. It may be called from a reader thread.
+    Raises:
+        ArgumentError: for what is no source or can't be called.
+        DataError: by `read`, if the function returned another number of records.
+
+    >>> import tailfit
+    >>> source = tailfit.data.Arrays([[1.0, 4.0], [9.0, 16.0]])
+    >>> Mapped(source, np.sqrt).read([1]).tolist()
+    [[3.0, 4.0]]
+    """
+
+    def __init__(self, source: Source, function: Callable[[Any], Any]) -> None:
+        if not isinstance(source, Source) or not callable(function):
+            raise ArgumentError(
+                f"Mapped of {type(source).__name__} by {type(function).__name__}",
+                allowed="a source and a function of its records",
+                mend="wrap arrays: tailfit.data.Arrays(x, y)",
+            )
+        super().__init__(source.ids, source.encoded, source.metadata)
+        self.source: Final = source
+        self.function: Final = function
+
+    def _read(self, indices: NDArray[np.int64]) -> Any:
+        changed = self.function(self.source._read(indices))
+        shapes = [np.shape(leaf) for _, leaf in leaves(changed)]
+        if not shapes or any(shape[:1] != (len(indices),) for shape in shapes):
+            raise DataError(
+                f"arrays of the shapes {shapes} from the function of Mapped, for {len(indices)} records",
+                allowed=f"arrays whose first axis is {len(indices)}",
+                mend="return one record for each that was passed",
+            )
+        return changed
+
+
+def _joined_labels(sources: Sequence[Source]) -> Encoded | None:
+    encoded = [source.encoded for source in sources]
+    kinds = {None if part is None else part.kind for part in encoded}
+    if len(kinds) > 1:
+        raise DataError(
+            f"labels of the kinds {sorted(map(str, kinds))}",
+            allowed="labels of one kind in all sources, or in none",
+            mend="label all sources alike",
+        )
+    labelled = [part for part in encoded if part is not None]
+    if not labelled:
+        return None
+    names = labelled[0].class_names
+    if any(part.class_names != names for part in labelled):
+        # In the order in which they come; of sources that were numbered alike, that is the number.
+        names = tuple(dict.fromkeys(name for part in labelled for name in part.class_names))
+    places = [np.array([names.index(name) for name in part.class_names], dtype=np.int64) for part in labelled]
+    if labelled[0].kind == "codes":
+        values = np.concatenate([place[part.values] for place, part in zip(places, labelled, strict=True)])
+        return Encoded("codes", values, names)
+    rows = np.zeros((sum(len(part.values) for part in labelled), len(names)), labelled[0].values.dtype)
+    start = 0
+    for place, part in zip(places, labelled, strict=True):
+        rows[start : start + len(part.values), place] = part.values
+        start += len(part.values)
+    return Encoded(labelled[0].kind, rows, names)
+
+
+def _joined_metadata(sources: Sequence[Source], ids: Sequence[str]) -> pl.DataFrame | None:
+    if all(source.metadata is None for source in sources):
+        return None
+    tables = [
+        pl.DataFrame({"id": list(source.ids)}) if source.metadata is None else source.metadata for source in sources
+    ]
+    joined = pl.concat(tables, how="diagonal_relaxed")
+    return joined.with_columns(pl.Series("id", ids))

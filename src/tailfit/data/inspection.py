@@ -1,0 +1,164 @@
+"""A look at a data set before anything is trained on it."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.data.source import Source
+from tailfit.data.trees import leaves
+from tailfit.errors import ArgumentError, DataError
+
+__all__ = ["Inspection", "inspect"]
+
+_AT_ONCE = 256  # records
+_RARE = 0.01
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found.
+
+    Attributes:
+        samples: Records in the source.
+        arrays: Shape and type of each array of a record, by its path (`""` where a record is one array).
+        nbytes: Bytes of all records.
+        classes: DataFrame of `class`, `count` and `share`, the most frequent first; empty if unlabelled. Of soft labels
+            the expected counts.
+        missing: IDs of records with NaN or infinity.
+        unreadable: What is wrong with each record that can't be read, by ID.
+        duplicates: IDs of records that are equal to the byte, group by group.
+        across: Those groups of duplicates that lie in several of the parts that were given.
+    """
+
+    samples: int
+    arrays: dict[str, str]
+    nbytes: int
+    classes: pl.DataFrame
+    missing: tuple[str, ...]
+    unreadable: dict[str, str]
+    duplicates: tuple[tuple[str, ...], ...]
+    across: tuple[tuple[str, ...], ...]
+
+    @property
+    def imbalance_ratio(self) -> float:
+        """Count of the most frequent class to that of the rarest one; infinity for a class without a sample."""
+        counts = self.classes["count"].to_list()
+        if not counts:
+            return 1.0
+        return float(max(counts) / min(counts)) if min(counts) else float("inf")
+
+    @property
+    def rare(self) -> pl.DataFrame:
+        """The classes below 1 % of the samples."""
+        return self.classes.filter(pl.col("share") < _RARE)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is missing, unreadable or in two parts."""
+        return not (self.missing or self.unreadable or self.across)
+
+
+def inspect(
+    source: Source,
+    parts: Mapping[str, Source] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
+    """Read every record once, and say what there is to know before training.
+
+    Args:
+        source: Opened with `nan="keep"`; otherwise records with NaN count as unreadable.
+        parts: Of the source, as `split` gives them: to find records that are in two of them.
+        progress: Called with (samples read, samples in all).
+    Raises:
+        ArgumentError: for parts that are not of this source.
+
+    >>> import tailfit
+    >>> x = np.array([[1.0], [2.0], [1.0], [np.nan]])
+    >>> found = inspect(tailfit.data.Arrays(x, ["ok", "ok", "leak", "ok"], nan="keep"))
+    >>> found.imbalance_ratio, found.missing, found.duplicates
+    (3.0, ('3',), (('0', '2'),))
+    """
+    owner = _owners(source, parts or {})
+    missing: list[str] = []
+    unreadable: dict[str, str] = {}
+    by_content: dict[bytes, list[int]] = {}
+    arrays: dict[str, str] = {}
+    nbytes = 0
+    for start in range(0, len(source), _AT_ONCE):
+        indices = np.arange(start, min(start + _AT_ONCE, len(source)))
+        for chosen, batch in _readable(source, indices, unreadable):
+            flat = list(leaves(batch))
+            arrays = arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}
+            nbytes += sum(leaf.nbytes for _, leaf in flat)
+            bad = np.zeros(len(chosen), dtype=np.bool_)
+            for _, leaf in flat:
+                if leaf.dtype.kind in "fc":
+                    bad |= ~np.isfinite(leaf).reshape(len(chosen), -1).all(axis=1)
+            missing += [source.ids[position] for position in chosen[bad].tolist()]
+            for row, position in enumerate(chosen.tolist()):
+                content = hashlib.blake2b(digest_size=16)
+                for path, leaf in flat:
+                    content.update(path.encode() + np.ascontiguousarray(leaf[row]).tobytes())
+                by_content.setdefault(content.digest(), []).append(position)
+        if progress is not None:
+            progress(int(indices[-1]) + 1, len(source))
+    groups = [group for group in by_content.values() if len(group) > 1]
+    across = [group for group in groups if len({owner.get(position, "") for position in group} - {""}) > 1]
+    return Inspection(
+        samples=len(source),
+        arrays=arrays,
+        nbytes=nbytes,
+        classes=_classes(source),
+        missing=tuple(missing),
+        unreadable=unreadable,
+        duplicates=_named(source, groups),
+        across=_named(source, across),
+    )
+
+
+def _readable(source: Source, indices: NDArray[np.int64], unreadable: dict[str, str]) -> Any:
+    """The batch, or where one of its records can't be read, each that can be, by itself."""
+    try:
+        yield indices, source.read(indices)
+        return
+    except DataError:
+        pass
+    for position in indices.tolist():
+        try:
+            record = source.read([position])
+        except DataError as error:
+            unreadable[source.ids[position]] = str(error)
+            continue
+        yield np.array([position]), record
+
+
+def _owners(source: Source, parts: Mapping[str, Source]) -> dict[int, str]:
+    owners: dict[int, str] = {}
+    for name, part in parts.items():
+        try:
+            owners.update(dict.fromkeys(source.positions(part.ids).tolist(), name))
+        except DataError as error:
+            raise ArgumentError(
+                f"part {name!r}, which is not of this source ({error})",
+                allowed="parts of it",
+                mend="use source.split()",
+            ) from error
+    return owners
+
+
+def _classes(source: Source) -> pl.DataFrame:
+    table = pl.DataFrame({"class": list(source.class_names), "count": source.class_counts}, strict=False)
+    if source.label_kind != "soft":
+        table = table.with_columns(pl.col("count").cast(pl.Int64))
+    share = pl.col("count") / max(len(source), 1)
+    return table.with_columns(share=share).sort("count", descending=True, maintain_order=True)
+
+
+def _named(source: Source, groups: list[list[int]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(source.ids[position] for position in group) for group in groups)

@@ -1,0 +1,27 @@
+"""What a reduction divides a batch's losses by."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["divisor"]
+
+
+def divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -> Any:
+    """What `keras.losses.Loss` divides a batch's sum by, as far as it differs from batch to batch."""
+    if reduction == "sum":
+        return 1.0
+    weight = sample_weight if reduction == "mean_with_sample_weight" else None
+    if mask is None and weight is None:
+        shape = ops.shape(y_pred)
+        return ops.prod(ops.convert_to_tensor(shape[:-1] if len(shape) > 1 else shape, dtype="int32"))
+    dtype = keras.backend.floatx()
+    if mask is None or weight is None:
+        return ops.sum(ops.cast(mask if weight is None else weight, dtype))
+    mask, weight = ops.cast(mask, dtype), ops.cast(weight, dtype)
+    if len(weight.shape) == len(mask.shape) + 1 and weight.shape[-1] == 1:
+        weight = ops.squeeze(weight, axis=-1)
+    while len(weight.shape) < len(mask.shape):
+        weight = ops.expand_dims(weight, axis=-1)
+    return ops.sum(mask * weight)

@@ -1,0 +1,106 @@
+"""`inspect`, by Python and on the command line; `tailfit pack`."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tailfit.data import Arrays, NpyFolder, Packed, inspect, save_npy_folder
+from tailfit.errors import ArgumentError
+
+X = np.arange(24, dtype="float32").reshape(8, 3)
+Y = ["ok"] * 6 + ["leak", "worn"]
+IDS = [f"p{n}" for n in range(8)]
+
+
+CODE = """
+import atexit, sys
+atexit.register(lambda: print("keras" in sys.modules))
+from tailfit.cli import main
+main()
+"""
+
+
+def command(*arguments):
+    given = [sys.executable, "-c", CODE, *map(str, arguments)]
+    return subprocess.run(given, capture_output=True, text=True, timeout=120)
+
+
+def test_classes_and_sizes():
+    found = inspect(Arrays(X, Y, class_names=["leak", "ok", "worn"]))
+    assert (found.samples, found.nbytes, found.arrays) == (8, X.nbytes, {"": "(3,) float32"})
+    assert found.classes.rows() == [("ok", 6, 0.75), ("leak", 1, 0.125), ("worn", 1, 0.125)]
+    assert found.imbalance_ratio == 6.0
+    assert found.rare.is_empty()
+    assert found.sound
+
+
+def test_rare_empty_and_soft_classes():
+    many = inspect(Arrays(np.zeros((300, 1)), [0] * 298 + [1, 1], class_names=["a", "b", "c"]))
+    assert many.imbalance_ratio == float("inf")
+    assert many.rare["class"].to_list() == ["b", "c"]
+    soft = inspect(Arrays(X[:2], [[0.25, 0.75], [0.5, 0.5]]))
+    assert soft.classes["count"].to_list() == [1.25, 0.75]
+    assert inspect(Arrays(X)).imbalance_ratio == 1.0
+
+
+def test_what_is_missing_unreadable_or_twice(tmp_path):
+    x = X.copy()
+    x[1, 2], x[4, 0] = np.nan, np.inf
+    x[7] = x[2]
+    for name, record in zip(IDS, x, strict=True):
+        np.save(tmp_path / f"{name}.npy", record)
+    source = NpyFolder(tmp_path, nan="keep")
+    (tmp_path / "p5.npy").write_bytes(b"")
+    parts = source.split({"train": ["p0", "p1", "p2"], "test": ["p6", "p7"]})
+    seen = []
+    found = inspect(source, parts, progress=lambda done, of: seen.append((done, of)))
+    assert found.missing == ("p1", "p4")
+    assert list(found.unreadable) == ["p5"]
+    assert "p5.npy: empty" in found.unreadable["p5"]
+    assert found.duplicates == (("p2", "p7"),)
+    assert found.across == (("p2", "p7"),)
+    assert not found.sound
+    assert seen == [(8, 8)]
+    assert inspect(source, source.split({"train": ["p2", "p7"]})).across == ()
+
+
+def test_nests_are_equal_only_as_wholes():
+    same = np.zeros((2, 1))
+    assert inspect(Arrays({"a": same, "b": same})).duplicates == (("0", "1"),)
+    assert inspect(Arrays({"a": same, "b": np.array([[0.0], [1.0]])})).duplicates == ()
+
+
+def test_parts_of_another_source_are_refused():
+    with pytest.raises(ArgumentError, match="part 'train'"):
+        inspect(Arrays(X, ids=IDS), {"train": Arrays(X)})
+
+
+def test_the_commands(tmp_path):
+    root = tmp_path / "set"
+    x = X.copy()
+    x[7] = x[0]
+    save_npy_folder(root, x, Y, IDS, partition={"train": IDS[:4], "test": IDS[4:]})
+    done = command("inspect", root)
+    assert done.returncode == 0, done.stderr
+    assert "8 samples" in done.stdout
+    assert "75.00%" in done.stdout
+    assert "imbalance ratio 6.0" in done.stdout
+    assert "p0 = p7" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"  # Keras was not imported: a look is quick
+
+    done = command("inspect", root, "--partition", root / "partition.json")
+    assert done.returncode == 1
+    assert "different parts: p0 = p7" in done.stdout
+
+    done = command("pack", root, tmp_path / "packed")
+    assert done.returncode == 0, done.stderr
+    packed = Packed(tmp_path / "packed")
+    np.testing.assert_array_equal(packed.read(range(8)), x[[list(IDS).index(name) for name in packed.ids]])
+    done = command("pack", root, tmp_path / "packed")
+    assert done.returncode == 2
+    assert "which exists" in done.stderr
+    done = command("inspect", tmp_path / "nothing")
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
