@@ -340,6 +340,29 @@ def test_what_a_layer_assigns_to_a_trainable_weight_is_kept():
     assert largest == pytest.approx(1.0, rel=1e-3)
 
 
+def test_a_recurrent_state_is_kept_between_batches():
+    """Keras' own step drops it on JAX, and keeps it on TensorFlow and torch."""
+
+    def layer(cls, **given):
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input(batch_shape=(2, 4, 1))
+        recurrent = keras.layers.SimpleRNN(3, stateful=True)
+        model = cls(inputs, recurrent(inputs))
+        model.compile(keras.optimizers.SGD(0.0), "mse", **given)
+        model.fit(x, np.zeros((8, 3)), batch_size=2, shuffle=False, verbose=0)
+        return recurrent
+
+    x = np.random.default_rng(0).normal(size=(8, 4, 1)).astype("float32")
+    recurrent = layer(tailfit.Model)
+    # By definition, step after step over the four batches.
+    kernel, own, bias = recurrent.get_weights()[:3]
+    state = np.zeros((2, 3))
+    for batch in x.reshape(4, 2, 4, 1):
+        for step in range(4):
+            state = np.tanh(batch[:, step] @ kernel + bias + state @ own)
+    np.testing.assert_allclose(as_numpy(recurrent.states[0].value), state, rtol=1e-4, atol=1e-5)
+
+
 def test_a_callback_may_assign_one_variable_to_another():
     """On JAX they then share an array; Keras' own loop can't give it away twice."""
 

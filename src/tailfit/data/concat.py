@@ -30,7 +30,8 @@ class Concat(Source):
         DataError: for an ID that two sources have, or labels of different kinds; by `read`, for records that differ.
 
     >>> import tailfit
-    >>> a, b = tailfit.data.Arrays([[1.0]], ["leak"]), tailfit.data.Arrays([[2.0], [3.0]], ["wear", "leak"])
+    >>> a = tailfit.data.Arrays(np.array([[1.0]]), ["leak"])
+    >>> b = tailfit.data.Arrays(np.array([[2.0], [3.0]]), ["wear", "leak"])
     >>> both = Concat(a, b, prefixes=["a/", "b/"])
     >>> both.ids, both.class_names, both.labels.tolist(), both.read([2, 0]).tolist()
     (('a/0', 'b/0', 'b/1'), ('leak', 'wear'), [0, 1, 0], [[3.0], [1.0]])
@@ -103,7 +104,7 @@ class Mapped(Source):
         DataError: by `read`, if the function returned another number of records.
 
     >>> import tailfit
-    >>> source = tailfit.data.Arrays([[1.0, 4.0], [9.0, 16.0]])
+    >>> source = tailfit.data.Arrays(np.array([[1.0, 4.0], [9.0, 16.0]]))
     >>> Mapped(source, np.sqrt).read([1]).tolist()
     [[3.0, 4.0]]
     """

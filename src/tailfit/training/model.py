@@ -27,8 +27,9 @@ class Model(engine.Trainer):
 
     Used as `keras.Model` is, functional or subclassed, with the same `compile`, `fit`, `evaluate`, `predict`,
     `save` and `load_model`. Without an overridden step it trains exactly as `keras.Model` does, to the bit; but on JAX,
-    what a layer assigns to a trainable weight in its `call` (SpectralNormalization does) is kept, as Keras itself
-    keeps it on TensorFlow and PyTorch, and a mask reaches the metrics.
+    what a layer assigns in its `call` (SpectralNormalization to a weight, a stateful recurrent layer to its state) is
+    kept, as Keras itself keeps it on TensorFlow and PyTorch, and a mask reaches the metrics. A `loss` that a step of
+    yours returns without counting it is reported as the mean it is, where Keras shows 0.
     Three methods can be overridden, each reading and writing Keras state freely (other optimizers, metrics,
     seeds, variables owned by anything): `train_step`, `test_step` and `predict_step`, all `(self, data)`.
 
