@@ -279,6 +279,59 @@ def test_repr_says_what_it_is() -> None:
         assert part in shown
 
 
+def test_records_that_can_not_be_read_are_skipped_on_request(tmp_path: Path) -> None:
+    x = np.arange(24, dtype="float32").reshape(12, 2)
+    for number, record in enumerate(x):
+        np.save(tmp_path / f"{number:02d}.npy", record)
+    folder = NpyFolder(tmp_path, {f"{number:02d}": number % 3 for number in range(12)})
+    (tmp_path / "04.npy").write_bytes(b"")
+    np.save(tmp_path / "07.npy", np.array([np.nan, 1.0], "float32"))
+    (tmp_path / "11.npy").unlink()
+
+    def epoch(**given: Any) -> list[Any]:
+        batches = tailfit.Batches(folder, 4, Sequential(), sample_weight=np.arange(12.0), on_error="skip", **given)
+        return [*batches.iterate(0), batches.skipped]
+
+    for prefetch in (2, 0):
+        *steps, skipped = epoch(prefetch=prefetch)
+        read = [(batch[0][:, 0] / 2).astype(int).tolist() for batch in steps]
+        assert read == [[0, 1, 2, 3], [5, 5, 6, 5], [8, 9, 10, 8]]  # 4, 7 and 11 are gone
+        for rows, (_, y, w) in zip(read, steps, strict=True):
+            assert y.tolist() == [row % 3 for row in rows]
+            assert w.tolist() == rows
+        assert sorted(skipped) == ["04", "07", "11"]
+        assert "empty" in skipped["04"]
+        assert "NaN" in skipped["07"]
+    # A batch is the same whatever was read before it.
+    alone = tailfit.Batches(folder, 4, Sequential(), on_error="skip").read(0, 2)[0]
+    np.testing.assert_array_equal(alone, steps[2][0])
+    with pytest.raises(RecordError, match="04"):
+        list(tailfit.Batches(folder, 4, Sequential()).iterate(0))
+    with pytest.raises(ArgumentError, match="on_error"):
+        tailfit.Batches(folder, on_error="ignore")
+    with pytest.raises(DataError, match="none of which can be read"):
+        tailfit.Batches(folder, 1, Sequential(), on_error="skip").read(0, 4)
+
+
+def test_ten_thousand_hosts_read_each_batch_once() -> None:
+    hosts, size = 10_000, 25_000
+    labels = np.random.default_rng(0).choice(3, 60_000, p=[0.9, 0.09, 0.01])
+    whole = tailfit.data.Arrays(np.zeros(60_000, "int8"), labels)
+    for sampler in (tailfit.samplers.Shuffle(), tailfit.samplers.Bootstrap()):
+        batches = tailfit.Batches(whole, size, sampler)
+        for step in range(len(batches)):
+            start, stop = step * size, min((step + 1) * size, 60_000)
+            cuts = []
+            for index in range(hosts):
+                batches.shard = (index, hosts)  # type: ignore[misc]  # 10,000 plans would take a minute
+                cuts.append(batches._positions(step))
+            assert [begin for begin, _ in cuts[1:]] == [end for _, end in cuts[:-1]]
+            assert (cuts[0][0], cuts[-1][1]) == (start, stop)
+            assert {end - begin for begin, end in cuts} <= {(stop - start) // hosts, (stop - start) // hosts + 1}
+    shards = [tailfit.Batches(whole, size, sampler, shard=(index, 50)).indices(3, 1) for index in range(50)]
+    np.testing.assert_array_equal(np.concatenate(shards), tailfit.Batches(whole, size, sampler).indices(3, 1))
+
+
 def readers() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("tailfit")]
 

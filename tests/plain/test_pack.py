@@ -184,6 +184,17 @@ def test_nan_is_found_at_the_first_look(tmp_path, memory):
     assert np.isnan(Packed(tmp_path / "set", memory=memory, nan="keep").read([4])).any()
 
 
+def test_a_loaded_source_travels_without_its_records(tmp_path):
+    ours = packed(tmp_path, memory=True)
+    ours.read([0])
+    assert len(pickle.dumps(ours)) < len(pickle.dumps(packed_like(ours))) + 1000
+
+
+def packed_like(ours: Packed) -> Packed:
+    """The same folder, opened anew and not read yet."""
+    return Packed(ours._root, memory=True)
+
+
 def test_memory_by_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("tailfit.data.packed.available_memory", lambda: X.nbytes * 2)
     assert packed(tmp_path).in_memory

@@ -11,7 +11,7 @@ Concepts:
 import hashlib
 import operator
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from tailfit.data.keras_loops import KerasLoops, calling_adapter
 from tailfit.data.read_ahead import read_ahead
 from tailfit.data.source import Source
+from tailfit.data.substitute import Substitute
 from tailfit.data.trees import leaves
 from tailfit.data.weighting import ScheduledWeights, combined_weights
 from tailfit.errors import ArgumentError, DataError
@@ -57,6 +58,9 @@ class Batches(keras.utils.PyDataset):
         shard: `(index, count)`: read the index-th of count contiguous, nearly equal parts of each global batch.
         prefetch: Batches that `iterate` reads ahead in a thread; 0 reads in the calling thread, and so does a source
             in memory without a `transform`.
+        on_error: What to do with a record that can't be read: `"raise"`, or `"skip"`: it is replaced by the next one of
+            its batch that can, with that one's label and weight, and written down in `skipped`. Epochs keep their
+            length, and batches stay a pure function of (epoch, step).
         workers, use_multiprocessing: Keras' own readers, which must stay off.
     Shapes: x `[b, ...]` in the records' units; y `int32[b]` codes, or `float32[b, C]`; w `float32[b]`.
     Raises:
@@ -86,6 +90,7 @@ class Batches(keras.utils.PyDataset):
         shard: tuple[int, int] = (0, 1),
         prefetch: int = 2,
         *,
+        on_error: Literal["raise", "skip"] = "raise",
         workers: int = 1,
         use_multiprocessing: bool = False,
     ) -> None:
@@ -100,6 +105,8 @@ class Batches(keras.utils.PyDataset):
             )
         if not len(source):
             raise ArgumentError("a source without a sample", allowed="one sample or more", mend="check its files")
+        if on_error not in ("raise", "skip"):
+            raise ArgumentError(f"on_error={on_error!r}", allowed="'raise' or 'skip'", mend="leave it out")
         if one_hot and source.labels is None:
             raise ArgumentError("one_hot=True for an unlabelled source", allowed="labels", mend="leave it out")
         self.source: Final = source
@@ -111,6 +118,7 @@ class Batches(keras.utils.PyDataset):
         self.drop_remainder: Final = drop_remainder
         self.shard: Final = _checked_shard(shard, self.batch_size)
         self.prefetch: Final = whole_number("prefetch", prefetch)
+        self._substitute: Final = Substitute(source) if on_error == "skip" else None
         self.class_weight_schedule: Final = class_weight if isinstance(class_weight, Schedule) else None
         self._weights: Final = (
             ScheduledWeights(source, class_weight, sample_weight)
@@ -159,6 +167,11 @@ class Batches(keras.utils.PyDataset):
     def weights_at(self, epoch: int) -> NDArray[np.float64] | None:
         """`weights` in an epoch."""
         return self._weights.at(epoch) if isinstance(self._weights, ScheduledWeights) else self._weights
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """With `on_error="skip"`: what is wrong with each record met so far that can't be read, by ID."""
+        return {} if self._substitute is None else dict(self._substitute.skipped)
 
     @property
     def labels(self) -> NDArray[Any] | None:
@@ -219,7 +232,12 @@ class Batches(keras.utils.PyDataset):
         return self._read(epoch, step, self.indices(epoch, step))
 
     def _read(self, epoch: int, step: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
-        batch: tuple[Any, ...] = (self.source._read(indices),)  # they are in range
+        # The source's own _read: the positions are in range.
+        if self._substitute is None:
+            records = self.source._read(indices)
+        else:
+            indices, records = self._substitute.read(indices)
+        batch: tuple[Any, ...] = (records,)
         if self.source.labels is not None:
             batch += (self._targets(self.source.labels[indices]),)
         weights = self.weights_at(epoch)

@@ -1,10 +1,16 @@
 """How much memory there is to use."""
 
 import os
-import resource
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 __all__ = ["available_memory"]
+
+_UNKNOWN = 1 << 32  # where nothing tells
 
 
 def available_memory() -> int:
@@ -14,9 +20,10 @@ def available_memory() -> int:
     True
     """
     limits = [_free()]
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        limits.append(soft - _number(Path("/proc/self/statm"), scale=os.sysconf("SC_PAGE_SIZE")))
+    if resource is not None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(soft - _number(Path("/proc/self/statm"), scale=os.sysconf("SC_PAGE_SIZE")))
     # Files of cgroup v2, then v1; in a container they stand at the root.
     for most, used in (
         ("memory.max", "memory.current"),
@@ -36,7 +43,7 @@ def _free() -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass  # not Linux
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else _UNKNOWN
 
 
 def _number(path: Path, scale: int = 1) -> int:

@@ -187,19 +187,20 @@ class Packed(Source):
                 os.posix_fadvise(descriptors[shard], starts[shard] + row * size, size, os.POSIX_FADV_WILLNEED)
         for at, shard, row in places:
             piece = body[at * size : (at + 1) * size]
-            if os.preadv(descriptors[shard], [piece], starts[shard] + row * size) != size:
+            if opened.read(descriptors[shard], piece, starts[shard] + row * size) != size:
                 raise _truncated(self._path(leaf, shard))
         return out
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_files": None}
+        # Not what was loaded: another process reads the files, rather than receive them.
+        return {**self.__dict__, "_lock": None, "_files": None, "_arrays": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock(), _files=_Files())
 
 
 class _Files:
-    """Open files by path, closed with their owner. A process that was forked has its own: offsets are not shared."""
+    """Open files by path, closed with their owner. Reading says where, so threads and forks may share them."""
 
     def __init__(self) -> None:
         self._opened: dict[str, int] = {}
@@ -212,9 +213,25 @@ class _Files:
             with self._lock:
                 descriptor = self._opened.get(path)
                 if descriptor is None:
-                    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+                    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
                     self._opened[path] = descriptor
         return descriptor
+
+    if hasattr(os, "preadv"):
+
+        def read(self, descriptor: int, into: memoryview, offset: int) -> int:
+            """Bytes read at an offset."""
+            return os.preadv(descriptor, [into], offset)
+
+    else:  # Windows
+
+        def read(self, descriptor: int, into: memoryview, offset: int) -> int:
+            """Bytes read at an offset."""
+            with self._lock:
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                found = os.read(descriptor, len(into))
+            into[: len(found)] = found
+            return len(found)
 
 
 def _close(opened: dict[str, int]) -> None:
