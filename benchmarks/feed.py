@@ -1,19 +1,22 @@
-"""How fast batches arrive: tailfit beside a hand-written np.load generator and the limit of memory.
+"""How fast batches arrive: tailfit beside a hand-written np.load generator, torch's DataLoader and the limit of memory.
 
     python benchmarks/feed.py [--samples 5000] [--shape 128,12] [--batch 256] [--repeats 5] [--folder DIR]
 
-Random order, the same in every row; the page cache is warm (a pass before the timed ones reads every file). Each
-row is timed `--repeats` times, interleaved with the others so that a busy machine slows all of them; shown are the
-median and the fastest. Rows that read files read the same files. Rows with * draw by class: in another order.
+Random order, the same in every row; the page cache is warm (a pass before the timed ones reads every file). PyTorch's
+DataLoader reads the records of an array in memory one by one, as its users write it, in the calling process. Each row
+is timed `--repeats` times, interleaved with the others so that a busy machine slows all of them; shown are the median
+and the fastest. Rows that read files read the same files. Rows with * draw at random: in another order.
 """
 
 import argparse
+import importlib.util
 import os
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,7 @@ def peers(folder: Path, x: np.ndarray, batch: int) -> dict[str, Reader]:
         "NpyFolder.read": lambda: (source.read(chosen) for chosen in indices),
         "Batches(NpyFolder), no read-ahead": batches_of(source, prefetch=0),
         "Batches(NpyFolder)": batches_of(source),
+        **of_torch(x, indices),
         "np.take(out=) (limit)": take_into_a_buffer,
         "np.take": lambda: (x.take(chosen, axis=0) for chosen in indices),
         "Arrays.read": lambda: (arrays.read(chosen) for chosen in indices),
@@ -70,6 +74,28 @@ def peers(folder: Path, x: np.ndarray, batch: int) -> dict[str, Reader]:
         "Batches(Packed), Bootstrap *": batches_of(packed, sampler=tailfit.samplers.Bootstrap()),
         "Batches(Packed), from its files": batches_of(on_disk),
     }
+
+
+def of_torch(x: np.ndarray, indices: list[np.ndarray]) -> dict[str, Reader]:
+    """PyTorch's loaders of the same batches; none where it is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    import torch
+
+    class Records(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return len(x)
+
+        def __getitem__(self, position: int) -> torch.Tensor:
+            return torch.from_numpy(x[position])
+
+    weighted = torch.utils.data.WeightedRandomSampler(torch.ones(len(x)), len(x))
+    loaders = {
+        "torch DataLoader": {"batch_sampler": [chosen.tolist() for chosen in indices]},
+        "torch DataLoader, WeightedRandomSampler *": {"sampler": weighted, "batch_size": len(indices[0])},
+    }
+    made = {name: torch.utils.data.DataLoader(Records(), **given) for name, given in loaders.items()}
+    return {name: partial(map, lambda batch: batch.numpy(), loader) for name, loader in made.items()}
 
 
 def main() -> None:
@@ -105,10 +131,10 @@ def main() -> None:
     )
     print(f"{len(x)} samples of {shape} float32, batches of {given.batch}, random order, page cache warm")
     slowest = statistics.median(rates["np.load generator (hand-written)"])
-    print(f"\n{'':36}{'median/s':>12}{'best/s':>12}{'x np.load':>12}")
+    print(f"\n{'':44}{'median/s':>12}{'best/s':>12}{'x np.load':>12}")
     for name, measured in rates.items():
         median = statistics.median(measured)
-        print(f"{name:36}{median:12,.0f}{max(measured):12,.0f}{median / slowest:12.1f}")
+        print(f"{name:44}{median:12,.0f}{max(measured):12,.0f}{median / slowest:12.1f}")
 
 
 if __name__ == "__main__":

@@ -194,3 +194,23 @@ def test_convolutions_run_step_by_step_on_a_cpu(backend, depth):
 
     for one, three in zip(state(train(1)), state(train(3)), strict=True):
         np.testing.assert_array_equal(one, three)  # to the bit: it is the same program
+
+
+def test_a_stack_is_not_written_while_it_is_read():
+    """JAX reads the batches of a running program where they lie; records large enough that it takes a while."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32 * 60 + 7, 600)).astype("float32"), rng.integers(0, 5, 32 * 60 + 7)
+
+    def train(steps):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((600,))
+        model = tailfit.Model(inputs, keras.layers.Dense(5)(keras.layers.Dense(300, activation="tanh")(inputs)))
+        model.compile(keras.optimizers.SGD(0.05), LOSS, steps_per_execution=steps)
+        given = {"batch_size": 32, "shuffle": False, "verbose": 0}
+        return model, model.fit(x, y, epochs=3, **given).history["loss"], model.evaluate(x, y, batch_size=32, verbose=0)
+
+    (one, loss, evaluated), (many, loss_of_many, evaluated_by_many) = train(1), train(4)
+    for value, expected in zip(state(many), state(one), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(loss_of_many, loss, rtol=1e-4)
+    assert evaluated_by_many == pytest.approx(evaluated, rel=1e-4)
