@@ -24,6 +24,20 @@ REPORTED_TRULY = {"masks_and_recurrence", "weights_that_divide"}
 OPTIMIZERS = [name for name in CASES if name.startswith("optimizer_")]
 NETWORKS = [name for name in CASES if name not in OPTIMIZERS]
 
+# With several steps a call, too; the others are slow tests, for the compiler's sake.
+FUSED_QUICKLY = {
+    "penalties_normalisation_and_dropout",
+    "frozen_layers",
+    "a_state_kept_between_batches",
+    "a_subclass_that_fit_builds",
+    "nested_inputs_and_outputs",
+    "losses_that_the_network_adds",
+    "weights_that_divide",
+    "float16_with_loss_scaling",
+    "float16_accumulated_clipped_and_averaged",
+    "rates_that_callbacks_change",
+}
+
 Trained = tuple[Any, dict[str, list[float]], dict[str, Any]]
 _theirs: dict[str, Trained] = {}
 
@@ -128,7 +142,9 @@ def assert_survives_the_disk(name: str, ours: Any, given: dict[str, Any], path: 
             np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FUSED_QUICKLY else pytest.mark.slow) for name in NETWORKS]
+)
 def test_networks_with_three_steps_a_call(name):
     theirs, their_history, _ = built_in(name)
     ours, our_history, _ = trained(name, tailfit.Model, steps=3)
