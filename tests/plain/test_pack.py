@@ -130,6 +130,11 @@ def test_records_that_differ_are_refused(tmp_path):
         pack(NpyFolder(tmp_path), tmp_path / "set")
 
 
+def nested_without_end(root: Path) -> None:
+    manifest = (root / "pack.json").read_text()
+    (root / "pack.json").write_text(manifest.replace('"tree": 0', '"tree": ' + '{"list": [' * 3000 + "0" + "]}" * 3000))
+
+
 SPOILT = {
     "a missing shard": (lambda root: (root / "data/00-00001.npy").unlink(), "00-00001.npy"),
     "a truncated shard": (lambda root: os.truncate(root / "data/00-00001.npy", 150), "00-00001.npy: truncated"),
@@ -140,6 +145,7 @@ SPOILT = {
     "no manifest": (lambda root: (root / "pack.json").unlink(), "no pack.json"),
     "a manifest that is none": (lambda root: (root / "pack.json").write_text("[]"), "pack.json"),
     "a newer format": (lambda root: (root / "pack.json").write_text('{"format": 99}'), "format 99"),
+    "a manifest nested without end": (nested_without_end, "pack.json"),
     "a manifest without sizes": (lambda root: (root / "pack.json").write_text('{"format": 1}'), "samples"),
 }
 

@@ -109,7 +109,7 @@ class Manifest:
             names = {file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)}
             if names != manifest.digests.keys():
                 raise ValueError(f"digests of {len(manifest.digests)} files for {len(names)}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RecordError(
                 f"{path}: {type(error).__name__}: {error}", allowed="the manifest that pack wrote", mend="pack anew"
             ) from error
