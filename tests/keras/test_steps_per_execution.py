@@ -1,5 +1,8 @@
 """steps_per_execution=K: the numbers of K=1, one program, a short tail, callbacks that count right."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -214,3 +217,16 @@ def test_a_stack_is_not_written_while_it_is_read():
         np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(loss_of_many, loss, rtol=1e-4)
     assert evaluated_by_many == pytest.approx(evaluated, rel=1e-4)
+
+
+def test_old_weights_are_not_held(backend):
+    """Else they are copied whenever an epoch or a validation begins, and take memory twice."""
+    if backend != "jax":
+        pytest.skip("JAX arrays")
+    model = compiled(2)
+    model.compile("sgd", LOSS, steps_per_execution=2)  # averages would hold them
+    model.fit(*data(40), batch_size=8, verbose=0, validation_data=data(16))
+    old = weakref.ref(model.layers[1].kernel.value)
+    model.layers[1].kernel.assign(np.zeros(model.layers[1].kernel.shape))
+    gc.collect()
+    assert old() is None

@@ -21,7 +21,7 @@ class Fused:
         self.seen: set[Any] = set()  # shapes that it has a program for
         self.stacks: dict[Any, _Stack] = {}
         self.out: Any = None
-        self.state: Groups = ()  # after the last program, also if reading the next batch fails
+        self.state: Groups = ()  # after the last program, for whoever catches an error in the midst of a call
 
     def __call__(self, state: Groups, iterator: Iterator[Any]) -> tuple[Any, Groups]:
         self.state = state
@@ -36,7 +36,9 @@ class Fused:
                 stack.put(count, batch)
                 count += 1
             self._run(shape, stack, first, count)
-        return self.out, self.state
+        # Not held any longer: what others hold is copied before a step gives it away.
+        state, self.state = self.state, ()
+        return self.out, state
 
     def _stacked(self, shape: Any, first: Any) -> "_Stack":
         if shape not in self.stacks:
