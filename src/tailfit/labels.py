@@ -40,6 +40,10 @@ class Encoded:
     values: NDArray[Any]
     class_names: tuple[str, ...]
 
+    def take(self, rows: NDArray[np.int64]) -> "Encoded":
+        """The labels of some samples, with all class names."""
+        return Encoded(self.kind, self.values[rows], self.class_names)
+
     @property
     def num_classes(self) -> int:
         """C, classes without a sample included."""

@@ -1,14 +1,14 @@
 """Arrays in memory, memory-mapped files, and nests of them, as a source."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.finite import FirstLook, checked_policy
-from tailfit.data.source import Numbered, Source
+from tailfit.data.finite import FirstLook
+from tailfit.data.source import Numbered, Source, first_repeated
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode
@@ -46,7 +46,6 @@ class Arrays(Source):
         class_names: Sequence[str] | None = None,
         nan: str = "raise",
     ) -> None:
-        checked_policy(nan)
         self._x: Final = map_tree(np.asanyarray, x)
         sizes = {path or "x": leaf.shape[:1] for path, leaf in leaves(self._x)}
         for path, leaf in leaves(self._x):
@@ -79,16 +78,11 @@ class Arrays(Source):
     def _read(self, indices: NDArray[np.int64]) -> Any:
         # asarray: np.take of a memmap would label the copy in memory a memmap.
         batch = map_tree(lambda leaf: np.asarray(leaf).take(indices, axis=0), self._x)
-
-        def refuse(row: int, what: str, path: str) -> NoReturn:
-            raise DataError(
-                f"the record of ID {self.ids[int(indices[row])]!r}: {what} in x{path}",
-                allowed="finite values",
-                mend="fill or drop the record, or pass nan='keep' where the model handles it",
-            )
-
-        self._look.check(indices, batch, refuse)
+        self._look.check(indices, batch, self._named)
         return batch
+
+    def _named(self, position: int) -> str:
+        return f"the record of ID {self.ids[position]!r}"
 
 
 def _checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
@@ -98,8 +92,7 @@ def _checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or not name:
             raise DataError(f"ID {name!r}", allowed="non-empty strings", mend="write the IDs as strings")
-    if len(set(names)) != len(names):
-        seen: set[str] = set()
-        again = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    again = first_repeated(names)
+    if again is not None:
         raise DataError(f"ID {again!r} twice", allowed="unique IDs", mend="rename or drop one of them")
     return names

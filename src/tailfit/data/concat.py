@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.source import Source
+from tailfit.data.source import Source, first_repeated
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
@@ -50,9 +50,8 @@ class Concat(Source):
             )
         named = zip(prefixes or [""] * len(sources), sources, strict=True)
         ids = tuple(f"{prefix}{name}" for prefix, source in named for name in source.ids)
-        if len(set(ids)) != len(ids):
-            seen: set[str] = set()
-            again = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        again = first_repeated(ids)
+        if again is not None:
             raise DataError(
                 f"ID {again!r} in two sources",
                 allowed="unique IDs",

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.trees import leaves
-from tailfit.errors import ArgumentError
+from tailfit.errors import ArgumentError, DataError
 
 __all__ = ["FirstLook", "NanPolicy", "check_finite", "checked_policy"]
 
@@ -38,12 +38,24 @@ class FirstLook:
         self._raises = checked_policy(nan) == "raise"
         self._known = np.zeros(size if self._raises else 0, dtype=np.bool_)
 
-    def check(self, indices: NDArray[np.int64], batch: Any, refuse: Callable[[int, str, str], NoReturn]) -> None:
-        """Call `refuse(row, what, path)` for a record of the nest `batch` with a NaN or an infinity in it."""
+    def check(self, indices: NDArray[np.int64], batch: Any, named: Callable[[int], str]) -> None:
+        """Refuse a record of the nest `batch` with a NaN or an infinity in it; `named` says which a position is.
+
+        Raises:
+            DataError: naming the record and the array.
+        """
         if not self._raises or self._known[indices].all():
             return
         for path, leaf in leaves(batch):
-            check_finite(leaf, lambda row, what, path=path: refuse(row, what, path))  # type: ignore[misc]
+
+            def refuse(row: int, what: str, path: str = path) -> NoReturn:
+                raise DataError(
+                    f"{named(int(indices[row]))}: {what} in x{path}",
+                    allowed="finite values",
+                    mend="fill or drop the record, or pass nan='keep' where the model handles it",
+                )
+
+            check_finite(leaf, refuse)
         self._known[indices] = True
 
 

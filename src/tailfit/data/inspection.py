@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.source import Source
+from tailfit.data.source import Source, stretches
 from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError, DataError
 
@@ -90,8 +90,7 @@ def inspect(
     by_content: dict[bytes, list[int]] = {}
     arrays: dict[str, str] = {}
     nbytes = 0
-    for start in range(0, len(source), _AT_ONCE):
-        indices = np.arange(start, min(start + _AT_ONCE, len(source)))
+    for indices in stretches(0, len(source), _AT_ONCE):
         for chosen, batch in _readable(source, indices, unreadable):
             flat = list(leaves(batch))
             arrays = arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from tailfit.data.pack_format import FORMAT, Leaf, Manifest, describe, file_name
-from tailfit.data.source import Source
+from tailfit.data.source import Source, stretches
 from tailfit.data.trees import leaves as leaves_of
 from tailfit.errors import ArgumentError, DataError
+from tailfit.samplers.base import whole_number
 
 __all__ = ["pack"]
 
@@ -55,16 +56,15 @@ def pack(
         raise ArgumentError(
             f"{target}, which exists", allowed="a folder that does not exist yet", mend="choose another"
         )
-    if isinstance(shard_bytes, bool) or not isinstance(shard_bytes, int) or shard_bytes < 1:
-        raise ArgumentError(f"shard_bytes={shard_bytes!r}", allowed="a whole number >= 1", mend="leave it out")
+    whole_number("shard_bytes", shard_bytes, least=1)
     if not len(source):
         raise DataError(f"{source!r}", allowed="a source with samples", mend="check its files")
     first = source.read([0])
-    leaves = tuple(Leaf(leaf.shape[1:], leaf.dtype.newbyteorder("=")) for _, leaf in leaves_of(first))
-    record = sum(leaf.nbytes for leaf in leaves)
-    rows = max(1, shard_bytes // max(record, 1))
+    leaves = tuple(Leaf.of(leaf) for _, leaf in leaves_of(first))
+    rows = max(1, shard_bytes // max(sum(leaf.nbytes for leaf in leaves), 1))
     folder = target.with_name(f".{target.name}.partial")
-    digests = _begun(folder, source, leaves, rows)
+    fingerprint = _fingerprint(source, leaves, rows)
+    digests = _begun(folder, fingerprint)
     manifest = Manifest(
         samples=len(source),
         rows=rows,
@@ -78,7 +78,7 @@ def pack(
         names = [file_name(leaf, shard) for leaf in range(len(leaves))]
         if not all(name in digests for name in names):
             digests.update(_write_shard(folder, source, manifest, shard, progress))
-            _write_state(folder, source, leaves, rows, digests)
+            _write_state(folder, fingerprint, digests)
         elif progress is not None:
             progress(min((shard + 1) * rows, len(source)), len(source))
     _index(source).write_parquet(folder / "index.parquet")
@@ -90,15 +90,15 @@ def pack(
     _sync(target.parent)
 
 
-def _begun(folder: Path, source: Source, leaves: tuple[Leaf, ...], rows: int) -> dict[str, str]:
+def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
     """The digests of the files of an earlier call that are whole; the folder is made if there was none."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     state = folder / "state.json"
     if not state.exists():
-        _write_state(folder, source, leaves, rows, {})
+        _write_state(folder, fingerprint, {})
         return {}
     begun = json.loads(state.read_text(encoding="utf-8"))
-    if begun["source"] != _fingerprint(source, leaves, rows):
+    if begun["source"] != fingerprint:
         raise ArgumentError(
             f"{folder}, in which another source, or another shard_bytes, was begun to be packed",
             allowed="the same source to go on with",
@@ -107,9 +107,9 @@ def _begun(folder: Path, source: Source, leaves: tuple[Leaf, ...], rows: int) ->
     return {name: digest for name, digest in begun["digests"].items() if (folder / "data" / name).is_file()}
 
 
-def _write_state(folder: Path, source: Source, leaves: tuple[Leaf, ...], rows: int, digests: dict[str, str]) -> None:
+def _write_state(folder: Path, fingerprint: str, digests: dict[str, str]) -> None:
     fresh = folder / "state.json.tmp"
-    content = {"format": FORMAT, "source": _fingerprint(source, leaves, rows), "digests": digests}
+    content = {"format": FORMAT, "source": fingerprint, "digests": digests}
     fresh.write_text(json.dumps(content), encoding="utf-8")
     _sync(fresh)
     fresh.rename(folder / "state.json")
@@ -128,52 +128,50 @@ def _write_shard(
     folder: Path, source: Source, manifest: Manifest, shard: int, progress: Callable[[int, int], None] | None
 ) -> dict[str, str]:
     start, stop = shard * manifest.rows, shard * manifest.rows + manifest.rows_of(shard)
-    together = max(1, _READ // max(sum(leaf.nbytes for leaf in manifest.leaves), 1))
+    together = max(1, _READ // max(manifest.record_bytes, 1))
     names = [file_name(leaf, shard) for leaf in range(len(manifest.leaves))]
     fresh = [folder / "data" / f"{name}.tmp" for name in names]
-    digests = [hashlib.sha256() for _ in names]
-    files = [path.open("wb") for path in fresh]
+    files = [_Hashed(path.open("wb")) for path in fresh]
     try:
-        for file, digest, leaf in zip(files, digests, manifest.leaves, strict=True):
-            _write_header(_Tee(file, digest), leaf, stop - start)
-        for begin in range(start, stop, together):
-            indices = np.arange(begin, min(begin + together, stop))
+        for file, leaf in zip(files, manifest.leaves, strict=True):
+            _write_header(file, leaf, stop - start)
+        for indices in stretches(start, stop, together):
             batch = [array for _, array in leaves_of(source.read(indices))]
             _check_alike(batch, manifest, source, indices)
-            for file, digest, leaf, array in zip(files, digests, manifest.leaves, batch, strict=True):
-                _Tee(file, digest).write(np.ascontiguousarray(array, dtype=leaf.dtype).tobytes())
+            for file, leaf, array in zip(files, manifest.leaves, batch, strict=True):
+                file.write(np.ascontiguousarray(array, dtype=leaf.dtype).tobytes())
             if progress is not None:
                 progress(int(indices[-1]) + 1, len(source))
         for file in files:
-            file.flush()
-            os.fsync(file.fileno())
+            file.file.flush()
+            os.fsync(file.file.fileno())
     finally:
         for file in files:
-            file.close()
+            file.file.close()
     for path, name in zip(fresh, names, strict=True):
         path.rename(folder / "data" / name)
     _sync(folder / "data")
-    return {name: digest.hexdigest() for name, digest in zip(names, digests, strict=True)}
+    return {name: file.digest.hexdigest() for name, file in zip(names, files, strict=True)}
 
 
-class _Tee:
-    """Writes to a file and a digest."""
+class _Hashed:
+    """A file that is written, and the digest of what was."""
 
-    def __init__(self, file: Any, digest: Any) -> None:
-        self.file, self.digest = file, digest
+    def __init__(self, file: Any) -> None:
+        self.file, self.digest = file, hashlib.sha256()
 
     def write(self, content: bytes) -> int:
         self.digest.update(content)
         return int(self.file.write(content))
 
 
-def _write_header(file: _Tee, leaf: Leaf, rows: int) -> None:
+def _write_header(file: _Hashed, leaf: Leaf, rows: int) -> None:
     header = {"descr": np.lib.format.dtype_to_descr(leaf.dtype), "fortran_order": False, "shape": (rows, *leaf.shape)}
     np.lib.format.write_array_header_1_0(file, header)
 
 
 def _check_alike(batch: list[Any], manifest: Manifest, source: Source, indices: Any) -> None:
-    found = [Leaf(array.shape[1:], array.dtype.newbyteorder("=")) for array in batch]
+    found = [Leaf.of(array) for array in batch]
     if found != list(manifest.leaves):
         raise DataError(
             f"the records of ID {source.ids[int(indices[0])]!r} and after: {found}",

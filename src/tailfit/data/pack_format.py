@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailfit.data.npy_folder import read_json
 from tailfit.errors import RecordError
@@ -28,6 +29,11 @@ class Leaf:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, batch: NDArray[Any]) -> "Leaf":
+        """Of the records in an array whose first axis counts them."""
+        return cls(batch.shape[1:], batch.dtype.newbyteorder("="))
 
     @property
     def nbytes(self) -> int:
@@ -55,6 +61,11 @@ class Manifest:
     labels: str | None
     class_names: tuple[str, ...]
     digests: dict[str, str]
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a record, all its arrays together."""
+        return sum(leaf.nbytes for leaf in self.leaves)
 
     @property
     def shards(self) -> int:

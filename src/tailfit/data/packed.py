@@ -11,7 +11,7 @@ import time
 import weakref
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -70,7 +70,7 @@ class Packed(Source):
         self._manifest: Final = Manifest.read(root / "pack.json")
         self._starts: Final = [self._checked_files(leaf) for leaf in range(len(self._manifest.leaves))]
         super().__init__(*self._read_index())
-        size = sum(leaf.nbytes for leaf in self._manifest.leaves) * len(self)
+        size = self._manifest.record_bytes * len(self)
         self.in_memory = size <= _SHARE * available_memory() if memory == "auto" else memory
         self._look: Final = FirstLook(len(self), nan)
         self._lock = threading.Lock()
@@ -118,18 +118,12 @@ class Packed(Source):
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         leaves = self._from_memory(indices) if self.in_memory else self._from_files(indices)
-
         batch = rebuild(self._manifest.tree, leaves)
-
-        def refuse(row: int, what: str, path: str) -> NoReturn:
-            raise DataError(
-                f"the record of ID {self.ids[int(indices[row])]!r} in {self._root}: {what} in x{path}",
-                allowed="finite values",
-                mend="fill or drop the record, or pass nan='keep' where the model handles it",
-            )
-
-        self._look.check(indices, batch, refuse)
+        self._look.check(indices, batch, self._named)
         return batch
+
+    def _named(self, position: int) -> str:
+        return f"the record of ID {self.ids[position]!r} in {self._root}"
 
     # -- held in memory --------------------------------------------------------------------------------
 

@@ -4,14 +4,14 @@ Each is a function of a batch of records `[n, ..., channels]`, for `Mapped` or b
 `Batches(transform=)`. What it learnt, from the training part only, is in its fields.
 """
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.source import Source
+from tailfit.data.source import Source, stretches
 from tailfit.errors import ArgumentError, DataError
 
 __all__ = ["FillMissing", "Normalize"]
@@ -20,8 +20,21 @@ _AT_ONCE = 1 << 24  # bytes read from the source at once, about
 _METHODS = ("forward", "mean", "zero")
 
 
+class _OfRecords(ABC):
+    """A function of records, and as what `Batches` takes."""
+
+    @abstractmethod
+    def __call__(self, x: Any) -> NDArray[Any]:
+        """Changed records."""
+
+    def transform(self, batch: tuple[Any, ...], rng: np.random.Generator) -> tuple[Any, ...]:
+        """For `Batches(transform=...)`: the records of a batch changed."""
+        del rng
+        return (self(batch[0]), *batch[1:])
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Normalize:
+class Normalize(_OfRecords):
     """`(x - mean) / std` for each channel, the last axis.
 
     Args:
@@ -80,11 +93,6 @@ class Normalize:
         normalised: NDArray[Any] = ((x - self.mean) / np.where(self.std == 0, 1.0, self.std)).astype(kind)
         return normalised
 
-    def transform(self, batch: tuple[Any, ...], rng: np.random.Generator) -> tuple[Any, ...]:
-        """For `Batches(transform=normalize.transform)`."""
-        del rng
-        return (self(batch[0]), *batch[1:])
-
     def layer(self) -> Any:
         """The same as a `keras.layers.Normalization`, which is saved with the model it is put into."""
         import keras
@@ -95,7 +103,7 @@ class Normalize:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FillMissing:
+class FillMissing(_OfRecords):
     """NaN, a missing reading, replaced; and told to the network, if wished, by a channel more for each channel.
 
     Args:
@@ -149,11 +157,6 @@ class FillMissing:
             filled = np.where(last < 0, filled, np.take_along_axis(x, np.maximum(last, 0), axis=-2))
         return np.concatenate([filled, (~missing).astype(x.dtype)], axis=-1) if self.mask else filled
 
-    def transform(self, batch: tuple[Any, ...], rng: np.random.Generator) -> tuple[Any, ...]:
-        """For `Batches(transform=fill.transform)`."""
-        del rng
-        return (self(batch[0]), *batch[1:])
-
 
 def _batches(source: Source) -> Any:
     first = source.read([0]) if len(source) else None
@@ -164,6 +167,5 @@ def _batches(source: Source) -> Any:
             mend="pick the array with Mapped(source, lambda records: records['name'])",
         )
     together = max(1, _AT_ONCE // max(first.nbytes, 1))
-    read: Callable[[Any], Any] = source.read
-    for start in range(0, len(source), together):
-        yield read(np.arange(start, min(start + together, len(source))))
+    for positions in stretches(0, len(source), together):
+        yield source.read(positions)

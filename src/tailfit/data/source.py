@@ -23,7 +23,7 @@ from tailfit.data.metadata import align
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
 
-__all__ = ["Numbered", "Source", "Subset"]
+__all__ = ["Numbered", "Source", "Subset", "first_repeated", "stretches"]
 
 
 class Source(ABC):
@@ -188,7 +188,7 @@ class Subset(Source):
             )
         encoded = source.encoded
         if encoded is not None:
-            encoded = Encoded(encoded.kind, encoded.values[chosen], encoded.class_names)
+            encoded = encoded.take(chosen)
         metadata = None if source.metadata is None else source.metadata[chosen]
         super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata)
         self.source: Final = source
@@ -234,3 +234,23 @@ class Numbered(Sequence[str]):
     def __getitem__(self, position: int | slice) -> str | list[str]:
         picked = self._range[position]
         return str(picked) if isinstance(picked, int) else [str(number) for number in picked]
+
+
+def first_repeated(names: Sequence[str]) -> str | None:
+    """The first name that was there before; None if all differ.
+
+    >>> first_repeated(["a", "b", "b", "a"])
+    'b'
+    """
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def stretches(start: int, stop: int, size: int) -> Iterator[NDArray[np.int64]]:
+    """Positions from `start` to before `stop`, `size` at a time: to read a source piece by piece.
+
+    >>> [positions.tolist() for positions in stretches(0, 5, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    for first in range(start, stop, size):
+        yield np.arange(first, min(first + size, stop))

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from tailfit.data.source import Source
+from tailfit.data.source import Source, first_repeated
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode
+from tailfit.samplers.base import whole_number
 
 __all__ = ["Windows"]
 
@@ -55,8 +56,8 @@ class Windows(Source):
         label: Literal["last", "first"] = "last",
         class_names: Sequence[str] | None = None,
     ) -> None:
-        self.length: Final = _at_least_one("length", length)
-        self.stride: Final = self.length if stride is None else _at_least_one("stride", stride)
+        self.length: Final = whole_number("length", length, least=1)
+        self.stride: Final = self.length if stride is None else whole_number("stride", stride, least=1)
         if label not in ("last", "first"):
             raise ArgumentError(f"label={label!r}", allowed="'last' or 'first'", mend="leave it out")
         self.x: Final = x if isinstance(x, Source) else np.asanyarray(x)
@@ -91,15 +92,15 @@ class Windows(Source):
     def _labels_of(self, y: Any, label: str, class_names: Sequence[str] | None) -> Encoded | None:
         if isinstance(self.x, Source):
             encoded = self.x.encoded
-            return None if encoded is None else _chosen(encoded, self._records)
+            return None if encoded is None else encoded.take(self._records)
         if y is None:
             return None
         encoded, records = encode(y, class_names=class_names), len(self._begins)
         if len(encoded.values) == records:
-            return _chosen(encoded, self._records)
+            return encoded.take(self._records)
         if len(encoded.values) == len(self.x):
             step = self.length - 1 if label == "last" else 0
-            return _chosen(encoded, self._begins[self._records] + self._starts + step)
+            return encoded.take(self._begins[self._records] + self._starts + step)
         raise DataError(
             f"{len(encoded.values)} labels",
             allowed=f"one a step ({len(self.x)}) or one a record ({records})",
@@ -123,10 +124,6 @@ class Windows(Source):
         distinct, places = np.unique(records, return_inverse=True)
         whole = self.x._read(distinct)
         return map_tree(lambda leaf: leaf[places[:, None], starts[:, None] + steps], whole)
-
-
-def _chosen(encoded: Encoded, rows: NDArray[np.int64]) -> Encoded:
-    return Encoded(encoded.kind, encoded.values[rows], encoded.class_names)
 
 
 def _steps_of(source: Source) -> int:
@@ -154,17 +151,11 @@ def _runs(x: NDArray[Any], by: ArrayLike | None) -> tuple[list[str], NDArray[np.
     changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1
     begins = np.concatenate([[0], changes])[: len(x)].astype(np.int64)
     names = [str(key) for key in keys[begins].tolist()]
-    if len(set(names)) != len(names):
-        again = next(name for name in names if names.count(name) > 1)
+    again = first_repeated(names)
+    if again is not None:
         raise DataError(
             f"by={again!r} in {names.count(again)} runs that do not touch",
             allowed="each key in one run of steps",
             mend="sort the steps by record and time, or give each run a key of its own",
         )
     return names, begins, np.diff(np.append(begins, len(x)))
-
-
-def _at_least_one(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name}={value!r}", allowed="a whole number >= 1", mend="count steps")
-    return int(value)

@@ -140,6 +140,16 @@ class ClassPlan(Plan):
         keys = hash_array(hash_words(self.seed, Purpose.BATCH, epoch), span)
         return Permutations(sizes, keys)(batches - batches[0], slots)
 
+    def _reordered(
+        self, epoch: int, draws: NDArray[np.int64], classes: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The draws of each class, `draws` of them in an epoch, in an order of the epoch's own.
+
+        Without it the members of a class would pass by in the same order every time.
+        """
+        keys = hash_array(hash_words(self.seed, Purpose.DRAWS, epoch), np.arange(len(draws)))
+        return Permutations(draws, keys)(classes, numbers)
+
     @abstractmethod
     def _class_draws(self, epoch: int) -> NDArray[np.float64]:
         """Expected draws of each class in an epoch."""

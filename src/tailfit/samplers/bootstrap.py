@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError
-from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels
-from tailfit.samplers.deal import Deal
+from tailfit.samplers.base import Plan, Sampler, class_labels
+from tailfit.samplers.deal import Deal, DealtPlan
 from tailfit.samplers.index import LabelIndex
-from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
 from tailfit.samplers.runs import Runs
 
 __all__ = ["Bootstrap"]
@@ -58,7 +57,7 @@ class Bootstrap(Sampler):
 
 
 @final
-class _LevelPlan(ClassPlan):
+class _LevelPlan(DealtPlan):
     def __init__(
         self, *, labels: Indices | Runs, index: LabelIndex, size: int, seed: int, batch_size: int | None
     ) -> None:
@@ -66,17 +65,9 @@ class _LevelPlan(ClassPlan):
         self._batch = min(self.batch_size or size, size)
         self._deal = Deal(len(index.counts), size=size, batch=self._batch, seed=self.seed)
 
-    def _class_draws(self, epoch: int) -> NDArray[np.float64]:
-        # Expected: which classes an epoch favours by one draw is up to the seed, and goes round.
-        classes = len(self._index.counts)
-        return np.full(classes, self._size / classes)
-
     def _draw(self, epoch: int, positions: Indices) -> Indices:
         batches, slots = np.divmod(positions, self._batch)
         classes, before = self._deal(epoch, batches, self._shuffled(epoch, batches, slots, self._batch))
         counts, draws = self._index.counts, self._deal.of_epoch(epoch)
-        # The draws of an epoch come in an order of their own: without it the members of a class would pass
-        # by in the same order every time.
-        keys = hash_array(hash_words(self.seed, Purpose.DRAWS, epoch), np.arange(len(counts)))
-        draw = Permutations(draws, keys)(classes, before)
+        draw = self._reordered(epoch, draws, classes, before)
         return self._index.members(classes, (self._deal.places(epoch, counts)[classes] + draw) % counts[classes])

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.samplers.balanced import places_after
+from tailfit.samplers.base import ClassPlan
 from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
 
-__all__ = ["Deal"]
+__all__ = ["Deal", "DealtPlan"]
 
 Indices = NDArray[np.int64]
 
@@ -95,3 +96,12 @@ class Deal:
             favoured = self._favoured(epoch, self._size % self._classes)
             circles[-1] = circles[-1][np.argsort(~favoured[circles[-1]], kind="stable")]
         return circles, circles.argsort(axis=1)
+
+
+class DealtPlan(ClassPlan):
+    """A plan whose classes are dealt: each is drawn equally often."""
+
+    def _class_draws(self, epoch: int) -> NDArray[np.float64]:
+        # Expected: which classes an epoch favours by a turn is up to the seed, and goes round.
+        classes = len(self._index.counts)
+        return np.full(classes, self._size / classes)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError
-from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels, whole_number
-from tailfit.samplers.deal import Deal
+from tailfit.samplers.base import Plan, Sampler, class_labels, whole_number
+from tailfit.samplers.deal import Deal, DealtPlan
 from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
 
 __all__ = ["PerClass"]
@@ -64,16 +64,11 @@ class PerClass(Sampler):
 
 
 @final
-class _PerClassPlan(ClassPlan):
+class _PerClassPlan(DealtPlan):
     def __init__(self, m: int, batch: int, **given: Any) -> None:
         super().__init__(**given)
         self._m, self._batch = m, batch
         self._deal = Deal(len(self._index.counts), size=self._size // m, batch=batch // m, seed=self.seed)
-
-    def _class_draws(self, epoch: int) -> NDArray[np.float64]:
-        # Expected: which classes an epoch visits once more is up to the seed, and goes round.
-        classes = len(self._index.counts)
-        return np.full(classes, self._size / classes)
 
     def _draw(self, epoch: int, positions: Indices) -> Indices:
         batches, slots = np.divmod(positions, self._batch)

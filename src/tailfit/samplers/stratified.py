@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels
 from tailfit.samplers.index import LabelIndex
-from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.permutation import Permutation, Purpose, hash_words
 from tailfit.samplers.runs import Runs
 
 __all__ = ["Stratified"]
@@ -71,8 +71,7 @@ class _StratifiedPlan(ClassPlan):
         classes[~short], numbers[~short] = _in_line(places, order, self._regular)
         classes[short], numbers[short] = _in_line(slots[short], order, self._apart)
         numbers[short] += self._regular[classes[short]]
-        keys = hash_array(hash_words(self.seed, Purpose.DRAWS, epoch), np.arange(len(counts)))
-        return self._index.members(classes, Permutations(counts, keys)(classes, numbers))
+        return self._index.members(classes, self._reordered(epoch, counts, classes, numbers))
 
 
 def _in_line(places: Indices, order: Indices, counts: Indices) -> tuple[Indices, Indices]:

@@ -1,11 +1,11 @@
-"""What a reduction divides a batch's losses by."""
+"""What a batch counts by: its samples, and what a reduction divides its losses by."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-__all__ = ["divisor"]
+__all__ = ["divisor", "rows_of"]
 
 
 def divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -> Any:
@@ -25,3 +25,8 @@ def divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -
     while len(weight.shape) < len(mask.shape):
         weight = ops.expand_dims(weight, axis=-1)
     return ops.sum(mask * weight)
+
+
+def rows_of(x: Any) -> Any:
+    """How many samples a batch has; an `int` wherever that is known while tracing."""
+    return ops.shape(next(part for part in keras.tree.flatten(x) if part is not None))[0]

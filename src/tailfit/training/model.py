@@ -8,6 +8,7 @@ import keras
 from tailfit import keras_private as private
 from tailfit.errors import ArgumentError, StepError
 from tailfit.training.backends import engine
+from tailfit.training.divisor import rows_of
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
 from tailfit.training.heads import refuse_contradicting_heads
@@ -113,10 +114,7 @@ class Model(engine.Trainer):
         Returns:
             The logs: the current value of every metric of the model, `loss` included.
         """
-        first = next(part for part in keras.tree.flatten(x) if part is not None)
-        private.loss_tracker(self).update_state(
-            private.unscale_loss_for_distribution(loss), sample_weight=keras.ops.shape(first)[0]
-        )
+        private.loss_tracker(self).update_state(private.unscale_loss_for_distribution(loss), sample_weight=rows_of(x))
         logs: Logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         return logs
 

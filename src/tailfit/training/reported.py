@@ -21,7 +21,7 @@ import keras
 from keras import ops
 
 from tailfit import keras_private as private
-from tailfit.training.divisor import divisor
+from tailfit.training.divisor import divisor, rows_of
 
 __all__ = ["ReportedLoss", "Reporting", "loss_counted", "report_whole_epochs", "reporting", "reports_penalties"]
 
@@ -170,8 +170,7 @@ def loss_counted(model: keras.Model, data: Any) -> Iterator[Callable[[Any], Any]
             return logs
         if [metric for metric in model.metrics if metric.name == "loss"] != [tracker]:
             return logs  # a mean of the user's own
-        first = next(part for part in keras.tree.flatten(data) if part is not None)
-        tracker.update_state(private.unscale_loss_for_distribution(logs["loss"]), sample_weight=ops.shape(first)[0])
+        tracker.update_state(private.unscale_loss_for_distribution(logs["loss"]), sample_weight=rows_of(data))
         return {**logs, "loss": tracker.result()}
 
     yield counted

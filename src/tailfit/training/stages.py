@@ -23,6 +23,7 @@ from tailfit.errors import ArgumentError
 from tailfit.keras_private import layer_behind, leaf_layers
 from tailfit.samplers.base import whole_number
 from tailfit.training.compiled import function
+from tailfit.training.divisor import rows_of
 from tailfit.training.gradients import value_and_grad
 from tailfit.training.model import Model
 
@@ -125,7 +126,7 @@ def learn_scales(
         # The kernel is scales * learned, so by the chain rule the gradient of a scale sums over its column.
         optimizer.apply([ops.sum(gradient * learned, axis=0)], [scales])
         layer.kernel.assign(learned * scales)
-        mean.update_state(loss, sample_weight=ops.shape(keras.tree.flatten(x)[0])[0])
+        mean.update_state(loss, sample_weight=rows_of(x))
 
     losses = []
     for epoch in range(epochs):

@@ -7,9 +7,10 @@ from keras import ops
 
 from tailfit.errors import ArgumentError, StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask
+from tailfit.training.divisor import rows_of
 from tailfit.training.steps.base import Batch, Compute, Step, Target
 from tailfit.training.steps.shares import SUM, WEIGHTED, is_vector, mass, reduction_of
-from tailfit.training.steps.tensors import combined, map_arrays, rows_of
+from tailfit.training.steps.tensors import combined, map_arrays
 
 __all__ = ["Accumulate"]
 

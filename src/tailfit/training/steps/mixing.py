@@ -17,10 +17,12 @@ from tailfit.errors import ArgumentError, StepError
 from tailfit.losses._arguments import checked_class_counts, checked_number
 from tailfit.losses._scheduled import configured, current, followed
 from tailfit.schedules import Schedule
+from tailfit.training.divisor import rows_of
 from tailfit.training.steps.base import Batch, Step, Target
 from tailfit.training.steps.classes import by_class
 from tailfit.training.steps.draws import beta, order_of
-from tailfit.training.steps.tensors import checked_seed, map_arrays, rows_of
+from tailfit.training.steps.shares import is_vector
+from tailfit.training.steps.tensors import checked_seed, map_arrays
 
 __all__ = ["CutMix", "Mixup", "Remix"]
 
@@ -235,7 +237,7 @@ class CutMix(_Mixing):
 def _taken(target: Target, order: Any) -> Target:
     """The partners' labels and weights."""
     y, weight = map_arrays(lambda part: ops.take(part, order, axis=0), (target.y, target.sample_weight))
-    share = ops.take(target.share, order, axis=0) if len(getattr(target.share, "shape", ())) else target.share
+    share = ops.take(target.share, order, axis=0) if is_vector(target.share) else target.share
     return Target(y, weight, share)
 
 

@@ -10,11 +10,11 @@ from keras import ops
 
 from tailfit import keras_private as private
 from tailfit.errors import StepError
+from tailfit.training.divisor import rows_of
 from tailfit.training.gradients import value_and_grad
 from tailfit.training.reported import Reporting, reporting, reports_penalties
 from tailfit.training.steps.base import Batch, Compute, Forward, Loss, Step, Target
-from tailfit.training.steps.shares import batch_loss, mass, penalty_of
-from tailfit.training.steps.tensors import rows_of
+from tailfit.training.steps.shares import batch_loss, compiled_losses, mass, penalty_of
 
 __all__ = ["Runner"]
 
@@ -101,7 +101,7 @@ class Runner:
         A step may compute several losses, or parts of one. Where a model has several losses each counts by itself.
         """
         wholes = getattr(private.loss_tracker(model), "wholes", [])
-        losses = [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
+        losses = compiled_losses(model)
 
         def report(loss: Any, batch: Batch, y_pred: Any) -> None:
             if len(losses) == len(wholes) == 1 and wholes[0].needed:

@@ -17,9 +17,14 @@ from tailfit.errors import StepError
 from tailfit.training.divisor import divisor
 from tailfit.training.steps.base import Batch
 
-__all__ = ["batch_loss", "is_vector", "mass", "over_targets", "penalty_of", "reduction_of", "times"]
+__all__ = ["batch_loss", "compiled_losses", "is_vector", "mass", "over_targets", "penalty_of", "reduction_of", "times"]
 
 MEAN, WEIGHTED, SUM = "sum_over_batch_size", "mean_with_sample_weight", "sum"
+
+
+def compiled_losses(model: keras.Model) -> list[Any]:
+    """The losses given to `compile`, without those of outputs that have none."""
+    return [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
 
 
 def reduction_of(model: keras.Model) -> str:
@@ -28,7 +33,7 @@ def reduction_of(model: keras.Model) -> str:
     Raises:
         StepError: they don't all reduce alike, or not at all.
     """
-    losses = [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
+    losses = compiled_losses(model)
     found = {getattr(loss, "reduction", MEAN) for loss in losses} or {MEAN}
     found = {MEAN if name == "mean" else name for name in found}
     if len(found) > 1 or not found <= {MEAN, WEIGHTED, SUM}:

@@ -11,9 +11,9 @@ from tailfit.losses._arguments import checked_number
 from tailfit.losses._scheduled import configured, current, followed
 from tailfit.losses._targets import codes_of
 from tailfit.schedules import Schedule
+from tailfit.training.divisor import rows_of
 from tailfit.training.steps.base import Batch, Loss, Step
-from tailfit.training.steps.shares import MEAN, WEIGHTED, reduction_of, times
-from tailfit.training.steps.tensors import rows_of
+from tailfit.training.steps.shares import MEAN, WEIGHTED, compiled_losses, reduction_of, times
 
 __all__ = ["SmallLoss"]
 
@@ -100,7 +100,7 @@ def _nonzero(sample_weight: Any) -> Any:
 
 def _sample_losses(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> Any:
     """The compiled loss of each sample, `(batch,)`, not weighted."""
-    losses = [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
+    losses = compiled_losses(model)
     if len(losses) != 1 or keras.tree.is_nested(y_pred) or len(y_pred.shape) != 2:
         shapes = [tuple(part.shape) for part in keras.tree.flatten(y_pred)]
         raise StepError(

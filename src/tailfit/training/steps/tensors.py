@@ -1,4 +1,4 @@
-"""What several steps do with gradients, with the rows of a batch and with their arguments."""
+"""What several steps do with gradients, with the arrays of a batch and with their arguments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from keras import ops
 
 from tailfit.losses._arguments import checked_number
 
-__all__ = ["checked_seed", "combined", "dense", "map_arrays", "rows_of"]
+__all__ = ["checked_seed", "combined", "dense", "map_arrays"]
 
 
 def dense(gradient: Any) -> Any:
@@ -36,11 +36,6 @@ def _combined(fn: Callable[..., Any], group: list[Any]) -> Any:
 def map_arrays(fn: Callable[..., Any], *structures: Any) -> Any:
     """`fn` of the arrays in structures alike; None stays None."""
     return keras.tree.map_structure(lambda *parts: None if parts[0] is None else fn(*parts), *structures)
-
-
-def rows_of(x: Any) -> Any:
-    """How many samples a batch has; an `int` wherever that is known while tracing."""
-    return ops.shape(next(part for part in keras.tree.flatten(x) if part is not None))[0]
 
 
 def checked_seed(seed: Any) -> int | None:
