@@ -4,7 +4,14 @@ Every error that tailfit raises on purpose is a `TailfitError`; each also derive
 exception that Python users expect in its place, so `except ValueError` keeps working.
 """
 
-__all__ = ["ArgumentError", "DataError", "RecordError", "StepError", "TailfitError"]
+__all__ = [
+    "ArgumentError",
+    "DataError",
+    "PackageError",
+    "RecordError",
+    "StepError",
+    "TailfitError",
+]
 
 
 class TailfitError(Exception):
@@ -44,8 +51,16 @@ class RecordError(DataError, OSError):
     """One file of a data set can't be read as what it should be; the message begins with its path."""
 
 
+class PackageError(TailfitError, ImportError):
+    """A package is not installed that only some users need; the message says what to install."""
+
+
 class StepError(TailfitError, RuntimeError):
     """A training step, or a function that touches Keras state, does what can't be right."""
+
+
+class CheckpointError(TailfitError, RuntimeError):
+    """A run's directory can't be used: it is damaged, in use, or of another run than the one that asks."""
 
 
 def _rebuild(cls: type[TailfitError], received: str, allowed: str, mend: str) -> TailfitError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailfit.data.arrays import Arrays
 from tailfit.data.concat import Concat, Mapped
+from tailfit.data.finite import DataWarning
 from tailfit.data.inspection import Inspection, inspect
 from tailfit.data.layout import open, save_npy_folder
 from tailfit.data.npy_folder import NpyFolder
@@ -28,6 +29,7 @@ __all__ = [
     "Arrays",
     "Batches",
     "Concat",
+    "DataWarning",
     "FillMissing",
     "Inspection",
     "Mapped",

@@ -8,7 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
-from tailfit.data.source import Numbered, Source, first_repeated
+from tailfit.data.ragged import Ragged
+from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode
@@ -20,12 +21,15 @@ class Arrays(Source):
     """Arrays whose first axis counts the samples, held as they are: nothing is copied but the batches read.
 
     Args:
-        x: Array `[n, ...]` (also `numpy.memmap`), or a dict, tuple or list of such, nested as one likes.
+        x: Array `[n, ...]` (also `numpy.memmap`), or a dict, tuple or list of such, nested as one likes. Records of
+            different length are a `Ragged`, alone or in the nest; a list of arrays whose lengths differ is taken for
+            `Ragged(x)`.
         y: Labels, as `tailfit.labels.encode` takes them: codes, strings, one-hot, soft or multi-label; or None.
         ids: n unique strings; "0", "1", ... without it.
         metadata: polars DataFrame: found by its column `id`, or one row a sample in order.
         class_names: Names of the classes in the order of their codes.
-        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, or `"keep"`.
+        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
+            or `"keep"`.
     Shapes: `read(indices)` gives the same nest with first axis `len(indices)`, in the arrays' own units.
     Raises:
         DataError: if the arrays, labels, IDs and metadata do not have the same length, or a record read has a
@@ -46,14 +50,16 @@ class Arrays(Source):
         class_names: Sequence[str] | None = None,
         nan: str = "raise",
     ) -> None:
-        self._x: Final = map_tree(np.asanyarray, x)
+        if isinstance(x, list) and len({np.shape(part)[:1] for part in x if isinstance(part, np.ndarray)}) > 1:
+            x = Ragged(x)
+        self._x: Final = map_tree(lambda leaf: leaf if isinstance(leaf, Ragged) else np.asanyarray(leaf), x)
         sizes = {path or "x": leaf.shape[:1] for path, leaf in leaves(self._x)}
         for path, leaf in leaves(self._x):
-            if leaf.ndim == 0 or leaf.dtype.hasobject:
+            if not leaf.shape or leaf.dtype.hasobject:
                 raise DataError(
                     f"x{path} of shape {leaf.shape} and type {leaf.dtype}",
                     allowed="arrays of numbers or text whose first axis counts the samples",
-                    mend="stack the records into one array, e.g. np.stack(records)",
+                    mend="stack the records, np.stack(records); those of different length with Ragged(records)",
                 )
         if len(set(sizes.values())) != 1:
             lengths = ", ".join(f"{path}: {size[0]}" for path, size in sizes.items())
@@ -63,7 +69,7 @@ class Arrays(Source):
                 mend="give each sample one entry in each array",
             )
         size = next(iter(sizes.values()))[0]
-        names = Numbered(size) if ids is None else _checked_ids(ids, size)
+        names = Numbered(size) if ids is None else checked_ids(ids, size)
         labels = None if y is None else encode(y, class_names=class_names, ids=names)
         if labels is not None and len(labels.values) != size:
             raise DataError(
@@ -72,27 +78,21 @@ class Arrays(Source):
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without y", allowed="both, or none", mend="pass y")
         super().__init__(names, labels, metadata)
-        self.in_memory = not any(isinstance(leaf, np.memmap) for _, leaf in leaves(self._x))
+        self._lengths: Final = _shared_lengths(self._x)
+        self.ragged = self._lengths is not None
+        stored = [leaf.values if isinstance(leaf, Ragged) else leaf for _, leaf in leaves(self._x)]
+        self.in_memory = not any(isinstance(leaf, np.memmap) for leaf in stored)
         self._look: Final = FirstLook(size, nan)
 
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As `Source.lengths`."""
+        return self._lengths
+
     def _read(self, indices: NDArray[np.int64]) -> Any:
-        # asarray: np.take of a memmap would label the copy in memory a memmap.
-        batch = map_tree(lambda leaf: np.asarray(leaf).take(indices, axis=0), self._x)
+        batch = map_tree(lambda leaf: _taken(leaf, indices), self._x)
         self._look.check(indices, batch, self._named)
         return batch
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r}"
-
-
-def _checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
-    names = tuple(ids)
-    if len(names) != size:
-        raise DataError(f"{len(names)} ids for {size} records", allowed="one ID a record", mend="check ids")
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise DataError(f"ID {name!r}", allowed="non-empty strings", mend="write the IDs as strings")
-    again = first_repeated(names)
-    if again is not None:
-        raise DataError(f"ID {again!r} twice", allowed="unique IDs", mend="rename or drop one of them")
-    return names

@@ -1,17 +1,23 @@
 """NaN and infinity in records: found per batch as it is read, so that no epoch trains on them unseen."""
 
+import warnings
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.ragged import Ragged
 from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["FirstLook", "NanPolicy", "check_finite", "checked_policy"]
+__all__ = ["DataWarning", "FirstLook", "Look", "NanPolicy", "checked_policy", "finite_records", "first_not_finite"]
 
-NanPolicy = Literal["raise", "keep"]
+NanPolicy = Literal["raise", "warn", "keep"]
+
+
+class DataWarning(UserWarning):
+    """A record is not as it should be, and the user asked to go on."""
 
 
 def checked_policy(nan: str) -> NanPolicy:
@@ -20,55 +26,108 @@ def checked_policy(nan: str) -> NanPolicy:
         if nan == policy:
             return policy  # type: ignore[no-any-return]
     raise ArgumentError(
-        f"nan={nan!r}", allowed="'raise' or 'keep'", mend="use nan='keep' where the model handles missing readings"
+        f"nan={nan!r}",
+        allowed="'raise', 'warn' or 'keep'",
+        mend="use nan='keep' where the model handles missing readings",
     )
 
 
-class FirstLook:
+class Look:
+    """Looks at every batch by a policy: refuses its records with NaN or infinity, warns of the first one, or lets be.
+
+    Args:
+        nan: The policy.
+        error: What to raise.
+    Raises:
+        ArgumentError: for an unknown policy.
+    """
+
+    def __init__(self, nan: str, error: type[DataError] = DataError) -> None:
+        self._policy: Final = checked_policy(nan)
+        self._error: Final = error
+        # Over with the first warning: one a source says as much as one a record, and inspect() lists them all.
+        self.over = self._policy == "keep"
+
+    def check(self, indices: NDArray[np.int64], batch: Any, named: Callable[[int], str]) -> None:
+        """Judge the nest `batch` of the records at `indices`; `named` says which one a position is.
+
+        Raises:
+            DataError: naming the record and the array.
+        """
+        if self.over:
+            return
+        for path, leaf in leaves(batch):
+            found = first_not_finite(leaf)
+            if found is None:
+                continue
+            row, what = found
+            where = f"{named(int(indices[row]))}: {what} in {f'x{path}' if path else 'the record'}"
+            mend = "fill or drop the record, or pass nan='keep' where the model handles it"
+            if self._policy == "raise":
+                raise self._error(where, allowed="finite values", mend=mend)
+            self.over = True
+            warnings.warn(
+                f"{where}. It may not be the only one: tailfit.data.inspect lists them. To mend it: {mend}.",
+                DataWarning,
+                stacklevel=5,
+            )
+            return
+
+
+class FirstLook(Look):
     """Looks at each record when it is read for the first time, and not again: that costs a third of reading it.
 
     Args:
         size: Number of records.
         nan: The policy.
-    Raises:
-        ArgumentError: for an unknown one.
+        error: What to raise.
     """
 
-    def __init__(self, size: int, nan: str) -> None:
-        self._raises = checked_policy(nan) == "raise"
-        self._known = np.zeros(size if self._raises else 0, dtype=np.bool_)
+    def __init__(self, size: int, nan: str, error: type[DataError] = DataError) -> None:
+        super().__init__(nan, error)
+        self._known = np.zeros(0 if self.over else size, dtype=np.bool_)
 
     def check(self, indices: NDArray[np.int64], batch: Any, named: Callable[[int], str]) -> None:
-        """Refuse a record of the nest `batch` with a NaN or an infinity in it; `named` says which a position is.
-
-        Raises:
-            DataError: naming the record and the array.
-        """
-        if not self._raises or self._known[indices].all():
+        """As `Look.check`, of the records that were not looked at before."""
+        if self.over or self._known[indices].all():
             return
-        for path, leaf in leaves(batch):
-
-            def refuse(row: int, what: str, path: str = path) -> NoReturn:
-                raise DataError(
-                    f"{named(int(indices[row]))}: {what} in x{path}",
-                    allowed="finite values",
-                    mend="fill or drop the record, or pass nan='keep' where the model handles it",
-                )
-
-            check_finite(leaf, refuse)
+        super().check(indices, batch, named)
         self._known[indices] = True
 
 
-def check_finite(batch: NDArray[Any], refuse: Callable[[int, str], NoReturn]) -> None:
-    """Call `refuse(row, what)` for the first row of a batch with a NaN or an infinity in it."""
-    if batch.dtype.kind not in "fc" or batch.size == 0:
-        return
+def first_not_finite(batch: NDArray[Any] | Ragged) -> tuple[int, str] | None:
+    """The first record of a batch with a NaN or an infinity in it, and which of them it is.
+
+    >>> first_not_finite(np.array([[0.0, 1.0], [np.inf, 1.0]]))
+    (1, 'an infinity')
+    """
+    values = batch.values if isinstance(batch, Ragged) else batch
+    if values.dtype.kind not in "fc" or values.size == 0:
+        return None
     # A sum is finite only if every term is: one pass without a temporary, and NaN or infinity never cancel
     # out. The reverse does not hold (large values overflow), so a bad sum only leads to the exact look.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(batch.sum()):
-            return
-    bad = ~np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        refuse(row, "NaN" if np.isnan(batch[row]).any() else "an infinity")
+        if np.isfinite(values.sum()):
+            return None
+    bad = ~finite_records(batch)
+    if not bad.any():
+        return None
+    row = int(np.argmax(bad))
+    return row, "NaN" if np.isnan(batch[row]).any() else "an infinity"
+
+
+def finite_records(batch: NDArray[Any] | Ragged) -> NDArray[np.bool_]:
+    """Whether each record of a batch is free of NaN and infinity, `bool[n]`.
+
+    >>> finite_records(np.array([[1.0, np.nan], [1.0, 2.0]])).tolist()
+    [False, True]
+    """
+    values = batch.values if isinstance(batch, Ragged) else batch
+    if values.dtype.kind not in "fc":
+        return np.ones(len(batch), dtype=np.bool_)
+    finite: NDArray[np.bool_] = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not isinstance(batch, Ragged):
+        return finite
+    owners = np.searchsorted(batch.offsets, np.flatnonzero(~finite), side="right") - 1
+    whole: NDArray[np.bool_] = np.bincount(owners, minlength=len(batch)) == 0
+    return whole

@@ -43,7 +43,7 @@ def open(path: str | PathLike[str], *, nan: str = "raise") -> Source:
 
     Args:
         path: The folder.
-        nan: What to do with NaN or infinity in a record that is read: `"raise"`, or `"keep"`.
+        nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or `"keep"`.
     Raises:
         DataError: if nothing known lies there; `RecordError` names a file that can't be read.
 

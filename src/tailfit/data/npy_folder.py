@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.finite import check_finite, checked_policy
+from tailfit.data.finite import Look
 from tailfit.data.metadata import read_table
 from tailfit.data.npy import Header, read_header, read_row
 from tailfit.data.source import Source
@@ -37,7 +37,7 @@ class NpyFolder(Source):
             C indicators or probabilities. Without `labels` the source is unlabelled.
         metadata: polars DataFrame, or a CSV, JSON or Parquet file, with a column `id`.
         class_names: Names of the classes in the order of their codes.
-        nan: What to do with NaN or infinity in a record read: `"raise"`, or `"keep"`.
+        nan: What to do with NaN or infinity in a record read: `"raise"`, `"warn"` (once) or `"keep"`.
     Shapes: `read(indices)` gives `[len(indices), *record]` in the files' type and units, native byte order.
     Raises:
         DataError: if files and labels do not match, or an ID is not a plain name (separators, `..`, a drive).
@@ -62,7 +62,7 @@ class NpyFolder(Source):
         *,
         nan: str = "raise",
     ) -> None:
-        self._nan: Final = checked_policy(nan)
+        self._look: Final = Look(nan, RecordError)
         self._folder: Final = os.path.abspath(fspath(folder))
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without labels", allowed="both, or none", mend="pass labels")
@@ -100,16 +100,7 @@ class NpyFolder(Source):
         for row, position in enumerate(indices.tolist()):
             # batch[row, ...] is an array even where records are scalars.
             read_row(self._path(position), batch[row, ...], reference, reference_path)
-        if self._nan == "raise":
-
-            def refuse(row: int, what: str) -> NoReturn:
-                raise RecordError(
-                    f"{self._path(int(indices[row]))}: {what} in the record",
-                    allowed="finite values",
-                    mend="fill or drop the record, or pass nan='keep' where the model handles it",
-                )
-
-            check_finite(batch, refuse)
+        self._look.check(indices, batch, self._path)
         return batch
 
 

@@ -41,7 +41,8 @@ class Packed(Source):
         path: The folder.
         memory: Whether the records are read into memory, at the first `read`, their checksums compared; `"auto"`: if
             they take no more than half of what is free. Otherwise each is read from its file when it is asked for.
-        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, or `"keep"`.
+        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
+            or `"keep"`.
     Shapes: `read(indices)` gives what the packed source gave, an array or a nest of arrays.
     Raises:
         RecordError: naming a file that is missing, truncated, altered, or not what the manifest says.

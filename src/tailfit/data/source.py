@@ -3,7 +3,8 @@
 Concepts:
 - *position*: `0 <= i < len(source)`. Samplers draw positions; `read` takes them, a whole batch in a call.
 - *ID*: a string that names the sample in messages, partitions and metadata; unique within the source.
-- *record*: what `read` gives for a sample, an array or a nest of arrays (dict, tuple, list).
+- *record*: what `read` gives for a sample, an array or a nest of arrays (dict, tuple, list). A *ragged* source's
+  records differ in their first axis, the steps; `read` gives a `Ragged` in the place of an array.
 - *part*: a `Subset`, some positions of a source, which shares its storage.
 
 A new source derives from `Source`, hands IDs, labels and metadata to its constructor and implements `_read`.
@@ -23,7 +24,7 @@ from tailfit.data.metadata import align
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
 
-__all__ = ["Numbered", "Source", "Subset", "first_repeated", "stretches"]
+__all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_repeated", "stretches"]
 
 
 class Source(ABC):
@@ -39,9 +40,11 @@ class Source(ABC):
 
     Attributes:
         in_memory: Whether reading is copying from memory, which no thread need do ahead.
+        ragged: Whether records differ in length.
     """
 
     in_memory: bool = False
+    ragged: bool = False
 
     def __init__(self, ids: Sequence[str], labels: Encoded | None = None, metadata: pl.DataFrame | None = None) -> None:
         self._ids: Final = ids
@@ -93,6 +96,11 @@ class Source(ABC):
     def metadata(self) -> pl.DataFrame | None:
         """One row a sample in the order of `ids`, with the column `id`; or None."""
         return self._metadata
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """Steps of each record of a ragged source, `int64[n]`; None where all have one shape."""
+        return None
 
     def read(self, indices: ArrayLike) -> Any:
         """Records at these positions, stacked: an array (or a nest of arrays) with first axis `len(indices)`.
@@ -192,9 +200,15 @@ class Subset(Source):
         metadata = None if source.metadata is None else source.metadata[chosen]
         super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata)
         self.source: Final = source
-        self.in_memory = source.in_memory
+        self.in_memory, self.ragged = source.in_memory, source.ragged
         chosen.flags.writeable = False
         self.indices: Final = chosen
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As `Source.lengths`."""
+        whole = self.source.lengths
+        return None if whole is None else whole[self.indices]
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         return self.source._read(self.indices[indices])
@@ -244,6 +258,25 @@ def first_repeated(names: Sequence[str]) -> str | None:
     """
     seen: set[str] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
+    """The IDs of `size` records: non-empty strings, all different.
+
+    >>> checked_ids(["a", "a"], 2)
+    Traceback (most recent call last):
+    tailfit.errors.DataError: Received ID 'a' twice. Allowed: unique IDs. To mend it: rename or drop one of them.
+    """
+    names = tuple(ids)
+    if len(names) != size:
+        raise DataError(f"{len(names)} ids for {size} records", allowed="one ID a record", mend="check ids")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise DataError(f"ID {name!r}", allowed="non-empty strings", mend="write the IDs as strings")
+    again = first_repeated(names)
+    if again is not None:
+        raise DataError(f"ID {again!r} twice", allowed="unique IDs", mend="rename or drop one of them")
+    return names
 
 
 def stretches(start: int, stop: int, size: int) -> Iterator[NDArray[np.int64]]:
