@@ -87,7 +87,8 @@ class Arrays(Source):
     @property
     def lengths(self) -> NDArray[np.int64] | None:
         """As `Source.lengths`."""
-        return self._lengths
+        lengths: NDArray[np.int64] | None = self._lengths
+        return lengths
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         batch = map_tree(lambda leaf: _taken(leaf, indices), self._x)
@@ -96,3 +97,24 @@ class Arrays(Source):
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r}"
+
+
+def _taken(leaf: Any, indices: NDArray[np.int64]) -> Any:
+    # asarray: np.take of a memmap would label the copy in memory a memmap.
+    return leaf.take(indices) if isinstance(leaf, Ragged) else np.asarray(leaf).take(indices, axis=0)
+
+
+def _shared_lengths(x: Any) -> NDArray[np.int64] | None:
+    ragged = {path or "x": leaf.lengths for path, leaf in leaves(x) if isinstance(leaf, Ragged)}
+    if not ragged:
+        return None
+    (path, lengths), *others = ragged.items()
+    for other, theirs in others:
+        if not np.array_equal(lengths, theirs):
+            record = int(np.argmax(lengths != theirs))
+            raise DataError(
+                f"record {record} of {lengths[record]} steps in x{path} and {theirs[record]} in x{other}",
+                allowed="as many steps in all arrays of a record",
+                mend="cut or fill them, or make them sources of their own",
+            )
+    return lengths

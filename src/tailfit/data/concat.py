@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source, first_repeated
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -61,6 +62,19 @@ class Concat(Source):
         self._ends: Final = np.array(list(accumulate(map(len, sources))), dtype=np.int64)
         super().__init__(ids, _joined_labels(sources), _joined_metadata(sources, ids))
         self.in_memory = all(source.in_memory for source in sources)
+        self.ragged = sources[0].ragged
+        if any(source.ragged != self.ragged for source in sources):
+            raise DataError(
+                "sources of which some have records of different length, and some do not",
+                allowed="all of them, or none",
+                mend="bring them to one form, e.g. Mapped(source, Pad(to=...))",
+            )
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As `Source.lengths`."""
+        parts = [source.lengths for source in self.sources]
+        return np.concatenate([part for part in parts if part is not None]) if self.ragged else None
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         owners = np.searchsorted(self._ends, indices, side="right")
@@ -72,9 +86,11 @@ class Concat(Source):
             if len(rows) == len(indices):
                 return part
             if batch is None:
-                batch = map_tree(lambda leaf: np.empty((len(indices), *leaf.shape[1:]), leaf.dtype), part)
+                batch = map_tree(lambda leaf: _room_for(leaf, len(indices)), part)
             self._put(batch, rows, part, owner)
-        return self.sources[0]._read(indices) if batch is None else batch  # None: an empty batch
+        if batch is None:  # an empty one
+            return self.sources[0]._read(indices)
+        return map_tree(lambda leaf: leaf.joined() if isinstance(leaf, _Parts) else leaf, batch)
 
     def _put(self, batch: Any, rows: NDArray[np.int64], part: Any, owner: int) -> None:
         into, given = list(leaves(batch)), list(leaves(part))
@@ -87,6 +103,30 @@ class Concat(Source):
             )
         for (_, whole), (_, leaf) in zip(into, given, strict=True):
             whole[rows] = leaf
+
+
+class _Parts:
+    """Records of different length as they come in, and where each belongs."""
+
+    def __init__(self, like: Ragged) -> None:
+        self.shape, self.dtype = like.shape, like.dtype
+        self._rows: list[NDArray[np.int64]] = []
+        self._parts: list[Ragged] = []
+
+    def __setitem__(self, rows: NDArray[np.int64], part: Ragged) -> None:
+        self._rows.append(rows)
+        self._parts.append(part)
+
+    def joined(self) -> Ragged:
+        together = Ragged(
+            np.concatenate([part.values for part in self._parts]),
+            np.concatenate([part.lengths for part in self._parts]),
+        )
+        return together.take(np.argsort(np.concatenate(self._rows)))
+
+
+def _room_for(leaf: Any, size: int) -> Any:
+    return _Parts(leaf) if isinstance(leaf, Ragged) else np.empty((size, *leaf.shape[1:]), leaf.dtype)
 
 
 class Mapped(Source):

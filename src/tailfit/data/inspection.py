@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tailfit.data.finite import finite_records
 from tailfit.data.source import Source, stretches
 from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError, DataError
@@ -97,8 +98,7 @@ def inspect(
             nbytes += sum(leaf.nbytes for _, leaf in flat)
             bad = np.zeros(len(chosen), dtype=np.bool_)
             for _, leaf in flat:
-                if leaf.dtype.kind in "fc":
-                    bad |= ~np.isfinite(leaf).reshape(len(chosen), -1).all(axis=1)
+                bad |= ~finite_records(leaf)
             missing += [source.ids[position] for position in chosen[bad].tolist()]
             for row, position in enumerate(chosen.tolist()):
                 content = hashlib.blake2b(digest_size=16)

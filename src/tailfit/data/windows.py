@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source, first_repeated
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -24,8 +25,8 @@ class Windows(Source):
     `windows.split(0.8, 0.2, by="record")`.
 
     Args:
-        x: A source whose records are arrays `[steps, ...]`; or one long array `[all steps, ...]` (also a memmap), whose
-            records are runs of equal `by`.
+        x: A source whose records are arrays `[steps, ...]`, of one length or not; or one long array
+            `[all steps, ...]` (also a memmap), whose records are runs of equal `by`.
         length: Steps of a window, >= 1.
         stride: Steps from the beginning of a window to that of the next one, >= 1; `length` without it.
         by: For a long array: the record of each step, `[all steps]`, e.g. a run's number; a record ends where it
@@ -68,7 +69,8 @@ class Windows(Source):
                     allowed="a source alone, which has records, labels and names of its own",
                     mend="leave them out",
                 )
-            lengths = np.full(len(self.x), _steps_of(self.x), dtype=np.int64)
+            own = self.x.lengths
+            lengths = np.full(len(self.x), _steps_of(self.x), dtype=np.int64) if own is None else own
             names, begins = self.x.ids, np.cumsum(lengths) - lengths
         else:
             names, begins, lengths = _runs(self.x, by)
@@ -123,7 +125,13 @@ class Windows(Source):
         # Each record is read once, however many of its windows are in the batch.
         distinct, places = np.unique(records, return_inverse=True)
         whole = self.x._read(distinct)
-        return map_tree(lambda leaf: leaf[places[:, None], starts[:, None] + steps], whole)
+
+        def cut(leaf: Any) -> Any:
+            if isinstance(leaf, Ragged):
+                return leaf.values[(leaf.offsets[places] + starts)[:, None] + steps]
+            return leaf[places[:, None], starts[:, None] + steps]
+
+        return map_tree(cut, whole)
 
 
 def _steps_of(source: Source) -> int:
