@@ -1,6 +1,7 @@
 """Weights of classes and samples, from labels of any form, sources and their metadata."""
 
 from tailfit.weights.classes import class_weights
+from tailfit.weights.quality import label_quality
 from tailfit.weights.samples import sample_weights
 
-__all__ = ["class_weights", "sample_weights"]
+__all__ = ["class_weights", "label_quality", "sample_weights"]

@@ -20,7 +20,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
 from tailfit.weights.given import encoded_labels
 
-__all__ = ["class_weights"]
+__all__ = ["checked_choice", "class_weights"]
 
 Scheme = Literal["balanced", "inverse", "inverse_sqrt", "effective_number", "median_frequency"]
 Counts = NDArray[np.float64]
@@ -57,8 +57,8 @@ def class_weights(
     >>> class_weights(["ok", "ok", "ok", "leak"])
     {0: 2.0, 1: 0.6666666666666666}
     """
-    _check_choice("scheme", scheme, get_args(Scheme))
-    _check_choice("normalize", normalize, ("mean", "sum", None))
+    checked_choice("scheme", scheme, get_args(Scheme))
+    checked_choice("normalize", normalize, ("mean", "sum", None))
     beta = _checked_beta(beta)
     encoded = encoded_labels(y, num_classes=_checked_number(num_classes))
     counts = encoded.class_counts
@@ -134,7 +134,8 @@ def _refuse_empty_classes(encoded: Encoded, counts: Counts, *, named: bool) -> N
         )
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
+def checked_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
+    """Refuse a value that is none of the choices, suggesting the nearest."""
     if not (value is None or isinstance(value, str)) or value not in choices:
         near = get_close_matches(str(value), [choice for choice in choices if choice], n=1)
         raise ArgumentError(

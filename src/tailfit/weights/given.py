@@ -4,13 +4,13 @@ Sources and Batches live in a room to the right of this one, so they are known b
 has `labels`, `class_names` and `metadata`; Batches have the `source`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode
 
-__all__ = ["encoded_labels", "source_of"]
+__all__ = ["by_output", "encoded_labels", "source_of"]
 
 
 def source_of(y: Any) -> Any | None:
@@ -19,6 +19,26 @@ def source_of(y: Any) -> Any | None:
     if hasattr(y, "labels"):
         return y
     return source_of(y.source) if hasattr(y, "source") else None
+
+
+def by_output(one: Callable[..., Any], y: Mapping[str, Any], **given: Any) -> dict[str, Any]:
+    """`one(y[name], *given[name])` for each output of a model; what is given as None is None for each.
+
+    Raises:
+        ArgumentError: for what is not given output by output.
+
+    >>> by_output(lambda y, scale: y * scale, {"cause": 1, "site": 2}, scale={"cause": 10, "site": 20})
+    {'cause': 10, 'site': 40}
+    """
+    for what, value in given.items():
+        if value is not None and (not isinstance(value, Mapping) or value.keys() != y.keys()):
+            shown = list(value) if isinstance(value, Mapping) else f"of type {type(value).__name__}"
+            raise ArgumentError(
+                f"{what} {shown} beside labels of the outputs {list(y)}",
+                allowed="a dict with the same outputs",
+                mend=f"pass {what}={{{', '.join(f'{name!r}: ...' for name in y)}}}",
+            )
+    return {name: one(y[name], *(value and value[name] for value in given.values())) for name in y}
 
 
 def encoded_labels(y: Any, *, class_names: Sequence[str] | None = None, num_classes: int | None = None) -> Encoded:
