@@ -202,8 +202,8 @@ def packed_like(ours: Packed) -> Packed:
 
 
 def test_memory_by_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr("tailfit.data.packed.available_memory", lambda: X.nbytes * 2)
+    monkeypatch.setattr("tailfit.data.memory.available_memory", lambda: X.nbytes * 2)
     assert packed(tmp_path).in_memory
-    monkeypatch.setattr("tailfit.data.packed.available_memory", lambda: X.nbytes * 2 - 1)
+    monkeypatch.setattr("tailfit.data.memory.available_memory", lambda: X.nbytes * 2 - 1)
     assert not Packed(tmp_path / "set").in_memory
     assert 0 < available_memory() < 1 << 50

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources import BUILDERS, Builder
+from sources import Builder
+from sources_of_libraries import BUILDERS
 
 import tailfit.data
 from tailfit.data import Arrays, Source

@@ -16,9 +16,13 @@ from tailfit.data.layout import open, save_npy_folder
 from tailfit.data.npy_folder import NpyFolder
 from tailfit.data.pack import pack
 from tailfit.data.packed import Packed
+from tailfit.data.padding import Pad
+from tailfit.data.parquet import Parquet
+from tailfit.data.ragged import Ragged
 from tailfit.data.sensors import FillMissing, Normalize
 from tailfit.data.source import Source, Subset
 from tailfit.data.split import split
+from tailfit.data.table import HuggingFace, Table
 from tailfit.data.windows import Windows
 
 if TYPE_CHECKING:
@@ -31,13 +35,18 @@ __all__ = [
     "Concat",
     "DataWarning",
     "FillMissing",
+    "HuggingFace",
     "Inspection",
     "Mapped",
     "Normalize",
     "NpyFolder",
     "Packed",
+    "Pad",
+    "Parquet",
+    "Ragged",
     "Source",
     "Subset",
+    "Table",
     "Windows",
     "inspect",
     "open",

@@ -2,15 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Literal
+
+from tailfit.errors import ArgumentError
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["available_memory"]
+__all__ = ["available_memory", "fits_in_memory"]
 
 _UNKNOWN = 1 << 32  # where nothing tells
+_SHARE = 0.5  # of the memory that is free, for `memory="auto"`
 
 
 def available_memory() -> int:
@@ -34,6 +38,20 @@ def available_memory() -> int:
         if limit > 0:
             limits.append(limit - _number(group / used))
     return max(0, min(limits))
+
+
+def fits_in_memory(nbytes: int, memory: bool | Literal["auto"]) -> bool:
+    """What a source's argument `memory=` means for records of so many bytes.
+
+    Raises:
+        ArgumentError: for another value.
+
+    >>> fits_in_memory(1, "auto"), fits_in_memory(1 << 80, "auto"), fits_in_memory(1 << 80, True)
+    (True, False, True)
+    """
+    if memory not in (True, False, "auto"):
+        raise ArgumentError(f"memory={memory!r}", allowed="True, False or 'auto'", mend="leave it out")
+    return nbytes <= _SHARE * available_memory() if memory == "auto" else bool(memory)
 
 
 def _free() -> int:

@@ -18,17 +18,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
-from tailfit.data.memory import available_memory
+from tailfit.data.memory import fits_in_memory
 from tailfit.data.metadata import read_table
 from tailfit.data.npy import read_header
 from tailfit.data.pack_format import Leaf, Manifest, file_name, rebuild
+from tailfit.data.ragged import Ragged, taken
 from tailfit.data.source import Source
-from tailfit.errors import ArgumentError, DataError, RecordError
+from tailfit.errors import DataError, RecordError
 from tailfit.labels import encode
 
 __all__ = ["Packed"]
 
-_SHARE = 0.5  # of the memory that is free, for `memory="auto"`
 _READ = 1 << 24  # bytes hashed at once
 # Records that took longer than this came from a disk, not from the page cache: the next batch is announced first.
 _SLOW = 20e-6
@@ -65,27 +65,44 @@ class Packed(Source):
                 allowed="a folder that tailfit.data.pack wrote",
                 mend="check the path; a folder named .<name>.partial is not finished: pack again",
             )
-        if memory not in (True, False, "auto"):
-            raise ArgumentError(f"memory={memory!r}", allowed="True, False or 'auto'", mend="leave it out")
         self._root: Final = root
         self._manifest: Final = Manifest.read(root / "pack.json")
+        self.ragged = self._manifest.ragged
+        index = self._read_index()
+        # Where each record begins among all, and their end: in records, and in steps where they differ in length.
+        self._begins: Final = np.arange(len(index) + 1)
+        self._steps: Final = self._read_steps(index) if self.ragged else self._begins
         self._starts: Final = [self._checked_files(leaf) for leaf in range(len(self._manifest.leaves))]
-        super().__init__(*self._read_index())
-        size = self._manifest.record_bytes * len(self)
-        self.in_memory = size <= _SHARE * available_memory() if memory == "auto" else memory
+        super().__init__(*self._split_index(index))
+        self.in_memory = fits_in_memory(self._manifest.nbytes, memory)
         self._look: Final = FirstLook(len(self), nan)
         self._lock = threading.Lock()
-        self._arrays: list[NDArray[Any]] | None = None
+        self._arrays: list[NDArray[Any] | Ragged] | None = None
         self._files = _Files()
         self._slow = False
 
-    def _checked_files(self, leaf: int) -> list[int]:
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As `Source.lengths`."""
+        return np.diff(self._steps) if self.ragged else None
+
+    def _begin(self, leaf: int) -> NDArray[np.int64]:
+        """Where each record of a leaf begins in all shards end to end, and their end."""
+        return self._steps if self._manifest.leaves[leaf].ragged else self._begins
+
+    def _shard(self, leaf: int, shard: int) -> tuple[int, int]:
+        """Where a shard begins and ends in all shards of a leaf end to end."""
+        first, begin = shard * self._manifest.rows, self._begin(leaf)
+        return int(begin[first]), int(begin[first + self._manifest.rows_of(shard)])
+
+    def _checked_files(self, leaf: int) -> NDArray[np.int64]:
         """Where the records begin in each of a leaf's files, whose headers and sizes are as they should be."""
         manifest, starts = self._manifest, []
         for shard in range(manifest.shards):
             path = self._path(leaf, shard)
             header = read_header(path)
-            expected = (manifest.rows_of(shard), *manifest.leaves[leaf].shape)
+            start, stop = self._shard(leaf, shard)
+            expected = (stop - start, *manifest.leaves[leaf].shape)
             if (header.shape, header.dtype, header.fortran) != (expected, manifest.leaves[leaf].dtype, False):
                 raise RecordError(
                     f"{path}: {header}",
@@ -93,25 +110,40 @@ class Packed(Source):
                     mend="restore the file, or pack anew",
                 )
             starts.append(len(header.raw))
-        return starts
+        return np.array(starts, dtype=np.int64)
 
     def _path(self, leaf: int, shard: int) -> str:
         return str(self._root / "data" / file_name(leaf, shard))
 
-    def _read_index(self) -> tuple[tuple[str, ...], Any, pl.DataFrame | None]:
+    def _read_index(self) -> pl.DataFrame:
         path = self._root / "index.parquet"
         index = read_table(path)
         manifest = self._manifest
-        labelled = manifest.labels is not None
-        if len(index) != manifest.samples or "id" not in index.columns or labelled != ("label" in index.columns):
+        wanted = {"id": True, "label": manifest.labels is not None, "steps": manifest.ragged}
+        if len(index) != manifest.samples or any((name in index.columns) != there for name, there in wanted.items()):
             raise RecordError(
                 f"{path}: {len(index)} rows with the columns {index.columns}",
-                allowed=f"{manifest.samples} rows with id{', label' if labelled else ''}",
+                allowed=f"{manifest.samples} rows with {', '.join(name for name, there in wanted.items() if there)}",
                 mend="restore the file, or pack anew",
             )
+        return index
+
+    def _read_steps(self, index: pl.DataFrame) -> NDArray[np.int64]:
+        lengths = index["steps"]
+        sound = lengths.dtype.is_integer() and not lengths.null_count() and (lengths >= 0).all()
+        if not sound or lengths.sum() != self._manifest.steps:
+            raise RecordError(
+                f"{self._root / 'index.parquet'}: steps of type {lengths.dtype}",
+                allowed=f"whole numbers that sum to {self._manifest.steps}, as pack.json says",
+                mend="restore the file, or pack anew",
+            )
+        return np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
+
+    def _split_index(self, index: pl.DataFrame) -> tuple[tuple[str, ...], Any, pl.DataFrame | None]:
+        manifest = self._manifest
         ids = tuple(index["id"].cast(pl.String).to_list())
         labels = None
-        if labelled:
+        if manifest.labels is not None:
             values = np.array(index["label"].to_list())
             labels = encode(values, class_names=manifest.class_names, ids=ids)
         metadata = index.select("id", pl.col("^metadata\\..*$").name.map(lambda name: name.removeprefix("metadata.")))
@@ -128,24 +160,23 @@ class Packed(Source):
 
     # -- held in memory --------------------------------------------------------------------------------
 
-    def _from_memory(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def _from_memory(self, indices: NDArray[np.int64]) -> list[NDArray[Any] | Ragged]:
         if self._arrays is None:
             with self._lock:
                 if self._arrays is None:
                     self._arrays = [self._loaded(leaf) for leaf in range(len(self._manifest.leaves))]
-        return [array.take(indices, axis=0) for array in self._arrays]
+        return [taken(array, indices) for array in self._arrays]
 
-    def _loaded(self, leaf: int) -> NDArray[Any]:
-        manifest, what = self._manifest, self._manifest.leaves[leaf]
-        array = np.empty((manifest.samples, *what.shape), what.dtype)
+    def _loaded(self, leaf: int) -> NDArray[Any] | Ragged:
+        manifest, what, begin = self._manifest, self._manifest.leaves[leaf], self._begin(leaf)
+        array = np.empty((int(begin[-1]), *what.shape), what.dtype)
         for shard in range(manifest.shards):
-            path, start = self._path(leaf, shard), shard * manifest.rows
-            part = array[start : start + manifest.rows_of(shard)]
-            digest, body = hashlib.sha256(), _bytes_of(part)
+            path, (start, stop) = self._path(leaf, shard), self._shard(leaf, shard)
+            digest, body = hashlib.sha256(), _bytes_of(array[start:stop])
             with open(path, "rb") as file:
                 digest.update(file.read(self._starts[leaf][shard]))
-                for begin in range(0, len(body), _READ):
-                    piece = body[begin : begin + _READ]
+                for done in range(0, len(body), _READ):
+                    piece = body[done : done + _READ]
                     if file.readinto(piece) != len(piece):
                         raise _truncated(path)
                     digest.update(piece)
@@ -155,36 +186,38 @@ class Packed(Source):
                     allowed="the file as it was packed",
                     mend="restore the file, or pack anew",
                 )
-        return array
+        return Ragged(array, np.diff(begin)) if what.ragged else array
 
     # -- read from the files ---------------------------------------------------------------------------
 
-    def _from_files(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
-        shards, rows = np.divmod(indices, self._manifest.rows)
-        # In the order of the files; on a disk that is the shorter way.
-        order = np.argsort(indices).tolist()
-        places = list(zip(order, shards[order].tolist(), rows[order].tolist(), strict=True))
+    def _from_files(self, indices: NDArray[np.int64]) -> list[NDArray[Any] | Ragged]:
         began = time.perf_counter()
-        leaves = [self._leaf_from_files(leaf, what, places) for leaf, what in enumerate(self._manifest.leaves)]
+        order = np.argsort(indices)  # that of the files; on a disk it is the shorter way
+        leaves = [self._leaf_from_files(leaf, what, indices, order) for leaf, what in enumerate(self._manifest.leaves)]
         self._slow = time.perf_counter() - began > _SLOW * max(len(indices), 1) * len(leaves)
         return leaves
 
-    def _leaf_from_files(self, leaf: int, what: Leaf, places: list[tuple[int, int, int]]) -> NDArray[Any]:
-        out = np.empty((len(places), *what.shape), what.dtype)
-        size, starts = what.nbytes, self._starts[leaf]
-        if not size:
-            return out
-        body, opened = _bytes_of(out), self._files
-        descriptors = {shard: opened(self._path(leaf, shard)) for shard in {shard for _, shard, _ in places}}
+    def _leaf_from_files(
+        self, leaf: int, what: Leaf, indices: NDArray[np.int64], order: NDArray[np.int64]
+    ) -> NDArray[Any] | Ragged:
+        begin, shards = self._begin(leaf), indices // self._manifest.rows
+        rows = begin[indices + 1] - begin[indices]
+        values = np.empty((int(rows.sum()), *what.shape), what.dtype)
+        # In bytes: size of each record, its place in the batch, and in its file.
+        sizes = rows * what.nbytes
+        into = np.cumsum(sizes) - sizes
+        offsets = self._starts[leaf][shards] + (begin[indices] - begin[shards * self._manifest.rows]) * what.nbytes
+        places = list(zip(*(part[order].tolist() for part in (shards, sizes, into, offsets)), strict=True))
+        body, opened = _bytes_of(values), self._files
+        descriptors = {shard: opened(self._path(leaf, shard)) for shard in {shard for shard, *_ in places}}
         if self._slow and hasattr(os, "posix_fadvise"):
             # All at once: the disk works on many while the first is waited for.
-            for _, shard, row in places:
-                os.posix_fadvise(descriptors[shard], starts[shard] + row * size, size, os.POSIX_FADV_WILLNEED)
-        for at, shard, row in places:
-            piece = body[at * size : (at + 1) * size]
-            if opened.read(descriptors[shard], piece, starts[shard] + row * size) != size:
+            for shard, size, _, offset in places:
+                os.posix_fadvise(descriptors[shard], offset, size, os.POSIX_FADV_WILLNEED)
+        for shard, size, at, offset in places:
+            if size and opened.read(descriptors[shard], body[at : at + size], offset) != size:
                 raise _truncated(self._path(leaf, shard))
-        return out
+        return Ragged(values, rows) if what.ragged else values
 
     def __getstate__(self) -> dict[str, Any]:
         # Not what was loaded: another process reads the files, rather than receive them.

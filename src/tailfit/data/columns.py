@@ -1,0 +1,212 @@
+"""Tables as sources: some columns are the records, one the labels, one the IDs, and the rest metadata.
+
+Concepts:
+- *numbers*: a column of integers, floats or booleans, or of lists of them, nested as one likes, all of one length.
+- *records*: the columns of numbers but label and ID. One of lists: the records are its arrays. Several, none of
+  lists: the records are the rows of a matrix of one type. Both kinds: a dict of arrays by column.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.data.finite import FirstLook
+from tailfit.data.needed import needed
+from tailfit.data.source import Numbered, Source, checked_ids
+from tailfit.errors import ArgumentError, DataError, RecordError
+from tailfit.labels import encode
+
+__all__ = ["Columnar", "to_array"]
+
+
+class Columnar(Source):
+    """A table's rows, of which `_columns` reads those of the records.
+
+    Args:
+        schema: Its `pyarrow.Schema`.
+        size: Number of rows.
+        whole: Reads whole columns as a `pyarrow.Table`.
+        where: What messages call the table.
+        label, id, columns, class_names, nan: As of `tailfit.data.Parquet`.
+        names_of_codes: Class names that the table itself has for its label column.
+    """
+
+    def __init__(
+        self,
+        schema: Any,
+        size: int,
+        whole: Callable[[list[str]], Any],
+        where: str,
+        *,
+        label: str | None,
+        id: str | None,
+        columns: Sequence[str] | None,
+        class_names: Sequence[str] | None,
+        nan: str,
+        names_of_codes: Callable[[str], Sequence[str] | None] = lambda label: None,
+    ) -> None:
+        self._where: Final = where
+        there = list(schema.names)
+        label = _named_column(there, label, "label", where)
+        key = _named_column(there, id, "id", where)
+        if isinstance(columns, str):
+            raise ArgumentError(f"columns={columns!r}", allowed="a list of names", mend=f"pass [{columns!r}]")
+        rest = [name for name in there if name not in (label, key)]
+        chosen = [name for name in rest if _is_numbers(schema.field(name).type)] if columns is None else list(columns)
+        for name in chosen:
+            kind = schema.field(_named_column(there, name, name, where)).type
+            if not _is_numbers(kind):
+                raise DataError(
+                    f"{where}: column {name!r} of type {kind} among the records",
+                    allowed="numbers, or lists of numbers",
+                    mend="leave it out of columns=: it is metadata then",
+                )
+        if not chosen:
+            raise DataError(
+                f"{where}: no column of numbers for the records, but {_listing(schema)}",
+                allowed="columns of numbers, or of lists of numbers",
+                mend="pass columns=, label= and id=",
+            )
+        self._features: Final = chosen
+        # Bytes are files of their own (images, sound): gigabytes, which nobody asks metadata for.
+        others = [name for name in rest if name not in chosen and not _has_bytes(schema.field(name).type)]
+        table = whole([name for name in (key, label, *others) if name is not None])
+        ids: Sequence[str] = Numbered(size)
+        if key is not None:
+            ids = checked_ids(_id_values(table[key], key, where), size)
+        labels = None
+        if label is not None:
+            given = class_names if class_names is not None else names_of_codes(label)
+            labels = encode(_label_values(table[label], label, where), class_names=given, ids=ids)
+        elif class_names is not None:
+            raise ArgumentError("class_names without label", allowed="both, or none", mend="pass label=")
+        metadata = pl.DataFrame(pl.from_arrow(table.select(others))) if others else None
+        if metadata is not None and "id" in metadata.columns:  # a column of another meaning: ids are numbers, or named
+            metadata = metadata.rename({"id": "id (column)"})
+        super().__init__(ids, labels, metadata)
+        self._look: Final = FirstLook(size, nan, RecordError)
+
+    @abstractmethod
+    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+        """Fresh arrays of the columns of the records, in the rows at these positions."""
+
+    def _read(self, indices: NDArray[np.int64]) -> Any:
+        arrays = self._columns(indices)
+        batch: Any = {name: arrays[name] for name in self._features}
+        if all(array.ndim == 1 for array in arrays.values()):
+            batch = np.stack(list(batch.values()), axis=1)
+        elif len(batch) == 1:
+            (batch,) = batch.values()
+        self._look.check(indices, batch, self._named)
+        return batch
+
+    def _named(self, position: int) -> str:
+        return f"{self._where}: the record of ID {self.ids[position]!r}"
+
+
+def to_array(column: Any, name: str, where: str) -> NDArray[Any]:
+    """A column of numbers as an array, `[rows, ...]`. Nothing in a float column is NaN.
+
+    Args:
+        column: `pyarrow.Array` or `ChunkedArray`.
+        name, where: What messages call the column, and its table.
+    Raises:
+        RecordError: for nothing (null) in a column that has no NaN, or lists of different length.
+    """
+    pa = needed("pyarrow", "parquet", "a table")
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.ExtensionArray):
+        shape = getattr(column.type, "shape", None)
+        array = to_array(column.storage, name, where)
+        return array if shape is None else array.reshape(len(array), *shape)
+    kind = column.type
+    if column.null_count and not pa.types.is_floating(kind):
+        row = next(position for position, value in enumerate(column.is_null()) if value.as_py())
+        raise RecordError(
+            f"{where}: nothing (null) in row {row} of column {name!r} of type {kind}",
+            allowed="a value in each row; in columns of floats nothing is NaN",
+            mend="fill or drop the row, or write the column as floats",
+        )
+    if not _is_list(pa, kind):
+        values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        return values
+    inner = to_array(column.flatten(), name, where)
+    if pa.types.is_fixed_size_list(kind):
+        return inner.reshape(len(column), kind.list_size, *inner.shape[1:])
+    lengths = column.value_lengths().to_numpy()
+    if len(lengths) and (lengths != lengths[0]).any():
+        row = int(np.argmax(lengths != lengths[0]))
+        raise RecordError(
+            f"{where}: a list of {lengths[row]} in row {row} of column {name!r}",
+            allowed=f"lists of one length, {lengths[0]} as in row 0",
+            mend="pad them, or leave the column out of columns=",
+        )
+    return inner.reshape(len(column), int(lengths[0]) if len(lengths) else 0, *inner.shape[1:])
+
+
+def _is_list(pa: Any, kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_numbers(kind: Any) -> bool:
+    pa = needed("pyarrow", "parquet", "a table")
+    if isinstance(kind, pa.BaseExtensionType):
+        return _is_numbers(kind.storage_type)
+    if _is_list(pa, kind):
+        return _is_numbers(kind.value_type)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _has_bytes(kind: Any) -> bool:
+    pa = needed("pyarrow", "parquet", "a table")
+    if pa.types.is_struct(kind):
+        return any(_has_bytes(kind.field(number).type) for number in range(kind.num_fields))
+    if _is_list(pa, kind):
+        return _has_bytes(kind.value_type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _id_values(column: Any, name: str, where: str) -> list[Any]:
+    types = needed("pyarrow", "parquet", "a table").types
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    if not text and not types.is_integer(kind):
+        raise DataError(
+            f"{where}: column {name!r} of type {kind} for the IDs", allowed="text or whole numbers", mend="pass id="
+        )
+    values: list[Any] = column.to_pylist()
+    return values if text else [value if value is None else str(value) for value in values]
+
+
+def _label_values(column: Any, name: str, where: str) -> Any:
+    pa = needed("pyarrow", "parquet", "a table")
+    if _is_list(pa, column.type):
+        return to_array(column, name, where)
+    values = column.to_pylist()
+    if not column.null_count:
+        return np.asarray(values) if values else np.zeros(0, dtype=np.int64)
+    objects = np.empty(len(values), dtype=object)  # for `encode` to name the row
+    objects[:] = values
+    return objects
+
+
+def _named_column(there: list[str], wanted: str | None, usual: str, where: str) -> str | None:
+    """The wanted column, which must be there; without a wish the usual one, if it is there."""
+    if wanted is None:
+        return usual if usual in there else None
+    if there.count(wanted) != 1:
+        raise DataError(
+            f"{where}: {'no' if wanted not in there else 'more than one'} column {wanted!r}, but {there}",
+            allowed="the name of one of its columns",
+            mend="correct the name",
+        )
+    return wanted
+
+
+def _listing(schema: Any) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)

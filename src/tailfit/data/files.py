@@ -1,0 +1,129 @@
+"""Files of a data set: listed without following links out of their folder, and known again when they are read."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+
+from tailfit.errors import DataError, RecordError
+
+__all__ = ["KnownFile", "files_in", "known_files"]
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as it was when its source was made: offsets and shapes read from it then hold for that one only.
+
+    Attributes:
+        path: Where it is.
+        size, changed: Its bytes, and the time of its last change in nanoseconds.
+    """
+
+    path: str
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: str | PathLike[str]) -> "KnownFile":
+        """The regular file at a path.
+
+        Raises:
+            RecordError: beginning with the path: missing, unreadable, empty, or none.
+        """
+        name = os.path.abspath(fspath(path))
+        found = cls._now(name)
+        try:
+            with open(name, "rb"):
+                pass  # permissions are told here, not by each library in its own words
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        if not found.size:
+            raise RecordError(f"{name}: empty", allowed="a whole file", mend="write the file again")
+        return found
+
+    @classmethod
+    def _now(cls, name: str) -> "KnownFile":
+        try:
+            found = os.stat(name)
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise RecordError(f"{name}: not a regular file", allowed="a file", mend="check the path")
+        return cls(name, found.st_size, found.st_mtime_ns)
+
+    def check(self) -> None:
+        """Refuse the file if it was changed, truncated or taken away since.
+
+        Raises:
+            RecordError: beginning with the path.
+        """
+        now = self._now(self.path)
+        if now != self:
+            raise RecordError(
+                f"{self.path}: changed since it was opened ({self.size} bytes then, {now.size} now)",
+                allowed="files that stay as they are while they are read",
+                mend="open the source again when the file is whole",
+            )
+
+
+def known_files(
+    path: str | PathLike[str] | Sequence[str | PathLike[str]], suffixes: Collection[str]
+) -> list[KnownFile]:
+    """One file; those of a folder, by name, that end in one of `suffixes`; or a list of files, in its order.
+
+    Raises:
+        DataError: if there is none.
+        RecordError: for one that can't be read.
+    """
+    if not isinstance(path, str | PathLike):
+        paths = [fspath(one) for one in path]
+    elif os.path.isdir(path):
+        paths = sorted(entry for entry in files_in(path) if entry.lower().endswith(tuple(suffixes)))
+    else:
+        paths = [fspath(path)]
+    if not paths:
+        raise DataError(
+            f"{path}: no file to read", allowed=f"files that end in {', '.join(suffixes)}", mend="check the path"
+        )
+    return [KnownFile.of(one) for one in paths]
+
+
+def files_in(folder: str | PathLike[str], *, deep: bool = False) -> Iterator[str]:
+    """The paths of a folder's files, and with `deep` of those in the folders within it; hidden ones are left out.
+
+    Raises:
+        DataError: if there is no such folder.
+        RecordError: for a link out of it, or what is neither a file nor a folder.
+    """
+    root = os.path.realpath(folder)
+    pending = [os.path.abspath(fspath(folder))]
+    while pending:
+        try:
+            entries = sorted(os.scandir(pending.pop()), key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(
+                f"{error.filename}: {error.strerror}", allowed="a folder that can be read", mend="check the path"
+            ) from error
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink() and os.path.commonpath([root, os.path.realpath(entry.path)]) != root:
+                raise RecordError(
+                    f"{entry.path}: a link out of the folder, to {os.path.realpath(entry.path)}",
+                    allowed="files within the folder",
+                    mend="copy the file into the folder",
+                )
+            if entry.is_dir(follow_symlinks=False):
+                if deep:
+                    pending.append(entry.path)
+            elif entry.is_file():
+                yield entry.path
+            else:
+                raise RecordError(f"{entry.path}: not a regular file", allowed="files and folders", mend="remove it")
+
+
+def _unreadable(name: str, error: OSError) -> RecordError:
+    return RecordError(
+        f"{name}: {error.strerror}", allowed="a file that can be read", mend="check the path and its permissions"
+    )

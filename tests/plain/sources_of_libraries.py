@@ -1,0 +1,97 @@
+"""Example builders of the sources that read a library's format; they join those of `sources.py`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sources import BUILDERS, SIZE, Builder, ids, labels, metadata, records
+
+from tailfit.data import HuggingFace, Parquet, Source, Table
+
+
+def frame(shape: tuple[int, ...] = (), dtype: str = "float32") -> pl.DataFrame:
+    """IDs, labels, a column of metadata, and the records: a column of arrays `x`, or three of numbers."""
+    table = pl.DataFrame({"id": ids(), "label": labels()}).join(metadata(), on="id", maintain_order="left")
+    if shape:
+        return table.with_columns(x=pl.Series(records(shape, dtype)))
+    return table.with_columns(**{f"c{column}": records((3,), dtype)[:, column] for column in range(3)})
+
+
+def parquet(memory: bool, shape: tuple[int, ...] = (), **options: Any) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        frame(shape).write_parquet(folder / "set.parquet", row_group_size=5, **options)
+        return Parquet(folder / "set.parquet", memory=memory), records(shape or (3,))
+
+    return build
+
+
+def parquet_of_several_files(folder: Path) -> tuple[Source, Any]:
+    table = frame().with_columns(x=pl.Series(records((2, 2), "int16")))
+    for start in range(0, SIZE, 9):
+        pq.write_table(table[start : start + 9].to_arrow(), folder / f"part {start:02d}.parquet", row_group_size=4)
+    return Parquet(folder, memory=False, columns=["x", "c1"]), {
+        "x": records((2, 2), "int16"),
+        "c1": records((3,))[:, 1],
+    }
+
+
+def lists_without_a_length(folder: Path) -> tuple[Source, Any]:
+    table = pa.table({"x": pa.array(records((2, 3), "float64").tolist())})
+    pq.write_table(table, folder / "lists.parquet", row_group_size=7)
+    return Parquet(folder / "lists.parquet", memory=False), records((2, 3), "float64")
+
+
+def polars_table(folder: Path) -> tuple[Source, Any]:
+    return Table(frame((4, 3))), records((4, 3))
+
+
+def arrow_table(folder: Path) -> tuple[Source, Any]:
+    whole = frame(dtype="int32").to_arrow()
+    chunks = pa.concat_tables([whole.slice(0, 7), whole.slice(7)])
+    return Table(chunks.append_column("on", pa.array(np.arange(SIZE) % 2 == 0)), columns=["c0", "on"]), np.stack(
+        [records((3,), "int32")[:, 0], (np.arange(SIZE) % 2 == 0).astype("int32")], axis=1
+    )
+
+
+def tensors(folder: Path) -> tuple[Source, Any]:
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(records((4, 3)))
+    return Table(pa.table({"x": column})), records((4, 3))
+
+
+def hugging_face(change: Callable[[Any], Any], rows: Any) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        features = datasets.Features(
+            {
+                "x": datasets.Array2D((4, 3), "float32"),
+                "label": datasets.ClassLabel(names=["leak", "ok", "worn"]),
+                "id": datasets.Value("string"),
+            }
+        )
+        codes = np.minimum(np.arange(SIZE) % 5, 2).tolist()
+        content = {"x": records((4, 3)).tolist(), "label": codes, "id": ids()}
+        dataset = datasets.Dataset.from_dict(content, features=features)
+        return HuggingFace(change(dataset)), records((4, 3))[rows]
+
+    return build
+
+
+BUILDERS |= {
+    Parquet: {
+        "in memory": parquet(True),
+        "from row groups": parquet(False),
+        "arrays in memory": parquet(True, (4, 3)),
+        "arrays from row groups": parquet(False, (4, 3), use_pyarrow=True),
+        "several files": parquet_of_several_files,
+        "lists without a length": lists_without_a_length,
+    },
+    Table: {"polars": polars_table, "arrow": arrow_table, "tensors": tensors},
+    HuggingFace: {
+        "as made": hugging_face(lambda dataset: dataset, slice(None)),
+        "in another order": hugging_face(lambda dataset: dataset.select(range(20, 0, -3)), slice(20, 0, -3)),
+    },
+}
