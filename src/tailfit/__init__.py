@@ -13,7 +13,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tailfit import data, errors, evaluation, losses, metrics, samplers, schedules, stages, steps, weights
+    from tailfit import (
+        callbacks,
+        data,
+        errors,
+        evaluation,
+        losses,
+        metrics,
+        posthoc,
+        samplers,
+        schedules,
+        stages,
+        steps,
+        weights,
+    )
     from tailfit.data import Batches
     from tailfit.evaluation import Evaluation, evaluate
     from tailfit.training import Model, RetraceWarning, function, value_and_grad
@@ -25,6 +38,7 @@ __all__ = [
     "Evaluation",
     "Model",
     "RetraceWarning",
+    "callbacks",
     "data",
     "errors",
     "evaluate",
@@ -32,6 +46,7 @@ __all__ = [
     "function",
     "losses",
     "metrics",
+    "posthoc",
     "samplers",
     "schedules",
     "stages",

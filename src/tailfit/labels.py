@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tailfit.errors import DataError
 
-__all__ = ["Encoded", "encode", "encode_codes"]
+__all__ = ["Encoded", "checked_probabilities", "encode", "encode_codes"]
 
 Kind = Literal["codes", "soft", "multi-label"]
 _ROW_SUM_TOLERANCE = 1e-3  # float16 soft labels over 1000 classes stay within it
@@ -123,6 +123,37 @@ def encode_codes(
         allowed="one class a sample: codes, names, or one-hot rows that sum to one",
         mend="pass one code a sample, e.g. y.argmax(axis=1) where the largest is meant",
     )
+
+
+def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[np.float64]:
+    """Probabilities of C >= 2 exclusive classes as `float64[n, C]`: in [0, 1], rows summing to one.
+
+    Raises:
+        DataError: naming the first row that is none.
+
+    >>> checked_probabilities([[0.25, 0.75]]).tolist()
+    [[0.25, 0.75]]
+    """
+    try:
+        array = np.asarray(rows, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 2 or array.shape[1] < 2:
+        raise DataError(
+            f"{what} of shape {np.shape(rows)}",
+            allowed="a matrix [n, C], one column a class",
+            mend="pass what predict gives for C >= 2 outputs",
+        )
+    good = ((array >= 0) & (array <= 1 + _ROW_SUM_TOLERANCE)).all(axis=1)  # False for NaN too
+    good &= np.abs(array.sum(axis=1) - 1) <= _ROW_SUM_TOLERANCE
+    if not good.all():
+        row = int(np.argmin(good))
+        raise DataError(
+            f"{what} whose row {row} is {_row(array[row])}",
+            allowed="numbers in [0, 1] that sum to one",
+            mend="of logits, take the softmax first, or say from_logits=True where that is asked",
+        )
+    return array
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
+from tailfit.labels import checked_probabilities
 from tailfit.weights.classes import checked_choice
 from tailfit.weights.given import by_output, encoded_labels
 
@@ -23,7 +24,6 @@ __all__ = ["label_quality"]
 
 Method = Literal["self_confidence", "normalized_margin", "confident_joint"]
 Floats = NDArray[np.float64]
-_ROW_SUM_TOLERANCE = 1e-3  # float16 probabilities of 1000 classes stay within it
 _MARGIN = 1e-6  # the mean of equal numbers may round above them; the authors' code allows as much
 
 
@@ -97,7 +97,7 @@ def label_quality(
             allowed="True or False; for 'confident_joint' only False, as it compares with the thresholds itself",
             mend="leave adjusted out",
         )
-    rows = _checked(probabilities)
+    rows = checked_probabilities(probabilities)
     codes = _codes(y, rows, class_names)
     own = rows[np.arange(len(rows)), codes]
     if adjusted or method == "confident_joint":
@@ -128,29 +128,6 @@ def _on_the_diagonal(codes: NDArray[np.int64], rows: Floats, thresholds: Floats)
     found = confident.argmax(axis=1)
     wrong = (confident.max(axis=1) >= 0) & (found != codes)
     return np.where(wrong, np.float32(0), np.float32(1))
-
-
-def _checked(probabilities: Any) -> Floats:
-    try:
-        rows = np.asarray(probabilities, dtype=np.float64)
-    except (TypeError, ValueError):
-        rows = np.empty(0)
-    if rows.ndim != 2 or rows.shape[1] < 2:
-        raise DataError(
-            f"probabilities of shape {np.shape(probabilities)}",
-            allowed="a matrix [n, C], one column a class",
-            mend="pass what predict gives for C >= 2 outputs",
-        )
-    bad = ~((rows >= 0) & (rows <= 1 + _ROW_SUM_TOLERANCE)).all(axis=1)
-    bad |= ~(np.abs(rows.sum(axis=1) - 1) <= _ROW_SUM_TOLERANCE)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise DataError(
-            f"probabilities whose row {row} is {rows[row][:8].tolist()}",
-            allowed="numbers in [0, 1] that sum to one",
-            mend="of logits, take the softmax first",
-        )
-    return rows
 
 
 def _codes(y: Any, rows: Floats, class_names: Sequence[str] | None) -> NDArray[np.int64]:
