@@ -10,6 +10,7 @@ import numpy as np
 from tailfit import samplers
 from tailfit.samplers import (
     Bootstrap,
+    ByLength,
     ClassBalanced,
     PerClass,
     Plan,
@@ -138,6 +139,10 @@ def by_class_code(labels):
     return Weighted(0.5 + codes.reshape(-1) % 3)
 
 
+def of_mixed_lengths(labels):
+    return ByLength(np.arange(max(len(labels), 1)) * 7 % 11, buckets=3)
+
+
 PROMISES = [
     Promise(Sequential(), every_sample_once, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19], by_class=False, shuffled=False),
     Promise(Shuffle(), every_sample_once, [29, 2, 51, 65, 67, 49, 15, 4, 31, 66], by_class=False),
@@ -184,5 +189,12 @@ PROMISES = [
         by_class=False,
         rings=False,
         tolerance=0.02,
+    ),
+    Promise(
+        ByLength([3, 9, 4], buckets=2),
+        every_sample_once,
+        [49, 22, 16, 41, 32, 76, 59, 43, 78, 18],
+        of_labels=of_mixed_lengths,
+        by_class=False,
     ),
 ]

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
-from tailfit.data.ragged import Ragged
+from tailfit.data.ragged import Ragged, taken
 from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -91,17 +91,12 @@ class Arrays(Source):
         return lengths
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
-        batch = map_tree(lambda leaf: _taken(leaf, indices), self._x)
+        batch = map_tree(lambda leaf: taken(leaf, indices), self._x)
         self._look.check(indices, batch, self._named)
         return batch
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r}"
-
-
-def _taken(leaf: Any, indices: NDArray[np.int64]) -> Any:
-    # asarray: np.take of a memmap would label the copy in memory a memmap.
-    return leaf.take(indices) if isinstance(leaf, Ragged) else np.asarray(leaf).take(indices, axis=0)
 
 
 def _shared_lengths(x: Any) -> NDArray[np.int64] | None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.keras_loops import KerasLoops, calling_adapter
+from tailfit.data.ragged import Ragged
 from tailfit.data.read_ahead import read_ahead
 from tailfit.data.source import Source
 from tailfit.data.substitute import Substitute
@@ -107,6 +108,8 @@ class Batches(keras.utils.PyDataset):
             raise ArgumentError("a source without a sample", allowed="one sample or more", mend="check its files")
         if on_error not in ("raise", "skip"):
             raise ArgumentError(f"on_error={on_error!r}", allowed="'raise' or 'skip'", mend="leave it out")
+        if source.ragged and transform is None:
+            raise _refuse_ragged(source)
         if one_hot and source.labels is None:
             raise ArgumentError("one_hot=True for an unlabelled source", allowed="labels", mend="leave it out")
         self.source: Final = source
@@ -244,6 +247,8 @@ class Batches(keras.utils.PyDataset):
         if weights is not None:
             batch += (weights[indices].astype(np.float32),)
         if self.transform is None:
+            if isinstance(records, Ragged):
+                raise _refuse_ragged(self.source)
             return batch
         changed = self.transform(batch, self._generator(epoch, step))
         _check_transformed(batch, changed, len(indices))
@@ -337,6 +342,14 @@ class Batches(keras.utils.PyDataset):
 
 class _NoSuchStepError(ArgumentError, IndexError):
     """A step past the end: also what ends Python's iteration by index."""
+
+
+def _refuse_ragged(source: Source) -> ArgumentError:
+    return ArgumentError(
+        f"{source!r} with records of different length",
+        allowed="records of one length in a batch",
+        mend="pad them: Batches(tailfit.data.Mapped(source, tailfit.data.Pad()), ...), or transform=Pad().transform",
+    )
 
 
 def _refuse_empty_classes(source: Source) -> None:

@@ -23,6 +23,7 @@ import polars as pl
 from tailfit.data.arrays import Arrays
 from tailfit.data.npy_folder import NpyFolder, check_id
 from tailfit.data.packed import Packed
+from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError, RecordError
 
@@ -33,7 +34,7 @@ _METADATA = ("metadata.parquet", "metadata.csv", "metadata.json")
 _OURS = {"data", "class_names.json", "partition.json", *_LABELS, *_METADATA}
 
 
-def open(path: str | PathLike[str], *, nan: str = "raise") -> Source:
+def open(path: str | PathLike[str], *, nan: str = "raise", ragged: bool = False) -> Source:
     """The source in a folder, its kind recognised by what lies there.
 
     A folder that `pack` wrote; a folder of `.npy` files, or a `root` of the classic layout with them in `root/data`:
@@ -44,6 +45,7 @@ def open(path: str | PathLike[str], *, nan: str = "raise") -> Source:
     Args:
         path: The folder.
         nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or `"keep"`.
+        ragged: Whether the records of a folder of `.npy` files may differ in length; a packed folder says it itself.
     Raises:
         DataError: if nothing known lies there; `RecordError` names a file that can't be read.
 
@@ -74,6 +76,7 @@ def open(path: str | PathLike[str], *, nan: str = "raise") -> Source:
         _first(places, _METADATA),
         class_names=_read_names(names) if names is not None and labels is not None else None,
         nan=nan,
+        ragged=ragged,
     )
 
 
@@ -95,7 +98,7 @@ def save_npy_folder(
 
     Args:
         root: The folder to be made.
-        x: Array `[n, ...]`; `root/data/<ID>.npy` gets `x[i]`.
+        x: Array `[n, ...]`, or a `Ragged`; `root/data/<ID>.npy` gets `x[i]`.
         labels: As in `Arrays`; written as class names if they were names, else as codes or rows.
         ids: n names; "0", "1", ... without it.
         metadata: polars DataFrame, as in `Arrays`.
@@ -109,7 +112,8 @@ def save_npy_folder(
     target = Path(os.path.abspath(fspath(root)))
     if target.exists() or target.is_symlink():
         _check_replaceable(target, overwrite)
-    source = Arrays(np.asarray(x), labels, ids, metadata, class_names=class_names, nan="keep")
+    x = x if isinstance(x, Ragged) else np.asarray(x)
+    source = Arrays(x, labels, ids, metadata, class_names=class_names, nan="keep")
     for name in source.ids:
         check_id(name)
     if partition is not None:
@@ -118,7 +122,7 @@ def save_npy_folder(
     fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     fresh.mkdir()
     try:
-        _write(fresh, np.asarray(x), source, metadata is not None, partition)
+        _write(fresh, x, source, metadata is not None, partition)
         if target.exists():
             # A folder can't be renamed onto a full one: the old one steps aside, and comes back on an error.
             aside = fresh.with_name(f"{fresh.name}.old")

@@ -101,7 +101,7 @@ def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path
             raise RecordError(
                 f"{path}: {header}",
                 allowed=f"{reference} as in the first file, {reference_path}",
-                mend="bring all records to one shape and type, or keep them in folders of their own",
+                mend="bring all records to one shape and type; where they differ in length, pass ragged=True",
             )
         body = file.read(header.nbytes)
         if len(body) != header.nbytes:

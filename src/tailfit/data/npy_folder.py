@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tailfit.data.finite import Look
 from tailfit.data.metadata import read_table
 from tailfit.data.npy import Header, read_header, read_row
+from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
@@ -25,7 +26,7 @@ _Labels = Mapping[str, Any] | pl.DataFrame | str | PathLike[str]
 
 
 class NpyFolder(Source):
-    """The records `folder/<ID>.npy`, all of one shape and type, read by the batch straight from the files.
+    """The records `folder/<ID>.npy`, of one shape and type, read by the batch straight from the files.
 
     The folder is listed once, at construction, which also checks IDs against labels; the records themselves are
     checked as they are read. Order and codes come from the IDs' order in `labels`, or the sorted IDs without.
@@ -38,7 +39,9 @@ class NpyFolder(Source):
         metadata: polars DataFrame, or a CSV, JSON or Parquet file, with a column `id`.
         class_names: Names of the classes in the order of their codes.
         nan: What to do with NaN or infinity in a record read: `"raise"`, `"warn"` (once) or `"keep"`.
-    Shapes: `read(indices)` gives `[len(indices), *record]` in the files' type and units, native byte order.
+        ragged: Whether records may differ in their first axis, the steps. Then `lengths` looks into every file once.
+    Shapes: `read(indices)` gives `[len(indices), *record]` in the files' type and units, native byte order; ragged, a
+        `Ragged` of the records.
     Raises:
         DataError: if files and labels do not match, or an ID is not a plain name (separators, `..`, a drive).
         RecordError: beginning with the file's path: missing, empty, truncated, too long, pickled, of another
@@ -61,6 +64,7 @@ class NpyFolder(Source):
         class_names: Sequence[str] | None = None,
         *,
         nan: str = "raise",
+        ragged: bool = False,
     ) -> None:
         self._look: Final = Look(nan, RecordError)
         self._folder: Final = os.path.abspath(fspath(folder))
@@ -80,6 +84,23 @@ class NpyFolder(Source):
             metadata = read_table(metadata)
         super().__init__(ids, encoded, metadata)
         self._header: Header | None = None
+        self.ragged = ragged
+        # Of a ragged folder: steps of each record that was looked at, else -1; and the header of so many.
+        self._steps: Final = np.full(len(ids) if ragged else 0, -1, dtype=np.int64)
+        self._headers: Final[dict[int, Header]] = {}
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As `Source.lengths`.
+
+        Raises:
+            RecordError: naming a file that can't be read.
+        """
+        if not self.ragged:
+            return None
+        for position in np.flatnonzero(self._steps < 0).tolist():
+            self._header_of(position)
+        return self._steps.copy()
 
     def _path(self, position: int) -> str:
         name = self.ids[position]
@@ -92,9 +113,45 @@ class NpyFolder(Source):
             self._header = read_header(path)
         return self._header, path
 
-    def _read(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+    def _header_of(self, position: int) -> Header:
+        """Of a record of any length."""
+        steps = int(self._steps[position])
+        if steps < 0:
+            (reference, reference_path), path = self._reference(), self._path(position)
+            header = read_header(path)
+            alike = header.shape[1:] == reference.shape[1:] and header.dtype.newbyteorder(
+                "="
+            ) == reference.dtype.newbyteorder("=")
+            if not header.shape or not alike:
+                raise RecordError(
+                    f"{path}: {header}",
+                    allowed=f"{reference} as in the first file, {reference_path}, but for the first axis",
+                    mend="bring all records to one type, and one shape but for their steps",
+                )
+            steps = header.shape[0]
+            # The length last: another thread that sees it finds the header.
+            self._headers.setdefault(steps, header)
+            self._steps[position] = steps
+        return self._headers[steps]
+
+    def _read_ragged(self, indices: NDArray[np.int64]) -> Ragged:
+        headers = [self._header_of(position) for position in indices.tolist()]
+        lengths = np.array([header.shape[0] for header in headers], dtype=np.int64)
+        reference = self._reference()[0]
+        steps = np.empty((int(lengths.sum()), *reference.shape[1:]), reference.dtype.newbyteorder("="))
+        batch = Ragged(steps, lengths)
+        for row, position in enumerate(indices.tolist()):
+            path = self._path(position)
+            read_row(path, batch[row], headers[row], path)
+        return batch
+
+    def _read(self, indices: NDArray[np.int64]) -> Any:
         if not len(self):
-            return np.zeros(0)
+            return Ragged(np.zeros(0), []) if self.ragged else np.zeros(0)
+        if self.ragged:
+            ragged = self._read_ragged(indices)
+            self._look.check(indices, ragged, self._path)
+            return ragged
         reference, reference_path = self._reference()
         batch = np.empty((len(indices), *reference.shape), reference.dtype.newbyteorder("="))
         for row, position in enumerate(indices.tolist()):

@@ -5,14 +5,17 @@ import itertools
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tailfit.data.pack_format import FORMAT, Leaf, Manifest, describe, file_name
+from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source, stretches
 from tailfit.data.trees import leaves as leaves_of
 from tailfit.errors import ArgumentError, DataError
@@ -21,6 +24,7 @@ from tailfit.samplers.base import whole_number
 __all__ = ["pack"]
 
 _READ = 1 << 23  # bytes read from the source at once
+_Lengths = NDArray[np.int64] | None
 
 
 def pack(
@@ -42,7 +46,8 @@ def pack(
         progress: Called with (samples written, samples in all) after each read.
     Raises:
         ArgumentError: if `out` exists, or what was begun there is of another source.
-        DataError: for records whose shape or type differ from the first one's; or an unreadable one, named.
+        DataError: for records whose shape or type differ from the first one's (their lengths may, of a ragged source);
+            or an unreadable one, named.
 
     >>> import tempfile, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -61,27 +66,30 @@ def pack(
         raise DataError(f"{source!r}", allowed="a source with samples", mend="check its files")
     first = source.read([0])
     leaves = tuple(Leaf.of(leaf) for _, leaf in leaves_of(first))
-    rows = max(1, shard_bytes // max(sum(leaf.nbytes for leaf in leaves), 1))
-    folder = target.with_name(f".{target.name}.partial")
-    fingerprint = _fingerprint(source, leaves, rows)
-    digests = _begun(folder, fingerprint)
+    lengths = source.lengths
     manifest = Manifest(
         samples=len(source),
-        rows=rows,
+        rows=1,
         tree=describe(first, itertools.count()),
         leaves=leaves,
         labels=source.label_kind,
         class_names=source.class_names,
-        digests=digests,
+        digests={},
+        steps=0 if lengths is None else int(lengths.sum()),
     )
+    manifest = replace(manifest, rows=max(1, shard_bytes // max(manifest.record_bytes, 1)))
+    folder = target.with_name(f".{target.name}.partial")
+    fingerprint = _fingerprint(source, manifest, lengths)
+    digests = _begun(folder, fingerprint)
+    manifest = replace(manifest, digests=digests)
     for shard in range(manifest.shards):
         names = [file_name(leaf, shard) for leaf in range(len(leaves))]
         if not all(name in digests for name in names):
-            digests.update(_write_shard(folder, source, manifest, shard, progress))
+            digests.update(_write_shard(folder, source, manifest, lengths, shard, progress))
             _write_state(folder, fingerprint, digests)
         elif progress is not None:
-            progress(min((shard + 1) * rows, len(source)), len(source))
-    _index(source).write_parquet(folder / "index.parquet")
+            progress(min((shard + 1) * manifest.rows, len(source)), len(source))
+    _index(source, lengths).write_parquet(folder / "index.parquet")
     manifest.write(folder / "pack.json")
     for path in (folder / "index.parquet", folder / "pack.json", folder / "data", folder):
         _sync(path)
@@ -115,8 +123,10 @@ def _write_state(folder: Path, fingerprint: str, digests: dict[str, str]) -> Non
     fresh.rename(folder / "state.json")
 
 
-def _fingerprint(source: Source, leaves: tuple[Leaf, ...], rows: int) -> str:
-    known = hashlib.sha256(repr((len(source), rows, leaves, source.class_names)).encode())
+def _fingerprint(source: Source, manifest: Manifest, lengths: _Lengths) -> str:
+    known = hashlib.sha256(repr((len(source), manifest.rows, manifest.leaves, source.class_names)).encode())
+    if lengths is not None:
+        known.update(lengths.tobytes())
     for name in source.ids:
         known.update(name.encode() + b"\0")
     if source.labels is not None:
@@ -125,7 +135,12 @@ def _fingerprint(source: Source, leaves: tuple[Leaf, ...], rows: int) -> str:
 
 
 def _write_shard(
-    folder: Path, source: Source, manifest: Manifest, shard: int, progress: Callable[[int, int], None] | None
+    folder: Path,
+    source: Source,
+    manifest: Manifest,
+    lengths: _Lengths,
+    shard: int,
+    progress: Callable[[int, int], None] | None,
 ) -> dict[str, str]:
     start, stop = shard * manifest.rows, shard * manifest.rows + manifest.rows_of(shard)
     together = max(1, _READ // max(manifest.record_bytes, 1))
@@ -134,12 +149,14 @@ def _write_shard(
     files = [_Hashed(path.open("wb")) for path in fresh]
     try:
         for file, leaf in zip(files, manifest.leaves, strict=True):
-            _write_header(file, leaf, stop - start)
+            rows = int(lengths[start:stop].sum()) if leaf.ragged and lengths is not None else stop - start
+            _write_header(file, leaf, rows)
         for indices in stretches(start, stop, together):
             batch = [array for _, array in leaves_of(source.read(indices))]
             _check_alike(batch, manifest, source, indices)
             for file, leaf, array in zip(files, manifest.leaves, batch, strict=True):
-                file.write(np.ascontiguousarray(array, dtype=leaf.dtype).tobytes())
+                body = array.values if isinstance(array, Ragged) else array
+                file.write(np.ascontiguousarray(body, dtype=leaf.dtype).tobytes())
             if progress is not None:
                 progress(int(indices[-1]) + 1, len(source))
         for file in files:
@@ -180,8 +197,10 @@ def _check_alike(batch: list[Any], manifest: Manifest, source: Source, indices: 
         )
 
 
-def _index(source: Source) -> pl.DataFrame:
+def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:
     columns: dict[str, Any] = {"id": pl.Series(list(source.ids), dtype=pl.String)}
+    if lengths is not None:
+        columns["steps"] = pl.Series(lengths)
     if source.labels is not None:
         columns["label"] = pl.Series(source.labels.tolist())
     frame = pl.DataFrame(columns)

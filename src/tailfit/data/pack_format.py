@@ -1,8 +1,10 @@
 """The packed layout: a few large `.npy` files, an index, and a manifest that says how they hang together.
 
 root/pack.json              format, number of samples, arrays of a record, files with their SHA-256
-root/index.parquet          a row a sample: `id`, its `label` if it has one, and its metadata as `metadata.<column>`
-root/data/00-00000.npy      array 00 of the records of shard 00000; every shard but the last has as many records
+root/index.parquet          a row a sample: `id`, its `label` if it has one, and its metadata as `metadata.<column>`;
+                            its `steps` where records differ in length
+root/data/00-00000.npy      array 00 of the records of shard 00000; every shard but the last has as many records. Those
+                            of different length stand end to end: a record begins where the steps before it end
 
 Any NumPy and any Parquet reader understands all but the manifest, which only says again what they say.
 """
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.npy_folder import read_json
+from tailfit.data.ragged import Ragged
 from tailfit.errors import RecordError
 
 __all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "rebuild"]
@@ -25,19 +28,26 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Leaf:
-    """One of the arrays that a record consists of: its shape and type, without the axis of the samples."""
+    """One of the arrays that a record consists of.
+
+    Attributes:
+        shape, dtype: Without the axis of the samples; of a ragged one, of a step.
+        ragged: Whether it differs in length from record to record.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    ragged: bool = False
 
     @classmethod
-    def of(cls, batch: NDArray[Any]) -> "Leaf":
+    def of(cls, batch: NDArray[Any] | Ragged) -> "Leaf":
         """Of the records in an array whose first axis counts them."""
-        return cls(batch.shape[1:], batch.dtype.newbyteorder("="))
+        rows = batch.values if isinstance(batch, Ragged) else batch
+        return cls(rows.shape[1:], rows.dtype.newbyteorder("="), isinstance(batch, Ragged))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a record."""
+        """Bytes of a record; of a ragged one, of a step."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
@@ -47,6 +57,7 @@ class Manifest:
 
     Attributes:
         samples, rows: Of the whole, and of each shard but the last.
+        steps: Of all records, where they differ in length; else 0.
         tree: The nest of a record, with numbers of leaves in the place of arrays (see `describe`).
         leaves: Its arrays.
         labels: Kind of the labels, or None.
@@ -61,11 +72,22 @@ class Manifest:
     labels: str | None
     class_names: tuple[str, ...]
     digests: dict[str, str]
+    steps: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all records, all their arrays together."""
+        return sum(leaf.nbytes * (self.steps if leaf.ragged else self.samples) for leaf in self.leaves)
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of a record, all its arrays together."""
-        return sum(leaf.nbytes for leaf in self.leaves)
+        """Bytes of a record, all its arrays together; on average, where records differ in length."""
+        return self.nbytes // max(self.samples, 1)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether records differ in length."""
+        return any(leaf.ragged for leaf in self.leaves)
 
     @property
     def shards(self) -> int:
@@ -83,7 +105,8 @@ class Manifest:
             "samples": self.samples,
             "rows": self.rows,
             "tree": self.tree,
-            "leaves": [{"shape": leaf.shape, "dtype": leaf.dtype.str} for leaf in self.leaves],
+            "leaves": [_described(leaf) for leaf in self.leaves],
+            **({"steps": self.steps} if self.ragged else {}),
             "labels": self.labels,
             "class_names": self.class_names,
             "digests": self.digests,
@@ -113,6 +136,7 @@ class Manifest:
                 labels=content["labels"],
                 class_names=tuple(map(str, content["class_names"])),
                 digests={str(name): str(digest) for name, digest in content["digests"].items()},
+                steps=_whole(content.get("steps", 0)),
             )
             numbers = sorted(_leaf_numbers(manifest.tree))
             if numbers != list(range(len(manifest.leaves))):
@@ -161,11 +185,15 @@ def _leaf_numbers(described: Any) -> list[int]:
     return [number for value in (inner.values() if kind == "dict" else inner) for number in _leaf_numbers(value)]
 
 
+def _described(leaf: Leaf) -> dict[str, Any]:
+    return {"shape": leaf.shape, "dtype": leaf.dtype.str, **({"ragged": True} if leaf.ragged else {})}
+
+
 def _leaf(content: Any) -> Leaf:
     dtype = np.dtype(content["dtype"])
     if dtype.hasobject:
         raise ValueError(f"type {dtype}")
-    return Leaf(tuple(_whole(size) for size in content["shape"]), dtype)
+    return Leaf(tuple(_whole(size) for size in content["shape"]), dtype, content.get("ragged") is True)
 
 
 def _whole(value: Any, least: int = 0) -> int:

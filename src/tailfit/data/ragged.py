@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Ragged"]
+__all__ = ["Ragged", "taken"]
 
 
 @final
@@ -131,6 +131,12 @@ class Ragged:
                 mend="pad to more steps, or cut the records first",
             )
         return longest if length is None else length
+
+
+def taken(leaf: NDArray[Any] | Ragged, indices: NDArray[np.int64]) -> Any:
+    """Some records of an array or a `Ragged`, copied."""
+    # asarray: np.take of a memmap would label the copy in memory a memmap.
+    return leaf.take(indices) if isinstance(leaf, Ragged) else np.asarray(leaf).take(indices, axis=0)
 
 
 def _joined(records: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -1,7 +1,7 @@
 """Readings of sensors before they reach a network: missing ones filled, channels brought to one scale.
 
-Each is a function of a batch of records `[n, ..., channels]`, for `Mapped` or by itself, and as `.transform` for
-`Batches(transform=)`. What it learnt, from the training part only, is in its fields.
+Each is a function of a batch of records `[n, ..., channels]` or of a `Ragged` of them, for `Mapped` or by itself, and
+as `.transform` for `Batches(transform=)`. What it learnt, from the training part only, is in its fields.
 """
 
 from abc import ABC, abstractmethod
@@ -11,20 +11,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source, stretches
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["FillMissing", "Normalize"]
+__all__ = ["FillMissing", "Normalize", "OfRecords"]
 
 _AT_ONCE = 1 << 24  # bytes read from the source at once, about
 _METHODS = ("forward", "mean", "zero")
 
 
-class _OfRecords(ABC):
+class OfRecords(ABC):
     """A function of records, and as what `Batches` takes."""
 
     @abstractmethod
-    def __call__(self, x: Any) -> NDArray[Any]:
+    def __call__(self, x: Any) -> Any:
         """Changed records."""
 
     def transform(self, batch: tuple[Any, ...], rng: np.random.Generator) -> tuple[Any, ...]:
@@ -34,7 +35,7 @@ class _OfRecords(ABC):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Normalize(_OfRecords):
+class Normalize(OfRecords):
     """`(x - mean) / std` for each channel, the last axis.
 
     Args:
@@ -82,8 +83,10 @@ class Normalize(_OfRecords):
             )
         return cls(mean=mean, std=np.sqrt(squares / count))
 
-    def __call__(self, x: Any) -> NDArray[Any]:
+    def __call__(self, x: Any) -> Any:
         """Normalised records."""
+        if isinstance(x, Ragged):
+            return x.map(self)
         x = np.asarray(x)
         if x.ndim == 0 or x.shape[-1] != len(self.mean):
             raise DataError(
@@ -103,7 +106,7 @@ class Normalize(_OfRecords):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FillMissing(_OfRecords):
+class FillMissing(OfRecords):
     """NaN, a missing reading, replaced; and told to the network, if wished, by a channel more for each channel.
 
     Args:
@@ -135,8 +138,12 @@ class FillMissing(_OfRecords):
         """With the mean of each channel over a source, the training part."""
         return cls(mean=Normalize.fit(source).mean, **options)
 
-    def __call__(self, x: Any) -> NDArray[Any]:
+    def __call__(self, x: Any) -> Any:
         """Records without NaN."""
+        if isinstance(x, Ragged):
+            # What is filled depends on nothing that comes after it, so not on the padding.
+            filled = self(x.padded())
+            return Ragged(filled[x.mask()], x.lengths)
         x = np.asarray(x)
         steps = 3 if self.method == "forward" else 2
         wrong = self.mean is not None and x.shape[-1:] != (len(self.mean),)
@@ -160,7 +167,7 @@ class FillMissing(_OfRecords):
 
 def _batches(source: Source) -> Any:
     first = source.read([0]) if len(source) else None
-    if not isinstance(first, np.ndarray) or first.ndim < 2 or first.dtype.kind not in "fiub":
+    if not isinstance(first, np.ndarray | Ragged) or len(first.shape) < 2 or first.dtype.kind not in "fiub":
         raise DataError(
             f"{source!r} with records of the type {type(first).__name__}",
             allowed="arrays of numbers whose last axis is the channels",
@@ -168,4 +175,5 @@ def _batches(source: Source) -> Any:
         )
     together = max(1, _AT_ONCE // max(first.nbytes, 1))
     for positions in stretches(0, len(source), together):
-        yield source.read(positions)
+        records = source.read(positions)
+        yield records.values if isinstance(records, Ragged) else records

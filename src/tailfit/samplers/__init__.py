@@ -3,6 +3,7 @@
 from tailfit.samplers.balanced import ClassBalanced, Progressive
 from tailfit.samplers.base import Plan, Sampler
 from tailfit.samplers.bootstrap import Bootstrap
+from tailfit.samplers.by_length import ByLength
 from tailfit.samplers.per_class import PerClass
 from tailfit.samplers.repeat_factor import RepeatFactor
 from tailfit.samplers.runs import Runs
@@ -12,6 +13,7 @@ from tailfit.samplers.weighted import Weighted
 
 __all__ = [
     "Bootstrap",
+    "ByLength",
     "ClassBalanced",
     "PerClass",
     "Plan",

@@ -1,0 +1,167 @@
+"""Batches of records of like length, so that little of a batch is padding and few shapes occur.
+
+The samples stand in line, bucket after bucket, those of a bucket shuffled anew each epoch, and the line is cut into
+batches, which come in random order. So a batch is of one bucket, but for the few that stand on a border of two, and
+every sample is drawn once. The short batch, if the samples leave one, is cut at a random place of the line and comes
+last: cut always at its end it would be of the longest records.
+"""
+
+import operator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tailfit.errors import ArgumentError
+from tailfit.samplers.base import Plan, Sampler
+from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.uniform import UniformPlan
+
+__all__ = ["ByLength"]
+
+Indices = NDArray[np.int64]
+_CANDIDATES = 512  # edges that are tried
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ByLength(Sampler):
+    """Every sample once an epoch, in batches of like length; `edges` are the lengths to pad them to.
+
+    Which samples of a bucket meet in a batch, and the order of the batches, differ from epoch to epoch.
+
+    Args:
+        lengths: One a sample, `[n]`, in steps, e.g. `source.lengths`.
+        buckets: How many, >= 1: their edges are chosen so that the least is padded. Or the edges themselves: a sample
+            is in the bucket of the least edge that is no shorter than it.
+    Attributes:
+        edges: The longest length in each bucket, ascending.
+    Raises:
+        ArgumentError: for lengths or edges that are no whole numbers, or edges that end before the longest length.
+
+    >>> sampler = ByLength([3, 9, 4, 10, 3, 9], buckets=2)
+    >>> sampler.edges
+    (4, 10)
+    >>> plan = sampler.plan(6, seed=1, batch_size=3)
+    >>> sorted(plan.indices(epoch=0, start=0, stop=3).tolist())
+    [0, 2, 4]
+    """
+
+    lengths: ArrayLike = field(kw_only=False)
+    buckets: int | ArrayLike = 8
+
+    def __post_init__(self) -> None:
+        lengths = np.array(self.lengths)
+        if lengths.ndim != 1 or not lengths.size or lengths.dtype.kind not in "iu" or lengths.min() < 0:
+            raise ArgumentError(
+                f"lengths of shape {lengths.shape} and type {lengths.dtype}",
+                allowed="whole numbers >= 0, one a sample",
+                mend="pass the steps of each record, e.g. source.lengths",
+            )
+        lengths = lengths.astype(np.int64)
+        lengths.flags.writeable = False
+        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "buckets", _checked_buckets(self.buckets, int(lengths.max())))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByLength) and self.edges == other.edges and np.array_equal(self._array, other._array)
+
+    def __hash__(self) -> int:
+        return hash((self.edges, len(self._array), self._array[:100].tobytes()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(str, self._array[:5].tolist()))
+        return f"ByLength([{shown}{', ...' if len(self._array) > 5 else ''}], buckets={self.buckets})"
+
+    @property
+    def _array(self) -> Indices:
+        return np.asarray(self.lengths)
+
+    @cached_property
+    def edges(self) -> tuple[int, ...]:
+        """The longest length in each bucket, ascending."""
+        given: Any = self.buckets
+        return given if isinstance(given, tuple) else _least_padding(self._array, given)
+
+    def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
+        """As `Sampler.plan`; labels may be of any form, regression targets too, or just the number of samples."""
+        plan = _LengthPlan(labels, np.searchsorted(self.edges, self._array), len(self.edges), seed, batch_size)
+        if plan.samples != len(self._array):
+            raise ArgumentError(
+                f"{len(self._array)} lengths for {plan.samples} samples",
+                allowed="one length a sample",
+                mend="pass the lengths of this source, of a part those of the part",
+            )
+        return plan
+
+
+@final
+class _LengthPlan(UniformPlan):
+    def __init__(self, labels: Any, bucket_of: Indices, buckets: int, seed: int, batch_size: int | None) -> None:
+        super().__init__(labels, seed, batch_size)
+        self._batch = min(self.batch_size or self._size, self._size)
+        self._line = np.argsort(bucket_of, kind="stable")
+        self._counts = np.bincount(bucket_of, minlength=buckets)
+        self._ends = np.cumsum(self._counts)
+
+    def _draw(self, epoch: int, positions: Indices) -> Indices:
+        batches, slots = np.divmod(positions, self._batch)
+        whole = (self._size - 1) // self._batch  # batches before the last one, which may be short
+        last = hash_words(self.seed, Purpose.SEATS, epoch) % (whole + 1)
+        at = np.full_like(batches, last)  # of each batch, where it is cut from the line
+        if whole:
+            order = Permutation(whole, hash_words(self.seed, Purpose.BATCH, epoch))
+            cut = order(np.minimum(batches, whole - 1))
+            at = np.where(batches < whole, cut + (cut >= last), last)
+        missing = (whole + 1) * self._batch - self._size
+        places = at * self._batch - missing * (at > last) + slots
+        buckets = np.searchsorted(self._ends, places, side="right")
+        begins = (self._ends - self._counts)[buckets]
+        keys = hash_array(hash_words(self.seed, Purpose.SLOTS, epoch), np.arange(len(self._counts)))
+        shuffled = Permutations(np.maximum(self._counts, 1), keys)(buckets, places - begins)
+        drawn: Indices = self._line[begins + shuffled]
+        return drawn
+
+
+def _least_padding(lengths: Indices, buckets: int) -> tuple[int, ...]:
+    """The edges of so many buckets, or fewer, to which the lengths are padded with the fewest steps.
+
+    By dynamic programming: the best edges up to a candidate, one bucket more at a time.
+    """
+    distinct, counts = np.unique(np.maximum(lengths, 1), return_counts=True)
+    upto = np.cumsum(counts)
+    chosen = np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), _CANDIDATES)).round().astype(np.int64))
+    edges, upto = distinct[chosen], upto[chosen]
+    # steps[i, j]: of the samples after edge i up to edge j, padded to edge j; the first row is of no edge before.
+    before = np.concatenate([[0], upto])
+    steps = np.where(before[:-1, None] < upto, edges * (upto - before[:-1, None]).astype(np.float64), np.inf)
+    best, came = steps[0], []
+    for _ in range(min(buckets, len(edges)) - 1):
+        through = best[:-1, None] + steps[1:]
+        came.append(through.argmin(axis=0))
+        best = np.minimum(through.min(axis=0), best)
+    at, found = len(edges) - 1, []
+    for step in reversed(came):
+        found.append(at)
+        if at == 0:
+            break
+        at = int(step[at])
+    found.append(at)
+    return tuple(edges[sorted(set(found))].tolist())
+
+
+def _checked_buckets(buckets: Any, longest: int) -> int | tuple[int, ...]:
+    several = np.ndim(buckets) == 1
+    try:
+        numbers = [operator.index(number) for number in (buckets if several else [buckets])]
+    except TypeError:
+        numbers = []
+    if not numbers or min(numbers) < 1 or isinstance(buckets, bool) or (several and max(numbers) < longest):
+        raise ArgumentError(
+            f"buckets={buckets!r} for lengths up to {longest}",
+            allowed=f"a whole number >= 1, or edges in steps, the last one >= {longest}",
+            mend="leave it out",
+        )
+    return tuple(sorted(set(numbers))) if several else numbers[0]
