@@ -1,6 +1,6 @@
 """Checks of what a user passes to a loss; each returns the value in plain Python, ready for a config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,14 @@ import numpy as np
 from tailfit.errors import ArgumentError
 from tailfit.schedules import Schedule
 
-__all__ = ["REQUIRED", "checked_class_counts", "checked_flag", "checked_number", "checked_per_class"]
+__all__ = [
+    "REQUIRED",
+    "checked_choice",
+    "checked_class_counts",
+    "checked_flag",
+    "checked_number",
+    "checked_per_class",
+]
 
 
 class _Required:
@@ -29,21 +36,34 @@ def checked_flag(from_logits: object) -> bool:
     raise ArgumentError(
         "no from_logits" if from_logits is REQUIRED else f"from_logits={from_logits!r}",
         allowed="from_logits=True (the last layer has no activation: y_pred are logits) or from_logits=False "
-        "(it ends in softmax: y_pred are probabilities)",
+        "(it ends in softmax, a multi-label one in sigmoid: y_pred are probabilities)",
         mend="say which your last layer gives: with the wrong one a network trains badly and nothing says "
         "so. Logits are safer: Dense(C) and from_logits=True",
     )
 
 
-def checked_number(value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), mend: str) -> Any:
-    """A finite number in `[least, most]` as float. What is not a number (a variable) passes as it is."""
+def checked_number(
+    value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), above: float | None = None, mend: str
+) -> Any:
+    """A finite number in `[least, most]`, or in `(above, most]`, as float. What is not a number (a variable) passes."""
     if not isinstance(value, (bool, int, float, str, np.number, type(None), list, tuple, Schedule)):
         return value
     number = float(value) if isinstance(value, (int, float, np.number)) else float("nan")
-    if isinstance(value, bool) or not (np.isfinite(number) and least <= number <= most):
-        bounds = f"a finite number >= {least:g}" if most == float("inf") else f"{least:g} <= {name} <= {most:g}"
+    enough = number >= least if above is None else number > above
+    if isinstance(value, bool) or not (np.isfinite(number) and enough and number <= most):
+        bound = f">= {least:g}" if above is None else f"> {above:g}"
+        bounds = f"a finite number {bound}" + ("" if most == float("inf") else f" and <= {most:g}")
         raise ArgumentError(f"{name}={value!r}", allowed=bounds, mend=mend)
     return number
+
+
+def checked_choice(value: Any, name: str, choices: Sequence[Any]) -> Any:
+    """One of a few values."""
+    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        raise ArgumentError(
+            f"{name}={value!r}", allowed=" or ".join(map(repr, choices)), mend="choose one of them; see the docstring"
+        )
+    return value
 
 
 def checked_per_class(values: Any, name: str) -> Any:
@@ -67,7 +87,7 @@ def checked_class_counts(class_counts: Any) -> tuple[float, ...]:
     """C positive counts, from a sequence or from an object with `class_counts` (batches, a source)."""
     numbers = _vector(getattr(class_counts, "class_counts", class_counts), "class_counts")
     good = np.isfinite(numbers) & (numbers > 0)
-    rule = "finite counts > 0: a class that is never seen has no logarithm of its share"
+    rule = "finite counts > 0: a class that is never seen has no logarithm of its share, no weight and no margin"
     mend = "drop class {} from the labels and the last layer, or give it a pseudo-count such as 1"
     return _all_good(numbers, good, "class_counts", rule, mend)
 

@@ -1,34 +1,40 @@
 """What every classification loss shares.
 
 Concepts:
-- A loss class is a thin holder: it checks its hyper-parameters once, and its `call` hands them to the
-  function of the same name in the same module, which holds the mathematics and gives per-sample values.
+- A loss class is a thin holder: it checks its hyper-parameters once, and hands them to the function of the same
+  name in the same module, its `function`, which holds the mathematics and gives per-sample values. Each argument
+  of that function is an attribute of the class, and an argument of its constructor.
 - Labels are brought to dense rows before Keras sees them, because Keras casts labels to the loss' dtype,
   and bfloat16 can't tell class 257 from class 256. Weights, masks and reduction are Keras' own.
 - Hyper-parameters that may follow a schedule (`gamma`, `tau`) are attributes, read in `call` and never
   folded into a cached constant: a `keras.Variable` may stand where a float stands (see `_scheduled.py`).
-- `from_logits` is public: `tailfit.Model.compile` holds it against the last layer's activation.
+- `from_logits` and `activation` are public: `tailfit.Model.compile` holds them against the last layer's activation.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import keras
 
 from tailfit.losses._arguments import checked_flag
-from tailfit.losses._scheduled import Scheduled
-from tailfit.losses._targets import Tensor, dense_targets, mask_of, with_shape, without_ignored
+from tailfit.losses._scheduled import Scheduled, configured, current
+from tailfit.losses._targets import Tensor, class_count, dense_targets, mask_of, with_shape, without_ignored
 
 __all__ = ["ClassificationLoss"]
 
 
 class ClassificationLoss(keras.losses.Loss):
-    """Base of the losses over C exclusive classes; subclasses give `call` and extend `get_config`.
+    """Base of the losses over C exclusive classes; subclasses give `function`, and check its arguments.
 
     Args:
         from_logits: Whether `y_pred` are logits. There is no default: leaving it out is an `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
     """
+
+    function: Callable[..., Tensor]  # (y_true, y_pred, *, from_logits, ...) -> per-sample values
+    fewest = 2  # outputs of the network
+    activation: str = "softmax"  # what makes probabilities of logits: of a model that gives them, for from_logits=False
 
     def __init__(self, *, from_logits: bool, name: str | None, reduction: str | None, dtype: Any) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -36,14 +42,24 @@ class ClassificationLoss(keras.losses.Loss):
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         y_pred = with_shape(y_pred)
+        class_count(y_pred, self.fewest)
         for weight in (sample_weight, mask_of(y_pred)):
             if weight is not None:
                 y_true = without_ignored(y_true, y_pred, weight)
         return super().__call__(dense_targets(y_true, y_pred, self.dtype), y_pred, sample_weight)
 
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        own = {name: current(value) for name, value in self._hyperparameters().items()}
+        return type(self).function(y_true, y_pred, from_logits=self.from_logits, **own)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        names = list(inspect.signature(type(self).function).parameters)[2:]
+        return {name: getattr(self, name) for name in names if name != "from_logits"}
+
     def get_config(self) -> dict[str, Any]:
         """What the constructor takes (Keras' own leaves `dtype` out), and the epoch where schedules are followed."""
-        config = {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
+        own = {name: configured(value) for name, value in self._hyperparameters().items()}
+        config = {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype, **own}
         followers = self.scheduled()
         return {**config, "epoch": followers[0].epoch} if followers else config
 

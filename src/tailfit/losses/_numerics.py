@@ -5,7 +5,7 @@ badly wrong, the one sample that should teach most: beyond a logit gap of 17 in 
 a clipped p has no slope.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -15,26 +15,42 @@ from keras import ops
 from tailfit.errors import ArgumentError
 from tailfit.losses._targets import Tensor, class_count, dense_targets, with_shape
 
-__all__ = ["class_constant", "labelled_log_softmax", "log_one_minus_exp", "prepare"]
+__all__ = [
+    "at_least_tiny",
+    "class_constant",
+    "finite_log_softmax",
+    "labelled_log_softmax",
+    "log_one_minus_exp",
+    "logits_of_softmax",
+    "prepare",
+    "soft_cross_entropy",
+]
 
 
-def prepare(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Tensor, Tensor]:
-    """Dense labels and logits, both `(batch, ..., C)` and in float32 (float64 stays)."""
-    y_pred = with_shape(y_pred)
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
-    dtype = dtype if dtype == "float64" else "float32"
-    class_count(y_pred)
-    return dense_targets(y_true, y_pred, dtype), _logits(y_pred, dtype, from_logits=from_logits)
-
-
-def _logits(y_pred: Tensor, dtype: str, *, from_logits: bool) -> Tensor:
-    """Logits, of probabilities their logarithms, for softmax(log p) is p.
+def logits_of_softmax(p: Tensor) -> Tensor:
+    """Logarithms of probabilities, for softmax(log p) is p.
 
     Probabilities below the smallest normal number (1e-38 in float32) count as that number, and have no
     gradient: which of two such probabilities was larger is lost in them, as it is not in logits.
     """
-    y_pred = ops.cast(y_pred, dtype)
-    return y_pred if from_logits else ops.log(_at_least_tiny(y_pred))
+    return ops.log(at_least_tiny(p))
+
+
+def prepare(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    from_logits: bool,
+    to_logits: Callable[[Tensor], Tensor] = logits_of_softmax,
+    fewest: int = 2,
+) -> tuple[Tensor, Tensor]:
+    """Dense labels and logits, both `(batch, ..., C)` with C >= `fewest`, and in float32 (float64 stays)."""
+    y_pred = with_shape(y_pred)
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    dtype = dtype if dtype == "float64" else "float32"
+    class_count(y_pred, fewest)
+    scores = ops.cast(y_pred, dtype)
+    return dense_targets(y_true, y_pred, dtype), scores if from_logits else to_logits(scores)
 
 
 def labelled_log_softmax(targets: Tensor, logits: Tensor) -> Tensor:
@@ -47,13 +63,24 @@ def labelled_log_softmax(targets: Tensor, logits: Tensor) -> Tensor:
     return ops.where(ops.equal(targets, 0), ops.zeros_like(log_p), log_p)
 
 
+def finite_log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities, with 0 in place of those of classes that are switched off: for sums that weigh by p."""
+    log_p = ops.log_softmax(logits, axis=-1)
+    return ops.where(ops.isinf(log_p), ops.zeros_like(log_p), log_p)
+
+
+def soft_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
+    """`-sum_k y_k log p_k` of each row, whatever its targets sum to."""
+    return -ops.sum(targets * labelled_log_softmax(targets, logits), axis=-1)
+
+
 def log_one_minus_exp(log_p: Tensor) -> Tensor:
     """log(1 - p) from log p, finite: where 1 - p rounds to 0 it counts as the smallest normal number.
 
     `-expm1` keeps every digit at p near 1, where `1 - exp` keeps none. The floor gives slope 0 where p
     is exactly 1, so that a power below 1 of it has the slope 0 it should have there, not infinity.
     """
-    return ops.log(_at_least_tiny(-ops.expm1(log_p)))
+    return ops.log(at_least_tiny(-ops.expm1(log_p)))
 
 
 def class_constant(values: Sequence[float] | keras.Variable, logits: Tensor, name: str) -> Tensor:
@@ -68,7 +95,8 @@ def class_constant(values: Sequence[float] | keras.Variable, logits: Tensor, nam
     return ops.convert_to_tensor(values, dtype=logits.dtype)
 
 
-def _at_least_tiny(x: Tensor) -> Tensor:
+def at_least_tiny(x: Tensor) -> Tensor:
+    """`x`, or the smallest normal number where `x` is below it, without a slope there."""
     tiny = float(np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny)
     # Not ops.maximum: on torch it takes float64 to float32, where the tiny of float64 is 0.
     return ops.where(x < tiny, ops.full_like(x, tiny), x)

@@ -107,6 +107,7 @@ def current(value: Any) -> Any:
 
 def configured(value: Any) -> Any:
     """What `get_config` holds of a value: plain Python."""
-    if isinstance(value, Scheduled):
-        return keras.saving.serialize_keras_object(value.schedule)
+    schedule = value.schedule if isinstance(value, Scheduled) else value
+    if isinstance(schedule, Schedule):
+        return keras.saving.serialize_keras_object(schedule)
     return list(value) if isinstance(value, tuple) else value

@@ -32,8 +32,8 @@ def mask_of(y_pred: Tensor) -> Tensor | None:
     return get_keras_mask(y_pred)
 
 
-def class_count(y_pred: Tensor) -> int:
-    """C, the length of the last axis of the predictions; refused where there is no class axis."""
+def class_count(y_pred: Tensor, fewest: int = 2) -> int:
+    """C, the length of the last axis of the predictions; refused where there is no class axis, or too few in it."""
     shape = tuple(y_pred.shape)
     if len(shape) < 2 or shape[-1] is None:
         raise ArgumentError(
@@ -41,7 +41,7 @@ def class_count(y_pred: Tensor) -> int:
             allowed="one score a class, (batch, ..., C), with C known",
             mend="end the network in Dense(C), and add the batch axis to a single sample",
         )
-    if shape[-1] == 1:
+    if shape[-1] < fewest:
         raise ArgumentError(
             f"y_pred of shape {shape}: one output",
             allowed="C >= 2 outputs, one a class",
@@ -52,7 +52,7 @@ def class_count(y_pred: Tensor) -> int:
 
 def is_dense(y_true: Tensor, y_pred: Tensor) -> bool:
     """Whether labels are one-hot or soft rows (else codes); refused where they fit neither form."""
-    classes = class_count(y_pred)
+    classes = class_count(y_pred, fewest=1)
     rank, width = len(y_true.shape), y_true.shape[-1] if len(y_true.shape) else None
     if rank == len(y_pred.shape):
         if width == classes or width is None:
@@ -81,11 +81,17 @@ def codes_of(y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dense_targets(y_true: Any, y_pred: Tensor, dtype: str) -> Tensor:
-    """One-hot or soft labels of the predictions' shape; NaN rows for codes outside `[0, C)`."""
+    """One-hot or soft labels of the predictions' shape; NaN rows for codes outside `[0, C)`.
+
+    Beside a single output a code is the label itself: 0, 1 or between.
+    """
     y_true = ops.convert_to_tensor(y_true)
     if is_dense(y_true, y_pred):
         return ops.cast(y_true, dtype)
     codes = _drop_last_axis(y_true, y_pred)
+    if class_count(y_pred, fewest=1) == 1:
+        label = ops.expand_dims(ops.cast(codes, dtype), -1)
+        return ops.where(ops.logical_and(label >= 0, label <= 1), label, ops.cast(float("nan"), dtype))
     # Compared as they are, never cast to `dtype` first: bfloat16 holds whole numbers only up to 256.
     classes = ops.cast(np.arange(class_count(y_pred)), keras.backend.standardize_dtype(codes.dtype))
     hot = ops.equal(ops.expand_dims(codes, -1), classes)

@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, labelled_log_softmax, prepare
-from tailfit.losses._scheduled import configured, current, followed
+from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import followed
 from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
 
-__all__ = ["CrossEntropy", "cross_entropy"]
+__all__ = ["CrossEntropy", "PerClass", "checked_weights", "cross_entropy"]
 
 PerClass = Sequence[float] | Mapping[int, float]
 
@@ -32,12 +31,12 @@ def cross_entropy(
     >>> round(float(value[0]), 4)  # ln 2
     0.6931
     """
-    label_smoothing, class_weights = _checked_smoothing(label_smoothing), _checked_weights(class_weights)
+    label_smoothing, class_weights = _checked_smoothing(label_smoothing), checked_weights(class_weights)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     targets = targets * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
     if class_weights is not None:
         targets = targets * class_constant(class_weights, logits, "class_weights")
-    return -ops.sum(targets * labelled_log_softmax(targets, logits), axis=-1)
+    return soft_cross_entropy(targets, logits)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -66,6 +65,8 @@ class CrossEntropy(ClassificationLoss):
     2.17
     """
 
+    function = staticmethod(cross_entropy)
+
     def __init__(
         self,
         *,
@@ -78,28 +79,13 @@ class CrossEntropy(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.label_smoothing = followed(label_smoothing, _checked_smoothing, name="label_smoothing", dtype=self.dtype)
-        self.class_weights = followed(class_weights, _checked_weights, name="class_weights", dtype=self.dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return cross_entropy(
-            y_true,
-            y_pred,
-            from_logits=self.from_logits,
-            label_smoothing=current(self.label_smoothing),
-            class_weights=current(self.class_weights),
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "label_smoothing": configured(self.label_smoothing),
-            "class_weights": configured(self.class_weights),
-        }
+        self.class_weights = followed(class_weights, checked_weights, name="class_weights", dtype=self.dtype)
 
 
 def _checked_smoothing(label_smoothing: Any) -> Any:
     return checked_number(label_smoothing, "label_smoothing", most=1.0, mend="use 0 for none; 0.1 is usual")
 
 
-def _checked_weights(class_weights: Any) -> Any:
+def checked_weights(class_weights: Any) -> Any:
+    """None, or one weight a class."""
     return None if class_weights is None else checked_per_class(class_weights, "class_weights")

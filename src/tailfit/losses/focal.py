@@ -10,11 +10,11 @@ from keras import ops
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, labelled_log_softmax, log_one_minus_exp, prepare
-from tailfit.losses._scheduled import configured, current, followed
+from tailfit.losses._scheduled import followed
 from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
 
-__all__ = ["Focal", "focal"]
+__all__ = ["Focal", "checked_gamma", "focal"]
 
 Alpha = float | Sequence[float] | Mapping[int, float] | None
 
@@ -28,7 +28,7 @@ def focal(
     >>> round(float(value[0]), 4)  # ln(2) / 4
     0.1733
     """
-    gamma = _checked_gamma(gamma)
+    gamma = checked_gamma(gamma)
     weight = _checked_alpha(alpha)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     log_p = labelled_log_softmax(targets, logits)
@@ -63,6 +63,8 @@ class Focal(ClassificationLoss):
     2.9927
     """
 
+    function = staticmethod(focal)
+
     def __init__(
         self,
         *,
@@ -74,15 +76,8 @@ class Focal(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.gamma = followed(gamma, _checked_gamma, name="gamma", dtype=self.dtype)
+        self.gamma = followed(gamma, checked_gamma, name="gamma", dtype=self.dtype)
         self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=self.dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        gamma, alpha = current(self.gamma), current(self.alpha)
-        return focal(y_true, y_pred, from_logits=self.from_logits, gamma=gamma, alpha=alpha)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "gamma": configured(self.gamma), "alpha": configured(self.alpha)}
 
 
 def _checked_alpha(alpha: Any) -> Any:
@@ -93,5 +88,6 @@ def _checked_alpha(alpha: Any) -> Any:
     return None if alpha is None else checked_number(alpha, "alpha", mend="leave it out for no weight")
 
 
-def _checked_gamma(gamma: Any) -> Any:
+def checked_gamma(gamma: Any) -> Any:
+    """A focusing exponent >= 0."""
     return checked_number(gamma, "gamma", mend="use gamma=0 for cross-entropy, 2 as the authors do")

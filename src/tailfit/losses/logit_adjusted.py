@@ -9,16 +9,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from numpy.typing import NDArray
 
 from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, labelled_log_softmax, prepare
-from tailfit.losses._scheduled import configured, current, followed
+from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import followed
 from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
 
-__all__ = ["BalancedSoftmax", "LogitAdjusted", "balanced_softmax", "logit_adjusted"]
+__all__ = ["BalancedSoftmax", "LogitAdjusted", "balanced_softmax", "checked_tau", "log_shares", "logit_adjusted"]
 
 
 def logit_adjusted(
@@ -30,12 +30,11 @@ def logit_adjusted(
     >>> round(float(value[0]), 4)  # ln 4: the class has a quarter of the samples
     1.3863
     """
-    tau = _checked_tau(tau)
-    counts = np.array(checked_class_counts(class_counts))
+    tau = checked_tau(tau)
+    shares = log_shares(class_counts)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    # log n - log N in float64: the power of a rare class' share would underflow, its logarithm never does.
-    log_prior = class_constant(tuple(np.log(counts) - np.log(counts.sum())), logits, "class_counts")
-    return -ops.sum(targets * labelled_log_softmax(targets, logits + tau * log_prior), axis=-1)
+    log_prior = class_constant(tuple(shares), logits, "class_counts")
+    return soft_cross_entropy(targets, logits + tau * log_prior)
 
 
 def balanced_softmax(y_true: Tensor, y_pred: Tensor, class_counts: Any, *, from_logits: bool = REQUIRED) -> Tensor:
@@ -71,6 +70,8 @@ class LogitAdjusted(ClassificationLoss):
     7.6277
     """
 
+    function = staticmethod(logit_adjusted)
+
     def __init__(
         self,
         class_counts: Any,
@@ -83,13 +84,7 @@ class LogitAdjusted(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
-        self.tau = followed(tau, _checked_tau, name="tau", dtype=self.dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return logit_adjusted(y_true, y_pred, self.class_counts, tau=current(self.tau), from_logits=self.from_logits)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "class_counts": list(self.class_counts), "tau": configured(self.tau)}
+        self.tau = followed(tau, checked_tau, name="tau", dtype=self.dtype)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -113,6 +108,8 @@ class BalancedSoftmax(ClassificationLoss):
     7.6277
     """
 
+    function = staticmethod(balanced_softmax)
+
     def __init__(
         self,
         class_counts: Any,
@@ -125,12 +122,15 @@ class BalancedSoftmax(ClassificationLoss):
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return balanced_softmax(y_true, y_pred, self.class_counts, from_logits=self.from_logits)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "class_counts": list(self.class_counts)}
+def log_shares(class_counts: Any) -> NDArray[np.float64]:
+    """Logarithm of each class' share."""
+    counts = np.array(checked_class_counts(class_counts))
+    # In float64, and never through a power of the share: of a rare class it would underflow.
+    shares: NDArray[np.float64] = np.log(counts) - np.log(counts.sum())
+    return shares
 
 
-def _checked_tau(tau: Any) -> Any:
+def checked_tau(tau: Any) -> Any:
+    """A strength >= 0."""
     return checked_number(tau, "tau", mend="use tau=0 for cross-entropy, 1 for balanced error")

@@ -1,0 +1,91 @@
+"""A classifier's head whose scores are cosines: neither long features nor long weights win.
+
+Under a long tail the weights of frequent classes grow longer, and so do their scores. Between unit vectors only the
+angle is left, and a margin is in the same unit for all classes.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.errors import ArgumentError
+
+__all__ = ["CosineDense"]
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class CosineDense(keras.layers.Layer):
+    """Cosines between the features and one weight vector a class: a `Dense` without bias between unit vectors.
+
+    Its scores are logits to a loss that scales them (`tailfit.losses.LDAM`); the most likely class is their arg max.
+    For probabilities take the softmax of `scale` times the scores, with the scale of the loss.
+
+    Args:
+        units: C, the number of classes, >= 1.
+        kernel_initializer, kernel_regularizer, kernel_constraint: As in `keras.layers.Dense`.
+        **kwargs: `name`, `dtype`, `trainable`, as in `keras.layers.Layer`.
+    Shapes: features `(batch, ..., features)` to cosines `(batch, ..., units)` in [-1, 1]. Features of 0 give 0.
+    Raises:
+        ArgumentError: for `units` that is no whole number >= 1.
+    Source: Cao et al. 2019, arXiv:1906.07413, section 3.2.
+
+    >>> layer = CosineDense(2, kernel_initializer="identity")
+    >>> [round(float(cosine), 4) for cosine in layer(ops.convert_to_tensor([[3.0, 4.0]]))[0]]
+    [0.6, 0.8]
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+            raise ArgumentError(f"units={units!r}", allowed="a whole number >= 1", mend="pass the number of classes")
+        self.units = units
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(input_shape[-1], self.units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
+
+    def call(self, inputs: Any) -> Any:
+        return ops.matmul(_unit(inputs, axis=-1), _unit(self.kernel, axis=0))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+        }
+
+
+def _unit(vectors: Any, axis: int) -> Any:
+    """Vectors of length 1, in their own dtype; squares are summed in float32, as 256 squared is beyond float16."""
+    vectors = ops.convert_to_tensor(vectors)
+    dtype = keras.backend.standardize_dtype(vectors.dtype)
+    wide = ops.cast(vectors, "float64" if dtype == "float64" else "float32")
+    # Each by its largest entry first: the squares of tiny or huge features are beyond float32.
+    largest = ops.max(ops.abs(wide), axis=axis, keepdims=True)
+    wide = wide / ops.stop_gradient(ops.where(largest > 0, largest, ops.ones_like(largest)))
+    squared = ops.sum(ops.square(wide), axis=axis, keepdims=True)
+    return ops.cast(wide * ops.rsqrt(ops.where(squared > 0, squared, ops.ones_like(squared))), dtype)

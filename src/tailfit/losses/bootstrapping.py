@@ -1,0 +1,87 @@
+"""Labels believed in part: the rest of the target is what the network says itself."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_choice, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import finite_log_softmax, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
+
+__all__ = ["Bootstrapping", "bootstrapping"]
+
+
+def bootstrapping(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    beta: float | None = None,
+    hard: bool = False,
+    stop_gradient: bool = False,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `Bootstrapping`, which see.
+
+    >>> value = bootstrapping([1], [[0.0, 0.0]], beta=0.9, from_logits=True)
+    >>> round(float(value[0]), 4)  # ln 2, whatever is believed: both classes are as likely
+    0.6931
+    """
+    beta, hard = _checked_beta(beta, hard), checked_choice(hard, "hard", (True, False))
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    log_p = finite_log_softmax(logits)
+    if hard:
+        own = -ops.max(ops.where(ops.isinf(logits), ops.full_like(log_p, -float("inf")), log_p), axis=-1)
+    else:
+        p = ops.softmax(logits, axis=-1)
+        own = -ops.sum((ops.stop_gradient(p) if stop_gradient else p) * log_p, axis=-1)
+    return beta * soft_cross_entropy(targets, logits) + (1.0 - beta) * own
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Bootstrapping(ClassificationLoss):
+    """Cross-entropy to `beta y + (1 - beta) p`, or with `hard` to `beta y + (1 - beta) one_hot(arg max p)`.
+
+    Args:
+        beta: Share of the given label, in [0, 1], or a schedule of it; None is 0.95, or 0.8 with `hard`. 1 is CE.
+        hard: Whether the rest is the class that the network finds most likely, instead of its probabilities.
+        stop_gradient: Whether p in the target counts as a constant. The authors differentiate it: their loss then also
+            makes predictions more certain. (An arg max has no gradient either way.)
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Reed et al. 2015, arXiv:1412.6596, eq. 6 (soft) and 7 (hard).
+
+    >>> loss = Bootstrapping(hard=True, from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)  # 0.8 * 3.2413 + 0.2 * 0.2413
+    2.6413
+    """
+
+    function = staticmethod(bootstrapping)
+
+    def __init__(
+        self,
+        *,
+        beta: float | Schedule | None = None,
+        hard: bool = False,
+        stop_gradient: bool = False,
+        from_logits: bool = REQUIRED,
+        name: str | None = "bootstrapping",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.hard = checked_choice(hard, "hard", (True, False))
+        self.stop_gradient = checked_choice(stop_gradient, "stop_gradient", (True, False))
+        self.beta = followed(beta, lambda value: _checked_beta(value, hard), name="beta", dtype=self.dtype)
+
+
+def _checked_beta(beta: Any, hard: bool) -> Any:
+    beta = (0.8 if hard else 0.95) if beta is None else beta
+    return checked_number(beta, "beta", most=1.0, mend="use 1 to believe all labels; 0.95 is usual, 0.8 with hard=True")

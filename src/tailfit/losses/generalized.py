@@ -1,0 +1,115 @@
+"""Between cross-entropy and the mean absolute error: losses whose pull on a hopeless sample fades.
+
+A wrong label looks like a sample that is badly wrong. Cross-entropy pulls hardest there, and in time learns the label
+by heart; the mean absolute error, bounded, lets it go, and learns slowly. Between them lies the exponent q.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import labelled_log_softmax, prepare
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
+
+__all__ = ["GeneralizedCrossEntropy", "MeanAbsolute", "generalized_cross_entropy", "mean_absolute"]
+
+
+def generalized_cross_entropy(
+    y_true: Tensor, y_pred: Tensor, *, q: float = 0.7, from_logits: bool = REQUIRED
+) -> Tensor:
+    """Per-sample values of `GeneralizedCrossEntropy`, which see.
+
+    >>> value = generalized_cross_entropy([1], [[0.0, 0.0]], q=1.0, from_logits=True)
+    >>> round(float(value[0]), 4)  # 1 - p
+    0.5
+    """
+    q = _checked_q(q)
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    # Not (1 - p ** q) / q: near p = 1 it has no digits, and the slope of p ** q is infinite at p = 0.
+    return ops.sum(targets * -ops.expm1(q * labelled_log_softmax(targets, logits)) / q, axis=-1)
+
+
+def mean_absolute(y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRED) -> Tensor:
+    """Per-sample values of `MeanAbsolute`, which see.
+
+    >>> value = mean_absolute([1], [[0.0, 0.0]], from_logits=True)
+    >>> round(float(value[0]), 4)
+    0.5
+    """
+    return generalized_cross_entropy(y_true, y_pred, q=1.0, from_logits=from_logits)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class GeneralizedCrossEntropy(ClassificationLoss):
+    """`(1 - p_t ** q) / q`: at q = 1 the (robust) mean absolute error, towards q = 0 (not robust) cross-entropy.
+
+    A soft label mixes the losses of its classes.
+
+    Args:
+        q: In (0, 1], or a schedule of it. The larger, the less a label that the network finds unlikely is believed.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)`, at most 1 / q.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Zhang & Sabuncu 2018, arXiv:1805.07836, eq. 6.
+
+    >>> loss = GeneralizedCrossEntropy(q=0.7, from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)
+    1.2808
+    """
+
+    function = staticmethod(generalized_cross_entropy)
+
+    def __init__(
+        self,
+        *,
+        q: float | Schedule = 0.7,
+        from_logits: bool = REQUIRED,
+        name: str | None = "generalized_cross_entropy",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.q = followed(q, _checked_q, name="q", dtype=self.dtype)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class MeanAbsolute(ClassificationLoss):
+    """`1 - p_t`: half the absolute error between the probabilities and a one-hot label.
+
+    Args:
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in [0, 1].
+    Raises:
+        ArgumentError: at the first call for shapes that do not fit.
+    Source: Ghosh et al. 2017, arXiv:1712.09482, eq. 8; Ma et al. 2020, arXiv:2006.13554, scales it as here.
+
+    >>> loss = MeanAbsolute(from_logits=True)
+    >>> round(float(loss([1], [[1.0, 1.0, 1.0]])), 4)
+    0.6667
+    """
+
+    function = staticmethod(mean_absolute)
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = REQUIRED,
+        name: str | None = "mean_absolute",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+
+
+def _checked_q(q: Any) -> Any:
+    return checked_number(q, "q", above=0.0, most=1.0, mend="use 0.7 as the authors do; CrossEntropy is the limit at 0")

@@ -1,0 +1,101 @@
+"""Label-distribution-aware margins: a rare class must win by more.
+
+The margin of a class goes with count^(-1/4), from a bound on the error of each class. It is subtracted from the score
+of the true class, a cosine, and the cosines are scaled up before the softmax.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.losses.cross_entropy import PerClass, checked_weights
+from tailfit.schedules import Schedule
+
+__all__ = ["LDAM", "ldam"]
+
+
+def ldam(
+    y_true: Tensor,
+    y_pred: Tensor,
+    class_counts: Any,
+    *,
+    max_margin: float = 0.5,
+    scale: float = 30.0,
+    class_weights: PerClass | None = None,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `LDAM`, which see.
+
+    >>> value = ldam([2], [[0.6, 0.1, -0.2]], [1000, 100, 10], from_logits=True)
+    >>> round(float(value[0]), 4)  # 30 * (0.6 - (-0.2 - 0.5)), and what log-sum-exp adds
+    39.0
+    """
+    max_margin, scale, weights = _checked_margin(max_margin), _checked_scale(scale), checked_weights(class_weights)
+    margins = np.array(checked_class_counts(class_counts)) ** -0.25
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    margins = max_margin * class_constant(tuple(margins / margins.max()), logits, "class_counts")
+    scores = scale * (logits - margins * targets)
+    if weights is not None:
+        targets = targets * class_constant(weights, logits, "class_weights")
+    return soft_cross_entropy(targets, scores)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class LDAM(ClassificationLoss):
+    """Cross-entropy of `scale * (z - m * one_hot(y))`, with m = max_margin (n_min / n)^(1/4).
+
+    The scores z are meant to be cosines: end the network in `tailfit.layers.CosineDense(C)`. Scores without a bound
+    grow until no margin matters. A soft label takes its share of each class' margin.
+
+    Args:
+        class_counts: C counts > 0, or what has them (`batches`).
+        max_margin: Margin of the rarest class, >= 0, or a schedule of it. At 0 this is cross-entropy of `scale * z`.
+        scale: What cosines are multiplied by, > 0, or a schedule of it.
+        class_weights: One weight a class, or a schedule of them: `schedules.Deferred` gives the authors' LDAM-DRW.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`, cosines; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
+            the network has another number of classes.
+    Source: Cao et al. 2019, arXiv:1906.07413, eq. 10 to 13.
+
+    >>> loss = LDAM([1000, 100, 10], from_logits=True)
+    >>> round(float(loss([1], [[0.3, 0.3, 0.3]])), 4)
+    9.1284
+    """
+
+    function = staticmethod(ldam)
+
+    def __init__(
+        self,
+        class_counts: Any,
+        *,
+        max_margin: float | Schedule = 0.5,
+        scale: float | Schedule = 30.0,
+        class_weights: PerClass | Schedule | None = None,
+        from_logits: bool = REQUIRED,
+        name: str | None = "ldam",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.class_counts = checked_class_counts(class_counts)
+        self.max_margin = followed(max_margin, _checked_margin, name="max_margin", dtype=self.dtype)
+        self.scale = followed(scale, _checked_scale, name="scale", dtype=self.dtype)
+        self.class_weights = followed(class_weights, checked_weights, name="class_weights", dtype=self.dtype)
+
+
+def _checked_margin(max_margin: Any) -> Any:
+    return checked_number(max_margin, "max_margin", mend="use 0 for no margin, 0.5 as the authors do")
+
+
+def _checked_scale(scale: Any) -> Any:
+    return checked_number(scale, "scale", above=0.0, mend="use 30 as the authors do")

@@ -1,0 +1,89 @@
+"""Cross-entropy both ways: what the label says of the prediction, and what the prediction says of the label."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import labelled_log_softmax, prepare
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
+
+__all__ = ["SymmetricCrossEntropy", "symmetric_cross_entropy"]
+
+_LOG_ZERO = math.log(1e-4)
+
+
+def symmetric_cross_entropy(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    alpha: float = 0.1,
+    beta: float = 1.0,
+    A: float = _LOG_ZERO,  # noqa: N803  # as in the paper
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `SymmetricCrossEntropy`, which see.
+
+    >>> value = symmetric_cross_entropy([1], [[0.0, 0.0]], alpha=1.0, beta=1.0, A=-4.0, from_logits=True)
+    >>> round(float(value[0]), 4)  # ln 2 + 4 / 2
+    2.6931
+    """
+    alpha, beta, log_zero = _checked_share(alpha, "alpha"), _checked_share(beta, "beta"), _checked_log_zero(A)
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    log_p = labelled_log_softmax(targets, logits)
+    return ops.sum(targets * (beta * log_zero * ops.expm1(log_p) - alpha * log_p), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class SymmetricCrossEntropy(ClassificationLoss):
+    """`alpha CE + beta RCE`; the reverse cross-entropy RCE, `-sum_k p_k log y_k` with log 0 = A, is `-A (1 - p_t)`.
+
+    The first term learns, the second, bounded, is robust to wrong labels. A soft label mixes the losses of its classes.
+
+    Args:
+        alpha: Share of cross-entropy, >= 0, or a schedule of it. The noisier the labels, the smaller.
+        beta: Share of the reverse cross-entropy, >= 0, or a schedule of it.
+        A: What log 0 counts as, <= 0.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Wang et al. 2019, arXiv:1908.06112, eq. 5 to 7. A = log 1e-4 is from the authors' code.
+
+    >>> loss = SymmetricCrossEntropy(from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)
+    9.1742
+    """
+
+    function = staticmethod(symmetric_cross_entropy)
+
+    def __init__(
+        self,
+        *,
+        alpha: float | Schedule = 0.1,
+        beta: float | Schedule = 1.0,
+        A: float = _LOG_ZERO,  # noqa: N803
+        from_logits: bool = REQUIRED,
+        name: str | None = "symmetric_cross_entropy",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.alpha = followed(alpha, lambda value: _checked_share(value, "alpha"), name="alpha", dtype=self.dtype)
+        self.beta = followed(beta, lambda value: _checked_share(value, "beta"), name="beta", dtype=self.dtype)
+        self.A = _checked_log_zero(A)
+
+
+def _checked_share(value: Any, name: str) -> Any:
+    return checked_number(value, name, mend="use alpha=0.1 and beta=1 as the authors do, alpha=1 and beta=0 for CE")
+
+
+def _checked_log_zero(log_zero: Any) -> Any:
+    return checked_number(log_zero, "A", least=-math.inf, most=0.0, mend="use -9.21, the logarithm of 1e-4, or -4")
