@@ -4,6 +4,7 @@ Every one takes integer codes, or one-hot or soft labels, of the same problem; w
 must be told `from_logits`, which has no default.
 """
 
+from tailfit.losses.binary_focal import BinaryFocal, binary_focal
 from tailfit.losses.bootstrapping import Bootstrapping, bootstrapping
 from tailfit.losses.class_balanced import ClassBalanced, class_balanced
 from tailfit.losses.cross_entropy import CrossEntropy, cross_entropy
@@ -22,6 +23,7 @@ from tailfit.losses.vector_scaling import VectorScaling, vector_scaling
 __all__ = [
     "LDAM",
     "BalancedSoftmax",
+    "BinaryFocal",
     "Bootstrapping",
     "ClassBalanced",
     "CrossEntropy",
@@ -32,6 +34,7 @@ __all__ = [
     "SymmetricCrossEntropy",
     "VectorScaling",
     "balanced_softmax",
+    "binary_focal",
     "bootstrapping",
     "class_balanced",
     "cross_entropy",

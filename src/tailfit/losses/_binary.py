@@ -9,10 +9,10 @@ from typing import Any
 from keras import ops
 
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import at_least_tiny
+from tailfit.losses._numerics import at_least_tiny, prepare
 from tailfit.losses._targets import Tensor
 
-__all__ = ["MultiLabelLoss", "binary_terms", "log_sigmoids", "logits_of_sigmoid"]
+__all__ = ["MultiLabelLoss", "binary_terms", "log_sigmoids", "logits_of_sigmoid", "prepare_labels"]
 
 # In place of an infinite logit: 0 * inf is NaN, 0 times this is 0.
 _FAR = 1e30
@@ -28,6 +28,11 @@ class MultiLabelLoss(ClassificationLoss):
 def logits_of_sigmoid(p: Tensor) -> Tensor:
     """log p - log(1 - p), finite: below the smallest normal number (1e-38 in float32) either counts as that number."""
     return ops.log(at_least_tiny(p)) - ops.log(at_least_tiny(1.0 - p))
+
+
+def prepare_labels(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Tensor, Tensor]:
+    """Dense 0/1 labels and logits, both `(batch, ..., C)` with C >= 1, and in float32 (float64 stays)."""
+    return prepare(y_true, y_pred, from_logits=from_logits, to_logits=logits_of_sigmoid, fewest=1)
 
 
 def log_sigmoids(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ __all__ = [
     "labelled_log_softmax",
     "log_one_minus_exp",
     "logits_of_softmax",
+    "one_minus_exp",
     "prepare",
     "soft_cross_entropy",
 ]
@@ -77,10 +78,19 @@ def soft_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
 def log_one_minus_exp(log_p: Tensor) -> Tensor:
     """log(1 - p) from log p, finite: where 1 - p rounds to 0 it counts as the smallest normal number.
 
-    `-expm1` keeps every digit at p near 1, where `1 - exp` keeps none. The floor gives slope 0 where p
-    is exactly 1, so that a power below 1 of it has the slope 0 it should have there, not infinity.
+    The floor gives slope 0 where p is exactly 1, so that a power below 1 of it has the slope 0 it should have
+    there, not infinity.
     """
-    return ops.log(at_least_tiny(-ops.expm1(log_p)))
+    return ops.log(at_least_tiny(one_minus_exp(log_p)))
+
+
+def one_minus_exp(log_p: Tensor) -> Tensor:
+    """1 - p from log p, to the last digit, and its slope -p too.
+
+    `-expm1` keeps every digit at p near 1, where `1 - exp` keeps none; but backends compute its slope as `expm1 + 1`,
+    which is 0 where p is below 6e-8 in float32.
+    """
+    return ops.where(log_p > -1.0, -ops.expm1(log_p), 1.0 - ops.exp(log_p))
 
 
 def class_constant(values: Sequence[float] | keras.Variable, logits: Tensor, name: str) -> Tensor:

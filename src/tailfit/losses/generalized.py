@@ -11,7 +11,7 @@ from keras import ops
 
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import labelled_log_softmax, prepare
+from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
 from tailfit.losses._scheduled import followed
 from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
@@ -31,7 +31,7 @@ def generalized_cross_entropy(
     q = _checked_q(q)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     # Not (1 - p ** q) / q: near p = 1 it has no digits, and the slope of p ** q is infinite at p = 0.
-    return ops.sum(targets * -ops.expm1(q * labelled_log_softmax(targets, logits)) / q, axis=-1)
+    return ops.sum(targets * one_minus_exp(q * labelled_log_softmax(targets, logits)) / q, axis=-1)
 
 
 def mean_absolute(y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRED) -> Tensor:

@@ -8,7 +8,7 @@ from keras import ops
 
 from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import labelled_log_softmax, prepare
+from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
 from tailfit.losses._scheduled import followed
 from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
@@ -36,7 +36,7 @@ def symmetric_cross_entropy(
     alpha, beta, log_zero = _checked_share(alpha, "alpha"), _checked_share(beta, "beta"), _checked_log_zero(A)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     log_p = labelled_log_softmax(targets, logits)
-    return ops.sum(targets * (beta * log_zero * ops.expm1(log_p) - alpha * log_p), axis=-1)
+    return ops.sum(targets * (-beta * log_zero * one_minus_exp(log_p) - alpha * log_p), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -1,0 +1,79 @@
+"""Focal loss over labels that are each present or absent by themselves."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.losses.focal import checked_gamma
+from tailfit.schedules import Schedule
+
+__all__ = ["BinaryFocal", "binary_focal"]
+
+
+def binary_focal(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = 0.25,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `BinaryFocal`, which see.
+
+    >>> value = binary_focal([[1, 0]], [[0.0, 0.0]], alpha=None, from_logits=True)
+    >>> round(float(value[0]), 4)  # twice ln(2) / 4
+    0.3466
+    """
+    gamma, alpha = checked_gamma(gamma), _checked_alpha(alpha)
+    targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
+    present, absent = binary_terms(targets, logits, gamma=gamma)
+    return ops.sum(present + absent if alpha is None else alpha * present + (1.0 - alpha) * absent, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class BinaryFocal(MultiLabelLoss):
+    """Binary cross-entropy of each label times `alpha_t (1 - p_t) ** gamma`, summed over the labels.
+
+    p_t is the probability of what is true of the label; alpha_t is alpha where it is present, 1 - alpha where absent. A
+    soft label mixes both terms.
+
+    Args:
+        gamma: Focusing exponent, >= 0, or a schedule of it. At 0 this is binary cross-entropy.
+        alpha: Weight of labels that are present, in [0, 1], or a schedule of it; 0 is a weight too. None weighs both 1.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` 0, 1 or between `(batch, ..., C)`, or codes of samples with one label `(batch, ...)`; `y_pred`
+        `(batch, ..., C)`, C = 1 for a binary problem; per-sample loss `(batch, ...)` in nats, the sum over labels.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Lin et al. 2017, arXiv:1708.02002, eq. 5.
+
+    >>> loss = BinaryFocal(from_logits=True)
+    >>> round(float(loss([[0, 0, 1]], [[2.0, 0.5, -1.0]])), 4)
+    1.6961
+    """
+
+    function = staticmethod(binary_focal)
+
+    def __init__(
+        self,
+        *,
+        gamma: float | Schedule = 2.0,
+        alpha: float | Schedule | None = 0.25,
+        from_logits: bool = REQUIRED,
+        name: str | None = "binary_focal",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.gamma = followed(gamma, checked_gamma, name="gamma", dtype=self.dtype)
+        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=self.dtype)
+
+
+def _checked_alpha(alpha: Any) -> Any:
+    return None if alpha is None else checked_number(alpha, "alpha", most=1.0, mend="use None to weigh both alike")

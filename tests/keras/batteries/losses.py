@@ -1,0 +1,87 @@
+"""What the battery of losses is run on: an example of each, the data, and where one loss differs from the others."""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+from batteries.autograd import numpy
+
+from tailfit import losses
+
+C = 4
+COUNTS = [1000.0, 100.0, 30.0, 5.0]
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "BalancedSoftmax": [{"class_counts": COUNTS}],
+    "BinaryFocal": [{}, {"gamma": 0.5, "alpha": None}],
+    "Bootstrapping": [{}, {"hard": True}],
+    "ClassBalanced": [{"class_counts": COUNTS}, {"class_counts": COUNTS, "base": "focal"}],
+    "CrossEntropy": [{}, {"label_smoothing": 0.1, "class_weights": [0.5, 1.0, 2.0, 4.0]}],
+    "Focal": [{}, {"gamma": 0.5, "alpha": [0.25, 1.0, 2.0, 3.0]}],
+    "GeneralizedCrossEntropy": [{}],
+    "LDAM": [{"class_counts": COUNTS}],
+    "LogitAdjusted": [{"class_counts": COUNTS}],
+    "MeanAbsolute": [{}],
+    "SymmetricCrossEntropy": [{}],
+    "VectorScaling": [{"class_counts": COUNTS}],
+}
+CLASSES = {
+    name: value
+    for name in losses.__all__
+    if inspect.isclass(value := getattr(losses, name)) and issubclass(value, keras.losses.Loss)
+}
+CASES = [(name, index) for name in CLASSES for index in range(len(EXAMPLES.get(name, [])))]
+
+# The smallest pull, dl/dz of the class that is wrongly on top, on a sample wrong by 200; 0: it fades by design.
+PULL = {
+    "BinaryFocal": 0.2,
+    "ClassBalanced": 0.02,
+    "GeneralizedCrossEntropy": 0.0,
+    "MeanAbsolute": 0.0,
+    "SymmetricCrossEntropy": 0.09,
+}
+NOT_LINEAR_IN_LABELS = {("ClassBalanced", 1), ("LDAM", 0)}
+# Adding one number to all logits, which no probability shows, changes them.
+SEES_LOGITS = {"LogitNorm", "VectorScaling"}
+# The value of a sample depends on the others of its batch.
+BATCHWISE = {"MeanFalseError"}
+
+rng = np.random.default_rng(7)
+LOGITS = (2 * rng.standard_normal((9, C))).astype("float32")
+CODES = rng.integers(0, C, 9)
+ONE_HOT = np.eye(C, dtype="float32")[CODES]
+SOFT = rng.dirichlet(np.ones(C), 9).astype("float32")
+WEIGHTS = rng.uniform(0.1, 3.0, 9).astype("float32")
+LABELS = (rng.random((9, C)) < 0.4).astype("float32")
+LABELS[4] = 0
+
+
+def make(name: str, index: int = 0, /, *, from_logits: bool = True, **kwargs: Any) -> keras.losses.Loss:
+    return CLASSES[name](**{**EXAMPLES[name][index], **kwargs}, from_logits=from_logits)
+
+
+def dressed(name: str, z: Any, rows: Any = slice(None)) -> Any:
+    """Predictions as the loss wants them."""
+    return keras.ops.convert_to_tensor(z)
+
+
+def per_sample(name: str, index: int, y: Any, z: Any, /, rows: Any = slice(None), **kwargs: Any) -> np.ndarray:
+    return numpy(make(name, index, reduction=None, **kwargs)(y, dressed(name, z, rows)))
+
+
+def over_labels(name: str, index: int) -> bool:
+    """Whether its probabilities are C sigmoids."""
+    return bool(make(name, index).activation == "sigmoid")
+
+
+def probabilities(name: str, index: int, z: np.ndarray) -> np.ndarray:
+    if over_labels(name, index):
+        return 1 / (1 + np.exp(-z))
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def network(name: str) -> keras.Model:
+    """A tiny model that ends in logits."""
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, keras.layers.Dense(C)(inputs))
