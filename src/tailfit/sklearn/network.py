@@ -1,0 +1,134 @@
+"""The network behind a fitted estimator: built by a function from a seed, and pickled as that function and numbers."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+
+from tailfit.errors import ArgumentError
+from tailfit.training import Model
+
+__all__ = ["ModelFn", "Network", "dense_network", "seeded"]
+
+Shape: TypeAlias = tuple[int, ...]
+ModelFn: TypeAlias = Callable[[Shape, int], keras.Model]
+
+_SEEDING = threading.Lock()
+
+
+def dense_network(input_shape: Shape, num_classes: int, *, units: int = 64) -> keras.Model:
+    """One hidden layer with ReLU and a head of logits: what `Classifier` builds unless told otherwise.
+
+    Args:
+        input_shape: Shape of one sample; more than one axis is flattened.
+        num_classes: Outputs C.
+        units: Width of the hidden layer.
+    Shapes: input `(batch, *input_shape)`, output logits `(batch, C)`.
+
+    >>> dense_network((8, 8), 3, units=16).output_shape
+    (None, 3)
+    """
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
+    x = keras.layers.Dense(units, activation="relu")(x)
+    return Model(inputs, keras.layers.Dense(num_classes)(x))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Layers, losses and steps made within draw their seeds from `seed`; the global generators are as before after.
+
+    Keras takes every seed that is not given from Python's `random`; NumPy's generator is for a user's own function.
+    """
+    with _SEEDING:  # threads of a grid search would share the generators
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one: model_fn may use it
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+class Network:
+    """A `tailfit.Model`, its optimizer once it has one, and what builds it again.
+
+    Pickled without Keras' archive: the function by reference, as pickle holds any function, and the values of weights
+    and optimizer as arrays. So a network needs no `get_config`, and unpickling runs nothing but `model_fn`.
+
+    Args:
+        model_fn: `model_fn(input_shape, num_classes)` gives a network with one input and one output.
+        input_shape: Shape of one sample.
+        num_classes: C.
+        seed: Of the weights.
+    Raises:
+        ArgumentError: for what is no such network.
+    """
+
+    def __init__(self, model_fn: ModelFn, input_shape: Shape, num_classes: int, *, seed: int) -> None:
+        self.model_fn, self.input_shape, self.num_classes = model_fn, input_shape, num_classes
+        self.optimizer: keras.optimizers.Optimizer | None = None
+        with seeded(seed):
+            self.model = self._build()
+
+    def _build(self) -> Model:
+        if not callable(self.model_fn):
+            raise _no_network(f"model_fn={self.model_fn!r}")
+        network = self.model_fn(self.input_shape, self.num_classes)
+        if not isinstance(network, keras.Model):
+            raise _no_network(f"model_fn that returns a {type(network).__name__}")
+        model = _as_ours(network, self.input_shape)
+        shape = getattr(model, "output_shape", None)
+        if shape != (None, self.num_classes):
+            raise ArgumentError(
+                f"a network of model_fn with output shape {shape} for {self.num_classes} classes",
+                allowed=f"one output of shape (batch, {self.num_classes})",
+                mend="end it with keras.layers.Dense(num_classes), num_classes being the second argument of model_fn",
+            )
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        optimizer = self.optimizer
+        return {
+            "built_by": (self.model_fn, self.input_shape, self.num_classes),
+            "weights": self.model.get_weights(),
+            "optimizer": None if optimizer is None else (type(optimizer), optimizer.get_config()),
+            "moments": [] if optimizer is None else [_values(variable) for variable in optimizer.variables],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["built_by"], seed=0)  # type: ignore[misc]
+        # Copies: a memory-mapped pickle is read-only, and JAX and torch share the memory of an array they are given.
+        self.model.set_weights([np.array(value) for value in state["weights"]])
+        if state["optimizer"] is not None:
+            kind, config = state["optimizer"]
+            self.optimizer = kind.from_config(config)
+            self.optimizer.build(self.model.trainable_variables)
+            for variable, value in zip(self.optimizer.variables, state["moments"], strict=True):
+                variable.assign(np.array(value))
+
+
+def _as_ours(network: keras.Model, input_shape: Shape) -> Model:
+    if isinstance(network, Model) and network.built:
+        return network
+    if getattr(network, "inputs", None):  # functional, or a Sequential that is built
+        return Model(network.inputs, network.outputs)
+    inputs = keras.Input(input_shape)
+    return Model(inputs, network(inputs))
+
+
+def _values(variable: Any) -> Any:
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def _no_network(received: str) -> ArgumentError:
+    return ArgumentError(
+        received,
+        allowed="a function model_fn(input_shape, num_classes) that returns a keras.Model",
+        mend="see tailfit.sklearn.dense_network for one",
+    )
