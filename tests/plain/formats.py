@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import polars as pl
+import zarr
 
-from tailfit.data import Parquet, Source
+from tailfit.data import HDF5, Parquet, Source, Zarr
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,9 @@ class Format:
         write: `write(root, x, y, ids)`, x `[n, ...]`, y names or codes.
         open: `open(root, nan=...)`.
         file: The one to spoil, under root.
+        named: What of it messages begin with; the file itself, where it is left out.
+        listed: Whether the source finds the file in a folder by itself.
+        watched: Whether a change of the file is noticed whatever it is.
         floats: Whether records may be NaN.
         unique: Whether the format itself keeps IDs unique.
     """
@@ -26,6 +31,9 @@ class Format:
     write: Callable[[Path, Any, Any, list[str]], None]
     open: Callable[..., Source]
     file: str
+    named: str | None = None
+    listed: bool = True
+    watched: bool = True
     floats: bool = True
     unique: bool = False
 
@@ -36,6 +44,30 @@ def write_parquet(root: Path, x: Any, y: Any, ids: list[str]) -> None:
     pl.DataFrame(columns).write_parquet(root / "set.parquet", row_group_size=4)
 
 
+def write_hdf5(root: Path, x: Any, y: Any, ids: list[str]) -> None:
+    root.mkdir()
+    with h5py.File(root / "set.h5", "w") as file:
+        # Checksums (fletcher32), as HDF5 alone would notice no flipped bit.
+        chunks = {"chunks": (2, 4, 3), "compression": "gzip", "fletcher32": True} if len(x) else {}
+        file.create_dataset("x", data=x, **chunks)
+        file.create_dataset("y", data=y, dtype=h5py.string_dtype())
+        file.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
+
+
+def write_zarr(root: Path, x: Any, y: Any, ids: list[str]) -> None:
+    group = zarr.create_group(root)
+    group.create_array("x", data=x, chunks=(4, 4, 3), compressors=zarr.codecs.ZstdCodec(checksum=True))
+    for name, values in (("y", y), ("ids", ids)):
+        group.create_array(name, shape=(len(values),), dtype="str")[:] = np.array(values, dtype="U")
+
+
 FORMATS = {
     "Parquet": Format(write_parquet, lambda root, **options: Parquet(root, memory=False, **options), "set.parquet"),
+    "HDF5": Format(
+        write_hdf5, lambda root, **options: HDF5(root / "set.h5", memory=False, **options), "set.h5", listed=False
+    ),
+    "Zarr": Format(write_zarr, lambda root, **options: Zarr(root, memory=False, **options), "x/zarr.json"),
+    "Zarr, a chunk": Format(
+        write_zarr, lambda root, **options: Zarr(root, memory=False, **options), "x/c/1/0/0", named="", watched=False
+    ),
 }

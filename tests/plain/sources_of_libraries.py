@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import h5py
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zarr
 from sources import BUILDERS, SIZE, Builder, ids, labels, metadata, records
 
-from tailfit.data import HuggingFace, Parquet, Source, Table
+from tailfit.data import HDF5, HuggingFace, Parquet, Source, Table, Zarr
 
 
 def frame(shape: tuple[int, ...] = (), dtype: str = "float32") -> pl.DataFrame:
@@ -80,6 +82,41 @@ def hugging_face(change: Callable[[Any], Any], rows: Any) -> Builder:
     return build
 
 
+def hdf5(memory: bool, **options: Any) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        with h5py.File(folder / "set.h5", "w") as file:
+            file.create_dataset("x", data=records(), **options)
+            file["y"], file["ids"] = labels().astype(object), ids()
+        return HDF5(folder / "set.h5", metadata=metadata(), memory=memory), records()
+
+    return build
+
+
+def hdf5_nest(folder: Path) -> tuple[Source, Any]:
+    with h5py.File(folder / "set.h5", "w") as file:
+        file["sensors/a"], file["b"] = records((2,), ">i2"), records((), "bool")
+    names = {"a": "sensors/a", "rest": ("b", ["sensors/a"])}
+    truth = records((2,), "int16")
+    return HDF5(folder / "set.h5", names, memory=False), {"a": truth, "rest": (records((), "bool"), [truth])}
+
+
+def zarr_group(memory: bool, zarr_format: Any, **options: Any) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        group = zarr.create_group(folder / "set.zarr", zarr_format=zarr_format)
+        group.create_array("x", data=records(), **options)
+        group.create_array("y", data=np.eye(3)[np.arange(SIZE) % 3])
+        group.create_array("ids", shape=(SIZE,), dtype="str")[:] = np.array(ids())
+        return Zarr(folder / "set.zarr", metadata=metadata(), memory=memory), records()
+
+    return build
+
+
+def zarr_array(folder: Path) -> tuple[Source, Any]:
+    with zarr.storage.ZipStore(folder / "set.zip", mode="w") as store:
+        zarr.create_array(store, data=records((2, 2), ">i4"), chunks=(4, 1, 2))
+    return Zarr(folder / "set.zip", memory=False), records((2, 2), "int32")
+
+
 BUILDERS |= {
     Parquet: {
         "in memory": parquet(True),
@@ -90,6 +127,19 @@ BUILDERS |= {
         "lists without a length": lists_without_a_length,
     },
     Table: {"polars": polars_table, "arrow": arrow_table, "tensors": tensors},
+    HDF5: {
+        "in memory": hdf5(True),
+        "contiguous": hdf5(False),
+        "chunks": hdf5(False, chunks=(5, 4, 2), compression="gzip", shuffle=True),
+        "nest": hdf5_nest,
+    },
+    Zarr: {
+        "in memory": zarr_group(True, 3),
+        "chunks": zarr_group(False, 3, chunks=(5, 4, 2)),
+        "shards": zarr_group(False, 3, chunks=(2, 4, 3), shards=(8, 4, 3)),
+        "format 2": zarr_group(False, 2, chunks=(5, 4, 2)),
+        "one array, zipped": zarr_array,
+    },
     HuggingFace: {
         "as made": hugging_face(lambda dataset: dataset, slice(None)),
         "in another order": hugging_face(lambda dataset: dataset.select(range(20, 0, -3)), slice(20, 0, -3)),

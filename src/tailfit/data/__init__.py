@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tailfit.data.arrays import Arrays
 from tailfit.data.concat import Concat, Mapped
 from tailfit.data.finite import DataWarning
+from tailfit.data.hdf5 import HDF5
 from tailfit.data.inspection import Inspection, inspect
 from tailfit.data.layout import open, save_npy_folder
 from tailfit.data.npy_folder import NpyFolder
@@ -24,12 +25,14 @@ from tailfit.data.source import Source, Subset
 from tailfit.data.split import split
 from tailfit.data.table import HuggingFace, Table
 from tailfit.data.windows import Windows
+from tailfit.data.zarr_store import Zarr
 
 if TYPE_CHECKING:
     from tailfit.data.batches import Batches
     from tailfit.data.interop import to_tf_dataset, to_torch
 
 __all__ = [
+    "HDF5",
     "Arrays",
     "Batches",
     "Concat",
@@ -48,6 +51,7 @@ __all__ = [
     "Subset",
     "Table",
     "Windows",
+    "Zarr",
     "inspect",
     "open",
     "pack",

@@ -89,8 +89,8 @@ def known_files(
     return [KnownFile.of(one) for one in paths]
 
 
-def files_in(folder: str | PathLike[str], *, deep: bool = False) -> Iterator[str]:
-    """The paths of a folder's files, and with `deep` of those in the folders within it; hidden ones are left out.
+def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = False) -> Iterator[str]:
+    """The paths of a folder's files, and with `deep` of those in the folders within it; `.name`s only if `hidden`.
 
     Raises:
         DataError: if there is no such folder.
@@ -106,7 +106,7 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False) -> Iterator[str
                 f"{error.filename}: {error.strerror}", allowed="a folder that can be read", mend="check the path"
             ) from error
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") and not hidden:
                 continue
             if entry.is_symlink() and os.path.commonpath([root, os.path.realpath(entry.path)]) != root:
                 raise RecordError(
