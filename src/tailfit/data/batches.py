@@ -8,9 +8,8 @@ Concepts:
   inside it, an `evaluate`) counts its own epochs from there, so that one data set may serve several.
 """
 
-import hashlib
 import operator
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final, Literal
 
 import keras
@@ -18,11 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.keras_loops import KerasLoops, calling_adapter
+from tailfit.data.processes import Processes, Task
 from tailfit.data.ragged import Ragged
 from tailfit.data.read_ahead import read_ahead
 from tailfit.data.source import Source
 from tailfit.data.substitute import Substitute
-from tailfit.data.trees import leaves
+from tailfit.data.transforming import Function, Transform
 from tailfit.data.weighting import ScheduledWeights, combined_weights
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Sampler, Shuffle
@@ -32,7 +32,6 @@ from tailfit.schedules import Schedule
 __all__ = ["Batches"]
 
 _PLANNED = 1 << 16  # samples planned at once
-_Transform = Callable[[tuple[Any, ...], np.random.Generator], tuple[Any, ...]]
 
 
 class Batches(keras.utils.PyDataset):
@@ -53,7 +52,7 @@ class Batches(keras.utils.PyDataset):
         sample_weight: One weight a sample in the source's order; or weights by condition or class name, as
             `tailfit.weights.sample_weights` takes them. Both kinds multiply.
         transform: `transform(batch, rng) -> batch` of a whole batch, given a generator of its own per
-            (seed, epoch, step); it may run in the reading thread.
+            (seed, epoch, step); it may run in the reading thread, or in one of `processes`.
         one_hot: Whether y is one-hot `float32[b, C]` rather than codes; soft and multi-label y is so anyway.
         drop_remainder: Whether a last short batch is left out.
         shard: `(index, count)`: read the index-th of count contiguous, nearly equal parts of each global batch.
@@ -62,6 +61,9 @@ class Batches(keras.utils.PyDataset):
         on_error: What to do with a record that can't be read: `"raise"`, or `"skip"`: it is replaced by the next one of
             its batch that can, with that one's label and weight, and written down in `skipped`. Epochs keep their
             length, and batches stay a pure function of (epoch, step).
+        processes: How many other processes read and transform batches for `iterate` and `tailfit.Model`, up to
+            `prefetch` beyond those that they work on; 0: none. Batches are the same however many. `transform`, and the
+            source unless it is in memory, must be what pickle takes.
         workers, use_multiprocessing: Keras' own readers, which must stay off.
     Shapes: x `[b, ...]` in the records' units; y `int32[b]` codes, or `float32[b, C]`; w `float32[b]`.
     Raises:
@@ -85,13 +87,14 @@ class Batches(keras.utils.PyDataset):
         seed: int = 0,
         class_weight: Mapping[int, float] | Mapping[str, float] | str | Schedule | None = None,
         sample_weight: ArrayLike | Mapping[str, float] | None = None,
-        transform: _Transform | None = None,
+        transform: Function | None = None,
         one_hot: bool = False,
         drop_remainder: bool = False,
         shard: tuple[int, int] = (0, 1),
         prefetch: int = 2,
         *,
         on_error: Literal["raise", "skip"] = "raise",
+        processes: int = 0,
         workers: int = 1,
         use_multiprocessing: bool = False,
     ) -> None:
@@ -121,6 +124,7 @@ class Batches(keras.utils.PyDataset):
         self.drop_remainder: Final = drop_remainder
         self.shard: Final = _checked_shard(shard, self.batch_size)
         self.prefetch: Final = whole_number("prefetch", prefetch)
+        self._transform: Final = None if transform is None else Transform(transform, self.seed, self.shard)
         self._substitute: Final = Substitute(source) if on_error == "skip" else None
         self.class_weight_schedule: Final = class_weight if isinstance(class_weight, Schedule) else None
         self._weights: Final = (
@@ -135,6 +139,19 @@ class Batches(keras.utils.PyDataset):
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
         self._loops: Final = KerasLoops()
+        self._processes: Final = self._pool_of(whole_number("processes", processes))
+
+    def _pool_of(self, number: int) -> Processes | None:
+        if not number:
+            return None
+        reads_here = self.source.in_memory or self._substitute is not None
+        if reads_here and self._transform is None:
+            raise ArgumentError(
+                f"processes={number} for {self.source!r} without a transform",
+                allowed="processes for a transform, or for a source that is read from files",
+                mend="leave it out: reading from memory is faster than receiving from a process",
+            )
+        return Processes(number, None if reads_here else self.source, self._transform)
 
     def _count_steps(self) -> int:
         whole, rest = divmod(self._size, self.batch_size)
@@ -240,19 +257,19 @@ class Batches(keras.utils.PyDataset):
             records = self.source._read(indices)
         else:
             indices, records = self._substitute.read(indices)
-        batch: tuple[Any, ...] = (records,)
+        if self._transform is not None:
+            return self._transform((records, *self._beside(epoch, indices)), epoch, step)
+        if isinstance(records, Ragged):
+            raise _refuse_ragged(self.source)
+        return (records, *self._beside(epoch, indices))
+
+    def _beside(self, epoch: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
+        """What stands beside the records in a batch: y, and weights."""
+        beside: tuple[Any, ...] = ()
         if self.source.labels is not None:
-            batch += (self._targets(self.source.labels[indices]),)
+            beside += (self._targets(self.source.labels[indices]),)
         weights = self.weights_at(epoch)
-        if weights is not None:
-            batch += (weights[indices].astype(np.float32),)
-        if self.transform is None:
-            if isinstance(records, Ragged):
-                raise _refuse_ragged(self.source)
-            return batch
-        changed = self.transform(batch, self._generator(epoch, step))
-        _check_transformed(batch, changed, len(indices))
-        return changed
+        return beside if weights is None else (*beside, weights[indices].astype(np.float32))
 
     def _targets(self, labels: NDArray[Any]) -> NDArray[Any]:
         if labels.ndim == 2:
@@ -264,14 +281,17 @@ class Batches(keras.utils.PyDataset):
         # 32 bits: JAX would otherwise narrow them with a warning, and Keras' own labels are int32.
         return labels.astype(np.int32)
 
-    def _generator(self, epoch: int, step: int) -> np.random.Generator:
-        # Hashed, not added: seed 0 epoch 1 is unlike seed 1 epoch 0.
-        place = f"tailfit transform {self.seed} {epoch} {step} {self.shard}"
-        digest = hashlib.blake2b(place.encode(), digest_size=16).digest()
-        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    def _task(self, epoch: int, step: int, indices: NDArray[np.int64]) -> Task:
+        """A batch to be made by another process; it reads the records itself if that is more than to send them."""
+        records = None
+        if self._substitute is not None:
+            indices, records = self._substitute.read(indices)
+        elif self.source.in_memory:
+            records = self.source._read(indices)
+        return Task(epoch, step, indices, records, self._beside(epoch, indices))
 
     def iterate(self, epoch: int, start: int = 0) -> Generator[tuple[Any, ...]]:
-        """The batches of an epoch from a step on, read ahead; closing the generator ends its thread.
+        """The batches of an epoch from a step on, read ahead; closing the generator ends its thread, `close` processes.
 
         >>> import tailfit
         >>> batches = Batches(tailfit.data.Arrays(np.arange(3.0)), 2, tailfit.samplers.Sequential())
@@ -282,10 +302,17 @@ class Batches(keras.utils.PyDataset):
         if not 0 <= start <= len(self):
             raise ArgumentError(f"start={start}", allowed=f"0 to {len(self)}", mend="an epoch has len(batches) steps")
         planned = enumerate(self._planned(epoch, start), start)
+        if self._processes is not None:
+            return self._processes.make((self._task(epoch, step, indices) for step, indices in planned), self.prefetch)
         read = (self._read(epoch, step, indices) for step, indices in planned)
         # Handing a batch from thread to thread costs more than copying it from memory.
         handed = self.prefetch if self.transform is not None or not self.source.in_memory else 0
         return read_ahead(read, handed)
+
+    def close(self) -> None:
+        """End the processes, if there are any, as the end of a `tailfit.Model`'s fit does; reading on starts others."""
+        if self._processes is not None:
+            self._processes.close()
 
     def __iter__(self) -> Generator[tuple[Any, ...]]:
         """The batches of the current epoch; `on_epoch_end()` or `set_epoch` goes on to another."""
@@ -373,7 +400,7 @@ def _keras_readers(workers: int, use_multiprocessing: bool) -> ArgumentError:
     return ArgumentError(
         f"workers={workers}, use_multiprocessing={use_multiprocessing}",
         allowed="workers=1, use_multiprocessing=False: Keras' readers neither keep the order nor end with fit",
-        mend="leave them out; prefetch= reads ahead",
+        mend="leave them out; prefetch= reads ahead in a thread, processes= in processes",
     )
 
 
@@ -389,15 +416,3 @@ def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
             mend="number the shards from 0; batch_size is that of the global batch",
         )
     return index, count
-
-
-def _check_transformed(before: tuple[Any, ...], after: Any, size: int) -> None:
-    sound = isinstance(after, tuple) and len(after) == len(before)
-    sound = sound and all(np.shape(leaf)[:1] == (size,) for _, leaf in leaves(after) if leaf is not None)
-    if not sound:
-        got = tuple(np.shape(leaf) for _, leaf in leaves(after))
-        raise DataError(
-            f"transform's result, a {type(after).__name__} of shapes {got}",
-            allowed=f"a tuple of {len(before)} like the batch passed in, each array with first axis {size}",
-            mend="return (x, y) or (x, y, w) as received, of the same number of samples",
-        )

@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Generator, Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-__all__ = ["read_ahead"]
+__all__ = ["PATIENCE", "read_ahead"]
 
 _T = TypeVar("_T")
 _NAME = "tailfit-reader"
+# Seconds that is waited at a time. Polars installs a handler of Ctrl-C that has the system resume what it interrupts
+# (its issue 21739): a wait without an end would not see it.
+PATIENCE = 0.1
 
 
 def read_ahead(items: Iterator[_T], ahead: int) -> Generator[_T]:
@@ -41,7 +44,10 @@ def read_ahead(items: Iterator[_T], ahead: int) -> Generator[_T]:
     thread.start()
     try:
         while True:
-            good, item = ready.get()
+            try:
+                good, item = ready.get(timeout=PATIENCE)
+            except Empty:
+                continue
             room.release()
             if good:
                 yield item  # type: ignore[misc]
@@ -53,5 +59,5 @@ def read_ahead(items: Iterator[_T], ahead: int) -> Generator[_T]:
         over.set()
         room.release()
         # The garbage collector may run this in the reader's own thread, which can't wait for itself.
-        if thread is not threading.current_thread():
-            thread.join()
+        while thread is not threading.current_thread() and thread.is_alive():
+            thread.join(PATIENCE)
