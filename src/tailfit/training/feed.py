@@ -64,6 +64,8 @@ class Feed(keras.utils.PyDataset):
             self._loops -= 1
             self._over = self._loops == 0
             self._close()
+            if self._over:
+                self.batches.close()
 
     def _close(self) -> None:
         stream, self._stream, self._next = self._stream, None, 0
