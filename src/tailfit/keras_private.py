@@ -15,6 +15,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `DotNotTrackScope` | a metric put in the place of another is tracked as that one was |
 | `KerasTensor._keras_history` | the layer behind an output |
 | `Model._make_function`, `_get_jax_state`, `_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
+| `GLOBAL_SEED_GENERATOR`, `global_seed_generator`, `get_random_seed` | unseeded random numbers come from there |
 | `Variable._value` | what a variable holds outside all scopes |
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
 | `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
@@ -36,8 +37,10 @@ from keras.src.backend.common.variables import initialize_all_variables
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 from keras.src.models.model import functional_init_arguments
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES
 from keras.src.trainers.compile_utils import CompileLoss
+from keras.src.utils.rng_utils import get_random_seed
 from keras.src.utils.tracking import DotNotTrackScope
 
 __all__ = [
@@ -50,10 +53,12 @@ __all__ = [
     "forget_loops",
     "functional_init_arguments",
     "get_keras_mask",
+    "get_random_seed",
     "get_stateless_scope",
     "in_stateless_scope",
     "in_symbolic_scope",
     "initialize_all_variables",
+    "known_global_seed",
     "layer_behind",
     "leaf_layers",
     "loss_tracker",
@@ -70,6 +75,22 @@ __all__ = [
 def value_behind(variable: Any) -> Any:
     """The value of a variable outside all scopes; None where Keras' `fit` has taken it away, or it has none yet."""
     return variable._value
+
+
+def known_global_seed(*, made: bool = False) -> Any:
+    """The generator behind random numbers without a seed, of this thread; None where none was needed yet."""
+    return global_seed_generator() if made else global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+
+
+@contextlib.contextmanager
+def global_seed_set_to(seed: Any) -> Any:
+    """Within, random numbers without a seed begin at this one, in this thread."""
+    before = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, keras.random.SeedGenerator(seed))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, before)
 
 
 def chain_plain_scopes_within(kind: type[keras.StatelessScope]) -> None:
@@ -120,8 +141,15 @@ def true_step_numbers(iterator: Any) -> None:
 
     Where `steps_per_execution` does not divide them, Keras tells callbacks of steps beyond the last one, and on torch
     takes the short tail for data that ran out.
+
+    Where the data set has a `course`, an epoch begins at the step that `course.first_step()` says,
+    `course.before_steps()` is called when it has been opened, and `course.between_steps(next_step)` after each step:
+    Keras' own callbacks would have the loop wait for the numbers of every step, only to ask whether it is time.
     """
-    if iterator is None or iterator.steps_per_execution == 1 or "_enumerate_iterator" in vars(iterator):
+    if iterator is None or "_enumerate_iterator" in vars(iterator):
+        return
+    course = getattr(getattr(iterator.data_adapter, "py_dataset", None), "course", None)
+    if iterator.steps_per_execution == 1 and course is None:
         return
     most, own = iterator.steps_per_execution, type(iterator)._enumerate_iterator
     # Weakly: an iterator that held itself would live until the garbage collector comes by, and TensorFlow's reads on.
@@ -130,12 +158,24 @@ def true_step_numbers(iterator: Any) -> None:
     def enumerate_true() -> Any:
         iterator: Any = weak()
         iterator.steps_per_execution = most
-        for begin, end, data in own(iterator):
-            count = iterator.steps_per_epoch or iterator._num_batches
-            last = min(end, count - 1) if count else end
-            iterator.steps_per_execution = last - begin + 1
-            yield begin, last, data
-            iterator.steps_per_execution = most
+        first = 0 if course is None else course.first_step()
+        whole = iterator._num_batches
+        if first:
+            iterator._num_batches = whole - first
+        try:
+            for begin, end, data in own(iterator):
+                if course is not None and begin == 0:
+                    course.before_steps()
+                count = iterator.steps_per_epoch or iterator._num_batches
+                last = min(end, count - 1) if count else end
+                iterator.steps_per_execution = last - begin + 1
+                yield first + begin, first + last, data
+                iterator.steps_per_execution = most
+                if course is not None:
+                    course.between_steps(first + last + 1)
+        finally:
+            if first:
+                iterator._num_batches = whole
 
     iterator._enumerate_iterator = enumerate_true
 

@@ -3,14 +3,27 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
 from tailfit.data import Batches
 from tailfit.keras_private import forget_loops
 
-__all__ = ["EpochMarker", "Feed", "as_feed", "reading"]
+__all__ = ["Course", "EpochMarker", "Feed", "as_feed", "reading"]
+
+
+class Course(Protocol):
+    """What follows a `fit` step by step, and may have it begin within an epoch; see `keras_private`."""
+
+    def first_step(self) -> int:
+        """Of the epoch that begins; asked once an epoch, after `on_epoch_begin`."""
+
+    def before_steps(self) -> None:
+        """The data of the epoch have been opened, and its first step comes next."""
+
+    def between_steps(self, step: int) -> None:
+        """All steps of the epoch before this one are done."""
 
 
 class Feed(keras.utils.PyDataset):
@@ -21,12 +34,17 @@ class Feed(keras.utils.PyDataset):
 
     TensorFlow reads in a thread of its own, also for a while after the loop has ended: by then the feed is over, and
     opens no stream again.
+
+    Where a `course` begins an epoch at a later step, Keras still counts from 0, and TensorFlow reads ahead beyond the
+    end; what it gets there is never used.
     """
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches, self.epoch = batches, 0
         self.error: Exception | None = None
+        self.course: Course | None = None
+        self._first = 0
         self._stream: Generator[Any] | None = None
         self._next, self._loops, self._over = 0, 0, False
         self._lock = threading.RLock()
@@ -38,6 +56,7 @@ class Feed(keras.utils.PyDataset):
         with self._lock:
             if self._over:
                 raise IndexError(f"step {step} of a loop that is over")
+            step = min(self._first + step, len(self) - 1)
             if step != self._next or self._stream is None:
                 self._close()
                 self._stream = self.batches.iterate(self.epoch, start=step)
@@ -52,6 +71,7 @@ class Feed(keras.utils.PyDataset):
         with self._lock:
             self._close()
             self.epoch = epoch
+            self._first = 0 if self.course is None else self.course.first_step()
             self.batches.set_epoch(epoch)
 
     def begin(self) -> None:

@@ -16,6 +16,7 @@ from tailfit.training.reported import loss_counted, report_whole_epochs
 from tailfit.training.scheduled import scheduled_by, with_markers
 from tailfit.training.steps.runner import Runner
 from tailfit.training.validation import weighted_validation
+from tailfit.training.whole_fit import within_whole_fits
 
 __all__ = ["Model"]
 
@@ -194,6 +195,10 @@ class Model(engine.Trainer):
         call = _bound(keras.Model.fit, self, args, kwargs)
         if validation_class_weight is not None:
             call["validation_data"] = weighted_validation(call.get("validation_data"), validation_class_weight)
+        with within_whole_fits(self, call):
+            return self._fit(call)
+
+    def _fit(self, call: Logs) -> Any:
         feed, validation = as_feed(call.get("x")), as_feed(call.get("validation_data"))
         call.update(x=feed, validation_data=validation)
         markers = scheduled_by(self)
@@ -204,7 +209,7 @@ class Model(engine.Trainer):
         if isinstance(validation, Feed) and validation.batches.class_weight_schedule is not None:
             markers.append(EpochMarker(validation))  # its weights are the epoch's, as the loss's are
         with reading(feed, validation), with_markers(call, markers):
-            return super().fit(**call)
+            return engine.Trainer.fit(self, **call)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`; `x` may be a `tailfit.Batches`, of which epoch 0 is read."""

@@ -1,4 +1,5 @@
-"""One module a backend, all with the same names: `value_and_grad`, `function`, `Trainer`, `COMPILES`.
+"""One module a backend, all with the same names: `value_and_grad`, `function`, `Trainer`, `COMPILES`, and
+`random_state` and `set_random_state` of generators that are the backend's own.
 
 Only these modules import jax, tensorflow or torch, and only the one of the backend that Keras runs on is imported:
 TensorFlow and torch abort in one process.

@@ -21,7 +21,7 @@ from tailfit.keras_private import (
 from tailfit.training.backends.jax_fused import Fused
 from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Scope, makes_variables_anew
 
-__all__ = ["COMPILES", "Trainer", "function", "value_and_grad"]
+__all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
 
 COMPILES = True  # whether `function` makes programs
 
@@ -70,6 +70,14 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
         return program((), *args, **kwargs)[0]
 
     return call
+
+
+def random_state() -> dict[str, Any]:
+    return {}  # no randomness of JAX has a state of its own
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    pass
 
 
 class Trainer(keras.Model):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tailfit.keras_private import true_step_numbers
 
-__all__ = ["COMPILES", "Trainer", "function", "value_and_grad"]
+__all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
 
 COMPILES = True  # whether `function` makes programs
 
@@ -30,6 +30,14 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
     # Without autograph a Python `if` on a tensor fails here as it does on JAX, instead of working on TensorFlow
     # only; without reduce_retracing a new shape is traced as it is, also as on JAX.
     return tf.function(fn, reduce_retracing=False, autograph=False)  # type: ignore[no-any-return]
+
+
+def random_state() -> dict[str, Any]:
+    return {"generator": tf.random.get_global_generator().state.numpy()}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    tf.random.get_global_generator().state.assign(state["generator"])
 
 
 class Trainer(keras.Model):

@@ -10,7 +10,7 @@ import torch
 
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
 
-__all__ = ["COMPILES", "Trainer", "function", "value_and_grad"]
+__all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
 
 COMPILES = False  # whether `function` makes programs
 
@@ -68,6 +68,18 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
 def _own(value: Any) -> Any:
     """A variable's value as it is now: the parameter itself changes with the next step."""
     return value.detach().clone() if isinstance(value, torch.nn.Parameter) else value
+
+
+def random_state() -> dict[str, Any]:
+    """Of torch's own generators, which a torch module inside a Keras layer draws from."""
+    devices = {f"cuda.{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    return {name: state.numpy() for name, state in {"cpu": torch.get_rng_state(), **devices}.items()}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(torch.from_numpy(state["cpu"]))
+    for index in range(min(torch.cuda.device_count(), len(state) - 1)):
+        torch.cuda.set_rng_state(torch.from_numpy(state[f"cuda.{index}"]), index)
 
 
 class Trainer(keras.Model):

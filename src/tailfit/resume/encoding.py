@@ -1,0 +1,84 @@
+"""Python values as JSON and arrays, and back to the bit: what callbacks remember, and histories.
+
+JSON has no tuples, no arrays, no keys but strings and no NaN. What is none of its own is written as an object with one
+key that begins with `$`; arrays go to the side, under a name.
+"""
+
+import math
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.resume.tensors import known
+
+__all__ = ["CannotEncodeError", "decode", "encode"]
+
+_FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+class CannotEncodeError(Exception):
+    """A value that is no data. Its arguments: where it is in the value, and its type."""
+
+
+def encode(value: Any, arrays: MutableMapping[str, NDArray[Any]], name: str, where: str = "") -> Any:
+    """A value as JSON; the arrays in it are added to `arrays`, under names that begin with `name`.
+
+    Raises:
+        CannotEncodeError: for what is neither number, string, None, array, nor a list, tuple or dict of such.
+
+    >>> arrays = {}
+    >>> encode({"best": (1, float("inf")), "weights": [np.zeros(2)]}, arrays, "stop")
+    {'best': {'$tuple': [1, {'$float': 'inf'}]}, 'weights': [{'$array': 'stop.weights.0'}]}
+    >>> arrays
+    {'stop.weights.0': array([0., 0.])}
+    """
+    if value is None or (isinstance(value, bool | str | int) and type(value) in (bool, str, int)):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else {"$float": str(value)}
+    if isinstance(value, np.ndarray | np.generic) and known(value.dtype):
+        arrays[name + where] = np.array(value)
+        return {"$array" if isinstance(value, np.ndarray) else "$scalar": name + where}
+    if type(value) is bytes:
+        arrays[name + where] = np.frombuffer(value, np.uint8)
+        return {"$bytes": name + where}
+    if type(value) in (list, tuple):
+        items = [encode(item, arrays, name, f"{where}.{index}") for index, item in enumerate(value)]
+        return items if type(value) is list else {"$tuple": items}
+    if isinstance(value, dict):
+        if all(type(key) is str and not key.startswith("$") for key in value):
+            return {key: encode(item, arrays, name, f"{where}.{key}") for key, item in value.items()}
+        pairs = [[key, item] for key, item in value.items()]
+        return {"$items": encode(pairs, arrays, name, where)}
+    raise CannotEncodeError(where.lstrip("."), type(value).__name__)
+
+
+def decode(coded: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """The value that `encode` made this of.
+
+    Raises:
+        KeyError, ValueError, TypeError: for what `encode` never makes.
+    """
+    if isinstance(coded, list):
+        return [decode(item, arrays) for item in coded]
+    if not isinstance(coded, dict):
+        return coded
+    key = next(iter(coded), "")
+    if not (len(coded) == 1 and key.startswith("$")):
+        return {name: decode(item, arrays) for name, item in coded.items()}
+    match key, coded[key]:
+        case "$float", str(text):
+            return _FLOATS[text]
+        case "$array", str(name):
+            return arrays[name]
+        case "$scalar", str(name):
+            return arrays[name][()]
+        case "$bytes", str(name):
+            return arrays[name].tobytes()
+        case "$tuple", list(items):
+            return tuple(decode(items, arrays))
+        case "$items", list(pairs):
+            return dict(decode(pairs, arrays))
+    raise ValueError(f"{key} of {type(coded[key]).__name__}")

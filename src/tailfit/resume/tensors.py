@@ -1,0 +1,134 @@
+"""Arrays by name in the safetensors format: a length, a JSON header, and the bytes. Any reader of it reads ours.
+
+Written as a stream of parts, so that a save copies nothing; read after the header's claims were held against the
+size of the file, so that no claim makes us ask for memory.
+
+Source: https://huggingface.co/docs/safetensors, "Format".
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.errors import CheckpointError
+
+__all__ = ["known", "parts", "read"]
+
+_CODES: Final[dict[str, np.dtype[Any]]] = {
+    "BOOL": np.dtype(np.bool_),
+    "U8": np.dtype(np.uint8),
+    "I8": np.dtype(np.int8),
+    "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "U32": np.dtype("<u4"),
+    "I32": np.dtype("<i4"),
+    "F32": np.dtype("<f4"),
+    "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"),
+    "F64": np.dtype("<f8"),
+}
+_NAMES: Final = {dtype: code for code, dtype in _CODES.items()}
+_MOST_HEADER: Final = 100_000_000  # bytes, as other readers have it
+
+
+def known(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of this type can be written."""
+    return dtype.newbyteorder("<") in _NAMES
+
+
+def parts(arrays: Mapping[str, NDArray[Any]]) -> Iterator[memoryview]:
+    """The file, piece by piece.
+
+    >>> import ml_dtypes
+    >>> b"".join(parts({"a": np.array([1, 2], np.uint8)}))[8:].decode("latin-1").rstrip("\\x01\\x02").strip()
+    '{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
+    """
+    header, start, laid = {}, 0, []
+    # Those of wide elements first: each array then begins where its elements may be read in place.
+    for name, array in sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        laid.append(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")))
+        stop = start + array.nbytes
+        header[name] = {"dtype": _code(name, array.dtype), "shape": list(array.shape), "data_offsets": [start, stop]}
+        start = stop
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield memoryview(len(text).to_bytes(8, "little") + text)
+    for array in laid:
+        # As bytes: ml_dtypes' own types have no buffer format.
+        yield memoryview(array.reshape(-1).view(np.uint8).data)
+
+
+def read(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a file, each in memory of its own.
+
+    Raises:
+        CheckpointError: for a file that is not whole or not of this format, before memory is asked for.
+        OSError: where it can't be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _MOST_HEADER):
+            raise _broken(path, f"a header of {length} bytes in a file of {size}")
+        entries = _entries(path, file.read(length), size - 8 - length)
+        arrays = {}
+        for name, (dtype, shape, start) in entries.items():
+            array = np.empty(shape, dtype)
+            file.seek(8 + length + start)
+            if array.nbytes and file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[arg-type]
+                raise _broken(path, f"the array {name!r} cut off")
+            arrays[name] = array
+    return arrays
+
+
+def _entries(path: Path, text: bytes, size: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        entries = {
+            str(name): (_CODES[entry["dtype"]], _whole(entry["shape"]), *_whole(entry["data_offsets"], 2))
+            for name, entry in header.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _broken(path, f"a header that is none ({type(error).__name__})") from None
+    end = 0
+    for name, (dtype, shape, start, stop) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if start != end or stop - start != math.prod(shape) * dtype.itemsize:
+            raise _broken(path, f"the array {name!r} of shape {shape} at bytes {start} to {stop}")
+        end = stop
+    if end != size:
+        raise _broken(path, f"{size} bytes of arrays where the header names {end}")
+    return {name: (dtype, shape, start) for name, (dtype, shape, start, _) in entries.items()}
+
+
+def _whole(numbers: Any, count: int | None = None) -> Any:
+    sizes = isinstance(numbers, list) and all(type(number) is int and 0 <= number < 1 << 62 for number in numbers)
+    if not sizes or count not in (None, len(numbers)):
+        raise ValueError("no list of sizes")
+    return tuple(numbers)
+
+
+def _code(name: str, dtype: np.dtype[Any]) -> str:
+    little = dtype.newbyteorder("<")
+    if little not in _NAMES:
+        raise CheckpointError(
+            f"an array of type {dtype} as {name!r}", allowed=", ".join(map(str, _NAMES)), mend="keep it as one of these"
+        )
+    return _NAMES[little]
+
+
+def _broken(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: {what}", allowed="a whole safetensors file", mend="delete this checkpoint; an older one is used then"
+    )

@@ -1,0 +1,70 @@
+"""Arrays given to `fit`, as the `Batches` that they stand for: only of those is the order known at any step."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tailfit.data import Arrays, Batches
+from tailfit.errors import ArgumentError
+from tailfit.keras_private import get_random_seed
+from tailfit.samplers import Sequential, Shuffle
+from tailfit.training.feed import Feed
+
+__all__ = ["as_batches"]
+
+_DEFAULT_BATCH = 32  # Keras'
+
+
+def as_batches(model: keras.Model, call: dict[str, Any]) -> Batches:
+    """The training data of a `fit`; what is said by the result is taken out of its arguments.
+
+    Raises:
+        ArgumentError: for data whose order can't be known, or arguments that a `Batches` has no place for.
+    """
+    x = call.get("x")
+    if isinstance(x, Feed):
+        return x.batches
+    if isinstance(x, Batches):
+        return x
+    parts = [part for part in (x, call.get("y"), call.get("sample_weight")) if part is not None]
+    if not all(isinstance(leaf, np.ndarray) or keras.ops.is_tensor(leaf) for leaf in keras.tree.flatten(parts) or [x]):
+        raise ArgumentError(
+            f"x of type {type(x).__name__} in a fit with Resume",
+            allowed="tailfit.Batches, or arrays",
+            mend="wrap the data: tailfit.Batches(tailfit.data.Arrays(x, y)), or another source of tailfit.data",
+        )
+    x, y, sample_weight = (_as_numpy(part) for part in (x, call.get("y"), call.get("sample_weight")))
+    for name in ("validation_split", "steps_per_epoch"):
+        if call.get(name):
+            raise ArgumentError(
+                f"{name} beside Resume", allowed="whole arrays, or Batches", mend="split the arrays before"
+            )
+    labels = None if y is None else _labels(y)
+    batches = Batches(
+        Arrays(x, labels, nan="keep"),
+        batch_size=call.get("batch_size") or _DEFAULT_BATCH,
+        sampler=Shuffle() if call.get("shuffle", True) else Sequential(),
+        seed=get_random_seed() or 0,
+        class_weight=call.get("class_weight"),
+        sample_weight=sample_weight,
+        one_hot=labels is not None and labels.ndim == 2,
+    )
+    for name in ("y", "batch_size", "class_weight", "sample_weight", "shuffle"):
+        call.pop(name, None)
+    return batches
+
+
+def _as_numpy(arrays: Any) -> Any:
+    if arrays is None:
+        return None
+    return keras.tree.map_structure(lambda leaf: np.asarray(keras.ops.convert_to_numpy(leaf)), arrays)
+
+
+def _labels(y: Any) -> Any:
+    """Class codes or one-hot labels; a column of codes as Keras takes it is a row of them here."""
+    if keras.tree.is_nested(y):
+        raise ArgumentError(
+            "several labels a sample in a fit with Resume", allowed="one array of labels", mend="pass a tailfit.Batches"
+        )
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
