@@ -7,10 +7,11 @@ from typing import Any
 
 import h5py
 import numpy as np
+import PIL.Image
 import polars as pl
 import zarr
 
-from tailfit.data import HDF5, Parquet, Source, Zarr
+from tailfit.data import HDF5, ImageFolder, Parquet, Source, Zarr
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Format:
         file: The one to spoil, under root.
         named: What of it messages begin with; the file itself, where it is left out.
         listed: Whether the source finds the file in a folder by itself.
+        known_as: The ID that a record gets, by its name and label.
         watched: Whether a change of the file is noticed whatever it is.
         floats: Whether records may be NaN.
         unique: Whether the format itself keeps IDs unique.
@@ -36,6 +38,7 @@ class Format:
     watched: bool = True
     floats: bool = True
     unique: bool = False
+    known_as: Callable[[str, str], str] = lambda name, label: name
 
 
 def write_parquet(root: Path, x: Any, y: Any, ids: list[str]) -> None:
@@ -61,6 +64,17 @@ def write_zarr(root: Path, x: Any, y: Any, ids: list[str]) -> None:
         group.create_array(name, shape=(len(values),), dtype="str")[:] = np.array(values, dtype="U")
 
 
+def write_images(root: Path, x: Any, y: Any, ids: list[str]) -> None:
+    root.mkdir()
+    for image, label, name in zip(x, y, ids, strict=True):
+        (root / label).mkdir(exist_ok=True)
+        PIL.Image.fromarray(image.astype("uint8")).save(root / label / f"{name}.png")
+
+
+def open_images(root: Path, nan: str = "") -> Source:
+    return ImageFolder(root, mode="L")
+
+
 FORMATS = {
     "Parquet": Format(write_parquet, lambda root, **options: Parquet(root, memory=False, **options), "set.parquet"),
     "HDF5": Format(
@@ -69,5 +83,14 @@ FORMATS = {
     "Zarr": Format(write_zarr, lambda root, **options: Zarr(root, memory=False, **options), "x/zarr.json"),
     "Zarr, a chunk": Format(
         write_zarr, lambda root, **options: Zarr(root, memory=False, **options), "x/c/1/0/0", named="", watched=False
+    ),
+    "ImageFolder": Format(
+        write_images,
+        open_images,
+        "ok/r2 ä日.png",
+        floats=False,
+        unique=True,
+        known_as=lambda name, label: f"{label}/{name}.png",
+        watched=False,
     ),
 }

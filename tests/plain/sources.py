@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tailfit.data import Arrays, Concat, Mapped, NpyFolder, Packed, Source, Subset, Windows, pack
+from tailfit.data import Arrays, Concat, Mapped, MapStyle, NpyFolder, Packed, Source, Subset, Windows, pack
 
 Builder = Callable[[Path], tuple[Source, Any]]
 SIZE = 23
@@ -114,6 +114,33 @@ def subset_of_subset(folder: Path) -> tuple[Source, Any]:
     return Subset(Subset(whole, np.arange(20)), [5, 0, 19]), truth[[5, 0, 19]]
 
 
+class Items:
+    """A data set as torch has them, of items (x, y)."""
+
+    def __len__(self) -> int:
+        return SIZE
+
+    def __getitem__(self, index: int) -> Any:
+        return records()[index], str(labels()[index])
+
+
+class ItemsByBatch(Items):
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return [{"sensor": records()[index], "site": np.int8(index), "y": index % 2} for index in indices]
+
+
+def items(folder: Path) -> tuple[Source, Any]:
+    return MapStyle(Items(), ids=ids(), metadata=metadata(), label=1), records()
+
+
+def items_by_batch(folder: Path) -> tuple[Source, Any]:
+    truth = {"sensor": records(), "site": np.arange(SIZE, dtype="int8")}
+    return MapStyle(ItemsByBatch(), np.arange(SIZE) % 3, label="y"), truth
+
+
 BUILDERS: dict[type[Source], dict[str, Builder]] = {
     Arrays: {"arrays": arrays, "numbered": numbered, "memmap": memmap, "nest": nest},
     NpyFolder: {
@@ -130,6 +157,7 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
         "nest from files": packed(False, nested=True),
     },
     Concat: {"concat": concat},
+    MapStyle: {"items": items, "items by batch": items_by_batch},
     Mapped: {"mapped": mapped},
     Windows: {"windows": windows, "windows of an array": windows_of_an_array},
     Subset: {"subset": subset, "subset of a subset": subset_of_subset},

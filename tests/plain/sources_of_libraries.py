@@ -7,13 +7,14 @@ from typing import Any
 import datasets
 import h5py
 import numpy as np
+import PIL.Image
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 from sources import BUILDERS, SIZE, Builder, ids, labels, metadata, records
 
-from tailfit.data import HDF5, HuggingFace, Parquet, Source, Table, Zarr
+from tailfit.data import HDF5, HuggingFace, ImageFolder, Parquet, Source, Table, Zarr
 
 
 def frame(shape: tuple[int, ...] = (), dtype: str = "float32") -> pl.DataFrame:
@@ -117,6 +118,19 @@ def zarr_array(folder: Path) -> tuple[Source, Any]:
     return Zarr(folder / "set.zip", memory=False), records((2, 2), "int32")
 
 
+def image_folder(mode: str, shape: tuple[int, ...], dtype: str, suffix: str, **options: Any) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        images = records(shape, dtype)
+        for name, label, image in zip(ids(), labels(), images, strict=True):
+            (folder / label).mkdir(exist_ok=True)
+            PIL.Image.fromarray(image).save(folder / label / f"{name}{suffix}", **options)
+        (folder / "ok" / "notes.txt").write_text("not an image")
+        order = np.argsort(labels(), kind="stable")
+        return ImageFolder(folder, mode=mode), images[order].reshape(SIZE, *shape[:2], -1)
+
+    return build
+
+
 BUILDERS |= {
     Parquet: {
         "in memory": parquet(True),
@@ -127,6 +141,11 @@ BUILDERS |= {
         "lists without a length": lists_without_a_length,
     },
     Table: {"polars": polars_table, "arrow": arrow_table, "tensors": tensors},
+    ImageFolder: {
+        "colours": image_folder("RGB", (4, 5, 3), "uint8", ".png"),
+        "grey": image_folder("L", (4, 5), "uint8", ".webp", lossless=True),
+        "sixteen bits": image_folder("I;16", (4, 5), "uint16", ".TIFF"),
+    },
     HDF5: {
         "in memory": hdf5(True),
         "contiguous": hdf5(False),

@@ -12,8 +12,10 @@ from tailfit.data.arrays import Arrays
 from tailfit.data.concat import Concat, Mapped
 from tailfit.data.finite import DataWarning
 from tailfit.data.hdf5 import HDF5
+from tailfit.data.image_folder import ImageFolder
 from tailfit.data.inspection import Inspection, inspect
 from tailfit.data.layout import open, save_npy_folder
+from tailfit.data.map_style import MapStyle
 from tailfit.data.npy_folder import NpyFolder
 from tailfit.data.pack import pack
 from tailfit.data.packed import Packed
@@ -29,7 +31,7 @@ from tailfit.data.zarr_store import Zarr
 
 if TYPE_CHECKING:
     from tailfit.data.batches import Batches
-    from tailfit.data.interop import to_tf_dataset, to_torch
+    from tailfit.data.interop import to_grain, to_tf_dataset, to_torch
 
 __all__ = [
     "HDF5",
@@ -39,7 +41,9 @@ __all__ = [
     "DataWarning",
     "FillMissing",
     "HuggingFace",
+    "ImageFolder",
     "Inspection",
+    "MapStyle",
     "Mapped",
     "Normalize",
     "NpyFolder",
@@ -57,11 +61,12 @@ __all__ = [
     "pack",
     "save_npy_folder",
     "split",
+    "to_grain",
     "to_tf_dataset",
     "to_torch",
 ]
 
-_NEED_KERAS = {"Batches": "batches", "to_tf_dataset": "interop", "to_torch": "interop"}
+_NEED_KERAS = {"Batches": "batches", "to_grain": "interop", "to_tf_dataset": "interop", "to_torch": "interop"}
 
 
 def __getattr__(name: str) -> Any:

@@ -127,3 +127,36 @@ def _unreadable(name: str, error: OSError) -> RecordError:
     return RecordError(
         f"{name}: {error.strerror}", allowed="a file that can be read", mend="check the path and its permissions"
     )
+
+
+def read_within(path: str, root: str, most: int) -> bytes:
+    """A whole file that lies in the folder `root`, where it was listed.
+
+    Raises:
+        RecordError: beginning with the path: missing, unreadable, empty, larger than `most` bytes, or since replaced by
+            a link out of the folder or by what is no file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        real = os.path.realpath(path) if os.path.islink(path) else path
+        if real is not path and os.path.commonpath([os.path.realpath(root), real]) != os.path.realpath(root):
+            raise RecordError(
+                f"{path}: a link out of the folder, to {real}",
+                allowed="files within the folder",
+                mend="copy the file into the folder",
+            )
+        # Not followed again: nobody can put a link in its place meanwhile. Not waited for: it may be a pipe by now.
+        with os.fdopen(os.open(real, flags | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+            found = os.fstat(file.fileno())
+            what = f"{found.st_size} bytes" if found.st_size else "empty"
+            if not stat.S_ISREG(found.st_mode):
+                what = "not a regular file"
+            elif 0 < found.st_size <= most:
+                return file.read(most)
+            raise RecordError(
+                f"{path}: {what}", allowed=f"a file of 1 to {most} bytes", mend="write the file again, or remove it"
+            )
+    except RecordError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error

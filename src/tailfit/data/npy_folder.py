@@ -20,9 +20,9 @@ from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
 
-__all__ = ["NpyFolder", "check_id", "read_json"]
+__all__ = ["Labels", "NpyFolder", "check_id", "label_table", "match_files", "read_json"]
 
-_Labels = Mapping[str, Any] | pl.DataFrame | str | PathLike[str]
+Labels = Mapping[str, Any] | pl.DataFrame | str | PathLike[str]
 
 
 class NpyFolder(Source):
@@ -59,7 +59,7 @@ class NpyFolder(Source):
     def __init__(
         self,
         folder: str | PathLike[str],
-        labels: _Labels | None = None,
+        labels: Labels | None = None,
         metadata: pl.DataFrame | str | PathLike[str] | None = None,
         class_names: Sequence[str] | None = None,
         *,
@@ -75,10 +75,10 @@ class NpyFolder(Source):
         if labels is None:
             ids: tuple[str, ...] = tuple(sorted(found))
         else:
-            ids, values = _labels(labels)
+            ids, values = label_table(labels)
             for name in ids:
                 check_id(name)
-            _match(ids, found, self._folder)
+            match_files(ids, found, self._folder, ".npy")
             encoded = encode(values, class_names=class_names, ids=ids)
         if metadata is not None and not isinstance(metadata, pl.DataFrame):
             metadata = read_table(metadata)
@@ -240,7 +240,8 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
     return found, links
 
 
-def _labels(labels: _Labels) -> tuple[tuple[str, ...], Any]:
+def label_table(labels: Labels) -> tuple[tuple[str, ...], Any]:
+    """IDs and their labels, in the order in which they stand in a dict, a table or a file."""
     if isinstance(labels, Mapping):
         table: Mapping[Any, Any] = labels
     elif not isinstance(labels, pl.DataFrame) and Path(fspath(labels)).suffix.lower() == ".json":
@@ -293,12 +294,13 @@ def _stacked(values: list[Any]) -> Any:
     return objects
 
 
-def _match(ids: Sequence[str], found: set[str], folder: str) -> None:
+def match_files(ids: Sequence[str], found: set[str], folder: str, ending: str = "") -> None:
+    """Refuse labels without a file, and files without a label; a file's name is its ID with `ending`."""
     labelled = set(ids)
     missing = [name for name in ids if name not in found]
     if missing:
         raise DataError(
-            f"a label for the unknown ID {missing[0]!r}: no file {missing[0]}.npy in {folder}"
+            f"a label for the unknown ID {missing[0]!r}: no file {missing[0]}{ending} in {folder}"
             + (f" ({len(missing)} such IDs)" if len(missing) > 1 else ""),
             allowed="labels of the files in the folder",
             mend="restore the file, or drop the label",
