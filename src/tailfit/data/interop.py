@@ -1,12 +1,45 @@
-"""`Batches` as other libraries' data sets, batch by batch as `iterate` gives them. Imports them when called only."""
+"""`Batches` as other libraries' data sets, batch by batch. Imports them when called only."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from tailfit.data.batches import Batches
+from tailfit.data.needed import needed
 from tailfit.data.trees import map_tree
+from tailfit.samplers.base import whole_number
 
-__all__ = ["to_tf_dataset", "to_torch"]
+__all__ = ["to_grain", "to_tf_dataset", "to_torch"]
+
+
+def to_grain(batches: Batches, epoch: int = 0) -> Any:
+    """A `grain.MapDataset` whose elements are an epoch's batches; those of `.repeat(n)` go on through n epochs.
+
+    Its length is known, and weights are in the batches, as `Batches` was told them. Keras takes it for a set of unknown
+    length that begins anew with each pass: `fit(to_grain(batches).repeat(), steps_per_epoch=len(batches), epochs=n)`.
+
+    Needs grain. Its reader threads read several batches at a time, so a `transform` may run in several threads.
+
+    Args:
+        batches: What to read.
+        epoch: Of the first pass.
+    Raises:
+        PackageError: if grain is not installed.
+    """
+    grain = needed("grain", "grain", "to_grain()")
+    whole_number("epoch", epoch)
+
+    class Steps(grain.MapDataset):  # type: ignore[name-defined]
+        def __len__(self) -> int:
+            return len(batches)
+
+        def __getitem__(self, index: Any) -> Any:
+            if isinstance(index, slice):
+                return self.slice(index)
+            # Past the end grain counts on, as `repeat` has it.
+            later, step = divmod(index, len(batches))
+            return batches.read(epoch + later, step)
+
+    return Steps()
 
 
 def to_tf_dataset(batches: Batches, epoch: int = 0) -> Any:
