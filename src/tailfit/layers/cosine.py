@@ -31,7 +31,8 @@ class CosineDense(keras.layers.Layer):
     Source: Cao et al. 2019, arXiv:1906.07413, section 3.2.
 
     >>> layer = CosineDense(2, kernel_initializer="identity")
-    >>> [round(float(cosine), 4) for cosine in layer(ops.convert_to_tensor([[3.0, 4.0]]))[0]]
+    >>> cosines = ops.convert_to_numpy(layer(ops.convert_to_tensor([[3.0, 4.0]])))
+    >>> [round(float(cosine), 4) for cosine in cosines[0]]
     [0.6, 0.8]
     """
 

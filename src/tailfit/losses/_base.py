@@ -24,6 +24,10 @@ from tailfit.losses._targets import Tensor, class_count, dense_targets, mask_of,
 __all__ = ["ClassificationLoss"]
 
 
+# What functions take besides hyper-parameters.
+_OF_A_BATCH = {"y_true", "y_pred", "sample_weight", "features", "from_logits"}
+
+
 class ClassificationLoss(keras.losses.Loss):
     """Base of the losses over C exclusive classes; subclasses give `function`, and check its arguments.
 
@@ -46,15 +50,19 @@ class ClassificationLoss(keras.losses.Loss):
         for weight in (sample_weight, mask_of(y_pred)):
             if weight is not None:
                 y_true = without_ignored(y_true, y_pred, weight)
-        return super().__call__(dense_targets(y_true, y_pred, self.dtype), y_pred, sample_weight)
+        return self.reduced(dense_targets(y_true, y_pred, self.dtype), y_pred, sample_weight)
+
+    def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
+        """The loss of a batch as Keras computes it from `call`: what a loss needs besides is added here."""
+        return super().__call__(targets, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         own = {name: current(value) for name, value in self._hyperparameters().items()}
         return type(self).function(y_true, y_pred, from_logits=self.from_logits, **own)
 
     def _hyperparameters(self) -> dict[str, Any]:
-        names = list(inspect.signature(type(self).function).parameters)[2:]
-        return {name: getattr(self, name) for name in names if name != "from_logits"}
+        names = inspect.signature(type(self).function).parameters.keys() - _OF_A_BATCH
+        return {name: getattr(self, name) for name in sorted(names)}
 
     def get_config(self) -> dict[str, Any]:
         """What the constructor takes (Keras' own leaves `dtype` out), and the epoch where schedules are followed."""

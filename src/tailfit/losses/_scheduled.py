@@ -11,7 +11,7 @@ from tailfit.errors import ArgumentError, StepError
 from tailfit.keras_private import get_stateless_scope, in_symbolic_scope
 from tailfit.schedules import Schedule
 
-__all__ = ["Scheduled", "configured", "current", "followed"]
+__all__ = ["Scheduled", "configured", "current", "followed", "refuse_own_loop"]
 
 
 def _known_to_keras() -> None:
@@ -73,23 +73,36 @@ class Scheduled:
 
         Keras' own JAX loops carry the model's variables, and take any other one for a constant.
         """
-        scope = get_stateless_scope()
-        if (
-            keras.backend.backend() == "jax"
-            and scope is not None
-            and not in_symbolic_scope()
-            and not getattr(scope, "carries_all", False)
-            and scope.get_current_value(self.variable) is None
-        ):
-            raise StepError(
-                f"{self._name}={self.schedule!r} in a step that Keras compiles itself, on JAX",
-                allowed="schedules in steps of tailfit: Keras' own would keep the first value for ever",
-                mend="train with tailfit.Model in place of keras.Model, or compile your loop with tailfit.function",
-            )
+        refuse_own_loop(f"{self._name}={self.schedule!r}", self.variable, what="schedules")
         return self.variable
 
     def __repr__(self) -> str:
         return repr(self.schedule)
+
+
+def refuse_own_loop(received: str, variable: keras.Variable | None, *, what: str) -> None:
+    """Raise in a step that Keras compiles itself, on JAX: it takes a loss' variables for constants.
+
+    Args:
+        received: What needs a variable to be read and written anew in each step.
+        variable: That one, or None before there is one.
+        what: The same in a word.
+    Raises:
+        StepError: in such a step.
+    """
+    scope = get_stateless_scope()
+    if (
+        keras.backend.backend() == "jax"
+        and scope is not None
+        and not in_symbolic_scope()
+        and not getattr(scope, "carries_all", False)
+        and (variable is None or scope.get_current_value(variable) is None)
+    ):
+        raise StepError(
+            f"{received} in a step that Keras compiles itself, on JAX",
+            allowed=f"{what} in steps of tailfit: Keras' own would keep the first value for ever",
+            mend="train with tailfit.Model in place of keras.Model, or compile your loop with tailfit.function",
+        )
 
 
 def followed(value: Any, check: Callable[[Any], Any], *, name: str, dtype: Any) -> Any:

@@ -17,7 +17,16 @@ from keras import ops
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import get_keras_mask
 
-__all__ = ["Tensor", "class_count", "codes_of", "dense_targets", "mask_of", "with_shape", "without_ignored"]
+__all__ = [
+    "Tensor",
+    "class_count",
+    "codes_of",
+    "dense_targets",
+    "mask_of",
+    "weights_of",
+    "with_shape",
+    "without_ignored",
+]
 
 Tensor = Any  # a tensor of whichever backend runs, or what converts to one
 
@@ -108,14 +117,28 @@ def without_ignored(y_true: Any, y_pred: Tensor, weight: Any) -> Tensor:
     if is_dense(y_true, y_pred):
         return y_true
     codes = _drop_last_axis(y_true, y_pred)
-    ignored = ops.equal(ops.convert_to_tensor(weight), 0)
-    if len(ignored.shape) == len(codes.shape) + 1 and ignored.shape[-1] == 1:
-        ignored = ops.squeeze(ignored, axis=-1)
-    while len(ignored.shape) < len(codes.shape):
-        ignored = ops.expand_dims(ignored, axis=-1)
+    ignored = _beside(ops.equal(ops.convert_to_tensor(weight), 0), len(codes.shape))
     if len(ignored.shape) > len(codes.shape):
         return y_true  # Keras refuses or broadcasts such weights later, as it always does
     return ops.where(ignored, ops.zeros_like(codes), codes)
+
+
+def weights_of(y_pred: Tensor, sample_weight: Any, dtype: str) -> Tensor:
+    """Weight times mask of each position, of the shape of `y_pred` without its last axis; 1 where nothing is said."""
+    weights = ops.ones_like(ops.cast(y_pred[..., 0], dtype))
+    for given in (sample_weight, mask_of(y_pred)):
+        if given is not None:
+            weights = weights * _beside(ops.cast(ops.convert_to_tensor(given), dtype), len(weights.shape))
+    return weights
+
+
+def _beside(weight: Tensor, rank: int) -> Tensor:
+    """A weight of each sample or position brought to the rank of the codes; of more axes as it is."""
+    if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
+        return ops.squeeze(weight, axis=-1)
+    while len(weight.shape) < rank:
+        weight = ops.expand_dims(weight, axis=-1)
+    return weight
 
 
 def _drop_last_axis(y_true: Tensor, y_pred: Tensor) -> Tensor:

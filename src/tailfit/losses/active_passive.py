@@ -1,0 +1,142 @@
+"""Normalised cross-entropy, robust but slow to learn, helped by a loss that only pulls the other classes down.
+
+Any loss divided by its sum over all possible labels is robust to labels that are wrong at random. Such an "active" loss
+underfits; a "passive" one, bounded as well, makes up for it.
+"""
+
+import math
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_choice, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import finite_log_softmax, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.losses.cross_entropy import cross_entropy
+from tailfit.losses.generalized import mean_absolute
+from tailfit.schedules import Schedule
+
+__all__ = ["ActivePassive", "NormalizedCrossEntropy", "active_passive", "normalized_cross_entropy"]
+
+Active = Literal["nce", "ce"]
+Passive = Literal["mae", "rce"]
+_ACTIVE, _PASSIVE = ("nce", "ce"), ("mae", "rce")
+_LOG_ZERO = math.log(1e-4)
+
+
+def normalized_cross_entropy(y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRED) -> Tensor:
+    """Per-sample values of `NormalizedCrossEntropy`, which see.
+
+    >>> value = normalized_cross_entropy([1], [[0.0, 0.0]], from_logits=True)
+    >>> round(float(value[0]), 4)
+    0.5
+    """
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    return soft_cross_entropy(targets, logits) / -ops.sum(finite_log_softmax(logits), axis=-1)
+
+
+def active_passive(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    a: float = 1.0,
+    b: float = 1.0,
+    active: Active = "nce",
+    passive: Passive = "mae",
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `ActivePassive`, which see.
+
+    >>> value = active_passive([1], [[0.0, 0.0]], a=1.0, b=2.0, from_logits=True)
+    >>> round(float(value[0]), 4)  # 0.5 + 2 * 0.5
+    1.5
+    """
+    a, b = _checked_share(a, "a"), _checked_share(b, "b")
+    first = normalized_cross_entropy if checked_choice(active, "active", _ACTIVE) == "nce" else cross_entropy
+    # The reverse cross-entropy is the mean absolute error times -log 0.
+    scale = 1.0 if checked_choice(passive, "passive", _PASSIVE) == "mae" else -_LOG_ZERO
+    second = mean_absolute(y_true, y_pred, from_logits=from_logits)
+    return a * first(y_true, y_pred, from_logits=from_logits) + b * scale * second
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class NormalizedCrossEntropy(ClassificationLoss):
+    """Cross-entropy divided by its sum over all labels, `log p_t / sum_k log p_k`: in [0, 1].
+
+    A soft label mixes the losses of its classes; a class that is switched off, by a logit of -inf, is in no sum.
+
+    Args:
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at the first call for shapes that do not fit.
+    Source: Ma et al. 2020, arXiv:2006.13554, eq. 4.
+
+    >>> loss = NormalizedCrossEntropy(from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)
+    0.6205
+    """
+
+    function = staticmethod(normalized_cross_entropy)
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = REQUIRED,
+        name: str | None = "normalized_cross_entropy",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class ActivePassive(ClassificationLoss):
+    """`a` times an active loss plus `b` times a passive one.
+
+    Args:
+        a: Share of the active loss, >= 0, or a schedule of it. The authors take 1 for 10 classes, 10 for 100.
+        b: Share of the passive loss, >= 0, or a schedule of it. The authors take 1 for 10 classes, 0.1 for 100.
+        active: "nce", `NormalizedCrossEntropy`, or "ce", `CrossEntropy`, which is not robust.
+        passive: "mae", `MeanAbsolute`, or "rce", the reverse cross-entropy, with log 0 = log 1e-4: 9.21 times it.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Ma et al. 2020, arXiv:2006.13554, eq. 10.
+
+    >>> loss = ActivePassive(a=1.0, b=1.0, from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)  # 0.6205 + 0.9609
+    1.5814
+    """
+
+    function = staticmethod(active_passive)
+
+    def __init__(
+        self,
+        *,
+        a: float | Schedule = 1.0,
+        b: float | Schedule = 1.0,
+        active: Active = "nce",
+        passive: Passive = "mae",
+        from_logits: bool = REQUIRED,
+        name: str | None = "active_passive",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.a = followed(a, lambda value: _checked_share(value, "a"), name="a", dtype=self.dtype)
+        self.b = followed(b, lambda value: _checked_share(value, "b"), name="b", dtype=self.dtype)
+        self.active = checked_choice(active, "active", _ACTIVE)
+        self.passive = checked_choice(passive, "passive", _PASSIVE)
+
+
+def _checked_share(value: Any, name: str) -> Any:
+    return checked_number(value, name, mend="use a=1 and b=1 for about ten classes, as the authors do")

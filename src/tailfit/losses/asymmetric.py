@@ -1,0 +1,176 @@
+"""Asymmetric losses: of many labels nearly all are absent, and those must not drown the few that are present.
+
+Absent labels have a focusing exponent of their own, larger, and those that the network finds unlikely enough do not
+count at all.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._binary import MultiLabelLoss, log_sigmoids, prepare_labels
+from tailfit.losses._numerics import at_least_tiny, labelled_log_softmax, log_one_minus_exp, prepare
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
+
+__all__ = ["Asymmetric", "AsymmetricSingleLabel", "asymmetric", "asymmetric_single_label"]
+
+
+def asymmetric(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    gamma_neg: float = 4.0,
+    gamma_pos: float = 1.0,
+    clip: float = 0.05,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `Asymmetric`, which see.
+
+    >>> value = asymmetric([[1, 0]], [[0.0, -9.0]], from_logits=True)
+    >>> round(float(value[0]), 4)  # ln(2) / 2; the absent label is unlikely enough
+    0.3466
+    """
+    gamma_neg, gamma_pos = _checked_gamma(gamma_neg, "gamma_neg"), _checked_gamma(gamma_pos, "gamma_pos")
+    clip = _checked_clip(clip)
+    targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
+    log_p, log_q = log_sigmoids(logits)
+    log_shifted, log_rest = log_p, log_q
+    if clip > 0:
+        shifted = ops.relu(ops.exp(log_p) - clip)
+        log_shifted, log_rest = ops.log(at_least_tiny(shifted)), ops.log1p(-shifted)
+    present = targets * ops.exp(gamma_pos * log_q) * log_p
+    absent = (1.0 - targets) * ops.exp(gamma_neg * log_shifted) * log_rest
+    return -ops.sum(present + absent, axis=-1)
+
+
+def asymmetric_single_label(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    gamma_neg: float = 4.0,
+    gamma_pos: float = 0.0,
+    label_smoothing: float = 0.1,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `AsymmetricSingleLabel`, which see.
+
+    >>> value = asymmetric_single_label([1], [[0.0, 0.0]], label_smoothing=0.0, from_logits=True)
+    >>> round(float(value[0]), 4)
+    0.6931
+    """
+    gamma_neg, gamma_pos = _checked_gamma(gamma_neg, "gamma_neg"), _checked_gamma(gamma_pos, "gamma_pos")
+    label_smoothing = _checked_smoothing(label_smoothing)
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    spread = label_smoothing / logits.shape[-1]
+    own, others = targets * (1.0 - label_smoothing + spread), (1.0 - targets) * spread
+    log_p = labelled_log_softmax(own + others, logits)
+    own = own * ops.exp(gamma_pos * log_one_minus_exp(log_p))
+    return -ops.sum((own + others * ops.exp(gamma_neg * log_p)) * log_p, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Asymmetric(MultiLabelLoss):
+    """`-(1 - p)^gamma_pos log p` of labels present, `-q^gamma_neg log(1 - q)` of those absent, q = max(p - clip, 0).
+
+    The shift bounds what an absent label can cost: one that the network is sure to see is taken for a wrong label, and
+    its slope fades. A soft label mixes both terms.
+
+    Args:
+        gamma_neg: Focusing exponent of absent labels, >= 0, or a schedule of it.
+        gamma_pos: Focusing exponent of present labels, >= 0, or a schedule of it; as a rule the smaller one.
+        clip: Probability below which an absent label costs nothing, in [0, 1). With it and both exponents 0 this is
+            binary cross-entropy.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` 0, 1 or between `(batch, ..., C)`, or codes of samples with one label `(batch, ...)`; `y_pred`
+        `(batch, ..., C)`, C = 1 for a binary problem; per-sample loss `(batch, ...)` in nats, the sum over labels.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Ridnik et al. 2021, arXiv:2009.14119, eq. 7.
+
+    >>> loss = Asymmetric(from_logits=True)
+    >>> round(float(loss([[0, 0, 1]], [[2.0, 0.5, -1.0]])), 4)
+    1.8977
+    """
+
+    function = staticmethod(asymmetric)
+
+    def __init__(
+        self,
+        *,
+        gamma_neg: float | Schedule = 4.0,
+        gamma_pos: float | Schedule = 1.0,
+        clip: float = 0.05,
+        from_logits: bool = REQUIRED,
+        name: str | None = "asymmetric",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.gamma_neg = _followed_gamma(gamma_neg, "gamma_neg", self.dtype)
+        self.gamma_pos = _followed_gamma(gamma_pos, "gamma_pos", self.dtype)
+        self.clip = _checked_clip(clip)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class AsymmetricSingleLabel(ClassificationLoss):
+    """The same over C exclusive classes: smoothed cross-entropy whose terms are focused each by its own exponent.
+
+    The term of the true class is multiplied by `(1 - p)^gamma_pos`, those of the others, which are there by smoothing
+    alone, by `p^gamma_neg`.
+
+    Args:
+        gamma_neg: Focusing exponent of the other classes, >= 0, or a schedule of it.
+        gamma_pos: Focusing exponent of the true class, >= 0, or a schedule of it.
+        label_smoothing: Share of each label spread evenly over the C classes, in [0, 1], or a schedule of it.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Ridnik et al. 2021, arXiv:2009.14119, the authors' single-label code.
+
+    >>> loss = AsymmetricSingleLabel(from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)
+    3.0283
+    """
+
+    function = staticmethod(asymmetric_single_label)
+
+    def __init__(
+        self,
+        *,
+        gamma_neg: float | Schedule = 4.0,
+        gamma_pos: float | Schedule = 0.0,
+        label_smoothing: float | Schedule = 0.1,
+        from_logits: bool = REQUIRED,
+        name: str | None = "asymmetric_single_label",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.gamma_neg = _followed_gamma(gamma_neg, "gamma_neg", self.dtype)
+        self.gamma_pos = _followed_gamma(gamma_pos, "gamma_pos", self.dtype)
+        self.label_smoothing = followed(label_smoothing, _checked_smoothing, name="label_smoothing", dtype=self.dtype)
+
+
+def _followed_gamma(gamma: Any, name: str, dtype: Any) -> Any:
+    return followed(gamma, lambda value: _checked_gamma(value, name), name=name, dtype=dtype)
+
+
+def _checked_gamma(gamma: Any, name: str) -> Any:
+    return checked_number(gamma, name, mend="use 0 for no focus; 4 for absent and 1 or 0 for present labels is usual")
+
+
+def _checked_clip(clip: Any) -> float:
+    return float(checked_number(clip, "clip", most=0.99, mend="use 0 for no shift, 0.05 as the authors do"))
+
+
+def _checked_smoothing(label_smoothing: Any) -> Any:
+    return checked_number(label_smoothing, "label_smoothing", most=1.0, mend="use 0 for none, 0.1 as the authors do")

@@ -1,0 +1,78 @@
+"""A rare label is spared the pull of all the samples that do not have it."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
+from tailfit.losses._numerics import class_constant
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
+
+__all__ = ["Equalization", "equalization"]
+
+
+def equalization(
+    y_true: Tensor, y_pred: Tensor, class_counts: Any, *, threshold: float, from_logits: bool = REQUIRED
+) -> Tensor:
+    """Per-sample values of `Equalization`, which see.
+
+    >>> value = equalization([[1, 0]], [[0.0, 0.0]], [9, 1], threshold=0.2, from_logits=True)
+    >>> round(float(value[0]), 4)  # ln 2 of the first label; the second, rare and absent, does not count
+    0.6931
+    """
+    threshold = _checked_threshold(threshold)
+    counts = np.array(checked_class_counts(class_counts))
+    targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
+    shares = class_constant(tuple(counts / counts.sum()), logits, "class_counts")
+    present, absent = binary_terms(targets, logits)
+    return ops.sum(present + absent * ops.cast(shares >= threshold, logits.dtype), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Equalization(MultiLabelLoss):
+    """Binary cross-entropy of each label, summed; but a label that is absent and rarer than `threshold` does not count.
+
+    In C exclusive classes, by sigmoids, too: there a rare class is discouraged by every sample of all the others.
+
+    Args:
+        class_counts: C counts > 0, or what has them (`batches`); a label's frequency is its share of their sum.
+        threshold: Frequency below which a label is rare, in [0, 1], or a schedule of it. At 0 this is cross-entropy.
+            The authors choose it so that the rare labels together have a few percent of the samples.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` 0, 1 or between `(batch, ..., C)`, or codes of samples with one label `(batch, ...)`; `y_pred`
+        `(batch, ..., C)`, C = 1 for a binary problem; per-sample loss `(batch, ...)` in nats, the sum over labels.
+    Raises:
+        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
+            the network has another number of classes.
+    Source: Tan et al. 2020, arXiv:2003.05176, eq. 4 and 5, without a background class.
+
+    >>> loss = Equalization([1000, 100, 10], threshold=0.05, from_logits=True)
+    >>> round(float(loss([0], [[2.0, 0.5, -1.0]])), 4)
+    1.101
+    """
+
+    function = staticmethod(equalization)
+
+    def __init__(
+        self,
+        class_counts: Any,
+        *,
+        threshold: float | Schedule,
+        from_logits: bool = REQUIRED,
+        name: str | None = "equalization",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.class_counts = checked_class_counts(class_counts)
+        self.threshold = followed(threshold, _checked_threshold, name="threshold", dtype=self.dtype)
+
+
+def _checked_threshold(threshold: Any) -> Any:
+    return checked_number(threshold, "threshold", most=1.0, mend="pass a share of the samples; 0 for cross-entropy")

@@ -1,0 +1,149 @@
+"""Cross-entropy divided by the sample's influence on the decision boundary, once the boundary is there.
+
+How much a sample moves the last layer goes with the error of its probabilities times the size of its features. Late in
+training those with the largest influence, mostly of frequent classes, make the boundary overfit; dividing levels them.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.errors import ArgumentError
+from tailfit.layers.features import feature_norms_beside
+from tailfit.losses._arguments import REQUIRED, checked_choice, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import current, followed
+from tailfit.losses._targets import Tensor
+from tailfit.losses.cross_entropy import PerClass, checked_weights
+from tailfit.schedules import Schedule
+
+__all__ = ["InfluenceBalanced", "influence_balanced"]
+
+
+def influence_balanced(
+    y_true: Tensor,
+    y_pred: Tensor,
+    features: Tensor,
+    *,
+    alpha: float = 1000.0,
+    epsilon: float = 0.001,
+    share: float = 1.0,
+    class_weights: PerClass | None = None,
+    stop_gradient: bool = False,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `InfluenceBalanced`, which see; `features` are `(batch, ..., features)`.
+
+    >>> value = influence_balanced([1], [[0.0, 0.0]], [[2.0, -3.0]], alpha=10.0, epsilon=0.0, from_logits=True)
+    >>> round(float(value[0]), 4)  # 10 ln 2 / (1 * 5)
+    1.3863
+    """
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    norms = ops.sum(ops.abs(ops.cast(ops.convert_to_tensor(features), logits.dtype)), axis=-1)
+    return _balanced(targets, logits, norms, alpha, epsilon, share, class_weights, stop_gradient)
+
+
+def _balanced(
+    targets: Tensor,
+    logits: Tensor,
+    norms: Tensor,
+    alpha: Any,
+    epsilon: Any,
+    share: Any,
+    class_weights: Any,
+    stop_gradient: bool,
+) -> Tensor:
+    alpha, epsilon, share = _checked_alpha(alpha), _checked_epsilon(epsilon), _checked_share(share)
+    influence = ops.sum(ops.abs(ops.softmax(logits, axis=-1) - targets), axis=-1) * norms
+    factor = alpha / (influence + epsilon)
+    factor = ops.stop_gradient(factor) if stop_gradient else factor
+    weights = checked_weights(class_weights)
+    if weights is not None:
+        targets = targets * class_constant(weights, logits, "class_weights")
+    return soft_cross_entropy(targets, logits) * (share * factor + (1.0 - share))
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class InfluenceBalanced(ClassificationLoss):
+    """`CE * alpha / (|p - y|_1 |h|_1 + epsilon)`, h being the features that the last layer sees.
+
+    The features reach it by a layer at the end of the network:
+
+        z = keras.layers.Dense(C)(h)
+        outputs = tailfit.layers.WithFeatures()(z, h)
+
+    Train with cross-entropy first and balance late: `share=schedules.Deferred(0.0, 1.0, at=100)` does.
+
+    Args:
+        alpha: Scale, > 0, or a schedule of it.
+        epsilon: Least influence, >= 0: samples that have less are not weighed any more.
+        share: How much of the loss is balanced, in [0, 1], or a schedule of it; the rest, at 0 all, is cross-entropy.
+        class_weights: One weight a class, or a schedule of them.
+        stop_gradient: Whether the factor counts as a constant, as the paper reads. The authors' code differentiates it,
+            through p and h.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)` with features `(batch, ..., features)` beside it; per-sample loss `(batch, ...)`.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call where no features are beside the predictions.
+    Source: Park et al. 2021, arXiv:2110.02444, eq. 8.
+
+    >>> import tailfit
+    >>> z = tailfit.layers.WithFeatures()(ops.zeros((1, 2)), ops.convert_to_tensor([[2.0, -3.0]]))
+    >>> loss = InfluenceBalanced(alpha=10.0, epsilon=0.0, from_logits=True)
+    >>> round(float(loss([1], z)), 4)
+    1.3863
+    """
+
+    function = staticmethod(influence_balanced)
+
+    def __init__(
+        self,
+        *,
+        alpha: float | Schedule = 1000.0,
+        epsilon: float = 0.001,
+        share: float | Schedule = 1.0,
+        class_weights: PerClass | Schedule | None = None,
+        stop_gradient: bool = False,
+        from_logits: bool = REQUIRED,
+        name: str | None = "influence_balanced",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=self.dtype)
+        self.epsilon = _checked_epsilon(epsilon)
+        self.share = followed(share, _checked_share, name="share", dtype=self.dtype)
+        self.class_weights = followed(class_weights, checked_weights, name="class_weights", dtype=self.dtype)
+        self.stop_gradient = checked_choice(stop_gradient, "stop_gradient", (True, False))
+
+    def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
+        norms = feature_norms_beside(y_pred)
+        if norms is None:
+            raise ArgumentError(
+                "predictions without features beside them",
+                allowed="predictions that come from tailfit.layers.WithFeatures, nothing behind it",
+                mend="end the network in outputs = tailfit.layers.WithFeatures()(logits, features)",
+            )
+        return super().reduced((targets, norms), y_pred, sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        targets, logits = prepare(y_true[0], y_pred, from_logits=self.from_logits)
+        alpha, share, weights = current(self.alpha), current(self.share), current(self.class_weights)
+        norms = ops.cast(y_true[1], logits.dtype)
+        return _balanced(targets, logits, norms, alpha, self.epsilon, share, weights, self.stop_gradient)
+
+
+def _checked_alpha(alpha: Any) -> Any:
+    return checked_number(alpha, "alpha", above=0.0, mend="use 1000 as the authors do")
+
+
+def _checked_epsilon(epsilon: Any) -> Any:
+    return checked_number(epsilon, "epsilon", mend="use 0.001 as the authors do")
+
+
+def _checked_share(share: Any) -> Any:
+    return checked_number(share, "share", most=1.0, mend="use 0 for cross-entropy, 1 for the balanced loss alone")

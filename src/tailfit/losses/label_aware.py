@@ -1,0 +1,89 @@
+"""Label smoothing by class: where there are many samples the network grows too sure, so there labels are softer."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
+
+__all__ = ["LabelAwareSmoothing", "label_aware_smoothing"]
+
+
+def label_aware_smoothing(
+    y_true: Tensor,
+    y_pred: Tensor,
+    class_counts: Any,
+    *,
+    head: float = 0.4,
+    tail: float = 0.1,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `LabelAwareSmoothing`, which see.
+
+    >>> value = label_aware_smoothing([1], [[0.0, 0.0]], [3, 1], from_logits=True)
+    >>> round(float(value[0]), 4)  # ln 2, whatever the label
+    0.6931
+    """
+    head, tail = _checked_smoothing(head, "head"), _checked_smoothing(tail, "tail")
+    counts = np.array(checked_class_counts(class_counts))
+    # Of balanced counts the angle is 0 / 0; all classes are the rarest then.
+    angles = np.pi / 2 * (counts - counts.min()) / max(counts.max() - counts.min(), np.finfo(float).tiny)
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    smoothing = tail + (head - tail) * class_constant(tuple(np.sin(angles)), logits, "class_counts")
+    spread = ops.sum(targets * smoothing, axis=-1, keepdims=True) / logits.shape[-1]
+    return soft_cross_entropy(targets * (1.0 - smoothing) + spread, logits)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class LabelAwareSmoothing(ClassificationLoss):
+    """Cross-entropy with label smoothing by e = tail + (head - tail) sin(pi / 2 (n - n_min) / (n_max - n_min)).
+
+    As in the authors' code the share e of a label is spread over all C classes, its own included. Of balanced counts
+    e is `tail` for all classes. A soft label mixes the losses of its classes.
+
+    Args:
+        class_counts: C counts > 0, or what has them (`batches`).
+        head: Smoothing of the most frequent class, in [0, 1], or a schedule of it.
+        tail: Smoothing of the rarest class, in [0, 1], or a schedule of it. With both 0 this is cross-entropy.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
+            the network has another number of classes.
+    Source: Zhong et al. 2021, arXiv:2104.00466, eq. 3 and 5.
+
+    >>> loss = LabelAwareSmoothing([1000, 100, 10], from_logits=True)
+    >>> round(float(loss([0], [[2.0, 0.5, -1.0]])), 4)
+    0.8413
+    """
+
+    function = staticmethod(label_aware_smoothing)
+
+    def __init__(
+        self,
+        class_counts: Any,
+        *,
+        head: float | Schedule = 0.4,
+        tail: float | Schedule = 0.1,
+        from_logits: bool = REQUIRED,
+        name: str | None = "label_aware_smoothing",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.class_counts = checked_class_counts(class_counts)
+        self.head = followed(head, lambda value: _checked_smoothing(value, "head"), name="head", dtype=self.dtype)
+        self.tail = followed(tail, lambda value: _checked_smoothing(value, "tail"), name="tail", dtype=self.dtype)
+
+
+def _checked_smoothing(value: Any, name: str) -> Any:
+    return checked_number(value, name, most=1.0, mend="use head=0.4 and tail=0.1, as the authors do for 100 classes")

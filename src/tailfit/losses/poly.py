@@ -1,0 +1,69 @@
+"""Cross-entropy as a series in 1 - p, and its first coefficient changed."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
+from tailfit.losses._scheduled import followed
+from tailfit.losses._targets import Tensor
+from tailfit.schedules import Schedule
+
+__all__ = ["Poly1", "poly1"]
+
+
+def poly1(y_true: Tensor, y_pred: Tensor, *, epsilon: float = 1.0, from_logits: bool = REQUIRED) -> Tensor:
+    """Per-sample values of `Poly1`, which see.
+
+    >>> value = poly1([1], [[0.0, 0.0]], epsilon=2.0, from_logits=True)
+    >>> round(float(value[0]), 4)  # ln 2 + 2 / 2
+    1.6931
+    """
+    epsilon = _checked_epsilon(epsilon)
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    log_p = labelled_log_softmax(targets, logits)
+    return ops.sum(targets * (epsilon * one_minus_exp(log_p) - log_p), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Poly1(ClassificationLoss):
+    """`CE + epsilon (1 - p_t)`.
+
+    Cross-entropy is `sum_j (1 - p_t)^j / j`; here its first term, which leads near the end, is times 1 + epsilon. A
+    soft label mixes the losses of its classes.
+
+    Args:
+        epsilon: >= -1, or a schedule of it. At 0 this is cross-entropy; below it, samples already right pull less.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+    Source: Leng et al. 2022, arXiv:2204.12511, eq. 6.
+
+    >>> loss = Poly1(from_logits=True)
+    >>> round(float(loss([2], [[2.0, 0.5, -1.0]])), 4)
+    4.2022
+    """
+
+    function = staticmethod(poly1)
+
+    def __init__(
+        self,
+        *,
+        epsilon: float | Schedule = 1.0,
+        from_logits: bool = REQUIRED,
+        name: str | None = "poly1",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.epsilon = followed(epsilon, _checked_epsilon, name="epsilon", dtype=self.dtype)
+
+
+def _checked_epsilon(epsilon: Any) -> Any:
+    return checked_number(epsilon, "epsilon", least=-1.0, mend="use 0 for cross-entropy, 1 or 2 for most problems")

@@ -1,0 +1,146 @@
+"""Seesaw: of a frequent class' samples only a part of the pull reaches a rarer class, and wrong answers restore it.
+
+For each class j beside the true one y two factors stand before exp(z_j) in the softmax: a mitigation (N_j / N_y)^p
+where j is rarer, and a compensation (p_j / p_y)^q where j is found likelier than the truth.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._counting import counts_labels
+from tailfit.losses._numerics import at_least_tiny, class_constant, prepare, soft_cross_entropy
+from tailfit.losses._scheduled import current, followed, refuse_own_loop
+from tailfit.losses._targets import Tensor, class_count, weights_of
+from tailfit.schedules import Schedule
+
+__all__ = ["Seesaw", "seesaw"]
+
+_LEAST_LIKELY = math.log(0.01)  # a truth less likely than this is not made up for any further
+
+
+def seesaw(
+    y_true: Tensor,
+    y_pred: Tensor,
+    class_counts: Any,
+    *,
+    p: float = 0.8,
+    q: float = 2.0,
+    from_logits: bool = REQUIRED,
+) -> Tensor:
+    """Per-sample values of `Seesaw`, which see; `class_counts` are those so far, below 1 they count as 1.
+
+    >>> value = seesaw([0], [[0.0, 0.0]], [100, 1], p=0.5, from_logits=True)
+    >>> round(float(value[0]), 4)  # ln(1 + 1 / 10)
+    0.0953
+    """
+    p, q = _checked_exponent(p, "p"), _checked_exponent(q, "q")
+    if not isinstance(class_counts, keras.Variable):
+        class_counts = checked_class_counts(class_counts)
+    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    counts = class_constant(class_counts, logits, "class_counts")
+    counts = ops.where(counts < 1.0, ops.ones_like(counts), counts)
+    own_count = ops.sum(targets * counts, axis=-1, keepdims=True)
+    mitigation = p * -ops.relu(ops.log(own_count) - ops.log(counts))
+    log_p = ops.stop_gradient(ops.log_softmax(logits, axis=-1))
+    own_p = ops.log(at_least_tiny(ops.sum(targets * ops.exp(log_p), axis=-1, keepdims=True)))
+    floor = ops.where(own_p < _LEAST_LIKELY, ops.full_like(own_p, _LEAST_LIKELY), own_p)
+    compensation = q * ops.relu(log_p - floor)
+    return soft_cross_entropy(targets, logits + (1.0 - targets) * (mitigation + compensation))
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Seesaw(ClassificationLoss):
+    """Cross-entropy of `z_j + p log min(1, N_j / N_y) + q log max(1, p_j / max(p_y, 0.01))`, of the true class y z_y.
+
+    Without `class_counts` it counts as it trains: N are the labels seen so far, each times its sample weight, this
+    batch included; they are saved with the model, and `tailfit.Model` does not count what validates. A plain
+    `keras.Model` counts that too, and on JAX can't count at all, which is refused. The gradient takes p_j and p_y for
+    constants. A soft label has its mean N_y and p_y.
+
+    Args:
+        class_counts: C counts > 0, or what has them (`batches`): then nothing is counted.
+        p: Exponent of the mitigation, >= 0, or a schedule of it. 0 switches it off.
+        q: Exponent of the compensation, >= 0, or a schedule of it. With both 0 this is cross-entropy.
+        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        name, reduction, dtype: As in `keras.losses.Loss`.
+    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
+        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Raises:
+        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
+            the network has another number of classes.
+        StepError: it is to count in a step that Keras compiles itself, on JAX.
+    Source: Wang et al. 2021, arXiv:2008.10032, eq. 3 to 6.
+
+    >>> loss = Seesaw([1000, 100, 10], from_logits=True)
+    >>> round(float(loss([1], [[1.0, 1.0, 1.0]])), 4)
+    0.7694
+    >>> online = Seesaw(from_logits=True)
+    >>> value = online([0, 0, 1], [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    >>> [float(count) for count in online.counted]
+    [2.0, 1.0]
+    """
+
+    function = staticmethod(seesaw)
+    counted: keras.Variable | None = None  # float32 (C,): the counts so far
+
+    def __init__(
+        self,
+        class_counts: Any = None,
+        *,
+        p: float | Schedule = 0.8,
+        q: float | Schedule = 2.0,
+        from_logits: bool = REQUIRED,
+        name: str | None = "seesaw",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
+        self.class_counts = None if class_counts is None else checked_class_counts(class_counts)
+        self.p = followed(p, lambda value: _checked_exponent(value, "p"), name="p", dtype=self.dtype)
+        self.q = followed(q, lambda value: _checked_exponent(value, "q"), name="q", dtype=self.dtype)
+
+    def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
+        if self.class_counts is None:
+            refuse_own_loop("Seesaw without class_counts", self.counted, what="counting")
+            if self.counted is None:
+                self.counted = _counter("zeros", class_count(y_pred))
+            if counts_labels():
+                # In float32: of a batch in bfloat16 a sum stops at 256.
+                weights = ops.expand_dims(weights_of(y_pred, sample_weight, "float32"), -1)
+                labels = ops.reshape(weights * ops.cast(targets, "float32"), (-1, class_count(y_pred)))
+                self.counted.assign_add(ops.sum(labels, axis=0))
+        return super().reduced(targets, y_pred, sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        counts = self.counted if self.class_counts is None else self.class_counts
+        return seesaw(y_true, y_pred, counts, p=current(self.p), q=current(self.q), from_logits=self.from_logits)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor takes, and the counts so far."""
+        counted = {} if self.counted is None else {"counted": ops.convert_to_numpy(self.counted).tolist()}
+        return {**super().get_config(), **counted}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The loss that `get_config` is of, with what it had counted."""
+        counted = config.get("counted")
+        loss = super().from_config({key: value for key, value in config.items() if key != "counted"})
+        if counted is not None:
+            loss.counted = _counter(np.asarray(counted, "float32"), len(counted))
+        return loss
+
+
+def _counter(initializer: Any, classes: int) -> keras.Variable:
+    shape = (classes,) if isinstance(initializer, str) else None
+    return keras.Variable(initializer, shape=shape, dtype="float32", trainable=False, autocast=False, name="counted")
+
+
+def _checked_exponent(value: Any, name: str) -> Any:
+    return checked_number(value, name, mend="use 0 to switch the factor off; the authors take p=0.8 and q=2")
