@@ -103,4 +103,4 @@ def test_the_commands(tmp_path):
     assert "which exists" in done.stderr
     done = command("inspect", tmp_path / "nothing")
     assert done.returncode == 2
-    assert "no such folder" in done.stderr
+    assert "no such file or folder" in done.stderr

@@ -328,9 +328,9 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_open_recognises_or_says_what_it_would(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no folder of .npy files.*labels.json"):
+    with pytest.raises(DataError, match=r"nothing known lies there.*of .npy files"):
         open_source(tmp_path)
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="no such file or folder"):
         open_source(tmp_path / "nowhere")
 
 

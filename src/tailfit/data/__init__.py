@@ -14,9 +14,10 @@ from tailfit.data.finite import DataWarning
 from tailfit.data.hdf5 import HDF5
 from tailfit.data.image_folder import ImageFolder
 from tailfit.data.inspection import Inspection, inspect
-from tailfit.data.layout import open, save_npy_folder
+from tailfit.data.layout import save_npy_folder
 from tailfit.data.map_style import MapStyle
 from tailfit.data.npy_folder import NpyFolder
+from tailfit.data.opening import open
 from tailfit.data.pack import pack
 from tailfit.data.packed import Packed
 from tailfit.data.padding import Pad

@@ -1,4 +1,4 @@
-"""The classic layout on disk: opened, and written whole or not at all.
+"""The classic layout on disk: what lies where, and how it is written, whole or not at all.
 
 root/data/<ID>.npy         the records
 root/labels.json           ID to label (also .csv, .parquet)
@@ -21,63 +21,35 @@ import numpy as np
 import polars as pl
 
 from tailfit.data.arrays import Arrays
-from tailfit.data.npy_folder import NpyFolder, check_id
-from tailfit.data.packed import Packed
+from tailfit.data.npy_folder import check_id
 from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source
-from tailfit.errors import ArgumentError, DataError, RecordError
+from tailfit.errors import ArgumentError, RecordError
 
-__all__ = ["open", "save_npy_folder"]
+__all__ = ["files_beside", "records_folder", "save_npy_folder"]
 
 _LABELS = ("labels.json", "labels.csv", "labels.parquet")
 _METADATA = ("metadata.parquet", "metadata.csv", "metadata.json")
 _OURS = {"data", "class_names.json", "partition.json", *_LABELS, *_METADATA}
 
 
-def open(path: str | PathLike[str], *, nan: str = "raise", ragged: bool = False) -> Source:
-    """The source in a folder, its kind recognised by what lies there.
+def records_folder(root: Path) -> Path | None:
+    """The folder of `.npy` files in a classic layout: `root` itself, or `root/data`."""
+    return next((folder for folder in (root, root / "data") if _has_records(folder)), None)
 
-    A folder that `pack` wrote; a folder of `.npy` files, or a `root` of the classic layout with them in `root/data`:
-    its labels (`labels.json`, `.csv` or `.parquet`), class names (`class_names.json`) and metadata
-    (`metadata.parquet`, `.csv` or `.json`) are found beside the records' folder or in it. A partition is applied by
-    `open(root).split(f"{root}/partition.json")`.
 
-    Args:
-        path: The folder.
-        nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or `"keep"`.
-        ragged: Whether the records of a folder of `.npy` files may differ in length; a packed folder says it itself.
-    Raises:
-        DataError: if nothing known lies there; `RecordError` names a file that can't be read.
+def files_beside(folder: Path) -> dict[str, Any]:
+    """The labels, metadata and class names that go with a folder of records, as arguments of its source.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_npy_folder(f"{folder}/pumps", np.eye(2), ["leak", "ok"])
-    ...     source = open(f"{folder}/pumps")
-    ...     source, source.read([1]).tolist()
-    (<NpyFolder: 2 samples, 2 classes>, [[0.0, 1.0]])
+    In it; or beside it, where it is the layout's `data`: another folder's parent may hold another set's files.
     """
-    root = Path(fspath(path))
-    if (root / "pack.json").is_file():
-        return Packed(root, nan=nan)
-    folder = root / "data" if not _has_records(root) and (root / "data").is_dir() else root
-    if not _has_records(folder):
-        raise DataError(
-            f"{root}: {'no folder of .npy files' if root.exists() else 'no such folder'}",
-            allowed="a packed folder; one of <ID>.npy; or with them in data/ and labels.json (.csv, .parquet) beside",
-            mend="check the path; write this layout with tailfit.data.save_npy_folder",
-        )
-    # Beside the records' folder only where that is the layout's data/: a parent's files may be another set's.
     places = [folder, folder.parent] if folder.name == "data" else [folder]
-    names = _first(places, ("class_names.json",))
-    labels = _first(places, _LABELS)
-    return NpyFolder(
-        folder,
-        labels,
-        _first(places, _METADATA),
-        class_names=_read_names(names) if names is not None and labels is not None else None,
-        nan=nan,
-        ragged=ragged,
-    )
+    names, labels = _first(places, ("class_names.json",)), _first(places, _LABELS)
+    return {
+        "labels": labels,
+        "metadata": _first(places, _METADATA),
+        "class_names": _read_names(names) if names is not None and labels is not None else None,
+    }
 
 
 def save_npy_folder(

@@ -1,0 +1,237 @@
+"""What lies at a path, told by looking at it; what lies behind a URL, copied first."""
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tailfit.data.arrays import Arrays
+from tailfit.data.files import KnownFile
+from tailfit.data.finite import checked_policy
+from tailfit.data.hdf5 import HDF5
+from tailfit.data.image_folder import SUFFIXES as IMAGES
+from tailfit.data.image_folder import ImageFolder
+from tailfit.data.layout import files_beside, records_folder
+from tailfit.data.memory import available_memory
+from tailfit.data.metadata import read_table
+from tailfit.data.needed import needed
+from tailfit.data.npy import read_header
+from tailfit.data.npy_folder import Labels, NpyFolder
+from tailfit.data.packed import Packed
+from tailfit.data.parquet import Parquet
+from tailfit.data.remote import fetched, is_url
+from tailfit.data.source import Source
+from tailfit.data.table import HuggingFace, Table
+from tailfit.data.zarr_store import Zarr
+from tailfit.errors import ArgumentError, DataError, RecordError
+
+__all__ = ["open"]
+
+_KINDS = (
+    "a folder that pack wrote, of .npy files (or with them in data/), of .parquet files, of images, a Zarr store or a "
+    "saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv or zipped Zarr file"
+)
+
+
+def open(
+    path: str | PathLike[str], *, nan: str = "raise", cache: str | PathLike[str] | None = None, **options: Any
+) -> Source:
+    """The source at a path or URL, its kind recognised by what lies there.
+
+    - a folder that `pack` wrote: `Packed`;
+    - a folder of `.npy` files, or the classic layout with them in `data/`: `NpyFolder`, its labels (`labels.json`,
+      `.csv` or `.parquet`), class names (`class_names.json`) and metadata (`metadata.parquet`, `.csv` or `.json`) found
+      beside the records' folder or in it. A partition is applied by `open(root).split(f"{root}/partition.json")`;
+    - `.parquet` files: `Parquet`; `.arrow`, `.feather` and `.csv` files: `Table`;
+    - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`; an `.npy` file: `Arrays`, mapped;
+    - a folder of images, or of folders of images: `ImageFolder`, with labels and metadata as of `.npy` files;
+    - what a Hugging Face data set's `save_to_disk` wrote: `HuggingFace`.
+
+    A URL (`s3://`, `https://`, `hf://` and all that fsspec knows) is copied into `cache`, and compared with what is
+    there each time; the packages of its protocol must be installed.
+
+    Args:
+        path: A folder, a file, or a URL.
+        nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or `"keep"`.
+        cache: Folder of the copies; `$TAILFIT_CACHE` without it, or `tailfit` in the user's cache folder.
+        **options: What else the source takes, e.g. `label="cause"` of Parquet, `size=(64, 64)` of images, or
+            `ragged=True` of `.npy` files.
+    Raises:
+        ArgumentError: for options that the source does not take.
+        DataError: if nothing known lies there; `RecordError` names a file that can't be read.
+        PackageError: naming what to install, where a format's package is missing.
+
+    >>> import tempfile, tailfit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tailfit.data.save_npy_folder(f"{folder}/pumps", np.eye(2), ["leak", "ok"])
+    ...     source = open(f"{folder}/pumps")
+    ...     source, source.read([1]).tolist()
+    (<NpyFolder: 2 samples, 2 classes>, [[0.0, 1.0]])
+    """
+    checked_policy(nan)
+    where = fetched(fspath(path), cache) if is_url(path) else Path(fspath(path))
+    reader = _reader_of_folder(where) if where.is_dir() else _reader_of_file(where)
+    if reader is None:
+        raise DataError(
+            f"{where}: {'nothing known lies there' if where.exists() else 'no such file or folder'}",
+            allowed=_KINDS,
+            mend="check the path, or make the source yourself, e.g. tailfit.data.HDF5(path, ...)",
+        )
+    known = inspect.signature(reader).parameters
+    unknown = sorted(options.keys() - known.keys())
+    if unknown:
+        raise ArgumentError(
+            f"{unknown[0]}={options[unknown[0]]!r} for {where}",
+            allowed=", ".join(list(known)[1:]),
+            mend="leave it out: what lies there is read by a source that does not take it",
+        )
+    return reader(where, **options, **({"nan": nan} if "nan" in known else {}))
+
+
+def _reader_of_folder(root: Path) -> Callable[..., Source] | None:
+    if (root / "pack.json").is_file():
+        return Packed
+    if any((root / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
+        return Zarr
+    if (root / "state.json").is_file() and (root / "dataset_info.json").is_file():
+        return _saved_dataset
+    if (root / "dataset_dict.json").is_file():
+        splits = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        raise DataError(f"{root}: the splits {splits}", allowed="one data set", mend=f"open {root / splits[0]}")
+    if records_folder(root) is not None:
+        return _npy_folder
+    names = [entry.name.lower() for entry in root.iterdir()]
+    if any(name.endswith(".parquet") and name not in ("labels.parquet", "metadata.parquet") for name in names):
+        return Parquet
+    inside = [entry for entry in root.iterdir() if entry.is_dir()]
+    if _has_images(names) or any(_has_images(os.listdir(folder)) for folder in inside):
+        return _image_folder
+    return None
+
+
+def _reader_of_file(path: Path) -> Callable[..., Source] | None:
+    by_suffix: dict[str, Callable[..., Source]] = {
+        **dict.fromkeys((".parquet", ".pq"), Parquet),
+        **dict.fromkeys((".h5", ".hdf5", ".hdf"), HDF5),
+        **dict.fromkeys((".arrow", ".feather", ".ipc"), _arrow_file),
+        ".csv": _csv_file,
+        ".npy": _npy_file,
+        ".zip": Zarr,
+    }
+    return by_suffix.get(path.suffix.lower()) if path.exists() else None
+
+
+def _has_images(names: Iterable[str]) -> bool:
+    return any(name.lower().endswith(IMAGES) for name in names)
+
+
+def _npy_folder(
+    root: Path,
+    labels: Labels | None = None,
+    metadata: pl.DataFrame | str | PathLike[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    nan: str = "raise",
+    ragged: bool = False,
+) -> Source:
+    folder = records_folder(root) or root
+    given = {"labels": labels, "metadata": metadata, "class_names": class_names}
+    return NpyFolder(folder, **_completed(given, folder), nan=nan, ragged=ragged)
+
+
+def _image_folder(
+    root: Path,
+    labels: Labels | None = None,
+    size: tuple[int, int] | None = None,
+    mode: Any = "RGB",
+    metadata: pl.DataFrame | str | PathLike[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    threads: int = 4,
+    max_pixels: int = 1 << 26,
+) -> Source:
+    given = {"labels": labels, "metadata": metadata, "class_names": class_names}
+    return ImageFolder(root, size=size, mode=mode, threads=threads, max_pixels=max_pixels, **_completed(given, root))
+
+
+def _completed(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What was given, and what was not from the files beside the records."""
+    return {name: found if given[name] is None else given[name] for name, found in files_beside(folder).items()}
+
+
+def _npy_file(
+    path: Path,
+    y: Any = None,
+    ids: Sequence[str] | None = None,
+    metadata: pl.DataFrame | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    nan: str = "raise",
+) -> Source:
+    read_header(str(path))  # refuses what is damaged, or pickled, before it is mapped
+    x = np.load(path, mmap_mode="r", allow_pickle=False)
+    return Arrays(x, y, ids, metadata, class_names=class_names, nan=nan)
+
+
+def _csv_file(
+    path: Path,
+    label: str | None = None,
+    id: str | None = None,
+    columns: Sequence[str] | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    nan: str = "raise",
+) -> Source:
+    return Table(read_table(path), label, id, columns, class_names=class_names, nan=nan)
+
+
+def _arrow_file(
+    path: Path,
+    label: str | None = None,
+    id: str | None = None,
+    columns: Sequence[str] | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    nan: str = "raise",
+) -> Source:
+    pa, ipc = needed("pyarrow", "parquet", str(path)), needed("pyarrow.ipc", "parquet", str(path))
+    file = KnownFile.of(path)
+    if file.size > available_memory():
+        raise DataError(
+            f"{path}: {file.size} bytes", allowed="a file that fits into memory", mend="write it as Parquet"
+        )
+    try:
+        with pa.OSFile(file.path) as opened:  # read, not mapped
+            try:
+                table = ipc.open_file(opened).read_all()
+            except pa.ArrowInvalid:
+                opened.seek(0)
+                table = ipc.open_stream(opened).read_all()
+        table.validate(full=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        what = str(error).splitlines()[0]
+        raise RecordError(f"{path}: {what}", allowed="a whole Arrow file", mend="write it again") from error
+    return Table(table, label, id, columns, class_names=class_names, nan=nan)
+
+
+def _saved_dataset(
+    path: Path,
+    label: str | None = None,
+    id: str | None = None,
+    columns: Sequence[str] | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    nan: str = "raise",
+) -> Source:
+    datasets = needed("datasets", "huggingface", str(path))
+    try:
+        dataset = datasets.load_from_disk(path)
+    except Exception as error:  # of many kinds
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecordError(f"{path}: {what}", allowed="what save_to_disk wrote", mend="write it again") from error
+    return HuggingFace(dataset, label, id, columns, class_names=class_names, nan=nan)

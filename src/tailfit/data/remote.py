@@ -1,0 +1,246 @@
+"""Data sets behind a URL: copied once into a local folder, and compared with what is there each time they are opened.
+
+Concepts:
+- *tag*: what the server says of a file's content: an ETag, a checksum, or the time of its change.
+- *manifest*: beside the copies, of each file its size and tag there, its SHA-256, and its time of change here. A copy
+  whose size and time are as they were is trusted; one that was touched is hashed; what does not match is fetched again.
+
+Only URLs that the user named are opened, and only files that the server lists below them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from tailfit.data.needed import needed
+from tailfit.data.npy_folder import check_id
+from tailfit.errors import DataError, PackageError, RecordError, TailfitError
+
+__all__ = ["fetched", "is_url"]
+
+_URL = re.compile(r"[A-Za-z][\w+.-]+(://|::)")  # two letters or more: "C:" is a drive
+_COPIED = 1 << 22  # bytes at once
+_TRIES = 2
+_TAGS = ("ETag", "etag", "sha256", "md5", "md5Hash", "content_md5", "checksum", "blob_id", "generation", "uid")
+_TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A line of the manifest."""
+
+    size: int
+    tag: str
+    sha256: str
+    mtime_ns: int
+
+
+def is_url(path: str | PathLike[str]) -> bool:
+    """Whether a path is one.
+
+    >>> is_url("s3://bucket/set"), is_url("zip::https://host/set.zip"), is_url("C:/set"), is_url("set")
+    (True, True, False, False)
+    """
+    return _URL.match(fspath(path)) is not None
+
+
+def fetched(url: str, cache: str | PathLike[str] | None = None) -> Path:
+    """The local copy of a file or folder, made or brought up to date.
+
+    Args:
+        url: What fsspec opens.
+        cache: Folder of the copies; the environment's `TAILFIT_CACHE` without it, else `tailfit` in the user's cache.
+    Raises:
+        RecordError: beginning with the URL: not there, cut off, changed while it was copied, or of unsafe names.
+        DataError: if there is no room for it on the disk.
+        PackageError: without fsspec, or the package that its protocol needs.
+
+    >>> import fsspec, tempfile
+    >>> with fsspec.open("memory://pumps/a.bin", "wb") as file:
+    ...     _ = file.write(b"1234")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fetched("memory://pumps", folder).joinpath("a.bin").read_bytes()
+    b'1234'
+    """
+    shown = _shown(url)
+    with _named(url, shown):
+        system, path = needed("fsspec.core", "remote", shown).url_to_fs(url)
+        if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
+            return Path(path)
+        folder = _cache_folder(cache) / hashlib.sha256(url.encode()).hexdigest()[:32]
+        target = folder / (_safe(posixpath.basename(path.split("?")[0].rstrip("/")) or "data", shown))
+        there = _listed(system, path, shown)
+        known = _read_manifest(folder / "manifest.json")
+        stale = {name: file for name, file in there.items() if not _is_current(target, name, known.get(name), file)}
+        _check_room(folder, stale, shown)
+        kept = {name: copy for name, copy in known.items() if name in there and name not in stale}
+        _remove_others(target, set(there))
+        for name, file in stale.items():
+            kept[name] = _copied(system, file, _local(target, name), f"{shown}/{name}".rstrip("/"))
+            _write_manifest(folder / "manifest.json", kept)
+        _write_manifest(folder / "manifest.json", kept)
+        return target
+
+
+def _listed(system: Any, path: str, shown: str) -> dict[str, dict[str, Any]]:
+    """What the server says of each file, by its path below the URL; `""` where that is the file itself."""
+    info = _info(system, path)
+    if info["type"] != "directory":
+        return {"": info}
+    root = system._strip_protocol(path).rstrip("/")
+    found = {full[len(root) :].lstrip("/"): file for full, file in system.find(path, detail=True).items()}
+    for name in found:
+        for part in name.split("/"):
+            _safe(part, shown)
+    if not found:
+        raise RecordError(f"{shown}: no file", allowed="a file, or a folder of files", mend="check the URL")
+    return found
+
+
+def _info(system: Any, path: str) -> dict[str, Any]:
+    system.invalidate_cache()  # what it was told before is not what is there now
+    info: dict[str, Any] = system.info(path)
+    return info
+
+
+def _safe(name: str, shown: str) -> str:
+    try:
+        check_id(name)
+    except DataError as error:
+        raise RecordError(
+            f"{shown}: a file of the unsafe name {name!r}", allowed=error.allowed, mend="rename it"
+        ) from None
+    return name
+
+
+def _local(target: Path, name: str) -> Path:
+    return target.joinpath(*name.split("/")) if name else target
+
+
+def _tag(file: Mapping[str, Any]) -> str:
+    found = next((name for name in (*_TAGS, *_TIMES) if file.get(name) is not None), None)
+    return "" if found is None else f"{found} {file[found]}"
+
+
+def _is_current(target: Path, name: str, copy: _Copy | None, file: Mapping[str, Any]) -> bool:
+    if copy is None or copy.tag != _tag(file) or file.get("size") not in (copy.size, None):
+        return False
+    local = _local(target, name)
+    try:
+        found = local.lstat()
+    except OSError:
+        return False
+    if local.is_symlink() or found.st_size != copy.size:
+        return False
+    return found.st_mtime_ns == copy.mtime_ns or _sha256(local) == copy.sha256
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copied(system: Any, file: Mapping[str, Any], local: Path, shown: str) -> _Copy:
+    local.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(_TRIES):
+        before = _info(system, file["name"])
+        # Its own name, readable by this user only; another process may copy the same file at the same time.
+        handle, fresh = tempfile.mkstemp(prefix=".", suffix=".part", dir=local.parent)
+        try:
+            digest, size = hashlib.sha256(), 0
+            with os.fdopen(handle, "wb") as out, system.open(file["name"], "rb") as remote:
+                while piece := remote.read(_COPIED):
+                    digest.update(piece)
+                    size += out.write(piece)
+                out.flush()
+                os.fsync(out.fileno())
+            if before.get("size") in (size, None) and _tag(_info(system, file["name"])) == _tag(before):
+                os.replace(fresh, local)
+                return _Copy(size, _tag(file), digest.hexdigest(), local.stat().st_mtime_ns)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh)
+    raise RecordError(
+        f"{shown}: {size} bytes came of {before.get('size')}, or it changed meanwhile ({_TRIES} attempts)",
+        allowed="a file that stays as it is while it is copied",
+        mend="try again",
+    )
+
+
+def _check_room(folder: Path, files: Mapping[str, Mapping[str, Any]], shown: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    wanted, free = sum(file.get("size") or 0 for file in files.values()), shutil.disk_usage(folder).free
+    if wanted > free:
+        raise DataError(
+            f"{shown}: {wanted} bytes to copy to {folder}", allowed=f"the {free} bytes free there", mend="pass cache="
+        )
+
+
+def _remove_others(target: Path, names: set[str]) -> None:
+    """What the server has no more must not be read as part of the set."""
+    if not target.is_dir():
+        return
+    for path in [path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()]:
+        partial = path.name.startswith(".") and path.name.endswith(".part")  # another process may be writing it
+        if path.relative_to(target).as_posix() not in names and not partial:
+            path.unlink()
+
+
+def _read_manifest(path: Path) -> dict[str, _Copy]:
+    """An unreadable one is none: all is fetched again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): _Copy(**copy) for name, copy in content["files"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _write_manifest(path: Path, copies: Mapping[str, _Copy]) -> None:
+    handle, fresh = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump({"files": {name: asdict(copy) for name, copy in copies.items()}}, file, indent=1)
+    os.replace(fresh, path)
+
+
+def _cache_folder(cache: str | PathLike[str] | None) -> Path:
+    if cache is not None:
+        return Path(cache)
+    given = os.environ.get("TAILFIT_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailfit"
+
+
+def _shown(url: str) -> str:
+    """The URL without what may be a secret: a user's name and password, and its query.
+
+    >>> _shown("https://me:pass@host/set.parquet?token=1")
+    'https://host/set.parquet'
+    """
+    return re.sub(r"//[^/@]*@", "//", url.split("?")[0])
+
+
+@contextlib.contextmanager
+def _named(url: str, shown: str) -> Iterator[None]:
+    """Errors of the many libraries behind fsspec as one that names the URL."""
+    try:
+        yield
+    except TailfitError:
+        raise
+    except ImportError as error:
+        raise PackageError(f"{shown}: {error}", allowed="that package installed", mend="pip install it") from error
+    except Exception as error:
+        what = (str(error).splitlines() or [""])[0].replace(url, shown)
+        raise RecordError(
+            f"{shown}: {type(error).__name__}: {what}",
+            allowed="a file or folder that can be read",
+            mend="check the URL, the network and your credentials",
+        ) from error

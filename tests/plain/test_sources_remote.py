@@ -1,0 +1,236 @@
+"""Sources behind URLs: copied once, compared each time, never trusted."""
+
+import http.server
+import itertools
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from tailfit.data import NpyFolder, Parquet, save_npy_folder
+from tailfit.data import open as open_source
+from tailfit.data.remote import fetched
+from tailfit.errors import DataError, PackageError, RecordError
+
+X = np.arange(12.0).reshape(4, 3)
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A data set of four records on a server of this process."""
+    url = f"memory://server{next(NUMBERS)}/set"
+    save_npy_folder(tmp_path / "local", X, ["ok", "leak", "ok", "ok"])
+    fsspec.filesystem("memory").put(str(tmp_path / "local"), url, recursive=True)
+    return url
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were copied from the server."""
+    names: list[str] = []
+    original = MemoryFileSystem.open
+
+    def counted(self: Any, path: str, *args: Any, **options: Any) -> Any:
+        names.append(path.rsplit("/", 1)[1])
+        return original(self, path, *args, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "open", counted)
+    return names
+
+
+def read(url: str, cache: Path) -> Any:
+    source = open_source(url, cache=cache)
+    return source.read(source.positions(["0", "1", "2", "3"]))
+
+
+def test_a_folder_is_copied_once(url: str, tmp_path: Path, copied: list[str]) -> None:
+    source = open_source(url, cache=tmp_path / "cache")
+    assert isinstance(source, NpyFolder)
+    np.testing.assert_array_equal(source.read(range(4)), X)
+    assert source.class_names == ("leak", "ok")
+    assert len(copied) == 6  # four records, labels, class names
+    np.testing.assert_array_equal(read(url, tmp_path / "cache"), X)
+    assert len(copied) == 6
+
+
+def test_what_changed_there_is_copied_again(url: str, tmp_path: Path, copied: list[str]) -> None:
+    read(url, tmp_path / "cache")
+    with fsspec.open(f"{url}/data/2.npy", "wb") as file:
+        np.save(file, X[2] + 100)
+    fsspec.filesystem("memory").rm(f"{url}/class_names.json")
+    copied.clear()
+    np.testing.assert_array_equal(read(url, tmp_path / "cache")[2], X[2] + 100)
+    assert copied == ["2.npy"]
+    assert not list((tmp_path / "cache").rglob("class_names.json"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a bit", "a link", "removed", "manifest"])
+def test_a_damaged_copy_is_mended(url: str, tmp_path: Path, copied: list[str], damage: str) -> None:
+    read(url, tmp_path / "cache")
+    (path,) = (tmp_path / "cache").rglob("2.npy")
+    if damage == "truncated":
+        os.truncate(path, 100)
+    elif damage == "a bit":
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    elif damage == "a link":
+        path.rename(tmp_path / "elsewhere.npy")
+        path.symlink_to(tmp_path / "elsewhere.npy")
+    elif damage == "removed":
+        path.unlink()
+    else:
+        (manifest,) = (tmp_path / "cache").glob("*/manifest.json")
+        manifest.write_text("[")
+    copied.clear()
+    np.testing.assert_array_equal(read(url, tmp_path / "cache"), X)
+    assert "2.npy" in copied
+    assert len(copied) == (6 if damage == "manifest" else 1)
+
+
+def test_a_touched_copy_is_hashed_and_kept(url: str, tmp_path: Path, copied: list[str]) -> None:
+    read(url, tmp_path / "cache")
+    (path,) = (tmp_path / "cache").rglob("2.npy")
+    os.utime(path, ns=(1, 1))
+    copied.clear()
+    np.testing.assert_array_equal(read(url, tmp_path / "cache"), X)
+    assert copied == []
+
+
+def test_what_was_cut_off_goes_on(url: str, tmp_path: Path, copied: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    original = MemoryFileSystem.open
+
+    def fails(self: Any, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith("2.npy"):
+            raise ConnectionError("lost")
+        return original(self, path, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFileSystem, "open", fails)
+        with pytest.raises(RecordError, match=r"memory://.*ConnectionError: lost"):
+            read(url, tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.endswith(".part")]
+    before = list(copied)
+    np.testing.assert_array_equal(read(url, tmp_path / "cache"), X)
+    assert "2.npy" not in before
+    assert sorted(copied) == ["0.npy", "1.npy", "2.npy", "3.npy", "class_names.json", "labels.json"]
+
+
+def test_a_file_that_comes_short_is_refused(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = MemoryFileSystem.info
+    monkeypatch.setattr(
+        MemoryFileSystem,
+        "info",
+        lambda self, path, **options: (found := info(self, path, **options)) | {"size": (found["size"] or 0) + 1},
+    )
+    with pytest.raises(RecordError, match=r"140 bytes came of 141|bytes came of"):
+        read(url, tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", ["../escape.npy", "a/../../escape.npy", "C:x.npy", "a\\b.npy"])
+def test_names_stay_in_the_cache(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = fsspec.filesystem("memory")
+    system.pipe("/evil/set/a.npy", b"1234")
+    listing = {f"/evil/set/{name}": {"name": "/evil/set/a.npy", "size": 4, "type": "file"}}
+    monkeypatch.setattr(MemoryFileSystem, "find", lambda *args, **options: listing)
+    with pytest.raises(RecordError, match="unsafe name"):
+        fetched("memory://evil/set", tmp_path / "cache")
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_copies_are_private_and_room_is_needed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read(url, tmp_path / "cache")
+    for path in (tmp_path / "cache").rglob("*.npy"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
+    with pytest.raises(DataError, match="the 100 bytes free there"):
+        read(url, tmp_path / "other")
+
+
+def test_the_environment_names_the_cache(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILFIT_CACHE", str(tmp_path / "named"))
+    assert fetched(url).is_relative_to(tmp_path / "named")
+    monkeypatch.delenv("TAILFIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert fetched(url).is_relative_to(tmp_path / "xdg" / "tailfit")
+
+
+def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RecordError, match=r"memory://nowhere: FileNotFoundError"):
+        fetched("memory://nowhere", tmp_path)
+    with pytest.raises(RecordError, match=r"nosuch://set: ValueError"):
+        fetched("nosuch://set", tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
+    with pytest.raises(PackageError, match=r"s3://set"):
+        fetched("s3://set", tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
+    with pytest.raises(PackageError, match=r"pip install 'tailfit\[remote\]'"):
+        fetched("memory://set", tmp_path)
+
+
+def test_a_local_url_is_not_copied(tmp_path: Path) -> None:
+    save_npy_folder(tmp_path / "set", X)
+    assert fetched(f"file://{tmp_path}/set", tmp_path / "cache") == tmp_path / "set"
+    assert not (tmp_path / "cache").exists()
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    content, etag, seen = b"", '"1"', []  # type: ignore[var-annotated]
+
+    def do_HEAD(self) -> None:
+        self.send_response(200 if self.path.startswith("/set.parquet") else 404)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.send_header("ETag", self.etag)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.seen.append(self.path)
+        self.do_HEAD()
+        self.wfile.write(self.content)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://me:secret@127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_over_http(tmp_path: Path, server: str) -> None:
+    import polars as pl
+
+    frame = pl.DataFrame({"flow": [0.5, 1.5], "label": ["ok", "leak"]})
+    frame.write_parquet(tmp_path / "set.parquet")
+    Server.content = (tmp_path / "set.parquet").read_bytes()
+    url = f"{server}/set.parquet?token=hidden"
+    source = open_source(url, cache=tmp_path / "cache")
+    assert isinstance(source, Parquet)
+    assert source.read([1]).tolist() == [[1.5]]
+    asked = len(Server.seen)
+    open_source(url, cache=tmp_path / "cache")
+    assert len(Server.seen) == asked  # the same ETag: not copied again
+    frame.with_columns(flow=pl.col("flow") + 1).write_parquet(tmp_path / "set.parquet")
+    Server.content, Server.etag = (tmp_path / "set.parquet").read_bytes(), '"2"'
+    assert open_source(url, cache=tmp_path / "cache").read([1]).tolist() == [[2.5]]
+    with pytest.raises(RecordError) as caught:
+        open_source(f"{server}/nothing?token=hidden", cache=tmp_path / "cache")
+    stored = [json.dumps(str(path)) + path.read_text("latin1") for path in (tmp_path / "cache").rglob("*.json")]
+    for text in (str(caught.value), *stored):
+        assert "secret" not in text
+        assert "hidden" not in text
