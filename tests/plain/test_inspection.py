@@ -4,10 +4,12 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 
+from tailfit.cli.data import _options, _probabilities
 from tailfit.data import Arrays, NpyFolder, Packed, inspect, save_npy_folder
-from tailfit.errors import ArgumentError
+from tailfit.errors import ArgumentError, DataError
 
 X = np.arange(24, dtype="float32").reshape(8, 3)
 Y = ["ok"] * 6 + ["leak", "worn"]
@@ -75,6 +77,51 @@ def test_nests_are_equal_only_as_wholes():
 def test_parts_of_another_source_are_refused():
     with pytest.raises(ArgumentError, match="part 'train'"):
         inspect(Arrays(X, ids=IDS), {"train": Arrays(X)})
+
+
+PROBABILITIES = np.array([[0.1, 0.8, 0.1]] * 5 + [[0.9, 0.05, 0.05], [0.75, 0.25, 0.0], [0.0, 0.5, 0.5]])
+
+
+def test_label_quality():
+    found = inspect(Arrays(X, Y, IDS, class_names=["leak", "ok", "worn"]), probabilities=PROBABILITIES)
+    assert found.quality.columns == ["id", "label", "quality", "doubtful"]
+    assert found.quality.row(0) == ("p5", "ok", pytest.approx(0.05), True)
+    assert found.quality.filter("doubtful")["id"].to_list() == ["p5"]
+    means = dict(found.classes.select("class", "quality").iter_rows())
+    assert means == pytest.approx({"ok": (5 * 0.8 + 0.05) / 6, "leak": 0.75, "worn": 0.5})
+    assert inspect(Arrays(X, Y)).quality is None
+    with pytest.raises(DataError, match="no labels"):
+        inspect(Arrays(X), probabilities=PROBABILITIES)
+    with pytest.raises(DataError):
+        inspect(Arrays(X, Y), probabilities=PROBABILITIES[:3])
+
+
+def test_the_commands_on_a_table(tmp_path):
+    table = {"pump": IDS, "cause": Y, **{f"c{column}": X[:, column] for column in range(3)}}
+    pl.DataFrame(table).write_parquet(tmp_path / "set.parquet")
+    named = pl.DataFrame({"id": IDS, **dict(zip(["leak", "ok", "worn"], PROBABILITIES.T, strict=True))})
+    named.sample(fraction=1.0, shuffle=True, seed=1).write_csv(tmp_path / "rows.csv")
+    options = ("-o", "label=cause", "-o", "id=pump", "-o", 'columns=["c2", "c0"]')
+    done = command("inspect", tmp_path / "set.parquet", *options, "--probabilities", tmp_path / "rows.csv")
+    assert done.returncode == 0, done.stderr
+    assert "doubtful labels: p5 (ok: 0.05) (1)" in done.stdout
+    assert "record (2,) float32" in done.stdout
+    done = command("pack", tmp_path / "set.parquet", tmp_path / "packed", *options)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(Packed(tmp_path / "packed").read(range(8)), X[:, [2, 0]])
+
+
+def test_arguments_of_the_commands(tmp_path):
+    assert _options(["label=cause", "size=[64, 64]", "x="]) == {"label": "cause", "size": [64, 64], "x": ""}
+    for wrong in ("label", "=cause", "a b=c"):
+        with pytest.raises(ArgumentError, match="NAME=VALUE"):
+            _options([wrong])
+    np.save(tmp_path / "rows.npy", PROBABILITIES)
+    source = Arrays(X, Y, IDS)
+    np.testing.assert_array_equal(_probabilities(tmp_path / "rows.npy", source), PROBABILITIES)
+    pl.DataFrame({"id": IDS, "ok": 1.0}).write_csv(tmp_path / "rows.csv")
+    with pytest.raises(DataError, match=r"rows.csv: no column 'leak'"):
+        _probabilities(tmp_path / "rows.csv", source)
 
 
 def test_the_commands(tmp_path):

@@ -49,29 +49,42 @@ def demo(
     run_demo(out, seed)
 
 
+_Data = Annotated[str, typer.Argument(help="A folder, file or URL; what tailfit.data.open reads.")]
+_Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", help="NAME=VALUE for what reads it, e.g. -o label=cause or -o 'size=[64, 64]'."),
+]
+
+
 @app.command()
 def inspect(
-    data: Annotated[Path, typer.Argument(help="A packed folder, or one of .npy files.")],
+    data: _Data,
     partition: Annotated[
         Path | None, typer.Option(help="JSON of part names to IDs: finds records in two parts.")
     ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(help="Out-of-fold probabilities: .npy [samples, classes], or a table of id and the classes."),
+    ] = None,
+    option: _Options = None,
 ) -> None:
     """Sizes, classes, missing readings, unreadable and equal records; ends with 1 if something is wrong."""
     from tailfit.cli.data import run_inspect
 
-    if not run_inspect(data, partition):
+    if not run_inspect(data, partition, probabilities, option or []):
         raise typer.Exit(1)
 
 
 @app.command()
 def pack(
-    data: Annotated[Path, typer.Argument(help="A folder of .npy files.")],
+    data: _Data,
     out: Annotated[Path, typer.Argument(help="The folder to be made.")],
+    option: _Options = None,
 ) -> None:
     """Write a data set as a few large files that are read at the speed of memory; goes on where it was cut off."""
     from tailfit.cli.data import run_pack
 
-    run_pack(data, out)
+    run_pack(data, out, option or [])
 
 
 def main() -> None:

@@ -1,9 +1,13 @@
 """`tailfit inspect` and `tailfit pack`."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,28 +15,60 @@ from rich.table import Table
 
 import tailfit
 from tailfit.data.inspection import Inspection, inspect
+from tailfit.data.metadata import align, read_table
+from tailfit.data.npy import read_header
+from tailfit.errors import ArgumentError, DataError
 
 __all__ = ["run_inspect", "run_pack"]
 
 _SHOWN = 5  # of a list
 
 
-def run_inspect(data: Path, partition: Path | None) -> bool:
+def run_inspect(data: str, partition: Path | None, probabilities: Path | None, options: Sequence[str]) -> bool:
     """Print what there is to know of a data set; whether it is sound."""
-    source = tailfit.data.open(data, nan="keep")
+    source = tailfit.data.open(data, nan="keep", **_options(options))
     parts = None if partition is None else source.split(partition)
+    rows = None if probabilities is None else _probabilities(probabilities, source)
     with _bar("reading") as progress:
-        found = inspect(source, parts, progress=progress)
+        found = inspect(source, parts, probabilities=rows, progress=progress)
     _show(Console(), found, source)
     return found.sound
 
 
-def run_pack(data: Path, out: Path) -> None:
+def run_pack(data: str, out: Path, options: Sequence[str]) -> None:
     """Pack a data set, showing how far it is."""
-    source = tailfit.data.open(data, nan="keep")
+    source = tailfit.data.open(data, nan="keep", **_options(options))
     with _bar("packing") as progress:
         tailfit.data.pack(source, out, progress=progress)
     Console().print(f"{escape(str(out))}: {len(source)} samples packed; read it with tailfit.data.open")
+
+
+def _options(given: Sequence[str]) -> dict[str, Any]:
+    """Each NAME=VALUE, the value as JSON where it is such, else as text."""
+    options = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name.isidentifier():
+            raise ArgumentError(f"--option {each}", allowed="NAME=VALUE", mend="write it so, e.g. -o label=cause")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
+    """A row for each of the source's samples; those of a table are found by their IDs."""
+    if path.suffix.lower() == ".npy":
+        read_header(str(path))  # refuses what is damaged, or pickled
+        return np.asarray(np.load(path, allow_pickle=False))
+    table = align(read_table(path), source.ids)
+    missing = [name for name in source.class_names if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"{path}: no column {missing[0]!r}, but {table.columns}", allowed="a column a class", mend="add it"
+        )
+    return table.select(source.class_names).to_numpy()
 
 
 def _show(console: Console, found: Inspection, source: tailfit.data.Source) -> None:
@@ -41,9 +77,9 @@ def _show(console: Console, found: Inspection, source: tailfit.data.Source) -> N
         f"{found.samples} samples, {escape(arrays)}, {_size(found.nbytes)}; {source.label_kind or 'no'} labels"
     )
     if len(found.classes):
-        table = Table("class", "count", "share")
-        for name, count, share in found.classes.iter_rows():
-            table.add_row(escape(str(name)), f"{count:g}", f"{share:.2%}")
+        table = Table(*found.classes.columns)
+        for name, count, share, *quality in found.classes.iter_rows():
+            table.add_row(escape(str(name)), f"{count:g}", f"{share:.2%}", *map(_quality, quality))
         console.print(table)
         rare = found.rare
         console.print(
@@ -54,6 +90,17 @@ def _show(console: Console, found: Inspection, source: tailfit.data.Source) -> N
     _listed(console, "unreadable:", [escape(message) for message in found.unreadable.values()])
     _listed(console, "equal records:", [escape(" = ".join(group)) for group in found.duplicates])
     _listed(console, "equal records in different parts:", [escape(" = ".join(group)) for group in found.across])
+    if found.quality is not None:
+        doubtful = found.quality.filter("doubtful")
+        _listed(
+            console,
+            "doubtful labels:",
+            [escape(f"{name} ({label}: {quality:.2f})") for name, label, quality, _ in doubtful.iter_rows()],
+        )
+
+
+def _quality(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:.2f}"
 
 
 def _listed(console: Console, what: str, items: list[str]) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.finite import finite_records
 from tailfit.data.source import Source, stretches
 from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError, DataError
+from tailfit.weights import label_quality
 
 __all__ = ["Inspection", "inspect"]
 
@@ -29,11 +30,13 @@ class Inspection:
         arrays: Shape and type of each array of a record, by its path (`""` where a record is one array).
         nbytes: Bytes of all records.
         classes: DataFrame of `class`, `count` and `share`, the most frequent first; empty if unlabelled. Of soft labels
-            the expected counts.
+            the expected counts. With probabilities also the mean `quality` of its labels.
         missing: IDs of records with NaN or infinity.
         unreadable: What is wrong with each record that can't be read, by ID.
         duplicates: IDs of records that are equal to the byte, group by group.
         across: Those groups of duplicates that lie in several of the parts that were given.
+        quality: With probabilities, DataFrame of `id`, `label`, the label's `quality`, the lowest first, and whether it
+            is `doubtful`: whether the confident joint counts the sample under another class.
     """
 
     samples: int
@@ -44,6 +47,7 @@ class Inspection:
     unreadable: dict[str, str]
     duplicates: tuple[tuple[str, ...], ...]
     across: tuple[tuple[str, ...], ...]
+    quality: pl.DataFrame | None = None
 
     @property
     def imbalance_ratio(self) -> float:
@@ -68,6 +72,7 @@ def inspect(
     source: Source,
     parts: Mapping[str, Source] | None = None,
     *,
+    probabilities: ArrayLike | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read every record once, and say what there is to know before training.
@@ -75,9 +80,11 @@ def inspect(
     Args:
         source: Opened with `nan="keep"`; otherwise records with NaN count as unreadable.
         parts: Of the source, as `split` gives them: to find records that are in two of them.
+        probabilities: Of the C classes for each sample `[n, C]`, out-of-fold: see `tailfit.weights.label_quality`.
         progress: Called with (samples read, samples in all).
     Raises:
         ArgumentError: for parts that are not of this source.
+        DataError: for probabilities that are none, or beside labels that have not one class each.
 
     >>> import tailfit
     >>> x = np.array([[1.0], [2.0], [1.0], [np.nan]])
@@ -86,6 +93,7 @@ def inspect(
     (3.0, ('3',), (('0', '2'),))
     """
     owner = _owners(source, parts or {})
+    quality = None if probabilities is None else _quality(source, probabilities)
     missing: list[str] = []
     unreadable: dict[str, str] = {}
     by_content: dict[bytes, list[int]] = {}
@@ -113,11 +121,12 @@ def inspect(
         samples=len(source),
         arrays=arrays,
         nbytes=nbytes,
-        classes=_classes(source),
+        classes=_classes(source, quality),
         missing=tuple(missing),
         unreadable=unreadable,
         duplicates=_named(source, groups),
         across=_named(source, across),
+        quality=quality,
     )
 
 
@@ -151,12 +160,31 @@ def _owners(source: Source, parts: Mapping[str, Source]) -> dict[int, str]:
     return owners
 
 
-def _classes(source: Source) -> pl.DataFrame:
+def _quality(source: Source, probabilities: ArrayLike) -> pl.DataFrame:
+    codes = source.encoded
+    if codes is None or codes.kind != "codes":
+        raise DataError(
+            f"probabilities for {source.label_kind or 'no'} labels",
+            allowed="labels of one class a sample",
+            mend="leave probabilities out",
+        )
+    quality = label_quality(codes.values, probabilities)
+    doubtful = label_quality(codes.values, probabilities, "confident_joint") == 0
+    names = [codes.class_names[code] for code in codes.values.tolist()]
+    table = pl.DataFrame({"id": list(source.ids), "label": names, "quality": quality, "doubtful": doubtful})
+    return table.sort("quality", maintain_order=True)
+
+
+def _classes(source: Source, quality: pl.DataFrame | None) -> pl.DataFrame:
     table = pl.DataFrame({"class": list(source.class_names), "count": source.class_counts}, strict=False)
     if source.label_kind != "soft":
         table = table.with_columns(pl.col("count").cast(pl.Int64))
     share = pl.col("count") / max(len(source), 1)
-    return table.with_columns(share=share).sort("count", descending=True, maintain_order=True)
+    table = table.with_columns(share=share).sort("count", descending=True, maintain_order=True)
+    if quality is not None:
+        means = quality.group_by(pl.col("label").alias("class")).agg(pl.col("quality").mean())
+        table = table.join(means, on="class", how="left", maintain_order="left")
+    return table
 
 
 def _named(source: Source, groups: list[list[int]]) -> tuple[tuple[str, ...], ...]:
