@@ -24,7 +24,6 @@ from tailfit.samplers.runs import RunIndex, Runs, refuse_as_array
 
 __all__ = ["ClassPlan", "Plan", "Sampler"]
 
-_BLOCK = 1 << 16  # positions at once: a call has a price of its own, and the scratch arrays should stay in the cache
 _LARGEST = np.iinfo(np.int64).max
 
 
@@ -39,6 +38,9 @@ class Plan(ABC):
     >>> Sequential().plan(5).indices(epoch=0, start=1, stop=3).tolist()
     [1, 2]
     """
+
+    # Positions at once: a call has a price of its own, and the scratch arrays should stay in the cache.
+    _block: ClassVar[int] = 1 << 16
 
     def __init__(self, *, size: int, seed: int, batch_size: int | None) -> None:
         self._size = size
@@ -71,8 +73,8 @@ class Plan(ABC):
         start = whole_number("start", start, most=self._size)
         stop = whole_number("stop", stop, least=start, most=self._size)
         drawn = np.empty(stop - start, dtype=np.int64)
-        for first in range(start, stop, _BLOCK):
-            last = min(first + _BLOCK, stop)
+        for first in range(start, stop, self._block):
+            last = min(first + self._block, stop)
             drawn[first - start : last - start] = self._draw(epoch, np.arange(first, last))
         return drawn
 

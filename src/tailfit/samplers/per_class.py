@@ -73,21 +73,23 @@ class _PerClassPlan(DealtPlan):
     def _draw(self, epoch: int, positions: Indices) -> Indices:
         batches, slots = np.divmod(positions, self._batch)
         seats, numbers = np.divmod(self._shuffled(epoch, batches, slots, self._batch), self._m)
-        classes, visits = self._deal(epoch, batches, seats)
         counts, of_epoch = self._index.counts, self._deal.of_epoch(epoch)
         keys = hash_words(self.seed, Purpose.DRAWS, epoch)
         orders = [hash_array(hash_words(keys, part), np.arange(len(counts))) for part in range(3)]
-        line = numbers * of_epoch[classes] + Permutations(np.maximum(of_epoch, 1), orders[0])(classes, visits)
+        # What the m samples of a seat share is worked out once for all seats of these batches.
+        each = self._batch // self._m
+        seat = np.arange(batches[0] * each, (batches[-1] + 1) * each)
+        class_at, visits = self._deal(epoch, *np.divmod(seat, each))
+        visit_at = Permutations(np.maximum(of_epoch, 1), orders[0])(class_at, visits)
+        at = (batches - batches[0]) * each + seats
+        classes = class_at[at]
+        line = numbers * of_epoch[classes] + visit_at[at]
         # Members that the epoch draws once more than the others stand first; both groups are shuffled.
         often, more = np.divmod(of_epoch * self._m, counts)
         times, edge = often[classes], (more * (often + 1))[classes]
-        first = line < edge
-        places = np.where(first, line // (times + 1), (line - edge) // np.maximum(times, 1))
-        for chosen, sizes, base, order in (
-            (first, more, 0 * more, orders[1]),
-            (~first, counts - more, more, orders[2]),
-        ):
-            rows = classes[chosen]
-            places[chosen] = base[rows] + Permutations(np.maximum(sizes, 1), order)(rows, places[chosen])
+        later = line >= edge
+        places = np.where(later, (line - edge) // np.maximum(times, 1), line // (times + 1))
+        both = Permutations(np.maximum(np.concatenate([more, counts - more]), 1), np.concatenate(orders[1:]))
+        places = more[classes] * later + both(classes + len(counts) * later, places)
         begin = self._deal.places(epoch, counts, self._m)
         return self._index.members(classes, (begin[classes] + places) % counts[classes])

@@ -56,6 +56,8 @@ class UniformPlan(Plan):
         samples: How many there are.
     """
 
+    _block = 1 << 17  # few scratch arrays, and just above a power of two many short passes
+
     def __init__(self, labels: Any, seed: int, batch_size: int | None, *, size: int | None = None) -> None:
         self._given, self.samples = labels, _number_of_samples(labels)
         super().__init__(size=self.samples if size is None else size, seed=seed, batch_size=batch_size)
