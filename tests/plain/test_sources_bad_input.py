@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tailfit.data import Arrays, NpyFolder, save_npy_folder
+from tailfit.data import Arrays, NpyFolder, Windows, save_npy_folder
 from tailfit.data import open as open_source
 from tailfit.errors import ArgumentError, DataError, RecordError
 
@@ -157,6 +157,32 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
         (tmp_path / "bad.npy").write_bytes(whole[:size])
         with pytest.raises(RecordError, match=r"bad\.npy"):
             source.read([1])
+
+
+@pytest.mark.parametrize("kind", ["whole", "view", "nest", "windows", "offset"])
+def test_a_memmap_that_is_truncated_ends_no_process(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "all.npy"
+    np.save(path, np.zeros((4096, 8)))
+    x = np.load(path, mmap_mode="r")
+    if kind == "offset":
+        x = np.memmap(path, mode="r", dtype="float64", offset=128, shape=(4096, 8))
+    made = {"view": lambda: Arrays(x[10:]), "nest": lambda: Arrays({"a": (x, np.zeros(4096))})}
+    source = Windows(x, 2) if kind == "windows" else made.get(kind, lambda: Arrays(x))()
+    source.read([0])
+    os.truncate(path, 5000)
+    with pytest.raises(RecordError, match=r"all.npy: truncated to 5000 bytes"):
+        source.read([len(source) - 1])
+
+
+def test_a_replaced_file_leaves_a_memmap_whole(tmp_path: Path) -> None:
+    np.save(tmp_path / "all.npy", np.ones((4096, 8)))
+    source = Arrays(np.load(tmp_path / "all.npy", mmap_mode="r"))
+    np.save(tmp_path / "new.npy", np.zeros(1))
+    (tmp_path / "new.npy").rename(tmp_path / "all.npy")
+    assert source.read([4095]).sum() == 8.0
+    (tmp_path / "all.npy").unlink()
+    assert source.read([4095]).sum() == 8.0
+    assert pickle.loads(pickle.dumps(source)).read([4095]).sum() == 8.0
 
 
 def test_nan_kept_where_asked(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tailfit.data.files import mapped_files
 from tailfit.data.finite import FirstLook
-from tailfit.data.ragged import Ragged, taken
+from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -34,6 +35,7 @@ class Arrays(Source):
     Raises:
         DataError: if the arrays, labels, IDs and metadata do not have the same length, or a record read has a
             NaN in it; the ID is named.
+        RecordError: if a memmap's file was truncated since, where that is seen before it is read.
 
     >>> source = Arrays(np.array([[1.0], [2.0], [3.0]]), ["leak", "ok", "leak"])
     >>> source.read([2, 0]).tolist(), source.labels.tolist(), source.class_names
@@ -82,6 +84,7 @@ class Arrays(Source):
         self.ragged = self._lengths is not None
         stored = [leaf.values if isinstance(leaf, Ragged) else leaf for _, leaf in leaves(self._x)]
         self.in_memory = not any(isinstance(leaf, np.memmap) for leaf in stored)
+        self._mapped: Final = mapped_files(stored)
         self._look: Final = FirstLook(size, nan)
 
     @property
@@ -91,12 +94,22 @@ class Arrays(Source):
         return lengths
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
+        for file in self._mapped:
+            file.check()
         batch = map_tree(lambda leaf: taken(leaf, indices), self._x)
         self._look.check(indices, batch, self._named)
         return batch
 
+    def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
+        for (_, into), (_, leaf) in zip(leaves(out), leaves(self._x), strict=True):
+            take_into(into, leaf, indices)
+        self._look.check(indices, out, self._named)
+
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_mapped": ()}  # pickled, a memmap is an array in memory
 
 
 def _shared_lengths(x: Any) -> NDArray[np.int64] | None:

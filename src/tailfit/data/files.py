@@ -1,14 +1,18 @@
 """Files of a data set: listed without following links out of their folder, and known again when they are read."""
 
+import mmap
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
 
 from tailfit.errors import DataError, RecordError
 
-__all__ = ["KnownFile", "files_in", "known_files"]
+__all__ = ["KnownFile", "MappedFile", "files_in", "known_files", "mapped_files", "read_within"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,58 @@ class KnownFile:
                 allowed="files that stay as they are while they are read",
                 mend="open the source again when the file is whole",
             )
+
+
+@dataclass(frozen=True)
+class MappedFile:
+    """A file that an array is mapped from: reading past its end ends the process (SIGBUS), not the call.
+
+    Attributes:
+        path, inode: Which file.
+        needed: Bytes that it must have.
+    """
+
+    path: str
+    inode: int
+    needed: int
+
+    @classmethod
+    def of(cls, array: np.memmap[Any, Any]) -> "MappedFile | None":
+        """Of a memmap or a view of one; None where its file has no name."""
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if array.filename is None or not isinstance(base, mmap.mmap):
+            return None
+        start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY  # what is mapped begins with a page
+        name = os.path.abspath(fspath(array.filename))
+        try:
+            return cls(name, os.stat(name).st_ino, start + len(base))
+        except OSError:  # removed meanwhile: what is mapped stays
+            return None
+
+    def check(self) -> None:
+        """Refuse the file if it is shorter by now. Between this look and the reading it may still become so.
+
+        Raises:
+            RecordError: beginning with the path.
+        """
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return
+        if found.st_ino == self.inode and found.st_size < self.needed:
+            raise RecordError(
+                f"{self.path}: truncated to {found.st_size} bytes while it is mapped",
+                allowed=f"the {self.needed} bytes that the array lies in",
+                mend="open it again when it is whole; to replace a file, rename another one to its name",
+            )
+
+
+def mapped_files(arrays: Iterable[Any]) -> tuple[MappedFile, ...]:
+    """Those of the memmaps among some arrays."""
+    files = [MappedFile.of(array) for array in arrays if isinstance(array, np.memmap)]
+    return tuple(file for file in files if file is not None)
 
 
 def known_files(

@@ -75,7 +75,7 @@ class ImageFolder(Source):
     ) -> None:
         self._folder: Final = os.path.abspath(fspath(folder))
         self._decode: Final = Decoder(mode, size, max_pixels)
-        self._size = size
+        self._size = None if size is None else (int(size[0]), int(size[1]))
         self._threads: Final = whole_number("threads", threads, least=1)
         paths = (path for path in files_in(self._folder, deep=True) if path.lower().endswith(SUFFIXES))
         found = sorted(os.path.relpath(path, self._folder).replace(os.sep, "/") for path in paths)

@@ -40,7 +40,7 @@ class Decoder:
         if self.mode not in get_args(Mode):
             raise ArgumentError(f"mode={self.mode!r}", allowed=f"one of {get_args(Mode)}", mend="use mode='RGB'")
         whole_number("max_pixels", self.max_pixels, least=1)
-        if self.size is not None and (not isinstance(self.size, tuple) or len(self.size) != 2):
+        if self.size is not None and (not isinstance(self.size, tuple | list) or len(self.size) != 2):
             raise ArgumentError(f"size={self.size!r}", allowed="(height, width)", mend="pass a tuple of two")
         for what, length in zip(("height", "width"), self.size or (), strict=False):
             whole_number(what, length, least=1)
@@ -91,5 +91,5 @@ class Decoder:
             if self.mode != "I;16":
                 upright = upright.convert(self.mode)
             if self.size is not None:
-                upright = upright.resize(self.size[::-1], pil.Resampling.BILINEAR)
+                upright = upright.resize(tuple(self.size[::-1]), pil.Resampling.BILINEAR)
             return np.asarray(upright)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from tailfit.data.files import mapped_files
 from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source, first_repeated
 from tailfit.data.trees import leaves, map_tree
@@ -90,6 +91,7 @@ class Windows(Source):
         ids = tuple(f"{names[record]}@{start}" for record, start in zip(records, starts, strict=True))
         super().__init__(ids, self._labels_of(y, label, class_names), self._table_of(names, ids))
         self.in_memory = x.in_memory if isinstance(x, Source) else not isinstance(self.x, np.memmap)
+        self._mapped: Final = mapped_files([self.x])
 
     def _labels_of(self, y: Any, label: str, class_names: Sequence[str] | None) -> Encoded | None:
         if isinstance(self.x, Source):
@@ -121,6 +123,8 @@ class Windows(Source):
         records, starts = self._records[indices], self._starts[indices]
         steps = np.arange(self.length)
         if not isinstance(self.x, Source):
+            for file in self._mapped:
+                file.check()
             return np.asarray(self.x)[(self._begins[records] + starts)[:, None] + steps]
         # Each record is read once, however many of its windows are in the batch.
         distinct, places = np.unique(records, return_inverse=True)
