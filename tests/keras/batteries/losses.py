@@ -88,17 +88,16 @@ def make(name: str, index: int = 0, /, *, from_logits: bool = True, **kwargs: An
     return CLASSES[name](**{**EXAMPLES[name][index], **kwargs}, from_logits=from_logits)
 
 
-def dressed(name: str, z: Any, rows: Any = slice(None)) -> Any:
+def dressed(name: str, z: Any) -> Any:
     """Predictions as the loss wants them."""
     z = keras.ops.convert_to_tensor(z)
     if name != "InfluenceBalanced":
         return z
-    rows = FEATURES[rows] if len(z.shape) == 2 else FEATURES.reshape(3, 3, 2)
-    return layers.WithFeatures()(z, keras.ops.convert_to_tensor(np.resize(rows, (*z.shape[:-1], 2))))
+    return layers.WithFeatures()(z, keras.ops.convert_to_tensor(np.resize(FEATURES, (*z.shape[:-1], 2))))
 
 
-def per_sample(name: str, index: int, y: Any, z: Any, /, rows: Any = slice(None), **kwargs: Any) -> np.ndarray:
-    return numpy(make(name, index, reduction=None, **kwargs)(y, dressed(name, z, rows)))
+def per_sample(name: str, index: int, y: Any, z: Any, /, **kwargs: Any) -> np.ndarray:
+    return numpy(make(name, index, reduction=None, **kwargs)(y, dressed(name, z)))
 
 
 def over_labels(name: str, index: int) -> bool:
