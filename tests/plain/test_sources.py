@@ -73,6 +73,19 @@ def test_every_batch_is_fresh_and_writable(case: tuple[Source, Any]) -> None:
     same(source.read([0, 1]), truth, [0, 1])
 
 
+def test_read_fills_arrays_that_are_there(case: tuple[Source, Any]) -> None:
+    source, truth = case
+    indices = np.random.default_rng(2).integers(0, len(source), 7)
+    out = map_tree(lambda leaf: np.zeros_like(leaf), source.read(indices))
+    wide = map_tree(lambda leaf: np.zeros((7, 2, *leaf.shape[1:]), leaf.dtype)[:, 1], out)  # of another layout
+    for there in (out, wide):
+        assert source.read(indices, out=there) is there
+        for path, leaf in leaves(there):
+            np.testing.assert_array_equal(leaf, dict(leaves(truth))[path][indices])
+    with pytest.raises(ArgumentError, match="out of shapes"):
+        source.read(indices[:3], out=out)
+
+
 @pytest.mark.parametrize("bad", [[-1], [10**6], [[0]], [0.0], [True], 0], ids=str)
 def test_bad_positions_are_refused(case: tuple[Source, Any], bad: Any) -> None:
     with pytest.raises(ArgumentError):

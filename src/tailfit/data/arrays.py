@@ -101,6 +101,8 @@ class Arrays(Source):
         return batch
 
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
+        for file in self._mapped:
+            file.check()
         for (_, into), (_, leaf) in zip(leaves(out), leaves(self._x), strict=True):
             take_into(into, leaf, indices)
         self._look.check(indices, out, self._named)

@@ -9,7 +9,8 @@ Concepts:
 """
 
 import operator
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 import keras
@@ -23,15 +24,19 @@ from tailfit.data.read_ahead import read_ahead
 from tailfit.data.source import Source
 from tailfit.data.substitute import Substitute
 from tailfit.data.transforming import Function, Transform
+from tailfit.data.trees import leaves
 from tailfit.data.weighting import ScheduledWeights, combined_weights
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Sampler, Shuffle
 from tailfit.samplers.base import whole_number
 from tailfit.schedules import Schedule
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "destination"]
 
 _PLANNED = 1 << 16  # samples planned at once
+# Asked before each batch is read: where to put it; None: in fresh arrays. Who reads several batches into one array sets
+# it, for the thread it reads in; what it gives must be of the batches' shapes and types, but for the number of samples.
+destination: ContextVar[Callable[[], tuple[Any, ...] | None]] = ContextVar("destination", default=lambda: None)
 
 
 class Batches(keras.utils.PyDataset):
@@ -251,6 +256,20 @@ class Batches(keras.utils.PyDataset):
         """Batch (epoch, step), whatever epoch is current."""
         return self._read(epoch, step, self.indices(epoch, step))
 
+    def _stream(self, epoch: int, start: int) -> Generator[tuple[Any, ...]]:
+        """The batches of an epoch from a step on, read as they are asked for."""
+        plain = self.transform is None and self._substitute is None
+        for step, indices in enumerate(self._planned(epoch, start), start):
+            out = destination.get()() if plain else None
+            # Another number of samples, as in a short last batch, is read to fresh arrays.
+            if out is None or any(len(leaf) != len(indices) for _, leaf in leaves(out)):
+                yield self._read(epoch, step, indices)
+                continue
+            self.source._read_into(out[0], indices)
+            for there, given in zip(out[1:], self._beside(epoch, indices), strict=True):
+                there[...] = given
+            yield out
+
     def _read(self, epoch: int, step: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
         # The source's own _read: the positions are in range.
         if self._substitute is None:
@@ -301,13 +320,13 @@ class Batches(keras.utils.PyDataset):
         whole_number("epoch", epoch)
         if not 0 <= start <= len(self):
             raise ArgumentError(f"start={start}", allowed=f"0 to {len(self)}", mend="an epoch has len(batches) steps")
-        planned = enumerate(self._planned(epoch, start), start)
         if self._processes is not None:
+            planned = enumerate(self._planned(epoch, start), start)
             return self._processes.make((self._task(epoch, step, indices) for step, indices in planned), self.prefetch)
-        read = (self._read(epoch, step, indices) for step, indices in planned)
         # Handing a batch from thread to thread costs more than copying it from memory.
-        handed = self.prefetch if self.transform is not None or not self.source.in_memory else 0
-        return read_ahead(read, handed)
+        if self.source.in_memory and self.transform is None:
+            return self._stream(epoch, start)
+        return read_ahead(self._stream(epoch, start), self.prefetch)
 
     def close(self) -> None:
         """End the processes, if there are any, as the end of a `tailfit.Model`'s fit does; reading on starts others."""

@@ -22,8 +22,9 @@ from tailfit.data.memory import fits_in_memory
 from tailfit.data.metadata import read_table
 from tailfit.data.npy import read_header
 from tailfit.data.pack_format import Leaf, Manifest, file_name, rebuild
-from tailfit.data.ragged import Ragged, taken
+from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.source import Source
+from tailfit.data.trees import leaves as leaves_of
 from tailfit.errors import DataError, RecordError
 from tailfit.labels import encode
 
@@ -150,22 +151,32 @@ class Packed(Source):
         return ids, labels, metadata if metadata.width > 1 else None
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
-        leaves = self._from_memory(indices) if self.in_memory else self._from_files(indices)
+        memory = self._in_memory() if self.in_memory else None
+        leaves = self._from_files(indices) if memory is None else [taken(array, indices) for array in memory]
         batch = rebuild(self._manifest.tree, leaves)
         self._look.check(indices, batch, self._named)
         return batch
+
+    def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
+        if not self.in_memory or self.ragged:
+            super()._read_into(out, indices)
+            return
+        whole = rebuild(self._manifest.tree, self._in_memory())
+        for (_, into), (_, array) in zip(leaves_of(out), leaves_of(whole), strict=True):
+            take_into(into, array, indices)
+        self._look.check(indices, out, self._named)
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r} in {self._root}"
 
     # -- held in memory --------------------------------------------------------------------------------
 
-    def _from_memory(self, indices: NDArray[np.int64]) -> list[NDArray[Any] | Ragged]:
+    def _in_memory(self) -> list[NDArray[Any] | Ragged]:
         if self._arrays is None:
             with self._lock:
                 if self._arrays is None:
                     self._arrays = [self._loaded(leaf) for leaf in range(len(self._manifest.leaves))]
-        return [taken(array, indices) for array in self._arrays]
+        return self._arrays
 
     def _loaded(self, leaf: int) -> NDArray[Any] | Ragged:
         manifest, what, begin = self._manifest, self._manifest.leaves[leaf], self._begin(leaf)

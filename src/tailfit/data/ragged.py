@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Ragged", "taken"]
+__all__ = ["Ragged", "take_into", "taken"]
 
 
 @final
@@ -137,6 +137,15 @@ def taken(leaf: NDArray[Any] | Ragged, indices: NDArray[np.int64]) -> Any:
     """Some records of an array or a `Ragged`, copied."""
     # asarray: np.take of a memmap would label the copy in memory a memmap.
     return leaf.take(indices) if isinstance(leaf, Ragged) else np.asarray(leaf).take(indices, axis=0)
+
+
+def take_into(out: Any, leaf: NDArray[Any], indices: NDArray[np.int64]) -> None:
+    """Some records of an array, copied to another; indices are in range."""
+    if out.dtype == leaf.dtype and out.flags.c_contiguous:
+        # Without "clip", which does nothing here, NumPy copies to a buffer first.
+        np.asarray(leaf).take(indices, axis=0, out=out, mode="clip")
+    else:
+        out[...] = leaf[indices]
 
 
 def _joined(records: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.metadata import align
+from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
 
@@ -102,13 +103,21 @@ class Source(ABC):
         """Steps of each record of a ragged source, `int64[n]`; None where all have one shape."""
         return None
 
-    def read(self, indices: ArrayLike) -> Any:
+    def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
+        """As `_read`, into arrays that are there; a source that can spares a copy."""
+        for (_, into), (_, records) in zip(leaves(out), leaves(self._read(indices)), strict=True):
+            into[...] = records
+
+    def read(self, indices: ArrayLike, out: Any = None) -> Any:
         """Records at these positions, stacked: an array (or a nest of arrays) with first axis `len(indices)`.
 
         Args:
             indices: Positions, `0 <= i < len(source)`, in any order, repeated or none.
+            out: Where to put them, instead of fresh arrays: what another `read` of as many records gave. From memory
+                they are copied there at once. Not for records of different length.
         Raises:
-            ArgumentError: for positions outside the range; negative ones do not count from the end.
+            ArgumentError: for positions outside the range; negative ones do not count from the end; and for an `out`
+                with another first axis.
             DataError: naming the sample that can't be read.
         """
         wanted = np.asarray(indices)
@@ -127,7 +136,17 @@ class Source(ABC):
                 allowed=f"0 to {len(self) - 1}" if len(self) else "none, the source is empty",
                 mend="count positions from 0; negative ones do not count from the end",
             )
-        return self._read(wanted.astype(np.int64, copy=False))
+        wanted = wanted.astype(np.int64, copy=False)
+        if out is None:
+            return self._read(wanted)
+        if self.ragged or any(np.shape(leaf)[:1] != wanted.shape for _, leaf in leaves(out)):
+            raise ArgumentError(
+                f"out of shapes {[np.shape(leaf) for _, leaf in leaves(out)]} for {len(wanted)} of {self!r}",
+                allowed="arrays as `read` returns them, of as many records, all of one shape",
+                mend="leave it out",
+            )
+        self._read_into(out, wanted)
+        return out
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Where these IDs are.
@@ -212,6 +231,9 @@ class Subset(Source):
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         return self.source._read(self.indices[indices])
+
+    def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
+        self.source._read_into(out, self.indices[indices])
 
 
 class Numbered(Sequence[str]):

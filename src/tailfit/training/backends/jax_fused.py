@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tailfit.data.batches import destination
 from tailfit.training.backends.jax_programs import Groups, Program, SlowInLoopError
 
 __all__ = ["Fused"]
@@ -20,29 +21,44 @@ class Fused:
         self.program, self.steps = program, steps
         self.seen: set[Any] = set()  # shapes that it has a program for
         self.stacks: dict[Any, _Stack] = {}
+        self.latest: Any = None  # the shape of the stack used last
+        self.count = 0  # of the batches that are in it
         self.out: Any = None
         self.state: Groups = ()  # after the last program, for whoever catches an error in the midst of a call
 
     def __call__(self, state: Groups, iterator: Iterator[Any]) -> tuple[Any, Groups]:
         self.state = state
-        batches = islice(iterator, self.steps)
-        batch = next(batches)  # its StopIteration is what ends an epoch of unknown length
-        while batch is not None:
-            shape, first, count = _signature(batch), batch, 1
-            stack = self._stacked(shape, first) if shape in self.seen else None
-            # A batch is copied while it is in the processor's cache, before the next one is read.
-            while (batch := next(batches, None)) is not None and self.program.fusable and _signature(batch) == shape:
-                stack = stack or self._stacked(shape, first)
-                stack.put(count, batch)
-                count += 1
-            self._run(shape, stack, first, count)
+        token = destination.set(self._next_row)
+        try:
+            self._run_all(islice(iterator, self.steps))
+        finally:
+            destination.reset(token)
         # Not held any longer: what others hold is copied before a step gives it away.
         state, self.state = self.state, ()
         return self.out, state
 
+    def _run_all(self, batches: Iterator[Any]) -> None:
+        self.count = 0
+        batch = next(batches)  # its StopIteration is what ends an epoch of unknown length
+        while batch is not None:
+            shape, first, self.count = _signature(batch), batch, 1
+            stack = self._stacked(shape, first) if shape in self.seen else None
+            # A batch is copied while it is in the processor's cache, before the next one is read.
+            while (batch := next(batches, None)) is not None and self.program.fusable and _signature(batch) == shape:
+                stack = stack or self._stacked(shape, first)
+                stack.put(self.count, batch)
+                self.count += 1
+            self._run(shape, stack, first, self.count)
+
+    def _next_row(self) -> Any:
+        """Where a `Batches` puts the next batch, so that it is copied once."""
+        stack = self.stacks.get(self.latest)
+        return None if stack is None else stack.row(self.count)
+
     def _stacked(self, shape: Any, first: Any) -> "_Stack":
         if shape not in self.stacks:
             self.stacks[shape] = _Stack(first, self.steps)
+        self.latest = shape
         self.stacks[shape].put(0, first)
         return self.stacks[shape]
 
@@ -74,6 +90,8 @@ class _Stack:
 
     def __init__(self, like: Any, rows: int) -> None:
         leaves, self._tree = jax.tree.flatten(like)
+        self._rows = rows
+        self._given: list[Any] = [None] * len(leaves)  # the row that was asked for last
         # Arrays on the device are stacked there.
         self._halves: list[list[Any]] = [
             [
@@ -83,9 +101,18 @@ class _Stack:
             for _ in range(2)
         ]
 
+    def row(self, row: int) -> Any:
+        """The arrays of a row, to be written; None where batches are on the device."""
+        if row >= self._rows or any(isinstance(part, list) for part in self._halves[0]):
+            return None
+        self._given = [part[row, ...] for part in self._halves[0]]
+        return jax.tree.unflatten(self._tree, self._given)
+
     def put(self, row: int, batch: Any) -> None:
-        for rows, part in zip(self._halves[0], jax.tree.leaves(batch), strict=True):
-            rows[row] = part
+        given, self._given = self._given, [None] * len(self._given)
+        for rows, part, there in zip(self._halves[0], jax.tree.leaves(batch), given, strict=True):
+            if part is not there:  # else it was read into this row
+                rows[row] = part
 
     def turn(self) -> Any:
         """What was put in, as a batch of batches; from now on the other half is written."""
