@@ -1,17 +1,20 @@
 """File formats for the battery of bad input: how each is written and opened, and which file of it is to be spoilt."""
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import h5py
 import numpy as np
 import PIL.Image
 import polars as pl
 import zarr
+from array_record.python.array_record_module import ArrayRecordWriter
 
-from tailfit.data import HDF5, ImageFolder, Parquet, Source, Zarr
+from tailfit.data import HDF5, ArrayRecord, ImageFolder, Parquet, Source, TFRecord, Zarr
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Format:
         listed: Whether the source finds the file in a folder by itself.
         known_as: The ID that a record gets, by its name and label.
         watched: Whether a change of the file is noticed whatever it is.
+        empties: Whether a set of no samples is more than an empty file, which is refused.
         floats: Whether records may be NaN.
         unique: Whether the format itself keeps IDs unique.
     """
@@ -36,6 +40,7 @@ class Format:
     named: str | None = None
     listed: bool = True
     watched: bool = True
+    empties: bool = True
     floats: bool = True
     unique: bool = False
     known_as: Callable[[str, str], str] = lambda name, label: name
@@ -75,6 +80,53 @@ def open_images(root: Path, nan: str = "") -> Source:
     return ImageFolder(root, mode="L")
 
 
+def framed(content: bytes) -> bytes:
+    """As TensorFlow's TFRecordWriter writes it."""
+
+    def masked(part: bytes) -> bytes:
+        crc = google_crc32c.value(part)
+        return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+    length = struct.pack("<Q", len(content))
+    return length + masked(length) + content + masked(content)
+
+
+def example(**features: Any) -> bytes:
+    """A serialized tf.train.Example by hand: fields of (number, length, content), packed lists."""
+
+    def field(number: int, content: bytes) -> bytes:
+        size, head = len(content), bytes([number << 3 | 2])
+        while size > 127:
+            head, size = head + bytes([size & 127 | 128]), size >> 7
+        return head + bytes([size]) + content
+
+    entries = b""
+    for name, value in features.items():
+        if isinstance(value, str | bytes):
+            kind = field(1, field(1, value.encode() if isinstance(value, str) else value))
+        elif np.asarray(value).dtype.kind == "f":
+            kind = field(2, field(1, np.asarray(value, "<f4").tobytes()))
+        else:
+            kind = field(3, field(1, bytes(np.ravel(value).tolist())))  # whole numbers below 128: a byte each
+        entries += field(1, field(1, name.encode()) + field(2, kind))
+    return field(1, entries)
+
+
+def write_tfrecord(root: Path, x: Any, y: Any, ids: list[str]) -> None:
+    root.mkdir()
+    contents = [example(x=row, y=label, id=name) for row, label, name in zip(x, y, ids, strict=True)]
+    (root / "set.tfrecord").write_bytes(b"".join(map(framed, contents)))
+
+
+def write_array_record(root: Path, x: Any, y: Any, ids: list[str]) -> None:
+    root.mkdir()
+    writer = ArrayRecordWriter(str(root / "set.array_record"), "group_size:1")
+    for row, label, name in zip(x, y, ids, strict=True):
+        writer.write(example(x=row, y=label, id=name))
+    writer.close()
+
+
+FEATURES = {"features": {"x": ((4, 3), "float32")}, "label": "y", "id": "id"}
 FORMATS = {
     "Parquet": Format(write_parquet, lambda root, **options: Parquet(root, memory=False, **options), "set.parquet"),
     "HDF5": Format(
@@ -92,5 +144,11 @@ FORMATS = {
         unique=True,
         known_as=lambda name, label: f"{label}/{name}.png",
         watched=False,
+    ),
+    "TFRecord": Format(
+        write_tfrecord, lambda root, **options: TFRecord(root, **FEATURES, **options), "set.tfrecord", empties=False
+    ),
+    "ArrayRecord": Format(
+        write_array_record, lambda root, **options: ArrayRecord(root, **FEATURES, **options), "set.array_record"
     ),
 }

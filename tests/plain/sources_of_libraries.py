@@ -12,9 +12,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from array_record.python.array_record_module import ArrayRecordWriter
+from formats import example, framed, write_array_record, write_tfrecord
 from sources import BUILDERS, SIZE, Builder, ids, labels, metadata, records
 
-from tailfit.data import HDF5, HuggingFace, ImageFolder, Parquet, Source, Table, Zarr
+from tailfit.data import HDF5, ArrayRecord, HuggingFace, ImageFolder, Parquet, Source, Table, TFRecord, Zarr
 
 
 def frame(shape: tuple[int, ...] = (), dtype: str = "float32") -> pl.DataFrame:
@@ -131,6 +133,37 @@ def image_folder(mode: str, shape: tuple[int, ...], dtype: str, suffix: str, **o
     return build
 
 
+def tfrecord(folder: Path) -> tuple[Source, Any]:
+    write_tfrecord(folder / "set", records(), labels(), ids())
+    features = {"x": ((4, 3), "float64")}
+    return TFRecord(folder / "set", features, "y", "id", metadata=metadata()), records(dtype="float64")
+
+
+def tfrecord_of_several_files(folder: Path) -> tuple[Source, Any]:
+    truth = {"a": records((5,)), "b": np.arange(SIZE)}
+    contents = [example(text="no number", y=n % 2, a=row, b=n) for n, row in enumerate(truth["a"])]
+    for start in range(0, SIZE, 9):
+        (folder / f"{start:02d}.tfrecord").write_bytes(b"".join(map(framed, contents[start : start + 9])))
+    return TFRecord(folder, label="y"), truth
+
+
+def array_record(folder: Path) -> tuple[Source, Any]:
+    write_array_record(folder / "set", records(), labels(), ids())
+    return ArrayRecord(folder / "set", label="y", id="id"), records().reshape(SIZE, 12)
+
+
+def array_record_of_bytes(folder: Path) -> tuple[Source, Any]:
+    writer = ArrayRecordWriter(str(folder / "set.array_record"), "group_size:4")
+    for row in records((2, 2), ">i2"):
+        writer.write(row.tobytes())
+    writer.close()
+    return ArrayRecord(folder / "set.array_record", parse=two_by_two), records((2, 2), "int16")
+
+
+def two_by_two(content: bytes) -> Any:
+    return np.frombuffer(content, ">i2").reshape(2, 2).astype("int16")
+
+
 BUILDERS |= {
     Parquet: {
         "in memory": parquet(True),
@@ -146,6 +179,8 @@ BUILDERS |= {
         "grey": image_folder("L", (4, 5), "uint8", ".webp", lossless=True),
         "sixteen bits": image_folder("I;16", (4, 5), "uint16", ".TIFF"),
     },
+    TFRecord: {"examples": tfrecord, "several files": tfrecord_of_several_files},
+    ArrayRecord: {"examples": array_record, "bytes": array_record_of_bytes},
     HDF5: {
         "in memory": hdf5(True),
         "contiguous": hdf5(False),

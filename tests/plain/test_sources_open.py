@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.feather
 import pytest
 import zarr
+from formats import example, framed, write_array_record
 
 from tailfit.data import (
     HDF5,
+    ArrayRecord,
     Arrays,
     DataWarning,
     HuggingFace,
@@ -23,6 +25,7 @@ from tailfit.data import (
     Packed,
     Parquet,
     Table,
+    TFRecord,
     Zarr,
     pack,
     save_npy_folder,
@@ -87,6 +90,17 @@ def zarr_store(root: Path) -> Path:
     return root / "set"
 
 
+def tfrecord(root: Path) -> Path:
+    contents = [example(x=row, label=label) for row, label in zip(X, Y, strict=True)]
+    (root / "set.tfrecord").write_bytes(b"".join(map(framed, contents)))
+    return root / "set.tfrecord"
+
+
+def array_records(root: Path) -> Path:
+    write_array_record(root / "set", X, Y, ["a", "b", "c"])
+    return root / "set"
+
+
 def npy_file(root: Path) -> Path:
     np.save(root / "set.npy", X)
     return root / "set.npy"
@@ -116,6 +130,8 @@ def hugging_face(root: Path) -> Path:
         (arrow_stream, Table),
         (hdf5, HDF5),
         (zarr_store, Zarr),
+        (tfrecord, TFRecord),
+        (array_records, ArrayRecord),
         (npy_file, Arrays),
         (images, ImageFolder),
         (hugging_face, HuggingFace),
@@ -127,7 +143,7 @@ def test_each_kind_is_recognised(write: Any, kind: type, tmp_path: Path) -> None
     assert len(source) == 3
     if kind is not ImageFolder:
         np.testing.assert_array_equal(source.read([2, 0]), X[[2, 0]])
-    if kind is not Arrays:
+    if kind not in (Arrays, TFRecord, ArrayRecord):  # which can't tell a label by themselves
         assert sorted(source.class_counts.tolist()) == [1.0, 2.0]
 
 
@@ -137,6 +153,7 @@ def test_options_are_handed_on(tmp_path: Path) -> None:
     source = open_source(images(tmp_path), size=(3, 4), mode="L", labels={f"{y}/{n}.png": n for n, y in enumerate(Y)})
     assert source.read([1]).shape == (1, 3, 4, 1)
     assert source.labels.tolist() == [0, 1, 2]
+    assert open_source(tfrecord(tmp_path), label="label").class_names == ("leak", "ok")
     with pytest.raises(ArgumentError, match=r"siz=3 for .*Allowed: labels, size, mode, metadata"):
         open_source(tmp_path / "set", siz=3)
     with pytest.raises(ArgumentError, match="nan='drop'"):

@@ -23,6 +23,7 @@ from tailfit.data.packed import Packed
 from tailfit.data.padding import Pad
 from tailfit.data.parquet import Parquet
 from tailfit.data.ragged import Ragged
+from tailfit.data.records import ArrayRecord, TFRecord
 from tailfit.data.sensors import FillMissing, Normalize
 from tailfit.data.source import Source, Subset
 from tailfit.data.split import split
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HDF5",
+    "ArrayRecord",
     "Arrays",
     "Batches",
     "Concat",
@@ -54,6 +56,7 @@ __all__ = [
     "Ragged",
     "Source",
     "Subset",
+    "TFRecord",
     "Table",
     "Windows",
     "Zarr",

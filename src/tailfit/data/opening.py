@@ -24,6 +24,8 @@ from tailfit.data.npy import read_header
 from tailfit.data.npy_folder import Labels, NpyFolder
 from tailfit.data.packed import Packed
 from tailfit.data.parquet import Parquet
+from tailfit.data.record_files import ARRAY_RECORD, TFRECORD
+from tailfit.data.records import ArrayRecord, TFRecord
 from tailfit.data.remote import fetched, is_url
 from tailfit.data.source import Source
 from tailfit.data.table import HuggingFace, Table
@@ -33,8 +35,9 @@ from tailfit.errors import ArgumentError, DataError, RecordError
 __all__ = ["open"]
 
 _KINDS = (
-    "a folder that pack wrote, of .npy files (or with them in data/), of .parquet files, of images, a Zarr store or a "
-    "saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv or zipped Zarr file"
+    "a folder that pack wrote, of .npy files (or with them in data/), of .parquet files, record files or images, "
+    "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv, .tfrecord or "
+    ".array_record file, or a zipped Zarr store"
 )
 
 
@@ -49,6 +52,7 @@ def open(
       beside the records' folder or in it. A partition is applied by `open(root).split(f"{root}/partition.json")`;
     - `.parquet` files: `Parquet`; `.arrow`, `.feather` and `.csv` files: `Table`;
     - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`; an `.npy` file: `Arrays`, mapped;
+    - `.tfrecord` files: `TFRecord`; `.array_record` files: `ArrayRecord`;
     - a folder of images, or of folders of images: `ImageFolder`, with labels and metadata as of `.npy` files;
     - what a Hugging Face data set's `save_to_disk` wrote: `HuggingFace`.
 
@@ -108,6 +112,9 @@ def _reader_of_folder(root: Path) -> Callable[..., Source] | None:
     names = [entry.name.lower() for entry in root.iterdir()]
     if any(name.endswith(".parquet") and name not in ("labels.parquet", "metadata.parquet") for name in names):
         return Parquet
+    for suffixes, reader in ((TFRECORD, TFRecord), (ARRAY_RECORD, ArrayRecord)):
+        if any(name.endswith(suffixes) for name in names):
+            return reader
     inside = [entry for entry in root.iterdir() if entry.is_dir()]
     if _has_images(names) or any(_has_images(os.listdir(folder)) for folder in inside):
         return _image_folder
@@ -119,6 +126,8 @@ def _reader_of_file(path: Path) -> Callable[..., Source] | None:
         **dict.fromkeys((".parquet", ".pq"), Parquet),
         **dict.fromkeys((".h5", ".hdf5", ".hdf"), HDF5),
         **dict.fromkeys((".arrow", ".feather", ".ipc"), _arrow_file),
+        **dict.fromkeys(TFRECORD, TFRecord),
+        **dict.fromkeys(ARRAY_RECORD, ArrayRecord),
         ".csv": _csv_file,
         ".npy": _npy_file,
         ".zip": Zarr,
