@@ -311,6 +311,23 @@ def test_broken_tables_name_the_file(suffix: str, tmp_path: Path) -> None:
         NpyFolder(tmp_path, metadata=tmp_path / f"nowhere.{suffix}")
 
 
+@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
+def test_damaged_tables_are_read_or_refused(suffix: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", RECORD)
+    path, rng = tmp_path / f"metadata.{suffix}", np.random.default_rng(0)
+    getattr(pl.DataFrame({"id": ["a"] + [f"r{n}" for n in range(30)], "site": ["A"] * 31}), f"write_{suffix}")(path)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(60):
+        content = bytearray(whole)
+        content[int(rng.integers(len(content)))] = int(rng.integers(256))
+        path.write_bytes(content)
+        try:
+            NpyFolder(tmp_path, metadata=path)
+        except DataError:  # not a panic of what parses it, which no `except Exception` would catch
+            refused += 1
+    assert 0 < refused < 60
+
+
 def test_metadata_is_joined_by_id(tmp_path: Path) -> None:
     for name in ("01", "02"):
         np.save(tmp_path / f"{name}.npy", RECORD)

@@ -30,12 +30,14 @@ def read_table(path: str | PathLike[str], *, first_is_id: bool = False) -> pl.Da
             f"{file}", allowed="a .csv, .json or .parquet file", mend="convert it, or pass a polars DataFrame"
         )
     try:
+        # From its bytes: polars maps files into memory, where one that is truncated meanwhile ends the process.
+        content = file.read_bytes()
         if suffix == ".csv":
-            columns = pl.read_csv(file, n_rows=0).columns
+            columns = pl.read_csv(content, n_rows=0).columns
             key = "id" if "id" in columns or not first_is_id else columns[0]
-            return pl.read_csv(file, schema_overrides={key: pl.String} if key in columns else None)
-        return pl.read_json(file) if suffix == ".json" else pl.read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
+            return pl.read_csv(content, schema_overrides={key: pl.String} if key in columns else None)
+        return pl.read_json(content) if suffix == ".json" else pl.read_parquet(content)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise RecordError(
             f"{file}: {str(error).splitlines()[0]}",
             allowed=f"a readable {suffix[1:]} table",
