@@ -229,6 +229,13 @@ def test_freezing_layers_and_compiling_again():
         ("sigmoid", keras.losses.BinaryCrossentropy(from_logits=True)),
         (None, keras.losses.SparseCategoricalCrossentropy(from_logits=False)),
         (None, "sparse_categorical_crossentropy"),
+        ("softmax", tailfit.losses.Focal(from_logits=True)),
+        ("sigmoid", tailfit.losses.Focal(from_logits=False)),
+        (None, tailfit.losses.BinaryFocal(from_logits=False)),
+        ("sigmoid", tailfit.losses.Asymmetric(from_logits=True)),
+        ("softmax", tailfit.losses.Asymmetric(from_logits=False)),
+        ("softmax", tailfit.losses.ClassBalanced([5, 2], base="focal", from_logits=False)),
+        ("sigmoid", tailfit.losses.ClassBalanced([5, 2], from_logits=False)),
     ],
 )
 def test_a_head_that_contradicts_the_loss_is_refused(activation, loss):
@@ -245,6 +252,9 @@ def test_a_head_that_contradicts_the_loss_is_refused(activation, loss):
         ("softmax", keras.losses.SparseCategoricalCrossentropy()),
         (None, keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
         (None, "mse"),
+        ("sigmoid", tailfit.losses.BinaryFocal(from_logits=False)),
+        ("sigmoid", tailfit.losses.ClassBalanced([5, 2], base="sigmoid", from_logits=False)),
+        ("softmax", tailfit.losses.ClassBalanced([5, 2], from_logits=False)),
         ("relu", "categorical_crossentropy"),  # unusual, not contradictory
         (None, lambda y_true, y_pred: ops.mean(ops.square(y_pred), axis=-1)),
     ],

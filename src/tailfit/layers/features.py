@@ -30,7 +30,7 @@ class WithFeatures(keras.layers.Layer):
     Shapes: `y_pred` `(batch, ..., C)` and features `(batch, ..., features)` to `y_pred`; beside it the sum of the
         features' absolute values, float32 `(batch, ...)`.
     Raises:
-        ArgumentError: for inputs whose leading axes differ.
+        ArgumentError: for features of another number of axes.
 
     >>> inputs = keras.Input((3,))
     >>> features = keras.layers.Dense(8, activation="relu")(inputs)
@@ -43,13 +43,15 @@ class WithFeatures(keras.layers.Layer):
         super().__init__(**{"autocast": False, **kwargs})  # what a head gives in float32 stays so
         self.supports_masking = True
 
-    def call(self, y_pred: Any, features: Any) -> Any:
-        if len(y_pred.shape) != len(features.shape):
+    def build(self, y_pred_shape: Any, features_shape: Any) -> None:
+        if len(y_pred_shape) != len(features_shape):
             raise ArgumentError(
-                f"features of shape {tuple(features.shape)} beside predictions of shape {tuple(y_pred.shape)}",
+                f"features of shape {tuple(features_shape)} beside predictions of shape {tuple(y_pred_shape)}",
                 allowed="one vector of features for each row of predictions",
                 mend="pass what the last layer gets as its input",
             )
+
+    def call(self, y_pred: Any, features: Any) -> Any:
         norms = ops.sum(ops.abs(ops.cast(features, "float32")), axis=-1)
         _norms[id(y_pred)] = norms
         weakref.finalize(y_pred, _norms.pop, id(y_pred), None)

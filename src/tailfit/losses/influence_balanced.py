@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tailfit.errors import ArgumentError
+from tailfit.keras_private import in_symbolic_scope
 from tailfit.layers.features import feature_norms_beside
 from tailfit.losses._arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
@@ -122,6 +123,8 @@ class InfluenceBalanced(ClassificationLoss):
 
     def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         norms = feature_norms_beside(y_pred)
+        if norms is None and in_symbolic_scope():
+            norms = ops.ones_like(y_pred[..., 0])  # Keras tries the loss out on predictions of no layer, for its shape
         if norms is None:
             raise ArgumentError(
                 "predictions without features beside them",

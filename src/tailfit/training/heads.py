@@ -1,7 +1,7 @@
-"""Does the output layer give what the loss expects: logits, or probabilities?
+"""Does the output layer give what the loss expects: logits, or probabilities, and those of a softmax or of sigmoids?
 
 A mismatch trains without an error and badly: softmax twice flattens the gradient, no softmax at all makes the
-"probabilities" of a cross-entropy negative numbers that it clips.
+"probabilities" of a cross-entropy negative numbers that it clips; one softmax can't say that two labels are present.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import keras
 
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import layer_behind
+from tailfit.layers import WithFeatures
 
 __all__ = ["refuse_contradicting_heads"]
 
@@ -20,7 +21,8 @@ _LOGITS = {"linear"}
 def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
     """Raise where `from_logits` of a loss contradicts the activation of the output it belongs to.
 
-    What can't be told is let through: subclassed models, output layers without an activation of a known name.
+    A loss of tailfit also says, by its `activation`, which probabilities it takes: of one softmax, or of sigmoids. What
+    can't be told is let through: subclassed models, output layers without an activation of a known name.
 
     Raises:
         ArgumentError: naming the output layer, its activation and the loss.
@@ -36,19 +38,23 @@ def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
         if from_logits is True and activation in _PROBABILITIES:
             mend = f"remove the activation (best for the numerics), or pass from_logits=False to {_name(head)}"
         elif from_logits is False and activation in _LOGITS:
-            mend = f"pass from_logits=True to {_name(head)}, or end the model with a softmax (sigmoid: multi-label)"
+            mend = f"pass from_logits=True to {_name(head)}, or end the model with a {_expected(head)}"
+        elif from_logits is False and activation in _PROBABILITIES and activation not in _expected(head):
+            mend = f"end the model with a {_expected(head)}, or without activation and pass from_logits=True"
         else:
             continue
         raise ArgumentError(
             f"{_name(head)} with from_logits={from_logits} for the output layer {layer.name!r}, whose activation is "
             f"{activation!r}",
-            allowed="from_logits=True for raw outputs, from_logits=False for probabilities",
+            allowed="from_logits=True for raw outputs, from_logits=False for probabilities: of one softmax over "
+            "exclusive classes, of a sigmoid for each label by itself",
             mend=mend,
         )
 
 
 def _output_layers(outputs: Any) -> list[Any]:
-    return [layer_behind(output) for output in outputs]
+    layers = [layer_behind(output) for output in outputs]
+    return [layer_behind(layer.input[0]) if isinstance(layer, WithFeatures) else layer for layer in layers]
 
 
 def _loss_of_output(loss: Any, position: int, name: str | None, count: int) -> Any:
@@ -67,6 +73,11 @@ def _from_logits(loss: Any) -> Any:
             return None  # Keras will say so itself
         return False if "crossentropy" in getattr(loss, "__name__", "") else None
     return getattr(loss, "from_logits", None)
+
+
+def _expected(loss: Any) -> str:
+    """What makes the probabilities that a loss takes; Keras' own losses don't say."""
+    return str(getattr(loss, "activation", "softmax (sigmoid: multi-label)"))
 
 
 def _activation(layer: Any) -> str | None:

@@ -7,6 +7,7 @@ import keras
 
 from tailfit import keras_private as private
 from tailfit.errors import ArgumentError, StepError
+from tailfit.losses._counting import uncounted
 from tailfit.training.backends import engine
 from tailfit.training.divisor import rows_of
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
@@ -125,7 +126,7 @@ class Model(engine.Trainer):
         return logs
 
     def _run_test_step(self, data: Any) -> Logs:
-        with loss_counted(self, data) as counted:
+        with loss_counted(self, data) as counted, uncounted():
             logs: Logs = counted(self.test_step(data))
         return logs
 

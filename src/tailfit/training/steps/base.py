@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import keras
 
+from tailfit.losses._counting import uncounted
 from tailfit.losses._scheduled import Scheduled
 from tailfit.training.reported import Reporting, reporting
 
@@ -116,6 +117,6 @@ class Step:
 
 @contextmanager
 def unreported() -> Iterator[None]:
-    """Within, losses are computed for their gradient only: none of them is counted in what `fit` reports."""
-    with reporting(Reporting.NOTHING):
+    """Within, losses are computed for their gradient only: none is counted in what `fit` reports, and none counts."""
+    with reporting(Reporting.NOTHING), uncounted():
         yield
