@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import polars as pl
 import pytest
@@ -233,6 +234,21 @@ def test_transform_is_seeded_by_epoch_and_step() -> None:
     assert values[:10] == [noise(0, 0, step, transform=jitter) for step in range(10)]
 
 
+def test_what_keras_draws_in_a_transform_is_seeded_too() -> None:
+    def keras_jitter(batch: Any, rng: Any) -> Any:
+        drawn = keras.ops.convert_to_numpy(keras.random.normal((len(batch[0]),)))
+        return (batch[0] + drawn.reshape(-1, *[1] * (batch[0].ndim - 1)), *batch[1:])
+
+    def value(epoch: int, step: int) -> float:
+        return float(tailfit.Batches(source(), 4, transform=keras_jitter).read(epoch, step)[0].sum())
+
+    outside = keras.random.normal(())
+    values = [value(epoch, step) for epoch in range(2) for step in range(3)]
+    assert values == [value(epoch, step) for epoch in range(2) for step in range(3)]
+    assert len(set(values)) == 6
+    assert float(keras.random.normal(())) != float(outside)  # its own sequence goes on
+
+
 def test_transform_is_the_same_read_ahead_or_not() -> None:
     def jitter(batch: Any, rng: np.random.Generator) -> Any:
         return batch[0] * rng.random(), batch[1]
@@ -330,6 +346,44 @@ def test_ten_thousand_hosts_read_each_batch_once() -> None:
             assert {end - begin for begin, end in cuts} <= {(stop - start) // hosts, (stop - start) // hosts + 1}
     shards = [tailfit.Batches(whole, size, sampler, shard=(index, 50)).indices(3, 1) for index in range(50)]
     np.testing.assert_array_equal(np.concatenate(shards), tailfit.Batches(whole, size, sampler).indices(3, 1))
+
+
+@pytest.mark.parametrize("sampler", [Shuffle(), Bootstrap(), ClassBalanced(power=0.5), tailfit.samplers.Stratified()])
+def test_shards_have_the_same_class_mix(sampler: Any) -> None:
+    labels = np.random.default_rng(0).choice(3, 6000, p=[0.8, 0.15, 0.05])
+    whole = Arrays(np.zeros(6000, "int8"), labels)
+    mix = tailfit.Batches(whole, 120, sampler).class_counts / 6000
+    for index in range(4):
+        shard = tailfit.Batches(whole, 120, sampler, shard=(index, 4))
+        drawn = np.concatenate([labels[shard.indices(epoch, step)] for epoch in range(4) for step in range(len(shard))])
+        share = np.bincount(drawn, minlength=3) / len(drawn)
+        assert (abs(share - mix) < 4 * np.sqrt(mix * (1 - mix) / len(drawn))).all()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_trap_24_shards_are_of_equal_length_and_step(index: int) -> None:
+    """A last short batch is shared out, too: no reader waits for another one's step."""
+    shard = tailfit.Batches(source(), 6, shard=(index, 2))
+    assert len(shard) == 4
+    assert [len(x) for x, _ in shard.iterate(0)] == [3, 3, 3, 2 if index == 0 else 3]
+    dropped = tailfit.Batches(source(), 6, shard=(index, 2), drop_remainder=True)
+    assert [len(x) for x, _ in dropped.iterate(0)] == [3, 3, 3]
+
+
+def test_trap_23_a_short_batch_has_no_row_beyond_its_samples() -> None:
+    for x, y in tailfit.Batches(source(), 8, seed=4).iterate(0):
+        assert len(x) == len(y)
+        np.testing.assert_array_equal(CODES[x[:, 0].astype(int)], y)
+
+
+def test_trap_28_any_class_aware_order_is_a_function_of_seed_and_epoch() -> None:
+    for sampler in (ClassBalanced(), Bootstrap(), tailfit.samplers.Stratified(), tailfit.samplers.RepeatFactor(0.3)):
+        orders = {
+            tuple(drawn(tailfit.Batches(source(), 4, sampler, seed), epoch)) for seed in (0, 1) for epoch in (0, 1)
+        }
+        assert len(orders) == 4
+        np.random.seed(0)  # noqa: NPY002  # which must change nothing
+        assert drawn(tailfit.Batches(source(), 4, sampler, 1), 1) in [list(order) for order in orders]
 
 
 def readers() -> list[str]:

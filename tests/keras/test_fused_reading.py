@@ -32,8 +32,8 @@ def test_each_record_is_copied_once_and_the_numbers_are_those_of_single_steps(mo
     read = Arrays._read
     monkeypatch.setattr(Arrays, "_read", lambda self, indices: sizes.append(len(indices)) or read(self, indices))
     together = fitted(source, 4)
-    # Fresh arrays before there is a stack: Keras' look at the first batch, and the first call of the training and of the
-    # validation; then for the short last batch only, of 3 + 3 epochs.
+    # Fresh arrays before there is a stack: Keras' look at the first batch, and the first call of training and of
+    # validation. Then for the short last batch only, of 3 + 3 epochs.
     assert sizes.count(4) <= 12
     assert sizes.count(2) == 6
     np.testing.assert_allclose(together, fitted(source, 1), rtol=1e-6)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailfit.samplers import Shuffle
-from tailfit.samplers.permutation import Permutation, Permutations, hash_array, hash_words
+from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
 
 GOLDEN_KEY = 7115484839290078575
 GOLDEN = {
@@ -137,7 +137,7 @@ def test_strict_avalanche(bits):
     rows = np.arange(number)
     permutations = Permutations(np.full(number, size), many_keys(number, bits))
     placed, worst = permutations(rows, items), 0.0
-    for bit in range(0, bits, 3):
+    for bit in range(bits):
         changed = permutations(rows, items ^ (1 << bit)) ^ placed
         share = np.array([np.count_nonzero(changed >> out & 1) for out in range(bits)])
         worst = max(worst, np.abs(share - number / 2).max() / np.sqrt(number / 4))
@@ -161,6 +161,19 @@ def test_adjacent_seeds_and_epochs_are_unrelated():
         other = Shuffle().plan(size, seed).indices(epoch, 0, size)
         assert np.count_nonzero(base == other) < 8  # one is expected
         assert abs(np.corrcoef(base, other)[0, 1]) * np.sqrt(size) < 4
+
+
+@pytest.mark.parametrize("each", [200, pytest.param(1000, marks=pytest.mark.slow)])
+def test_no_two_of_a_million_seeds_and_epochs_share_an_order(each):
+    """Nor the places of six of a thousand items alone, which a pair would share by chance once in a million runs."""
+    size, items = 1000, 6
+    keys = np.concatenate([hash_array(hash_words(seed, Purpose.SHUFFLE), np.arange(each)) for seed in range(each)])
+    assert len(np.unique(keys)) == each**2
+    orders, rows = Permutations(np.full(len(keys), size), keys), np.arange(len(keys))
+    places = np.stack([orders(rows, np.full(len(keys), item)) for item in range(items)], axis=1)
+    for seed, epoch in ((0, 0), (1, 0), (0, 1), (each - 1, each - 1)):  # these are the orders that a plan has
+        assert Shuffle().plan(size, seed).indices(epoch, 0, items).tolist() == places[seed * each + epoch].tolist()
+    assert len(np.unique(places @ size ** np.arange(items))) == each**2
 
 
 def test_batches_of_sorted_data_mix_classes_as_a_true_shuffle():

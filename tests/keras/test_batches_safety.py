@@ -1,0 +1,90 @@
+"""Batches in a process that is interrupted, or forked: nothing is left running, and nothing is read twice or lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tailfit
+from tailfit.data import NpyFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(24):
+        np.save(tmp_path / f"{number:02d}.npy", np.full(2, number, "float32"))
+    return NpyFolder(tmp_path, {f"{number:02d}": number % 2 for number in range(24)})
+
+
+def compiled():
+    inputs = keras.Input((2,))
+    model = tailfit.Model(inputs, keras.layers.Dense(2)(inputs))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def readers():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("tailfit")]
+
+
+def test_ctrl_c_in_a_fit_leaves_no_reader_and_no_open_file(folder):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, step, logs=None):
+            if step == 2:
+                assert readers()  # which is reading ahead
+                signal.raise_signal(signal.SIGINT)
+
+    batches, model = tailfit.Batches(folder, 2, seed=1), compiled()
+    model.fit(batches, epochs=1, verbose=0, validation_data=batches)
+    opened = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(batches, epochs=3, verbose=0, validation_data=batches, callbacks=[Interrupt()])
+    assert not readers()
+    if opened:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= opened
+    model.fit(batches, epochs=1, verbose=0)  # and goes on
+
+
+def test_several_batches_read_at_once_each_in_its_order(folder):
+    several = [tailfit.Batches(folder, 3, seed=seed, prefetch=seed) for seed in range(4)]
+    streams = [batches.iterate(1) for batches in several]
+    for step, given in enumerate(zip(*streams, strict=True)):
+        for batches, (x, _) in zip(several, given, strict=True):
+            assert x[:, 0].astype(int).tolist() == batches.indices(1, step).tolist()
+    assert not readers()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_in_the_midst_of_an_epoch_reads_on_as_its_parent(backend, tmp_path):
+    """In a process of its own, whose backend's threads are of no concern here."""
+    if backend != "torch":
+        pytest.skip("JAX warns of any fork, and the rest is the same on all backends")
+    script = """
+import os, sys
+import numpy as np
+import tailfit
+
+np.save(sys.argv[1] + "/x.npy", np.arange(40.0))
+x = np.load(sys.argv[1] + "/x.npy", mmap_mode="r")
+tailfit.data.pack(tailfit.data.Arrays(x, np.arange(40) % 2), sys.argv[1] + "/packed")
+for source in (tailfit.data.Arrays(x), tailfit.data.Packed(sys.argv[1] + "/packed", memory=False)):
+    batches = tailfit.Batches(source, 4, seed=1, prefetch=2)
+    expected = [batch[0].tolist() for batch in batches.iterate(0)]
+    stream = batches.iterate(0)
+    first = next(stream)[0].tolist()
+    child = os.fork()
+    if child == 0:
+        # The reading thread is not in the child: it starts a stream of its own.
+        good = [batch[0].tolist() for batch in batches.iterate(0)] == expected
+        os._exit(0 if good else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [first] + [batch[0].tolist() for batch in stream] == expected
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
