@@ -1,9 +1,12 @@
 """Tables: which columns are what, and what is refused. The battery of formats has the damaged files."""
 
+import io
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
+import PIL.Image
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,7 +67,7 @@ class TestRoles:
             ({"id": "nr"}, "no column 'nr'"),
             ({"columns": ["flow", "pump"]}, "column 'pump' of type .*string"),
             ({"columns": ["speed"]}, "no column 'speed'"),
-            ({"columns": []}, "no column of numbers"),
+            ({"columns": []}, "no column for the records"),
             ({"id": "flow"}, "column 'flow' of type double for the IDs"),
             ({"id": "cause"}, "ID '1' twice"),
             ({"label": "pump", "class_names": ["p1", "p2"]}, "'p3'"),
@@ -156,3 +159,58 @@ class TestHuggingFace:
     def test_what_is_none(self, what: object) -> None:
         with pytest.raises(ArgumentError, match=type(what).__name__):
             HuggingFace(what)
+
+
+class TestImages:
+    SMALL = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3)).astype("uint8")
+
+    def encoded(self, images: Any = SMALL) -> list[bytes]:
+        files = [io.BytesIO() for _ in images]
+        for image, file in zip(images, files, strict=True):
+            PIL.Image.fromarray(image).save(file, "PNG")
+        return [file.getvalue() for file in files]
+
+    def test_bytes_and_pairs(self) -> None:
+        contents = self.encoded()
+        pairs = [{"bytes": content, "path": "x.png"} for content in contents]
+        for column in (contents, pairs):
+            source = Table(pa.table({"photo": column, "label": [0, 1, 0], "site": ["A", "B", "A"]}))
+            np.testing.assert_array_equal(source.read([2, 0, 2]), self.SMALL[[2, 0, 2]])
+            assert source.metadata.columns == ["id", "site"]
+            assert not source.in_memory
+        both = Table(pa.table({"photo": contents, "speed": [1.0, 2.0, 3.0]}), columns=["photo", "speed"])
+        batch = both.read([1])
+        np.testing.assert_array_equal(batch["photo"], self.SMALL[1:2])
+        assert batch["speed"].tolist() == [2.0]
+        assert Table(pa.table({"photo": contents, "speed": [1.0, 2.0, 3.0]})).read([1]).tolist() == [[2.0]]
+
+    def test_sizes(self) -> None:
+        table = pa.table({"photo": self.encoded([self.SMALL[0], self.SMALL[1, :2]])})
+        with pytest.raises(RecordError, match=r"column 'photo', row 1: an image of 2 x 6 pixels.*4 x 6"):
+            Table(table).read([1])
+        assert Table(table, image_size=(2, 2), image_mode="L").read([1, 0]).shape == (2, 2, 2, 1)
+
+    def test_images_that_are_none(self) -> None:
+        source = Table(pa.table({"photo": pa.array([*self.encoded()[:1], b"no", None], pa.binary())}))
+        with pytest.raises(RecordError, match="row 1: cannot identify"):
+            source.read([0, 1])
+        with pytest.raises(RecordError, match="row 2: no bytes of an image"):
+            source.read([2])
+        empty = Table(pa.table({"photo": pa.array([], pa.binary())}))
+        assert empty.read([]).shape == (0, 0, 0, 3)
+
+    @pytest.mark.parametrize("memory", [True, False])
+    def test_in_parquet(self, tmp_path: Path, memory: bool) -> None:
+        pq.write_table(pa.table({"photo": self.encoded()}), tmp_path / "set.parquet", row_group_size=2)
+        source = Parquet(tmp_path / "set.parquet", memory=memory)
+        for order in ([2, 0], [1, 1, 2], []):
+            np.testing.assert_array_equal(source.read(order), self.SMALL[order])
+        assert not source.in_memory
+
+    def test_of_hugging_face(self) -> None:
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+        content = {"image": [PIL.Image.fromarray(image) for image in self.SMALL], "label": [1, 0, 1]}
+        source = HuggingFace(datasets.Dataset.from_dict(content, features=features))
+        np.testing.assert_array_equal(source.read([2, 0]), self.SMALL[[2, 0]])
+        assert (source.class_names, source.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+        assert source.read([]).shape == (0, 4, 6, 3)

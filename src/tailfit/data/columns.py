@@ -2,8 +2,9 @@
 
 Concepts:
 - *numbers*: a column of integers, floats or booleans, or of lists of them, nested as one likes, all of one length.
-- *records*: the columns of numbers but label and ID. One of lists: the records are its arrays. Several, none of
-  lists: the records are the rows of a matrix of one type. Both kinds: a dict of arrays by column.
+- *images*: a column of encoded images: bytes, or Hugging Face's pairs of bytes and path.
+- *records*: the columns of numbers but label and ID; without any, those of images. One of lists or images: the records
+  are its arrays. Several, none of lists: the rows of a matrix of one type. Else a dict of arrays by column.
 """
 
 from abc import abstractmethod
@@ -15,12 +16,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
+from tailfit.data.images import Decoder, Mode
 from tailfit.data.needed import needed
 from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
 
-__all__ = ["Columnar", "to_array"]
+__all__ = ["Columnar", "Images", "to_array"]
+
+_THREADS, _MAX_PIXELS = 4, 1 << 26  # that decode images, and the largest one
 
 
 class Columnar(Source):
@@ -31,7 +35,7 @@ class Columnar(Source):
         size: Number of rows.
         whole: Reads whole columns as a `pyarrow.Table`.
         where: What messages call the table.
-        label, id, columns, class_names, nan: As of `tailfit.data.Parquet`.
+        label, id, columns, image_size, image_mode, class_names, nan: As of `tailfit.data.Parquet`.
         names_of_codes: Class names that the table itself has for its label column.
     """
 
@@ -45,6 +49,8 @@ class Columnar(Source):
         label: str | None,
         id: str | None,
         columns: Sequence[str] | None,
+        image_size: tuple[int, int] | None,
+        image_mode: Mode,
         class_names: Sequence[str] | None,
         nan: str,
         names_of_codes: Callable[[str], Sequence[str] | None] = lambda label: None,
@@ -56,24 +62,30 @@ class Columnar(Source):
         if isinstance(columns, str):
             raise ArgumentError(f"columns={columns!r}", allowed="a list of names", mend=f"pass [{columns!r}]")
         rest = [name for name in there if name not in (label, key)]
-        chosen = [name for name in rest if _is_numbers(schema.field(name).type)] if columns is None else list(columns)
+        kinds = {name: schema.field(name).type for name in rest}
+        numbers = [name for name in rest if _is_numbers(kinds[name])]
+        images = [name for name in rest if _is_image(kinds[name])]
+        chosen = (numbers or images) if columns is None else list(columns)
         for name in chosen:
-            kind = schema.field(_named_column(there, name, name, where)).type
-            if not _is_numbers(kind):
+            _named_column(there, name, name, where)
+            if name not in (*numbers, *images):
                 raise DataError(
-                    f"{where}: column {name!r} of type {kind} among the records",
-                    allowed="numbers, or lists of numbers",
+                    f"{where}: column {name!r} of type {kinds.get(name, 'label or ID')} among the records",
+                    allowed="numbers, lists of numbers, or images",
                     mend="leave it out of columns=: it is metadata then",
                 )
         if not chosen:
             raise DataError(
-                f"{where}: no column of numbers for the records, but {_listing(schema)}",
-                allowed="columns of numbers, or of lists of numbers",
+                f"{where}: no column for the records, but {_listing(schema)}",
+                allowed="columns of numbers, of lists of numbers, or of images",
                 mend="pass columns=, label= and id=",
             )
         self._features: Final = chosen
+        self._decoders: Final = {
+            name: Decoder(image_mode, image_size, _THREADS, _MAX_PIXELS) for name in chosen if name in images
+        }
         # Bytes are files of their own (images, sound): gigabytes, which nobody asks metadata for.
-        others = [name for name in rest if name not in chosen and not _has_bytes(schema.field(name).type)]
+        others = [name for name in rest if name not in chosen and not _has_bytes(kinds[name])]
         table = whole([name for name in (key, label, *others) if name is not None])
         ids: Sequence[str] = Numbered(size)
         if key is not None:
@@ -94,7 +106,14 @@ class Columnar(Source):
     def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         """Fresh arrays of the columns of the records, in the rows at these positions."""
 
+    def _column(self, table: Any, name: str, where: str) -> "NDArray[Any] | Images":
+        """A column of the records as an array; or of images, which are decoded when they are taken."""
+        decoder = self._decoders.get(name)
+        return to_array(table[name], name, where) if decoder is None else Images(table[name], name, where, decoder)
+
     def _read(self, indices: NDArray[np.int64]) -> Any:
+        if len(self) and any(decoder.shape is None for decoder in self._decoders.values()):
+            self._columns(np.zeros(1, dtype=np.int64))  # the first image tells the size of all
         arrays = self._columns(indices)
         batch: Any = {name: arrays[name] for name in self._features}
         if all(array.ndim == 1 for array in arrays.values()):
@@ -106,6 +125,31 @@ class Columnar(Source):
 
     def _named(self, position: int) -> str:
         return f"{self._where}: the record of ID {self.ids[position]!r}"
+
+
+class Images:
+    """A column of encoded images."""
+
+    def __init__(self, column: Any, name: str, where: str, decoder: Decoder) -> None:
+        pa, compute = needed("pyarrow", "parquet", where), needed("pyarrow.compute", "parquet", where)
+        if pa.types.is_struct(column.type):
+            column = compute.struct_field(column, "bytes")
+        self._contents = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        self._decoder, self._named = decoder, f"{where}: column {name!r}, row "
+
+    def take(self, rows: NDArray[np.int64], axis: int = 0) -> NDArray[Any]:
+        """Those in some rows, decoded."""
+        return self._decoder(len(rows), lambda row: self._load(int(rows[row])))
+
+    def _load(self, row: int) -> tuple[bytes, str]:
+        content = self._contents[row].as_py()
+        if content is None:
+            raise RecordError(
+                f"{self._named}{row}: no bytes of an image",
+                allowed="images whose bytes are in the table",
+                mend="read files by their paths with ImageFolder",
+            )
+        return content, f"{self._named}{row}"
 
 
 def to_array(column: Any, name: str, where: str) -> NDArray[Any]:
@@ -160,6 +204,13 @@ def _is_numbers(kind: Any) -> bool:
     if _is_list(pa, kind):
         return _is_numbers(kind.value_type)
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _is_image(kind: Any) -> bool:
+    types = needed("pyarrow", "parquet", "a table").types
+    if types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_image(kind.field("bytes").type)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _has_bytes(kind: Any) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from os import PathLike, fspath
 from typing import Any, Final
 
@@ -15,9 +14,8 @@ from tailfit.data.images import Decoder, Mode
 from tailfit.data.metadata import read_table
 from tailfit.data.npy_folder import Labels, label_table, match_files
 from tailfit.data.source import Source
-from tailfit.errors import ArgumentError, DataError, RecordError
+from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode
-from tailfit.samplers.base import whole_number
 
 __all__ = ["SUFFIXES", "ImageFolder"]
 
@@ -74,9 +72,7 @@ class ImageFolder(Source):
         max_pixels: int = 1 << 26,
     ) -> None:
         self._folder: Final = os.path.abspath(fspath(folder))
-        self._decode: Final = Decoder(mode, size, max_pixels)
-        self._size = None if size is None else (int(size[0]), int(size[1]))
-        self._threads: Final = whole_number("threads", threads, least=1)
+        self._decode: Final = Decoder(mode, size, threads, max_pixels)
         paths = (path for path in files_in(self._folder, deep=True) if path.lower().endswith(SUFFIXES))
         found = sorted(os.path.relpath(path, self._folder).replace(os.sep, "/") for path in paths)
         ids, values = (tuple(found), _folders_of(found, self._folder)) if labels is None else label_table(labels)
@@ -91,34 +87,15 @@ class ImageFolder(Source):
             metadata = read_table(metadata)
         super().__init__(ids, encoded, metadata)
 
-    def _image(self, position: int) -> NDArray[Any]:
-        path = os.path.join(self._folder, *self.ids[position].split("/"))
-        image = self._decode(read_within(path, self._folder, _LARGEST), path)
-        # The first image tells the size where none was given. Two threads may both look at it: it is the same.
-        if self._size is None:
-            self._size = (image if position == 0 else self._image(0)).shape[:2]
-        if image.shape[:2] != self._size:
-            raise RecordError(
-                f"{path}: an image of {image.shape[0]} x {image.shape[1]} pixels",
-                allowed=f"{self._size[0]} x {self._size[1]}, as the first one, {self.ids[0]}",
-                mend="pass size=(height, width) to scale them",
-            )
-        return image
-
     def _read(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        if self._decode.shape is None and len(self):
+            self._decode(1, self._load)  # the first image tells the size of all
         rows, places = np.unique(indices, return_inverse=True)
-        if self._size is None and len(self):
-            self._image(0)
-        images = np.empty((len(rows), *(self._size or (0, 0)), self._decode.channels), self._decode.dtype)
+        return self._decode(len(rows), lambda row: self._load(int(rows[row]))).take(places, axis=0)
 
-        def fill(row: int) -> None:
-            images[row] = self._image(int(rows[row]))
-
-        # A pool a batch costs less than one image, and leaves no thread to a fork, or to the end of the program.
-        with ThreadPoolExecutor(self._threads, "tailfit-images") as pool:
-            for _ in pool.map(fill, range(len(rows))):  # raises the first error in the order of the rows
-                pass
-        return images.take(places, axis=0)
+    def _load(self, position: int) -> tuple[bytes, str]:
+        path = os.path.join(self._folder, *self.ids[position].split("/"))
+        return read_within(path, self._folder, _LARGEST), path
 
 
 def _folders_of(ids: Sequence[str], folder: str) -> list[str] | None:

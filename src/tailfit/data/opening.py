@@ -16,6 +16,7 @@ from tailfit.data.finite import checked_policy
 from tailfit.data.hdf5 import HDF5
 from tailfit.data.image_folder import SUFFIXES as IMAGES
 from tailfit.data.image_folder import ImageFolder
+from tailfit.data.images import Mode
 from tailfit.data.layout import files_beside, records_folder
 from tailfit.data.memory import available_memory
 from tailfit.data.metadata import read_table
@@ -157,7 +158,7 @@ def _image_folder(
     root: Path,
     labels: Labels | None = None,
     size: tuple[int, int] | None = None,
-    mode: Any = "RGB",
+    mode: Mode = "RGB",
     metadata: pl.DataFrame | str | PathLike[str] | None = None,
     class_names: Sequence[str] | None = None,
     *,
@@ -205,6 +206,8 @@ def _arrow_file(
     id: str | None = None,
     columns: Sequence[str] | None = None,
     *,
+    image_size: tuple[int, int] | None = None,
+    image_mode: Mode = "RGB",
     class_names: Sequence[str] | None = None,
     nan: str = "raise",
 ) -> Source:
@@ -225,7 +228,9 @@ def _arrow_file(
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
         raise RecordError(f"{path}: {what}", allowed="a whole Arrow file", mend="write it again") from error
-    return Table(table, label, id, columns, class_names=class_names, nan=nan)
+    return Table(
+        table, label, id, columns, image_size=image_size, image_mode=image_mode, class_names=class_names, nan=nan
+    )
 
 
 def _saved_dataset(
@@ -234,6 +239,8 @@ def _saved_dataset(
     id: str | None = None,
     columns: Sequence[str] | None = None,
     *,
+    image_size: tuple[int, int] | None = None,
+    image_mode: Mode = "RGB",
     class_names: Sequence[str] | None = None,
     nan: str = "raise",
 ) -> Source:
@@ -243,4 +250,6 @@ def _saved_dataset(
     except Exception as error:  # of many kinds
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise RecordError(f"{path}: {what}", allowed="what save_to_disk wrote", mend="write it again") from error
-    return HuggingFace(dataset, label, id, columns, class_names=class_names, nan=nan)
+    return HuggingFace(
+        dataset, label, id, columns, image_size=image_size, image_mode=image_mode, class_names=class_names, nan=nan
+    )

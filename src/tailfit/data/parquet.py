@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.columns import Columnar, to_array
+from tailfit.data.columns import Columnar, Images
 from tailfit.data.files import KnownFile, known_files
+from tailfit.data.images import Mode
 from tailfit.data.memory import available_memory, fits_in_memory
 from tailfit.data.needed import needed
 from tailfit.errors import RecordError
@@ -24,16 +25,18 @@ _KEPT = 2  # row groups read last: records read in order find theirs again
 class Parquet(Columnar):
     """The rows of Parquet files, of which some columns are the records.
 
-    One column of lists: the records are its arrays. Columns of single numbers: the records are rows of a matrix, of the
-    type that holds them all. Both: a dict of arrays by column. The columns that are neither record, label nor ID are
-    metadata, but for bytes. A file larger than memory is read by row groups, each whole for one of its rows: for
-    a random order, `pack` it first.
+    One column of lists, or of encoded images: the records are its arrays. Columns of single numbers: the records are
+    rows of a matrix, of the type that holds them all. Both: a dict of arrays by column. The columns that are neither
+    record, label nor ID are metadata, but for bytes. A file larger than memory is read by row groups, each whole for
+    one of its rows: for a random order, `pack` it first.
 
     Args:
         path: A file, a folder of `.parquet` files (in the order of their names), or a list of files.
         label: The column of labels: codes, names, or lists of C indicators or probabilities. `label` if there is one.
         id: The column of IDs. The column `id` if there is one; else they are numbered, "0", "1", ...
-        columns: Those of the records; all columns of numbers, or of lists of numbers, without it.
+        columns: Those of the records; all columns of numbers, or of lists of numbers, without it; or where there are
+            none, those of images: bytes, or Hugging Face's pairs of bytes and path.
+        image_size, image_mode: `(height, width)` and mode that images are brought to, as of `ImageFolder`.
         class_names: Names of the classes in the order of their codes.
         memory: Whether the records are read into memory at the first `read`; `"auto"`: if they take no more than half
             of what is free.
@@ -62,6 +65,8 @@ class Parquet(Columnar):
         id: str | None = None,
         columns: Sequence[str] | None = None,
         *,
+        image_size: tuple[int, int] | None = None,
+        image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
         memory: bool | Literal["auto"] = "auto",
         nan: str = "raise",
@@ -85,13 +90,18 @@ class Parquet(Columnar):
             label=label,
             id=id,
             columns=columns,
+            image_size=image_size,
+            image_mode=image_mode,
             class_names=class_names,
             nan=nan,
         )
-        self.in_memory = fits_in_memory(sum(group.bytes_of(self._features) for group in self._groups), memory)
+        fits = fits_in_memory(sum(group.bytes_of(self._features) for group in self._groups), memory)
+        # Images stay encoded, and are better decoded ahead.
+        self.in_memory = fits and not self._decoders
+        self._kept: Final = len(self._groups) if fits else _KEPT
         self._lock = threading.Lock()
-        self._arrays: dict[str, NDArray[Any]] | None = None
-        self._recent: dict[int, dict[str, NDArray[Any]]] = {}
+        self._arrays: Mapping[str, NDArray[Any]] | None = None
+        self._recent: dict[int, dict[str, NDArray[Any] | Images]] = {}
 
     def _whole(self, names: list[str]) -> Any:
         pa = needed("pyarrow", "parquet", _WHAT)
@@ -108,31 +118,30 @@ class Parquet(Columnar):
 
     def _from_groups(self, indices: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         owners = np.searchsorted(self._ends, indices, side="right")
-        if not len(indices):
-            return {name: array[:0] for name, array in self._group(0).items()}
         out: dict[str, NDArray[Any]] = {}
-        for owner in np.unique(owners).tolist():
+        for owner in np.unique(owners).tolist() or [0]:  # of no row: the shapes of the first group
             rows = np.flatnonzero(owners == owner)
             within = indices[rows] - (int(self._ends[owner]) - self._groups[owner].rows)
-            for name, array in self._group(owner).items():
-                whole = out.setdefault(name, np.empty((len(indices), *array.shape[1:]), array.dtype))
-                if whole.shape[1:] != array.shape[1:]:
+            for name, column in self._group(owner).items():
+                part = column.take(within, axis=0)
+                whole = out.setdefault(name, np.empty((len(indices), *part.shape[1:]), part.dtype))
+                if whole.shape[1:] != part.shape[1:]:
                     raise RecordError(
-                        f"{self._groups[owner].file.path}: lists of shape {array.shape[1:]} in column {name!r}",
+                        f"{self._groups[owner].file.path}: lists of shape {part.shape[1:]} in column {name!r}",
                         allowed=f"{whole.shape[1:]} as in the records before",
                         mend="pad them, or leave the column out of columns=",
                     )
-                whole[rows] = array[within]
+                whole[rows] = part
         return out
 
-    def _group(self, number: int) -> dict[str, NDArray[Any]]:
+    def _group(self, number: int) -> dict[str, NDArray[Any] | Images]:
         held = self._recent.get(number)
         if held is None:
             group = self._groups[number]
             table = group.read(self._features)
-            held = {name: to_array(table[name], name, group.file.path) for name in self._features}
+            held = {name: self._column(table, name, group.file.path) for name in self._features}
             # A new dict, put in its place at once: other threads go on with the one that they hold.
-            self._recent = dict([*self._recent.items(), (number, held)][-_KEPT:])
+            self._recent = dict([*self._recent.items(), (number, held)][-self._kept :])
         return held
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.columns import Columnar, to_array
+from tailfit.data.columns import Columnar
+from tailfit.data.images import Mode
 from tailfit.data.needed import needed
 from tailfit.errors import ArgumentError
 
@@ -18,7 +19,7 @@ class Table(Columnar):
 
     Args:
         table: `pyarrow.Table`, polars DataFrame, or what else hands out Arrow (`__arrow_c_stream__`).
-        label, id, columns, class_names, nan: As of `Parquet`.
+        label, id, columns, image_size, image_mode, class_names, nan: As of `Parquet`.
     Shapes: As of `Parquet`.
     Raises:
         ArgumentError: for what is no table.
@@ -37,6 +38,8 @@ class Table(Columnar):
         id: str | None = None,
         columns: Sequence[str] | None = None,
         *,
+        image_size: tuple[int, int] | None = None,
+        image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
         nan: str = "raise",
     ) -> None:
@@ -57,25 +60,27 @@ class Table(Columnar):
             label=label,
             id=id,
             columns=columns,
+            image_size=image_size,
+            image_mode=image_mode,
             class_names=class_names,
             nan=nan,
         )
-        self._arrays: Final = {name: to_array(table[name], name, self._where) for name in self._features}
-        self.in_memory = True
+        self._arrays: Final = {name: self._column(table, name, self._where) for name in self._features}
+        self.in_memory = not self._decoders
 
     def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
-        return {name: array.take(indices, axis=0) for name, array in self._arrays.items()}
+        return {name: column.take(indices, axis=0) for name, column in self._arrays.items()}
 
 
 class HuggingFace(Columnar):
-    """The rows of a `datasets.Dataset`, read as Arrow whatever format is set; which columns are the records is as of
-    `Parquet`. Names of a `ClassLabel` column are the class names.
+    """The rows of a `datasets.Dataset`, read as Arrow whatever format is set.
 
-    Its files are mapped into memory by `datasets` itself: one that is truncated under a run can end the process.
+    Which columns are the records is as of `Parquet`; the names of a `ClassLabel` column are the class names. Its files
+    are mapped into memory by `datasets` itself: one that is truncated under a run can end the process.
 
     Args:
         dataset: One split of a data set; not a streaming one.
-        label, id, columns, class_names, nan: As of `Parquet`.
+        label, id, columns, image_size, image_mode, class_names, nan: As of `Parquet`.
     Shapes: As of `Parquet`.
     Raises:
         ArgumentError: for what is no `datasets.Dataset`, a dict of splits among them.
@@ -95,6 +100,8 @@ class HuggingFace(Columnar):
         id: str | None = None,
         columns: Sequence[str] | None = None,
         *,
+        image_size: tuple[int, int] | None = None,
+        image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
         nan: str = "raise",
     ) -> None:
@@ -113,6 +120,8 @@ class HuggingFace(Columnar):
             label=label,
             id=id,
             columns=columns,
+            image_size=image_size,
+            image_mode=image_mode,
             class_names=class_names,
             nan=nan,
             names_of_codes=lambda name: getattr(dataset.features[name], "names", None),
@@ -121,7 +130,7 @@ class HuggingFace(Columnar):
 
     def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         # datasets reads nothing for no index: a row is read to know the shapes, and left out.
-        table = self._records[indices if len(indices) else np.zeros(1, dtype=np.int64)]
-        arrays = {name: to_array(table[name], name, self._where) for name in self._features}
-        # Arrow's memory is read-only.
-        return {name: array[: len(indices)].copy() for name, array in arrays.items()}
+        table = self._records[indices if len(indices) else np.zeros(min(len(self), 1), dtype=np.int64)]
+        rows = np.arange(len(indices))
+        # Taken, that is copied: Arrow's memory is read-only.
+        return {name: self._column(table, name, self._where).take(rows, axis=0) for name in self._features}
