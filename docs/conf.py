@@ -1,8 +1,14 @@
 """Sphinx: the pages are Markdown, the reference comes from the docstrings."""
 
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import loss_plots
 
 import tailfit
 
@@ -47,5 +53,10 @@ def _paragraphs(app, what, name, obj, options, lines):
     lines[:] = result
 
 
+def _draw(app):
+    loss_plots.draw(Path(app.srcdir) / "_build" / "losses")
+
+
 def setup(app):
+    app.connect("builder-inited", _draw)
     app.connect("autodoc-process-docstring", _paragraphs, priority=100)  # before napoleon

@@ -1,6 +1,8 @@
 """The battery every classification loss passes. Losses are discovered; batteries/losses.py names an example of each."""
 
 import inspect
+import runpy
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -50,6 +52,17 @@ compiled = pytest.mark.parametrize(
 def test_every_loss_has_examples():
     assert CLASSES.keys() == EXAMPLES.keys(), "name the example configurations of each loss in EXAMPLES"
     assert all(EXAMPLES.values())
+
+
+def test_every_loss_has_its_place_in_the_documentation():
+    """A section and a plot each; drawn they are with the site."""
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "losses.md").read_text(encoding="utf-8")
+    curves = runpy.run_path(str(docs / "loss_plots.py"))["CURVES"]
+    assert curves.keys() == CLASSES.keys()
+    for name in CLASSES:
+        assert f"\n### {name}\n" in page
+        assert f"(_build/losses/{name}.svg)" in page
 
 
 @once

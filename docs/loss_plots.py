@@ -1,0 +1,157 @@
+"""The plots of losses.md: loss, and pull on the true class, against the margin; drawn when the site is built.
+
+Three classes (or labels) with 1000, 100 and 10 samples. The margin is the logit of the true one minus the others',
+which are 0 unless said. The pull is how hard a sample pushes that logit up, -dl/dz; down where the label is absent. Grey
+is cross-entropy, binary where labels are, and for cosines of 30 times them.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import keras
+import numpy as np
+import vl_convert
+from keras import ops
+
+import tailfit
+from tailfit import layers, losses
+from tailfit.evaluation.charts import PALETTE
+
+__all__ = ["CURVES", "draw"]
+
+COUNTS = [1000, 100, 10]
+FREQUENT, RARE = 0, 2
+# (legend, class, arguments of the loss, true class)
+Curve = tuple[str, type, dict[str, Any], int]
+
+
+def _of_counts(kind: type, **config: Any) -> list[Curve]:
+    config = {"class_counts": COUNTS, **config}
+    return [("frequent class", kind, config, FREQUENT), ("rare class", kind, config, RARE)]
+
+
+def _each(kind: type, name: str, *values: Any) -> list[Curve]:
+    return [(f"{name} {value:g}", kind, {name: value}, FREQUENT) for value in values]
+
+
+CURVES: dict[str, list[Curve]] = {
+    "ActivePassive": [
+        ("NCE + MAE", losses.ActivePassive, {}, FREQUENT),
+        ("NCE + RCE", losses.ActivePassive, {"passive": "rce"}, FREQUENT),
+    ],
+    "Asymmetric": [("present", losses.Asymmetric, {}, FREQUENT), ("absent", losses.Asymmetric, {}, -1)],
+    "AsymmetricSingleLabel": _each(losses.AsymmetricSingleLabel, "gamma_pos", 0, 1),
+    "BalancedSoftmax": _of_counts(losses.BalancedSoftmax),
+    "BinaryFocal": [("present", losses.BinaryFocal, {}, FREQUENT), ("absent", losses.BinaryFocal, {}, -1)],
+    "Bootstrapping": [
+        ("soft", losses.Bootstrapping, {}, FREQUENT),
+        ("hard", losses.Bootstrapping, {"hard": True}, FREQUENT),
+    ],
+    "ClassBalanced": _of_counts(losses.ClassBalanced),
+    "CrossEntropy": [("label_smoothing 0.1", losses.CrossEntropy, {"label_smoothing": 0.1}, FREQUENT)],
+    "DistributionBalanced": [
+        *_of_counts(losses.DistributionBalanced, num_samples=2000),
+        ("absent", losses.DistributionBalanced, {"class_counts": COUNTS, "num_samples": 2000}, -1),
+    ],
+    "Equalization": [
+        *_of_counts(losses.Equalization, threshold=0.05)[:1],
+        ("absent, rare", losses.Equalization, {"class_counts": [10, 1000, 100], "threshold": 0.05}, -1),
+    ],
+    "Focal": _each(losses.Focal, "gamma", 1, 2, 5),
+    "GeneralizedCrossEntropy": _each(losses.GeneralizedCrossEntropy, "q", 0.3, 0.7, 1),
+    "InfluenceBalanced": [
+        (f"features of size {size}", losses.InfluenceBalanced, {"alpha": 10.0, "size": size}, FREQUENT)
+        for size in (3, 10)
+    ],
+    "LDAM": _of_counts(losses.LDAM),
+    "LabelAwareSmoothing": _of_counts(losses.LabelAwareSmoothing),
+    "LogitAdjusted": _of_counts(losses.LogitAdjusted),
+    "LogitNorm": _each(losses.LogitNorm, "temperature", 0.2, 1),
+    "MeanAbsolute": [("MAE", losses.MeanAbsolute, {}, FREQUENT)],
+    "MeanFalseError": [
+        ("squared", losses.MeanFalseError, {"squared": True}, FREQUENT),
+        ("squared error", losses.MeanFalseError, {"base": "squared_error"}, FREQUENT),
+    ],
+    "NormalizedCrossEntropy": [("NCE", losses.NormalizedCrossEntropy, {}, FREQUENT)],
+    "Poly1": _each(losses.Poly1, "epsilon", -1, 1, 3),
+    "Seesaw": _of_counts(losses.Seesaw),
+    "SymmetricCrossEntropy": _each(losses.SymmetricCrossEntropy, "alpha", 0.1, 1),
+    "VectorScaling": _of_counts(losses.VectorScaling),
+}
+_RANGE = {"LDAM": 1.0}  # of cosines
+_OTHERS = {"LogitNorm": 1.0}  # an other logit: of others that are 0 the length is the margin's
+
+
+def draw(folder: Path) -> None:
+    """Write `<name>.svg` for every loss."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CURVES:
+        (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(json.dumps(_chart(name))), encoding="utf-8")
+
+
+def _chart(name: str) -> dict[str, Any]:
+    margins = np.linspace(-6, 6, 97, dtype="float32") * _RANGE.get(name, 6.0) / 6
+    curves = [_reference(name), *CURVES[name]]
+    points = [
+        {"curve": legend, "margin": float(m), "loss": float(value), "pull": float(pull)}
+        for legend, kind, config, true in curves
+        for m, value, pull in _points(kind, config, true, margins, _OTHERS.get(name, 0.0))
+    ]
+    legends = [legend for legend, *_ in curves]
+    base = alt.Chart(alt.Data(values=points)).encode(
+        x=alt.X("margin:Q").title("cosine of the true class" if name == "LDAM" else "margin"),
+        color=alt.Color("curve:N").scale(domain=legends, range=list(PALETTE)).legend(title=None, orient="top"),
+        strokeDash=alt.StrokeDash("curve:N").scale(domain=legends, range=[[1, 0], [1, 0], [6, 3], [2, 2]]),
+    )
+    panels = [
+        base.mark_line().encode(y=alt.Y(f"{y}:Q").title(y)).properties(width=280, height=180) for y in ("loss", "pull")
+    ]
+    return alt.hconcat(*panels).configure(font="Helvetica, Arial, sans-serif", background="white").to_dict()
+
+
+def _reference(name: str) -> Curve:
+    if name == "LDAM":
+        return ("no margin", losses.LDAM, {"class_counts": COUNTS, "max_margin": 0.0}, FREQUENT)
+    if getattr(losses, name).activation == "sigmoid":
+        return ("cross-entropy", losses.BinaryFocal, {"gamma": 0.0, "alpha": None}, FREQUENT)
+    return ("cross-entropy", losses.CrossEntropy, {}, FREQUENT)
+
+
+def _points(
+    kind: type, config: dict[str, Any], true: int, margins: Any, other: float
+) -> Iterator[tuple[Any, Any, Any]]:
+    """(margin, loss, pull) of samples whose only label is `true`; -1: of samples without any, the margin reversed."""
+    config, size = dict(config), config.get("size")
+    config.pop("size", None)
+    z = np.zeros((len(margins), len(COUNTS)), "float32")
+    z[:, 1] = other
+    column = max(true, 0)
+    z[:, column] = margins if true >= 0 else -margins
+    loss = kind(**config, from_logits=True, reduction=None)
+    labels = np.zeros_like(z)
+    if true >= 0:
+        labels[:, true] = 1
+
+    def values(logits: Any, y: Any) -> Any:
+        features = None if size is None else ops.ones_like(logits) * (size / len(COUNTS))
+        return loss(y, logits if features is None else layers.WithFeatures()(logits, features))
+
+    def both(rows: Any, y: Any) -> tuple[Any, Any]:
+        def forward(logits: Any) -> tuple[Any, Any]:
+            each = values(logits, y)
+            return ops.sum(each), each
+
+        (_, each), (slope,) = tailfit.value_and_grad(forward, inputs=[rows])
+        return ops.convert_to_numpy(each), ops.convert_to_numpy(slope)[:, column]
+
+    one_by_one = kind is losses.MeanFalseError  # a loss of the batch: here of one sample
+    parts = np.split(np.arange(len(z)), len(z)) if one_by_one else [np.arange(len(z))]
+    done = [both(keras.ops.convert_to_tensor(z[part]), labels[part]) for part in parts]
+    loss_values, slopes = (np.concatenate(column) for column in zip(*done, strict=True))
+    # Of labels the other two add their own loss, the same at every margin: what is shown is of the one that moves.
+    if loss.activation == "sigmoid":
+        loss_values = loss_values - loss_values.min()
+    return zip(margins, loss_values, -slopes if true >= 0 else slopes, strict=True)
