@@ -1,4 +1,4 @@
-"""The battery every metric passes. Metrics are discovered; each names its examples and their oracle here."""
+"""The battery of the metrics that count calls. They are discovered; each names its examples and their oracle here."""
 
 import inspect
 import math
@@ -12,10 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.metrics import geometric_mean_score
 from keras import ops
-from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    f1_score,
+    matthews_corrcoef,
+    recall_score,
+)
 
 from tailfit import metrics
 from tailfit.errors import ArgumentError
+from tailfit.metrics._base import ConfusionMetric
 
 C = 4
 NAMES = ["valve leak", "sensor", "pump/seal", "ok"]
@@ -46,19 +53,34 @@ def balanced(y, called, w=None, *, adjusted=False):
     return balanced_accuracy_score(y, called, sample_weight=w, adjusted=adjusted)
 
 
+def kappa(y, called, w=None):
+    return np.nan_to_num(cohen_kappa_score(y, called, sample_weight=w))  # 0 / 0 is 0 with us
+
+
+def by_group(y, called, w=None):
+    found = recalls(y, called, w)
+    present = np.isin(np.arange(C), y)
+    groups = [np.array([True, False, False, False]), np.array([False, True, True, False]), np.arange(C) == 3]
+    return np.array([found[g & present].mean() if (g & present).any() else 0.0 for g in groups])
+
+
 EXAMPLES = {
     "BalancedAccuracy": [
         ({}, balanced),
         ({"adjusted": True, "num_classes": C}, lambda *a: balanced(*a, adjusted=True)),
     ],
+    "CohenKappa": [({}, kappa)],
     "GeometricMean": [({}, root_of_recalls), ({"average": "one_vs_rest"}, mean_of_roots)],
+    "GroupRecall": [({"class_counts": [1000, 100, 20, 19]}, by_group)],
     "MacroF1": [({}, lambda y, called, w=None: f1_score(y, called, average="macro", sample_weight=w))],
+    "MatthewsCorrelation": [({}, lambda y, called, w=None: matthews_corrcoef(y, called, sample_weight=w))],
     "PerClassRecall": [({}, recalls), ({"class_names": NAMES}, recalls)],
+    "WorstClassRecall": [({}, lambda y, called, w=None: recalls(y, called, w)[np.unique(y)].min())],
 }
 CLASSES = {
     name: value
     for name in metrics.__all__
-    if inspect.isclass(value := getattr(metrics, name)) and issubclass(value, keras.metrics.Metric)
+    if inspect.isclass(value := getattr(metrics, name)) and issubclass(value, ConfusionMetric)
 }
 CASES = [
     pytest.param(name, config, oracle, id=f"{name}-{index}")
@@ -270,13 +292,12 @@ def test_fit_with_every_metric(tmp_path):
     ).history
     called = model.predict(x, verbose=0).argmax(1)
     for index, case in enumerate(CASES):
-        _, config, oracle = case.values
-        for letter, w in (("m", None), ("w", WEIGHTS)):
-            key = f"val_{letter}{index}"
-            names = config.get("class_names")
-            got = [history[f"{key}/{n}"][-1] for n in names] if names else history[key][-1]
-            np.testing.assert_allclose(got, expected(oracle, CODES, called, w), rtol=1e-5, atol=1e-6)
-    assert "val_m6/valve leak" in log.read_text().splitlines()[0]
+        for metric, w in ((plain[index], None), (weighted[index], WEIGHTS)):
+            result = metric.result()
+            keys = list(result) if isinstance(result, dict) else [metric.name]
+            got = np.squeeze([history[f"val_{key}"][-1] for key in keys])
+            np.testing.assert_allclose(got, expected(case.values[2], CODES, called, w), rtol=1e-5, atol=1e-6)
+    assert "/valve leak" in log.read_text().splitlines()[0]
     model.save(tmp_path / "model.keras")
     twin = keras.saving.load_model(tmp_path / "model.keras")
     want = model.evaluate(x, CODES, sample_weight=WEIGHTS, verbose=0, return_dict=True)
@@ -321,6 +342,10 @@ def test_specificity_of_a_class_that_is_nearly_all():
         (lambda: metrics.PerClassRecall(class_names=["a", "a"]), "each once"),
         (lambda: metrics.PerClassRecall(class_names=["a", "b"], num_classes=3), "num_classes=3"),
         (lambda: metrics.PerClassRecall(absent=0.5), "absent=0.5"),
+        (lambda: metrics.GroupRecall([1, 2], many=5, few=9), "few=9 and many=5"),
+        (lambda: metrics.GroupRecall([1, 2], num_classes=3), "num_classes=3"),
+        (lambda: metrics.GroupRecall([1, -2]), "class_counts with -2"),
+        (lambda: metrics.GroupRecall([1, 2], few=float("nan")), "few=nan"),
         (lambda: metrics.MacroF1().update_state(CODES, CODES), "one score a class"),
         (lambda: metrics.MacroF1().update_state(CODES, CODES[:, None]), "two outputs"),
         (lambda: metrics.MacroF1(num_classes=3).update_state(CODES, SCORES), "of 3 classes"),

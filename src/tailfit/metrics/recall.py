@@ -9,7 +9,7 @@ from keras import ops
 
 from tailfit.errors import ArgumentError
 from tailfit.losses._targets import Tensor
-from tailfit.metrics._base import ConfusionMetric, ratio
+from tailfit.metrics._base import ConfusionMetric, ratio, sum_of_others
 
 __all__ = ["BalancedAccuracy", "GeometricMean", "PerClassRecall"]
 
@@ -168,17 +168,12 @@ class GeometricMean(ConfusionMetric):
         if self.average == "recalls":
             # Logarithms, since the product of many small recalls underflows; log 0 is -inf and its exp is 0.
             return ops.exp(self.present_mean(ops.log(recall), present)) * ops.cast(ops.any(present), self.dtype)
-        # The rest of a class as a sum of the others: N - size has no digits left where the class is nearly all.
-        rest = _sum_before(size) + ops.flip(_sum_before(ops.flip(size)))
+        rest = sum_of_others(size)
         specificity = ratio(rest - false_alarms, rest)
         return self.present_mean(ops.sqrt(recall * specificity), present)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "average": self.average}
-
-
-def _sum_before(values: Tensor) -> Tensor:
-    return ops.pad(ops.cumsum(values), (1, 0))[:-1]
 
 
 def _checked_names(class_names: Sequence[str] | None, num_classes: int | None) -> tuple[str, ...] | None:

@@ -1,0 +1,116 @@
+"""Recall where the tail is: of the worst class, and of the classes with many, some and few training samples."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tailfit.errors import ArgumentError
+from tailfit.losses._arguments import checked_number, checked_per_class
+from tailfit.losses._targets import Tensor
+from tailfit.metrics._base import ConfusionMetric, ratio
+
+__all__ = ["GroupRecall", "WorstClassRecall"]
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class WorstClassRecall(ConfusionMetric):
+    """The smallest recall of the classes present in the truth.
+
+    Args:
+        num_classes: C; None takes it from the scores at the first update.
+        name, dtype: As in `keras.metrics.Metric`.
+    Shapes: as `update_state`; the result is a scalar in [0, 1], 0 before the first update.
+    Raises:
+        ArgumentError: for scores that do not fit the labels or `num_classes`.
+    Source: the minimum of scikit-learn's `recall_score(average=None)` over the classes in `y_true`.
+
+    >>> metric = WorstClassRecall()
+    >>> metric.update_state([0, 0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.6, 0.4]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(
+        self, *, num_classes: int | None = None, name: str | None = "worst_class_recall", dtype: Any = None
+    ) -> None:
+        super().__init__(num_classes=num_classes, name=name, dtype=dtype)
+
+    def result(self) -> Tensor:
+        hits, misses, _ = self.counts()
+        if self._sums is None:
+            return ops.zeros((), dtype=self.dtype)
+        size = hits + misses
+        present = size != 0
+        recall = ops.where(present, ratio(hits, size), ops.ones_like(size))
+        return ops.cast(ops.min(recall), self.dtype) * ops.cast(ops.any(present), self.dtype)
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class GroupRecall(ConfusionMetric):
+    """Mean recall of the classes with many, medium and few *training* samples, as long-tail papers report it.
+
+    The result is a dict, and Keras logs each entry: `group_recall/many`, `group_recall/medium`, `group_recall/few`. A
+    group without a class is left out.
+
+    Args:
+        class_counts: Training samples of each class, or what has them (`batches`, a source).
+        many: Classes with more samples than this are the first group.
+        few: Classes with fewer are the last.
+        num_classes: C; None takes it from the counts.
+        name, dtype: As in `keras.metrics.Metric`.
+    Shapes: as `update_state`; the result is a dict of scalars, each a mean over the classes of the group that are
+        present in the truth, 0 where none is.
+    Raises:
+        ArgumentError: for counts that are none, `few > many`, or scores that do not fit the counts.
+    Source: Liu et al. 2019, arXiv:1904.05160, section 4 (many: over 100, few: under 20 samples).
+
+    >>> metric = GroupRecall([500, 50, 5])
+    >>> metric.update_state([0, 0, 1, 2], [[9, 1, 1], [1, 9, 1], [1, 9, 1], [1, 9, 1]])
+    >>> {key: float(value) for key, value in metric.result().items()}
+    {'group_recall/many': 0.5, 'group_recall/medium': 1.0, 'group_recall/few': 0.0}
+    """
+
+    def __init__(
+        self,
+        class_counts: Any,
+        *,
+        many: float = 100,
+        few: float = 20,
+        num_classes: int | None = None,
+        name: str | None = "group_recall",
+        dtype: Any = None,
+    ) -> None:
+        counts = checked_per_class(getattr(class_counts, "class_counts", class_counts), "class_counts")
+        self.class_counts = tuple(counts)
+        for what, value in (("many", many), ("few", few)):
+            checked_number(value, what, mend="the papers take many=100 and few=20")
+        if few > many:
+            raise ArgumentError(f"few={few} and many={many}", allowed="few <= many", mend="exchange them")
+        if num_classes not in (None, len(counts)):
+            raise ArgumentError(
+                f"{len(counts)} class_counts and num_classes={num_classes}",
+                allowed="the same number of both",
+                mend="leave num_classes out: the counts tell it",
+            )
+        self.many, self.few = many, few
+        super().__init__(num_classes=len(counts), name=name, dtype=dtype)
+
+    def result(self) -> dict[str, Tensor]:
+        hits, misses, _ = self.counts()
+        size = hits + misses
+        recall, counts = ratio(hits, size), np.array(self.class_counts)
+        groups = {
+            "many": counts > self.many,
+            "medium": (counts >= self.few) & (counts <= self.many),
+            "few": counts < self.few,
+        }
+        return {
+            f"{self.name}/{group}": self.present_mean(recall, ops.logical_and(members, size != 0))
+            for group, members in groups.items()
+            if members.any()
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "class_counts": list(self.class_counts), "many": self.many, "few": self.few}
