@@ -1,8 +1,8 @@
 """The plots of losses.md: loss, and pull on the true class, against the margin; drawn when the site is built.
 
 Three classes (or labels) with 1000, 100 and 10 samples. The margin is the logit of the true one minus the others',
-which are 0 unless said. The pull is how hard a sample pushes that logit up, -dl/dz; down where the label is absent. Grey
-is cross-entropy, binary where labels are, and for cosines of 30 times them.
+which are 0 unless said. The pull is how hard a sample pushes that logit up, -dl/dz; down where the label is absent.
+Grey is cross-entropy, binary where labels are, and for cosines of 30 times them.
 """
 
 import json

@@ -33,7 +33,7 @@ from batteries.losses import (
 )
 from keras import ops
 
-from tailfit import losses
+from tailfit import losses, schedules
 from tailfit.errors import ArgumentError
 
 every = pytest.mark.parametrize(("name", "index"), CASES, ids=lambda part: str(part))
@@ -332,6 +332,20 @@ def test_config_round_trip(name, index):
         assert set(inspect.signature(type(loss)).parameters) == loss.get_config().keys()
     z = dressed(name, LOGITS)
     np.testing.assert_array_equal(numpy(twin(CODES, z)), numpy(loss(CODES, z)))
+
+
+@once
+def test_a_schedule_may_stand_for_a_number(name):
+    """For each that the signature says, a constant one gives what the number does."""
+    want = per_sample(name, 0, CODES, LOGITS)
+    for parameter in inspect.signature(CLASSES[name]).parameters.values():
+        value = EXAMPLES[name][0].get(parameter.name, parameter.default)
+        if "Schedule" not in str(parameter.annotation) or value is None:
+            continue
+        loss = make(name, reduction=None, **{parameter.name: schedules.Constant(value)})
+        np.testing.assert_allclose(numpy(loss(CODES, dressed(name, LOGITS))), want, rtol=1e-5, atol=1e-6)
+        twin = type(loss).from_config(loss.get_config())
+        assert [follower.schedule for follower in twin.scheduled()] == [schedules.Constant(value)]
 
 
 @compiled

@@ -60,7 +60,8 @@ class MeanFalseError(ClassificationLoss):
 
     A loss of the batch: sample weights are inside the means, so that they weigh the samples of one class among each
     other. A class that is not in the batch adds nothing. Unreduced, each sample has its part, such that their mean is
-    the loss; "sum" is their sum, and every other reduction the loss itself.
+    the loss; "sum" is their sum, and every other reduction the loss itself. To it the parts of `steps.Accumulate` are
+    batches of their own.
 
     Args:
         squared: Squares the mean of each class: classes that are worse pull harder.
