@@ -1,6 +1,16 @@
 """Corrections after training: fitted on validation scores, applied in NumPy, or carried by the model as a layer."""
 
-from tailfit.posthoc.adjustment import LogitAdjustment
+from tailfit.posthoc.adjustment import LogitAdjustment, TauNorm
+from tailfit.posthoc.calibration import TemperatureScaling, VectorScaling
 from tailfit.posthoc.layers import AffineScores, ExpectedCost
+from tailfit.posthoc.thresholds import Thresholds
 
-__all__ = ["AffineScores", "ExpectedCost", "LogitAdjustment"]
+__all__ = [
+    "AffineScores",
+    "ExpectedCost",
+    "LogitAdjustment",
+    "TauNorm",
+    "TemperatureScaling",
+    "Thresholds",
+    "VectorScaling",
+]

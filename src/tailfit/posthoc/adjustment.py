@@ -1,17 +1,20 @@
 """Corrections for the shares of the classes: by what is known of them, or by what the last layer shows of them."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
+import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tailfit.errors import ArgumentError
 from tailfit.losses._arguments import REQUIRED, checked_number, checked_per_class
 from tailfit.posthoc.base import Correction, Floats, balanced_accuracy
+from tailfit.training.stages import classifier_of, inverse_norms
 
-__all__ = ["LogitAdjustment"]
+__all__ = ["LogitAdjustment", "TauNorm"]
 
-_TAUS = np.linspace(0, 3, 61)
+_TAUS = np.linspace(0, 3, 61)  # a step is 0.05
 
 
 class LogitAdjustment(Correction):
@@ -51,12 +54,7 @@ class LogitAdjustment(Correction):
         """Choose `tau` on validation data where it is None; else only check that the data fit."""
         shift = self._log_prior()
         logits, codes, weights = self.validation(scores, y, sample_weight, len(shift))
-        if self.tau is None:
-            reached = [balanced_accuracy(codes, (logits - tau * shift).argmax(axis=1), weights) for tau in _TAUS]
-            best = _TAUS[np.isclose(reached, max(reached), rtol=0, atol=1e-12)]
-            self.tau_ = float(best[np.abs(best - 1).argmin()])
-        else:
-            self.tau_ = float(self.tau)
+        self.tau_ = _best(_TAUS, lambda tau: logits - tau * shift, codes, weights) if self.tau is None else self.tau
         return self
 
     def coefficients(self) -> tuple[Floats, Floats]:
@@ -75,3 +73,86 @@ class LogitAdjustment(Correction):
             )
         shares: Floats = np.log(counts) - np.log(counts.sum())
         return shares
+
+
+class TauNorm(Correction):
+    """Divide the logits of each class by its norm of last-layer weights to the power `tau`, without the bias.
+
+    What `tailfit.stages.normalize_classifier` writes into the model, here beside it: the model is left as it is, and
+    `tau` can be chosen on validation data.
+
+    Args:
+        tau: Power, >= 0; 0 only drops the bias, 1 makes all norms one. None: `fit` takes the one of 0, 0.05, ... 1 that
+            has the best balanced accuracy, of equal ones the largest.
+        from_logits: Only True: what softmax has added to the logits of a sample would be scaled with them.
+    Attributes:
+        tau_: The power in use, after `fit`.
+    Shapes: scores `(n, ..., C)`, logits; corrected ones alike.
+    Raises:
+        ArgumentError: `from_logits=False`, a negative `tau`; `fit` with a model whose last layer can't be told, or
+            without scores where `tau` is None.
+    Source: Kang et al. 2020, arXiv:1910.09217, eq. 3.
+
+    >>> import keras
+    >>> inputs = keras.Input((2,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    >>> model.layers[-1].set_weights([np.array([[3.0, 0.0], [4.0, 2.0]]), np.ones(2)])
+    >>> norm = TauNorm(tau=1.0, from_logits=True).fit(model)
+    >>> norm.transform([[8.0, 3.0]]).round(3).tolist()  # of the features (1, 1)
+    [[1.4, 1.0]]
+    """
+
+    def __init__(self, tau: float | None = 1.0, *, from_logits: bool = True) -> None:
+        super().__init__(from_logits=from_logits)
+        if not from_logits:
+            raise ArgumentError(
+                "from_logits=False", allowed="logits", mend="take the scores before the softmax: its last layer's input"
+            )
+        if tau is not None:
+            checked_number(tau, "tau", mend="use tau=1, or None to choose it on validation data")
+        self.tau = tau
+
+    def fit(
+        self,
+        model: keras.Model,
+        scores: ArrayLike | None = None,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        head: Any = None,
+    ) -> Self:
+        """Read the norms off a model, and choose `tau` on validation data where it is None.
+
+        Args:
+            model: A trained model.
+            scores: Its logits for validation data; only where `tau` is None.
+            y, sample_weight: Labels and weights of the same.
+            head: The last layer, where the model is not functional and has not got it as its output.
+        """
+        layer = classifier_of(model, head)
+        bias = keras.ops.convert_to_numpy(layer.bias).astype(np.float64) if layer.use_bias else 0.0
+        if self.tau is not None:
+            self.tau_ = self.tau
+        elif scores is None:
+            raise ArgumentError(
+                "tau=None without scores",
+                allowed="fit(model, scores, y), of validation data",
+                mend="pass them, or a tau",
+            )
+        else:
+            logits, codes, weights = self.validation(scores, y, sample_weight, layer.kernel.shape[-1])
+            powers = _TAUS[_TAUS <= 1]
+            self.tau_ = _best(powers, lambda tau: (logits - bias) * inverse_norms(layer, tau), codes, weights)
+        self.scale_ = inverse_norms(layer, self.tau_)
+        self.offset_ = -bias * self.scale_
+        return self
+
+    def coefficients(self) -> tuple[Floats, Floats]:
+        return self._learned("scale_"), self._learned("offset_")
+
+
+def _best(taus: Floats, corrected: Callable[[float], Floats], codes: Any, weights: Floats) -> float:
+    """The `tau` of the best balanced accuracy; of equal ones the nearest to 1."""
+    reached = [balanced_accuracy(codes, corrected(float(tau)).argmax(axis=1), weights) for tau in taus]
+    best = taus[np.isclose(reached, max(reached), rtol=0, atol=1e-12)]
+    return float(best[np.abs(best - 1).argmin()])

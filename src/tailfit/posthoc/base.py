@@ -66,11 +66,6 @@ class Correction(BaseEstimator):
         probabilities: Floats = softmax(logits, axis=-1) if self.link == "softmax" else expit(logits)
         return probabilities
 
-    def fit_transform(self, scores: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Floats:
-        """`fit(scores, y, sample_weight).transform(scores)`."""
-        fitted: Correction = self.fit(scores, y, sample_weight)
-        return fitted.transform(scores)
-
     def predict(self, scores: ArrayLike) -> NDArray[np.int64]:
         """The class called, by the corrected scores: codes `(n, ...)`; of the first class where several are equal."""
         codes: NDArray[np.int64] = self.transform(scores).argmax(axis=-1)

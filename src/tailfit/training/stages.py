@@ -27,7 +27,7 @@ from tailfit.training.divisor import rows_of
 from tailfit.training.gradients import value_and_grad
 from tailfit.training.model import Model
 
-__all__ = ["learn_scales", "normalize_classifier", "retrain_classifier"]
+__all__ = ["classifier_of", "inverse_norms", "learn_scales", "normalize_classifier", "retrain_classifier"]
 
 
 def retrain_classifier(
@@ -73,7 +73,7 @@ def retrain_classifier(
     >>> len(history.history["loss"]), bool(np.all(features[0] == model.get_layer("features").get_weights()[0]))
     (2, True)
     """
-    layer = _classifier(model, head)
+    layer = classifier_of(model, head)
     _refuse_unbalanced(batches)
     layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape, dtype=layer.kernel.dtype))
     if layer.use_bias:
@@ -109,7 +109,7 @@ def learn_scales(
     >>> len(history["loss"]), len(history["scales"])
     (2, 2)
     """
-    layer = _classifier(model, head)
+    layer = classifier_of(model, head)
     _refuse_unbalanced(batches)
     whole_number("epochs", epochs, least=1)
     optimizer = keras.optimizers.get(optimizer)
@@ -159,19 +159,27 @@ def normalize_classifier(model: Model, *, tau: float = 1.0, head: Any = None) ->
     >>> [[round(float(value), 4) for value in row] for row in model.layers[-1].get_weights()[0]]
     [[0.6, 0.0], [0.8, 1.0]]
     """
-    if not isinstance(tau, int | float) or isinstance(tau, bool) or not 0 <= tau < float("inf"):
-        raise ArgumentError(
-            f"tau={tau!r}", allowed="a finite number >= 0", mend="choose it in [0, 1] on validation data"
-        )
-    layer = _classifier(model, head)
-    kernel = ops.convert_to_numpy(layer.kernel).astype(np.float64)
-    norms = np.linalg.norm(kernel, axis=0)
-    layer.kernel.assign(kernel / np.where(norms > 0, norms, 1.0) ** tau)  # a class without weights has none to scale
+    layer = classifier_of(model, head)
+    layer.kernel.assign(ops.convert_to_numpy(layer.kernel) * inverse_norms(layer, tau))
     if layer.use_bias:
         layer.bias.assign(np.zeros(layer.bias.shape))
 
 
-def _classifier(model: keras.Model, head: Any) -> Any:
+def inverse_norms(layer: Any, tau: float) -> Any:
+    """Each class' norm of weights to the power `-tau`, `float64[C]`.
+
+    Raises:
+        ArgumentError: for a negative `tau`.
+    """
+    if not isinstance(tau, int | float) or isinstance(tau, bool) or not 0 <= tau < float("inf"):
+        raise ArgumentError(
+            f"tau={tau!r}", allowed="a finite number >= 0", mend="choose it in [0, 1] on validation data"
+        )
+    norms = np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
+    return np.where(norms > 0, norms, 1.0) ** -tau  # a class without weights has none to scale
+
+
+def classifier_of(model: keras.Model, head: Any) -> Any:
     """The last layer: given, or behind the one output of a functional model."""
     outputs = getattr(model, "outputs", None) or []
     layer = head if head is not None else layer_behind(outputs[0]) if len(outputs) == 1 else None
