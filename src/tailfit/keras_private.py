@@ -15,7 +15,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `DotNotTrackScope` | a metric put in the place of another is tracked as that one was |
 | `KerasTensor._keras_history` | the layer behind an output |
 | `Model._make_function`, `_get_jax_state`, `_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
-| `GLOBAL_SEED_GENERATOR`, `global_seed_generator`, `get_random_seed` | unseeded random numbers come from there |
+| `GLOBAL_SEED_GENERATOR`, `global_seed_generator`, `get_random_seed`, `random_seed_dtype` | unseeded random numbers |
 | `Variable._value` | what a variable holds outside all scopes |
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
 | `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
@@ -26,10 +26,12 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 
 import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src.backend import get_keras_mask, set_keras_mask
+import numpy as np
+from keras.src.backend import get_keras_mask, random_seed_dtype, set_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
@@ -67,6 +69,7 @@ __all__ = [
     "set_keras_mask",
     "true_step_numbers",
     "unscale_loss_for_distribution",
+    "unseeded_numbers_from",
     "value_behind",
     "variables_wait_for_values",
 ]
@@ -82,11 +85,23 @@ def known_global_seed(*, made: bool = False) -> Any:
     return global_seed_generator() if made else global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
 
 
+class _Seeds:
+    """What stands in for a `SeedGenerator` and has no variable: making one takes longer than reading a batch."""
+
+    def __init__(self, seed: int) -> None:
+        self.state: Any = np.array([seed, 0], np.int64)
+
+    def next(self, ordered: bool = True) -> Any:
+        drawn = self.state
+        self.state = np.add(drawn, [0, 1]) if ordered else (drawn + 1) * 5387 % 933199  # as Keras' own goes on
+        return keras.ops.convert_to_tensor(drawn, dtype=random_seed_dtype())
+
+
 @contextlib.contextmanager
-def global_seed_set_to(seed: Any) -> Any:
-    """Within, random numbers without a seed begin at this one, in this thread."""
+def unseeded_numbers_from(seed: int) -> Iterator[None]:
+    """Within, and in this thread, random numbers of Keras that are given no seed come from this one."""
     before = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, keras.random.SeedGenerator(seed))
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, _Seeds(seed))
     try:
         yield
     finally:

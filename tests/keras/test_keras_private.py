@@ -225,3 +225,59 @@ def test_the_losses_and_layers_of_a_compiled_model():
     private.replace_loss_tracker(model, tracker)
     assert private.loss_tracker(model) is tracker
     assert [metric.name for metric in model.metrics].count("mine") == 1
+
+
+def test_what_keras_draws_without_a_seed():
+    """`_Seeds` goes on as Keras' own generator does: `GLOBAL_SEED_GENERATOR`, `draw_seed`, `random_seed_dtype`."""
+    keras.utils.set_random_seed(3)
+    assert private.get_random_seed() == 3
+    keras.random.normal((1,))
+    assert private.known_global_seed() is private.known_global_seed(made=True)
+
+    own = keras.random.SeedGenerator(17)
+    with private.unseeded_numbers_from(17):
+        drawn = [keras.random.normal((2,)) for _ in range(3)]
+    want = [keras.random.normal((2,), seed=_Unordered(own)) for _ in range(3)]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(drawn), keras.ops.convert_to_numpy(want))
+
+
+class _Unordered(keras.random.SeedGenerator):
+    """As the global generator is asked: `next(ordered=False)`."""
+
+    def __init__(self, inner):
+        self.inner, self._initial_seed = inner, 0  # on torch, dropout asks whether there was one
+
+    def next(self, ordered=True):
+        return self.inner.next(ordered=False)
+
+
+def test_an_epoch_begins_and_goes_on_as_a_course_says():
+    """`EpochIterator._enumerate_iterator`, `_num_batches` and the adapter's `py_dataset`."""
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    heard = []
+
+    class Course:
+        def first_step(self):
+            return 2
+
+        def before_steps(self):
+            heard.append("open")
+
+        def between_steps(self, step):
+            heard.append(step)
+
+    class Data(keras.utils.PyDataset):
+        course = Course()
+
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, index):
+            return (np.full((1, 1), index),)
+
+    iterator = EpochIterator(Data(), steps_per_execution=2)
+    private.true_step_numbers(iterator)
+    assert [(begin, end) for begin, end, _ in iterator.enumerate_epoch()] == [(2, 3), (4, 4)]
+    assert heard == ["open", 4, 5]
+    assert iterator.num_batches == 5

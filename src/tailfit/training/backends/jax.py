@@ -1,6 +1,5 @@
 """JAX: a step becomes a pure function of the variables it touches (`jax_programs.py`)."""
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import MethodType
@@ -19,7 +18,7 @@ from tailfit.keras_private import (
     variables_wait_for_values,
 )
 from tailfit.training.backends.jax_fused import Fused
-from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Scope, makes_variables_anew
+from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Scope, makes_variables_anew, unshared
 
 __all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
 
@@ -104,7 +103,7 @@ class Trainer(keras.Model):
         self._jax_state = None  # the values of the last step, which the variables have by now
         state = super()._get_jax_state(purge_model_variables=purge_model_variables, **kwargs)
         holders = 1 if purge_model_variables else 2  # this list; and the variables, unless they were emptied
-        return tuple([_own(group, number, holders) for number in range(len(group))] for group in state)
+        return tuple(unshared(group, holders) for group in state)
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
@@ -170,12 +169,6 @@ class Trainer(keras.Model):
 
 def _release(stepper: Any) -> None:
     getattr(stepper, "release", lambda: None)()
-
-
-def _own(values: list[Any], number: int, holders: int) -> Any:
-    """`values[number]`, or a copy of it if anything beside the usual holders has it."""
-    # One more for the call that counts.
-    return values[number] if sys.getrefcount(values[number]) <= holders + 1 else values[number].copy()
 
 
 def _give_back(groups: Groups, state: Groups) -> None:

@@ -13,6 +13,7 @@ Concepts:
   has no fast kernels for them inside a loop (13 times slower, measured with jaxlib 0.10.2).
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ from tailfit.keras_private import (
     variables_wait_for_values,
 )
 
-__all__ = ["ATTEMPTS", "Groups", "Program", "Scope", "SlowInLoopError", "makes_variables_anew"]
+__all__ = ["ATTEMPTS", "Groups", "Program", "Scope", "SlowInLoopError", "makes_variables_anew", "unshared"]
 
 Groups = Sequence[Sequence[Any]]
 
@@ -134,7 +135,7 @@ class Program:
             self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
         for _ in range(ATTEMPTS):
             read = [v.value for v in self.read]
-            *groups, own = _distinct([*state, [v.value for v in self.written]], read)
+            *groups, own = _distinct([*state, unshared([v.value for v in self.written], holders=2)], read)
             try:
                 out, state, own = run(tuple(groups), own, read, *args)
             except _Found as found:
@@ -209,6 +210,19 @@ def makes_variables_anew(times: int) -> StepError:
         allowed="variables made once",
         mend="make layers, optimizers, metrics and variables outside the function, or only at its first call",
     )
+
+
+def unshared(values: list[Any], holders: int) -> list[Any]:
+    """Values to give away; what somebody else holds, an array that a callback kept say, as a copy.
+
+    Args:
+        holders: How many hold each in any case, this list among them.
+    """
+    # One more for the call that counts; by number, so that no name holds it.
+    return [
+        values[number] if sys.getrefcount(values[number]) <= holders + 1 else values[number].copy()
+        for number in range(len(values))
+    ]
 
 
 def _distinct(donated: Sequence[Sequence[Any]], kept: Sequence[Any]) -> Sequence[Sequence[Any]]:

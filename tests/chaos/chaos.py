@@ -1,0 +1,183 @@
+"""The proof of `Resume`: seeded SIGKILLs at any instant, and every run must end as one that was never killed.
+
+    python tests/chaos/chaos.py --kills 1000 --minutes 40 --seed 0 --out chaos.txt
+
+Runs of `tests/keras/batteries/resumable.py` on each backend, some killed several times: by the clock (from the first
+import of data to the last step), by step, and by call to the disk (so while a checkpoint is written). Counted are
+runs whose end differs in any bit of weights, optimizer, metrics, callbacks, history or log, and lives that could not
+begin from what was there. Beside it Keras' BackupAndRestore under the same killer.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RUNS = ("everything", "fused", "accumulated", "float16", "transformed", "own_step")
+MOST_LIVES = 6  # of one run that are ended by a kill
+
+
+class Server:
+    """A fork server of one backend; see `server.py`."""
+
+    def __init__(self, backend):
+        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+        command = [sys.executable, str(HERE / "server.py")]
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the fork server ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def life(self, folder, run, save_freq, kill, library="tailfit"):
+        job = {"folder": str(folder), "run": run, "save_freq": save_freq, "kill": kill, "with": library}
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@dataclass
+class Tally:
+    """What is counted for one backend and library."""
+
+    kills: int = 0
+    runs: int = 0
+    different: int = 0
+    unloadable: int = 0
+    by: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+
+
+class Whole:
+    """The end and the duration of runs that nobody kills, made once each."""
+
+    def __init__(self, server, folder):
+        self.server, self.folder, self.ends = server, folder, {}
+
+    def __call__(self, run, library):
+        if (run, library) not in self.ends:
+            folder = self.folder / f"whole-{library}-{run}"
+            folder.mkdir()
+            told = self.server.life(folder, run, 2, {}, library)
+            if told["error"] or told["killed"]:
+                raise SystemExit(f"{run} does not run at all: {told}")
+            self.ends[run, library] = pickle.loads((folder / "end").read_bytes()), told["seconds"]
+        return self.ends[run, library]
+
+
+def chosen_kill(draw, seconds):
+    """Where the next kill comes: half by the clock, the rest by step and by disk."""
+    kind = draw.choice(["after", "after", "disk", "step"])
+    if kind == "after":
+        return {"after": draw.uniform(0, 1.05 * seconds)}
+    return {kind: draw.randrange(1, 60) if kind == "disk" else draw.randrange(0, 18)}
+
+
+def one_run(server, whole, draw, folder, tally, library):
+    """A run from its first life to its end."""
+    run = draw.choice(RUNS)
+    end, seconds = whole(run, library)
+    folder.mkdir()
+    for life in range(MOST_LIVES + 1):
+        kill = {} if life == MOST_LIVES or (life and draw.random() < 0.25) else chosen_kill(draw, seconds)
+        # The frequency may change from life to life: it is no part of what the run is.
+        told = server.life(
+            folder, run, draw.choice([1, 2, 3, "epoch"] if library == "tailfit" else [1, 2, 3]), kill, library
+        )
+        if told["error"]:
+            tally.unloadable += 1
+            tally.notes.append(f"{run}, life {life}: {told['error'].strip().splitlines()[-1][:200]}")
+            break
+        if not told["killed"]:
+            tally.different += differs(end, pickle.loads((folder / "end").read_bytes()), tally, run)
+            break
+        tally.kills += 1
+        kind = next(iter(kill), "end")
+        tally.by[kind] = tally.by.get(kind, 0) + 1
+    tally.runs += 1
+    shutil.rmtree(folder)
+
+
+def differs(one, other, tally, run):
+    names = [name for name in one[0].keys() | other[0].keys() if not equal(one[0].get(name), other[0].get(name))]
+    if one[1] != other[1]:
+        names.append("history or log")
+    if names:
+        tally.notes.append(f"{run}: {len(names)} differ, {', '.join(sorted(names)[:3])} ...")
+    return bool(names)
+
+
+def equal(a, b):
+    return a is not None and b is not None and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def campaign(backend, library, kills, deadline, seed):
+    """Runs until so many kills are done, or the time is up."""
+    tally, draw = Tally(), random.Random(f"{seed} {backend} {library}")
+    server = Server(backend)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            whole = Whole(server, Path(scratch))
+            while tally.kills < kills and time.monotonic() < deadline:
+                one_run(server, whole, draw, Path(scratch) / f"run-{tally.runs}", tally, library)
+    finally:
+        server.close()
+    return tally
+
+
+def table(rows):
+    lines = ["library  backend      kills  (clock/step/disk)   runs  unloadable  ended different"]
+    for (library, backend), tally in rows.items():
+        by = "/".join(str(tally.by.get(kind, 0)) for kind in ("after", "step", "disk"))
+        counts = f"{tally.kills:7}  {by:>17} {tally.runs:6} {tally.unloadable:11} {tally.different:16}"
+        lines.append(f"{library:8} {backend:10} {counts}")
+        lines += [f"    {note}" for note in tally.notes[:3]]
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=1000, help="of tailfit, over the backends")
+    parser.add_argument("--minutes", type=float, default=60, help="at most so long, over all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backends", nargs="+", default=["torch", "jax", "tensorflow"])
+    parser.add_argument("--keras-kills", type=int, default=80, help="of Keras' BackupAndRestore, on the first backend")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    share, end = options.minutes * 60 / (len(options.backends) + bool(options.keras_kills)), time.monotonic()
+    rows = {}
+    for library, backend, kills in [
+        *(("tailfit", backend, -(-options.kills // len(options.backends))) for backend in options.backends),
+        *([("keras", options.backends[0], options.keras_kills)] if options.keras_kills else []),
+    ]:
+        end += share
+        rows[library, backend] = campaign(backend, library, kills, end, options.seed)
+        print(table({(library, backend): rows[library, backend]}), flush=True)
+    text = f"python tests/chaos/chaos.py --kills {options.kills} --seed {options.seed}\n\n{table(rows)}\n"
+    if options.out:
+        options.out.write_text(text)
+    print(text)
+    ours = [tally for (library, _), tally in rows.items() if library == "tailfit"]
+    sys.exit(any(tally.unloadable or tally.different or not tally.kills for tally in ours))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""A process that has only imported Keras and its backend, and forks one run after the other to be killed.
+
+Reads one JSON object a line: `{"folder", "run", "save_freq", "with": "tailfit" | "keras", "kill": {...}}`. Forks a child
+that runs it; answers with one line `{"killed": bool, "seconds", "error"}` when the child is gone. How it is killed:
+`{"after": seconds}` by the clock from here; `{"disk": n}` by itself just after its n-th call to the disk;
+`{"step": n}` by itself in its n-th step; `{}` not at all.
+"""
+
+import json
+import os
+import pickle
+import select
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "keras"))
+
+import keras
+from batteries import resumable
+
+from tailfit.resume.disk import Disk
+
+
+class Stop(keras.callbacks.Callback):
+    """Kills its own process in its n-th step of this life."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def get_state(self):
+        return {}
+
+    def set_state(self, state):
+        pass
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.step is not None:
+            self.step -= 1
+            if self.step < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_the_disk(calls):
+    """Have the process killed after so many calls to the disk."""
+    left = [calls]
+
+    def counted(method):
+        def call(self, *args):
+            result = method(self, *args)
+            left[0] -= 1
+            if left[0] <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in ("make_folder", "create", "write", "sync", "close", "sync_folder", "rename"):
+        setattr(Disk, name, counted(getattr(Disk, name)))
+
+
+def work(job):
+    """The run itself, in the child."""
+    folder, kill = Path(job["folder"]), job["kill"]
+    if "disk" in kill:
+        die_at_the_disk(kill["disk"])
+    stop = Stop(kill.get("step"))
+    if job["with"] == "tailfit":
+        end = resumable.run(job["run"], folder, stop, save_freq=job["save_freq"])
+    else:
+        end = resumable.run_with_backup(job["run"], folder, stop, save_freq=job["save_freq"])
+    fresh = folder / "end.tmp"
+    fresh.write_bytes(pickle.dumps(end))
+    fresh.rename(folder / "end")
+
+
+def serve(job):
+    """Fork, wait, perhaps kill; what became of it."""
+    log = Path(job["folder"]) / "stderr"
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        status = 1
+        try:
+            work(job)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    handle = os.pidfd_open(child)
+    after = job["kill"].get("after")
+    try:
+        if not select.select([handle], [], [], 300 if after is None else after)[0]:
+            os.kill(child, signal.SIGKILL)
+    finally:
+        os.close(handle)
+    status = os.waitpid(child, 0)[1]
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    error = None if status == 0 or killed else log.read_text()[-2000:]
+    return {"killed": killed, "seconds": time.monotonic() - began, "error": error}
+
+
+def main():
+    # Only what says it can stand a fork: a backend that has computed has threads, which a fork does not copy.
+    print(json.dumps({"ready": keras.backend.backend()}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(serve(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
