@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test bench docs check lowest lock clean
+.PHONY: help setup demo test bench chaos docs check lowest lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +37,9 @@ test: setup ## the suite on all three backends, one process each
 
 bench: setup ## the benchmarks, side by side with their peers
 	scripts/bench $(ARGS)
+
+chaos: setup ## a thousand SIGKILLs on three backends, about half an hour: every run must end as if there were none
+	$(BIN)/python tests/chaos/chaos.py $(ARGS)
 
 docs: setup ## every example of the documentation, run
 	scripts/docs

@@ -79,7 +79,7 @@ class Whole:
             told = self.server.life(folder, run, 2, {}, library)
             if told["error"] or told["killed"]:
                 raise SystemExit(f"{run} does not run at all: {told}")
-            self.ends[run, library] = pickle.loads((folder / "end").read_bytes()), told["seconds"]
+            self.ends[run, library] = loaded(folder), told["seconds"]
         return self.ends[run, library]
 
 
@@ -107,13 +107,18 @@ def one_run(server, whole, draw, folder, tally, library):
             tally.notes.append(f"{run}, life {life}: {told['error'].strip().splitlines()[-1][:200]}")
             break
         if not told["killed"]:
-            tally.different += differs(end, pickle.loads((folder / "end").read_bytes()), tally, run)
+            tally.different += differs(end, loaded(folder), tally, run)
             break
         tally.kills += 1
         kind = next(iter(kill), "end")
         tally.by[kind] = tally.by.get(kind, 0) + 1
     tally.runs += 1
     shutil.rmtree(folder)
+
+
+def loaded(folder):
+    """What a life that came to its end left."""
+    return pickle.loads((folder / "end").read_bytes())
 
 
 def differs(one, other, tally, run):
