@@ -1,9 +1,9 @@
 """A process that has only imported Keras and its backend, and forks one run after the other to be killed.
 
-Reads one JSON object a line: `{"folder", "run", "save_freq", "with": "tailfit" | "keras", "kill": {...}}`. Forks a child
-that runs it; answers with one line `{"killed": bool, "seconds", "error"}` when the child is gone. How it is killed:
-`{"after": seconds}` by the clock from here; `{"disk": n}` by itself just after its n-th call to the disk;
-`{"step": n}` by itself in its n-th step; `{}` not at all.
+Reads one JSON object a line: `{"folder", "run", "save_freq", "with": "tailfit" | "keras", "kill": {...}}`. Forks a
+child that runs it; answers with one line `{"killed": bool, "seconds", "error"}` when the child is gone. `kill` says how
+it is to end: `{"after": seconds}` by the clock from here; `{"disk": n}` by itself just after its n-th call to the
+disk; `{"step": n}` by itself in its n-th step; `{}` not at all.
 """
 
 import json

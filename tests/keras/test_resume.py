@@ -220,6 +220,12 @@ def test_data_whose_order_is_not_known(tmp_path):
         dense().fit(stream, callbacks=[Resume(tmp_path)], verbose=0)
 
 
+def test_validation_data_that_are_used_up(tmp_path):
+    stream = ((resumable.X[:4], resumable.Y[:4]) for _ in range(3))
+    with pytest.raises(ArgumentError, match="validation_data of type generator"):
+        dense().fit(batches(), validation_data=stream, callbacks=[Resume(tmp_path)], verbose=0)
+
+
 def test_a_plain_keras_model(tmp_path):
     inputs = keras.Input((6,))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))

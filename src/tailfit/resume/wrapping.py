@@ -22,7 +22,13 @@ def as_batches(model: keras.Model, call: dict[str, Any]) -> Batches:
     Raises:
         ArgumentError: for data whose order can't be known, or arguments that a `Batches` has no place for.
     """
-    x = call.get("x")
+    x, validation = call.get("x"), call.get("validation_data")
+    if hasattr(validation, "__next__"):
+        raise ArgumentError(
+            f"validation_data of type {type(validation).__name__} in a fit with Resume",
+            allowed="data that are the same each time they are read",
+            mend="pass arrays, or a tailfit.Batches",
+        )
     if isinstance(x, Feed):
         return x.batches
     if isinstance(x, Batches):
