@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import PIL.Image
 import polars as pl
+import pyarrow.parquet as pq
 import zarr
 from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -49,7 +50,7 @@ class Format:
 def write_parquet(root: Path, x: Any, y: Any, ids: list[str]) -> None:
     root.mkdir()
     columns = {"id": pl.Series(ids, dtype=pl.String), "label": pl.Series(np.asarray(y)), "x": pl.Series(x)}
-    pl.DataFrame(columns).write_parquet(root / "set.parquet", row_group_size=4)
+    pq.write_table(pl.DataFrame(columns).to_arrow(), root / "set.parquet", row_group_size=4)
 
 
 def write_hdf5(root: Path, x: Any, y: Any, ids: list[str]) -> None:

@@ -27,9 +27,9 @@ def frame(shape: tuple[int, ...] = (), dtype: str = "float32") -> pl.DataFrame:
     return table.with_columns(**{f"c{column}": records((3,), dtype)[:, column] for column in range(3)})
 
 
-def parquet(memory: bool, shape: tuple[int, ...] = (), **options: Any) -> Builder:
+def parquet(memory: bool, shape: tuple[int, ...] = ()) -> Builder:
     def build(folder: Path) -> tuple[Source, Any]:
-        frame(shape).write_parquet(folder / "set.parquet", row_group_size=5, **options)
+        pq.write_table(frame(shape).to_arrow(), folder / "set.parquet", row_group_size=5)
         return Parquet(folder / "set.parquet", memory=memory), records(shape or (3,))
 
     return build
@@ -169,7 +169,7 @@ BUILDERS |= {
         "in memory": parquet(True),
         "from row groups": parquet(False),
         "arrays in memory": parquet(True, (4, 3)),
-        "arrays from row groups": parquet(False, (4, 3), use_pyarrow=True),
+        "arrays from row groups": parquet(False, (4, 3)),
         "several files": parquet_of_several_files,
         "lists without a length": lists_without_a_length,
     },
