@@ -2,10 +2,10 @@
 
     python benchmarks/resume.py --backends jax tensorflow torch --out benchmarks/resume.txt
 
-Each round trains the same number of steps without `Resume` and with it, in turns, with checkpoints so and so many seconds
-apart (`--every`, 60 in the issue; fewer to have more of them in the same time: the share is then scaled to one a minute).
-Limit beside it: the time that copying the state once in memory takes, which no exact checkpoint can go below, and that
-writing and syncing it takes. Also: how long a step waited at most, and what a position costs at 10^9 samples.
+Each round trains the same number of steps without `Resume` and with it, in turns, with checkpoints `--every` so many
+seconds; the extra time is divided by their number, and told as a share of a minute, for one checkpoint a minute.
+Limits beside it: copying the state once in memory, which no exact checkpoint can do without, and writing and syncing
+it. Also: how long a step lasted at most, and what a position costs at 10^9 samples.
 """
 
 import argparse
