@@ -214,3 +214,19 @@ class TestImages:
         np.testing.assert_array_equal(source.read([2, 0]), self.SMALL[[2, 0]])
         assert (source.class_names, source.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
         assert source.read([]).shape == (0, 4, 6, 3)
+
+
+@pytest.mark.slow
+def test_a_million_ids(tmp_path: Path) -> None:
+    size = 10**6
+    names = pa.array([f"r{number}" for number in range(size)])
+    table = pa.table({"id": names, "flow": np.arange(size, dtype="float32"), "label": np.arange(size) % 3})
+    pq.write_table(table, tmp_path / "set.parquet")
+    for memory in (True, False):
+        source = Parquet(tmp_path / "set.parquet", memory=memory)
+        assert source.read([size - 1, 0]).tolist() == [[size - 1.0], [0.0]]
+        assert source.positions(["r999999"]).tolist() == [size - 1]
+        assert source.class_counts.sum() == size
+    twice = pa.chunked_array([names.slice(0, size - 1), pa.array(["r7"])])
+    with pytest.raises(DataError, match="'r7' twice"):
+        Table(table.set_column(0, "id", twice))
