@@ -1,140 +1,138 @@
-"""How fast batches arrive: tailfit beside a hand-written np.load generator, torch's DataLoader and the limit of memory.
+"""How fast batches arrive: tailfit beside its peers and the limits of memory, and what else a feed must keep to.
 
-    python benchmarks/feed.py [--samples 5000] [--shape 128,12] [--batch 256] [--repeats 5] [--folder DIR]
+    python benchmarks/feed.py [--quick] [--repeats 5] [--only PART ...] [--python PEER=PATH ...] [--out FILE]
 
-Random order, the same in every row; the page cache is warm (a pass before the timed ones reads every file). PyTorch's
-DataLoader reads the records of an array in memory one by one, as its users write it, in the calling process. Each row
-is timed `--repeats` times, interleaved with the others so that a busy machine slows all of them; shown are the median
-and the fastest. Rows that read files read the same files. Rows with * draw at random: in another order.
+Every library runs in a process of its own, on the same records, in random order, the page cache warm; the processes
+take turns, so that a busy machine slows all of them. Shown are samples a second, the median and the best of the
+repeats, and the median beside that of `np.take(out=)`. A peer that is not installed is named with the reason;
+`--python` gives the interpreter of an environment that has it. Then: `fit` from a packed folder beside `fit` from
+arrays on each backend, the cost of a batch of 10**4 and of 10**8 samples, resident memory over an epoch of a set larger
+than a limit, and cold reads beside `fio`, if it is installed.
 """
 
 import argparse
-import importlib.util
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
 import numpy as np
+from _feed_checks import CHECKS
+from _feed_rows import GROUPS
 
 import tailfit
 
-Reader = Callable[[], Iterator[np.ndarray]]
+HERE = Path(__file__).parent
+SETS = {  # shape of a record, and how many: as they are, and quickly
+    "128x12 float32": ((128, 12), 40_000, 2_000),
+    "1 KB": ((256,), 40_000, 2_000),
+    "256 B": ((64,), 40_000, 2_000),
+    "150 KB": ((3200, 12), 2_000, 200),
+}
+CLASSES = np.array([0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.05, 0.03, 0.02, 0.01])
 
 
-def peers(folder: Path, x: np.ndarray, batch: int) -> dict[str, Reader]:
-    """Each gives one epoch of batches of x; all in the order of the first."""
-    labels = {path.stem: number % 10 for number, path in enumerate(sorted(folder.glob("*.npy")))}
-    source = tailfit.data.NpyFolder(folder, labels)
-    arrays = tailfit.data.Arrays(x, list(labels.values()))
-    tailfit.data.pack(source, folder.parent / "packed")
-    packed, on_disk = (tailfit.data.Packed(folder.parent / "packed", memory=memory) for memory in (True, False))
-    buffer = np.empty((batch, *x.shape[1:]), x.dtype)
-    order = tailfit.Batches(source, batch, seed=1)
-    steps = range(len(order))
-    indices = [order.indices(0, step) for step in steps]
-    paths = [str(folder / f"{name}.npy") for name in source.ids]
+class Child:
+    """A process of `_feed_rows.py`, which times a row at a word."""
 
-    def generator() -> Iterator[np.ndarray]:
-        for chosen in indices:
-            out = np.empty((len(chosen), *x.shape[1:]), x.dtype)
-            for row, position in enumerate(chosen.tolist()):
-                out[row] = np.load(paths[position])
-            yield out
+    def __init__(self, group: str, root: Path, batch: int, python: str) -> None:
+        command = [python, str(HERE / "_feed_rows.py"), group, str(root), str(batch)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        began = self.answer()
+        self.rows: list[str] = began.get("rows", [])
+        self.absent: str | None = began.get("absent")
 
-    def take_into_a_buffer() -> Iterator[np.ndarray]:
-        for chosen in indices:
-            yield x.take(chosen, axis=0, out=buffer[: len(chosen)], mode="clip")
+    def answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline() if self.process.stdout else ""
+        return dict(json.loads(line)) if line else {"absent": "the process ended without a word"}
 
-    def batches_of(source: tailfit.data.Source, **given: Any) -> Reader:
-        fed = tailfit.Batches(source, batch, seed=1, **given)
-        return lambda: (given[0] for given in fed.iterate(0))
+    def time(self, row: str) -> dict[str, Any]:
+        if self.process.stdin is None:
+            raise RuntimeError("no pipe to the process")
+        print(json.dumps(row), file=self.process.stdin, flush=True)
+        return self.answer()
 
-    return {
-        "np.load generator (hand-written)": generator,
-        "NpyFolder.read": lambda: (source.read(chosen) for chosen in indices),
-        "Batches(NpyFolder), no read-ahead": batches_of(source, prefetch=0),
-        "Batches(NpyFolder)": batches_of(source),
-        **of_torch(x, indices),
-        "np.take(out=) (limit)": take_into_a_buffer,
-        "np.take": lambda: (x.take(chosen, axis=0) for chosen in indices),
-        "Arrays.read": lambda: (arrays.read(chosen) for chosen in indices),
-        "Batches(Arrays)": batches_of(arrays),
-        "Batches(Packed)": batches_of(packed),
-        "Batches(Packed), ClassBalanced *": batches_of(packed, sampler=tailfit.samplers.ClassBalanced()),
-        "Batches(Packed), Bootstrap *": batches_of(packed, sampler=tailfit.samplers.Bootstrap()),
-        "Batches(Packed), from its files": batches_of(on_disk),
-    }
+    def end(self) -> None:
+        self.process.communicate()
 
 
-def of_torch(x: np.ndarray, indices: list[np.ndarray]) -> dict[str, Reader]:
-    """PyTorch's loaders of the same batches; none where it is not installed."""
-    if importlib.util.find_spec("torch") is None:
-        return {}
-    import torch
-
-    class Records(torch.utils.data.Dataset):  # type: ignore[type-arg]
-        def __len__(self) -> int:
-            return len(x)
-
-        def __getitem__(self, position: int) -> torch.Tensor:
-            return torch.from_numpy(x[position])
-
-    weighted = torch.utils.data.WeightedRandomSampler(torch.ones(len(x)), len(x))
-    loaders = {
-        "torch DataLoader": {"batch_sampler": [chosen.tolist() for chosen in indices]},
-        "torch DataLoader, WeightedRandomSampler *": {"sampler": weighted, "batch_size": len(indices[0])},
-    }
-    made = {name: torch.utils.data.DataLoader(Records(), **given) for name, given in loaders.items()}
-    return {name: partial(map, lambda batch: batch.numpy(), loader) for name, loader in made.items()}
+def compared(name: str, folder: Path | None, batch: int, given: argparse.Namespace) -> list[str]:
+    """The table of one set of records."""
+    shape, many, few = SETS[name]
+    samples = few if given.quick else many
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(samples, *shape)).astype("float32")
+    y = np.concatenate([np.arange(10), rng.choice(10, samples - 10, p=CLASSES / CLASSES.sum())])
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        root = Path(temporary)
+        np.save(root / "x.npy", x)
+        np.save(root / "y.npy", y)
+        np.save(root / "indices.npy", tailfit.samplers.Shuffle().plan(samples, 1).indices(0, 0, samples))
+        tailfit.data.save_npy_folder(root / "set", x, y, ids=[f"{number:08d}" for number in range(samples)])
+        tailfit.data.pack(tailfit.data.Arrays(x, y), root / "packed")
+        del x
+        pythons = dict(part.split("=", 1) for part in given.python)
+        children = {group: Child(group, root, batch, pythons.get(group, sys.executable)) for group in GROUPS}
+        rates: dict[str, list[float]] = {}
+        wrong: dict[str, str] = {}
+        for repeat in range(given.repeats + 1):  # the first warms the cache
+            for child in children.values():
+                for row in child.rows:
+                    measured = {"absent": wrong[row]} if row in wrong else child.time(row)
+                    if "absent" in measured:
+                        wrong[row] = measured["absent"]
+                    elif repeat:
+                        rates.setdefault(row, []).append(measured["samples"] / measured["seconds"])
+        for child in children.values():
+            child.end()
+    limit = statistics.median(rates["np.take(out=) (limit)"])
+    lines = [
+        "",
+        f"{samples:,} records of {name}, batches of {batch}{'':12}{'median/s':>12}{'best/s':>12}{'of take':>9}",
+    ]
+    for row, measured in rates.items():
+        median = statistics.median(measured)
+        lines.append(f"{row:52}{median:12,.0f}{max(measured):12,.0f}{median / limit:9.2f}")
+    lines += [f"{row:52} failed: {reason}" for row, reason in wrong.items()]
+    lines += [f"{group:52} not measured: {child.absent}" for group, child in children.items() if child.absent]
+    return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--shape", default="128,12")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few records: shows that it runs, not how fast")
+    parser.add_argument("--repeats", type=int)
     parser.add_argument("--folder", type=Path, help="where to put the files; a temporary folder without it")
+    parser.add_argument("--python", action="append", default=[], metavar="PEER=PATH")
+    parser.add_argument("--only", action="append", metavar="PART", help=f"of {[*SETS, *CHECKS]}")
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    shape = tuple(map(int, given.shape.split(",")))
-    x = np.random.default_rng(0).normal(size=(given.samples, *shape)).astype("float32")
-    with tempfile.TemporaryDirectory(dir=given.folder) as root:
-        tailfit.data.save_npy_folder(Path(root) / "set", x, ids=[f"{number:08d}" for number in range(len(x))])
-        rows = peers(Path(root) / "set" / "data", x, given.batch)
-        expected = [chosen.copy() for chosen in rows["np.take"]()]
-        for name, reader in rows.items():  # warms the cache, and shows that all rows do the same work
-            for got, truth in zip(reader(), expected, strict=True):
-                if name.endswith("*"):
-                    continue
-                np.testing.assert_array_equal(got, truth, err_msg=name)
-        rates: dict[str, list[float]] = {name: [] for name in rows}
-        for _ in range(given.repeats):
-            for name, reader in rows.items():
-                start = time.perf_counter()
-                for _ in reader():
-                    pass
-                rates[name].append(len(x) / (time.perf_counter() - start))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")
-    print(
-        f"Python {platform.python_version()}, NumPy {np.__version__}, Keras {keras.version()}, "
-        f"tailfit {tailfit.__version__}"
-    )
-    print(f"{len(x)} samples of {shape} float32, batches of {given.batch}, random order, page cache warm")
-    slowest = statistics.median(rates["np.load generator (hand-written)"])
-    print(f"\n{'':44}{'median/s':>12}{'best/s':>12}{'x np.load':>12}")
-    for name, measured in rates.items():
-        median = statistics.median(measured)
-        print(f"{name:44}{median:12,.0f}{max(measured):12,.0f}{median / slowest:12.1f}")
+    given.repeats = given.repeats or (1 if given.quick else 5)
+    lines = [
+        f"$ python benchmarks/feed.py {' '.join(sys.argv[1:])}".rstrip(),
+        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        f"Python {platform.python_version()}, NumPy {np.__version__}, tailfit {tailfit.__version__}",
+    ]
+    print("\n".join(lines))
+    parts = {
+        name: lambda name=name: compared(name, given.folder, 16 if name == "150 KB" else 256, given) for name in SETS
+    }
+    parts |= {name: lambda check=check: check(given.folder, given.quick) for name, check in CHECKS.items()}
+    for name, part in parts.items():
+        if given.only and name not in given.only:
+            continue
+        told = part()
+        print("\n".join(told), flush=True)
+        lines += told
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
