@@ -1,5 +1,6 @@
 """Example builders of the sources that read a library's format; they join those of `sources.py`."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,22 @@ def arrow_table(folder: Path) -> tuple[Source, Any]:
     return Table(chunks.append_column("on", pa.array(np.arange(SIZE) % 2 == 0)), columns=["c0", "on"]), np.stack(
         [records((3,), "int32")[:, 0], (np.arange(SIZE) % 2 == 0).astype("int32")], axis=1
     )
+
+
+def photos() -> Any:
+    files = [io.BytesIO() for _ in range(SIZE)]
+    for image, file in zip(records((4, 5, 3), "uint8"), files, strict=True):
+        PIL.Image.fromarray(image).save(file, "PNG")
+    return pa.table({"photo": [{"bytes": file.getvalue(), "path": None} for file in files], "id": ids()})
+
+
+def table_of_images(folder: Path) -> tuple[Source, Any]:
+    return Table(photos()), records((4, 5, 3), "uint8")
+
+
+def parquet_of_images(folder: Path) -> tuple[Source, Any]:
+    pq.write_table(photos(), folder / "set.parquet", row_group_size=5)
+    return Parquet(folder / "set.parquet"), records((4, 5, 3), "uint8")
 
 
 def tensors(folder: Path) -> tuple[Source, Any]:
@@ -172,8 +189,9 @@ BUILDERS |= {
         "arrays from row groups": parquet(False, (4, 3)),
         "several files": parquet_of_several_files,
         "lists without a length": lists_without_a_length,
+        "images": parquet_of_images,
     },
-    Table: {"polars": polars_table, "arrow": arrow_table, "tensors": tensors},
+    Table: {"polars": polars_table, "arrow": arrow_table, "tensors": tensors, "images": table_of_images},
     ImageFolder: {
         "colours": image_folder("RGB", (4, 5, 3), "uint8", ".png"),
         "grey": image_folder("L", (4, 5), "uint8", ".webp", lossless=True),

@@ -132,9 +132,9 @@ def test_a_file_that_comes_short_is_refused(url: str, tmp_path: Path, monkeypatc
         "info",
         lambda self, path, **options: (found := info(self, path, **options)) | {"size": (found["size"] or 0) + 1},
     )
-    with pytest.raises(RecordError, match=r"140 bytes came of 141|bytes came of"):
+    with pytest.raises(RecordError, match=r"\d+ bytes came of \d+"):
         read(url, tmp_path / "cache")
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["manifest.json"]
 
 
 @pytest.mark.parametrize("name", ["../escape.npy", "a/../../escape.npy", "C:x.npy", "a\\b.npy"])

@@ -55,9 +55,9 @@ class TestRoles:
         assert np.isnan(Table(table, nan="keep").read([1])[0, 0])
         with pytest.raises(RecordError, match="ID '1': NaN"):
             Table(table).read([1])
-        with pytest.raises(RecordError, match=r"null.*row 1 of column 'heat'"):
+        with pytest.raises(RecordError, match=r"the table: row 1: nothing \(null\) in column 'heat'"):
             Table(pl.DataFrame({"heat": [3, None]}))
-        with pytest.raises(RecordError, match=r"null.*row 1 of column 'x'"):
+        with pytest.raises(RecordError, match=r"row 1: nothing \(null\) in column 'x'"):
             Table(pa.table({"x": pa.array([[1.0], None], pa.list_(pa.float64(), 1))}))
 
     @pytest.mark.parametrize(
@@ -102,13 +102,24 @@ class TestParquet:
     def test_lists_that_differ(self, tmp_path: Path) -> None:
         path = tmp_path / "lists.parquet"
         pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0], [4.0]]}), path, row_group_size=3)
-        with pytest.raises(RecordError, match=r"lists.parquet: a list of 1 in row 1 of column 'x'"):
+        with pytest.raises(RecordError, match=r"lists.parquet: row 1: a list of 1 in column 'x'"):
             Parquet(path).read([0])
         pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0], [4.0]]}), path, row_group_size=1)
         source = Parquet(path, memory=False)
         assert source.read([1, 2]).tolist() == [[3.0], [4.0]]
         with pytest.raises(RecordError, match=r"lists of shape \(1,\)"):
             source.read([0, 1])
+
+    def test_rows_are_counted_in_the_file(self, tmp_path: Path) -> None:
+        nested = [[[1, 2]], [[3, 4]], [[5, 6]], [[7, None]]]
+        pq.write_table(pa.table({"x": nested}), tmp_path / "set.parquet", row_group_size=2)
+        source = Parquet(tmp_path / "set.parquet", memory=False)
+        assert source.read([1]).tolist() == [[[3, 4]]]
+        with pytest.raises(RecordError, match=r"set.parquet: row 3: nothing \(null\) in column 'x'"):
+            source.read([2])
+        dataset = datasets.Dataset.from_dict({"x": nested})
+        with pytest.raises(RecordError, match=r"the data set: row 3: nothing"):
+            HuggingFace(dataset).read([0, 3])
 
     def test_only_the_row_groups_asked_for_are_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pq.write_table(frame().to_arrow(), tmp_path / "set.parquet", row_group_size=5)
@@ -186,15 +197,15 @@ class TestImages:
 
     def test_sizes(self) -> None:
         table = pa.table({"photo": self.encoded([self.SMALL[0], self.SMALL[1, :2]])})
-        with pytest.raises(RecordError, match=r"column 'photo', row 1: an image of 2 x 6 pixels.*4 x 6"):
+        with pytest.raises(RecordError, match=r"row 1, column 'photo': an image of 2 x 6 pixels.*4 x 6"):
             Table(table).read([1])
         assert Table(table, image_size=(2, 2), image_mode="L").read([1, 0]).shape == (2, 2, 2, 1)
 
     def test_images_that_are_none(self) -> None:
         source = Table(pa.table({"photo": pa.array([*self.encoded()[:1], b"no", None], pa.binary())}))
-        with pytest.raises(RecordError, match="row 1: cannot identify"):
+        with pytest.raises(RecordError, match="row 1, column 'photo': cannot identify"):
             source.read([0, 1])
-        with pytest.raises(RecordError, match="row 2: no bytes of an image"):
+        with pytest.raises(RecordError, match="row 2, column 'photo': no bytes of an image"):
             source.read([2])
         empty = Table(pa.table({"photo": pa.array([], pa.binary())}))
         assert empty.read([]).shape == (0, 0, 0, 3)

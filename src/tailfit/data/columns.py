@@ -106,10 +106,10 @@ class Columnar(Source):
     def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         """Fresh arrays of the columns of the records, in the rows at these positions."""
 
-    def _column(self, table: Any, name: str, where: str) -> "NDArray[Any] | Images":
+    def _column(self, table: Any, name: str, row: Callable[[int], str]) -> "NDArray[Any] | Images":
         """A column of the records as an array; or of images, which are decoded when they are taken."""
         decoder = self._decoders.get(name)
-        return to_array(table[name], name, where) if decoder is None else Images(table[name], name, where, decoder)
+        return to_array(table[name], name, row) if decoder is None else Images(table[name], name, row, decoder)
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         if len(self) and any(decoder.shape is None for decoder in self._decoders.values()):
@@ -128,36 +128,37 @@ class Columnar(Source):
 
 
 class Images:
-    """A column of encoded images."""
+    """A column of encoded images; the arguments are those of `to_array`."""
 
-    def __init__(self, column: Any, name: str, where: str, decoder: Decoder) -> None:
-        pa, compute = needed("pyarrow", "parquet", where), needed("pyarrow.compute", "parquet", where)
+    def __init__(self, column: Any, name: str, row: Callable[[int], str], decoder: Decoder) -> None:
+        pa, compute = needed("pyarrow", "parquet", "a table"), needed("pyarrow.compute", "parquet", "a table")
         if pa.types.is_struct(column.type):
             column = compute.struct_field(column, "bytes")
         self._contents = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        self._decoder, self._named = decoder, f"{where}: column {name!r}, row "
+        self._decoder, self._name, self._row = decoder, name, row
 
     def take(self, rows: NDArray[np.int64], axis: int = 0) -> NDArray[Any]:
         """Those in some rows, decoded."""
         return self._decoder(len(rows), lambda row: self._load(int(rows[row])))
 
-    def _load(self, row: int) -> tuple[bytes, str]:
-        content = self._contents[row].as_py()
+    def _load(self, number: int) -> tuple[bytes, str]:
+        content, where = self._contents[number].as_py(), f"{self._row(number)}, column {self._name!r}"
         if content is None:
             raise RecordError(
-                f"{self._named}{row}: no bytes of an image",
+                f"{where}: no bytes of an image",
                 allowed="images whose bytes are in the table",
                 mend="read files by their paths with ImageFolder",
             )
-        return content, f"{self._named}{row}"
+        return content, where
 
 
-def to_array(column: Any, name: str, where: str) -> NDArray[Any]:
+def to_array(column: Any, name: str, row: Callable[[int], str]) -> NDArray[Any]:
     """A column of numbers as an array, `[rows, ...]`. Nothing in a float column is NaN.
 
     Args:
         column: `pyarrow.Array` or `ChunkedArray`.
-        name, where: What messages call the column, and its table.
+        name: What messages call it.
+        row: What they call one of its rows, by number; the table's name first.
     Raises:
         RecordError: for nothing (null) in a column that has no NaN, or lists of different length.
     """
@@ -166,31 +167,32 @@ def to_array(column: Any, name: str, where: str) -> NDArray[Any]:
         column = column.combine_chunks()
     if isinstance(column, pa.ExtensionArray):
         shape = getattr(column.type, "shape", None)
-        array = to_array(column.storage, name, where)
+        array = to_array(column.storage, name, row)
         return array if shape is None else array.reshape(len(array), *shape)
     kind = column.type
     if column.null_count and not pa.types.is_floating(kind):
-        row = next(position for position, value in enumerate(column.is_null()) if value.as_py())
         raise RecordError(
-            f"{where}: nothing (null) in row {row} of column {name!r} of type {kind}",
+            f"{row(int(np.argmax(column.is_null())))}: nothing (null) in column {name!r} of type {kind}",
             allowed="a value in each row; in columns of floats nothing is NaN",
             mend="fill or drop the row, or write the column as floats",
         )
     if not _is_list(pa, kind):
         values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
         return values
-    inner = to_array(column.flatten(), name, where)
     if pa.types.is_fixed_size_list(kind):
-        return inner.reshape(len(column), kind.list_size, *inner.shape[1:])
-    lengths = column.value_lengths().to_numpy()
-    if len(lengths) and (lengths != lengths[0]).any():
-        row = int(np.argmax(lengths != lengths[0]))
-        raise RecordError(
-            f"{where}: a list of {lengths[row]} in row {row} of column {name!r}",
-            allowed=f"lists of one length, {lengths[0]} as in row 0",
-            mend="pad them, or leave the column out of columns=",
-        )
-    return inner.reshape(len(column), int(lengths[0]) if len(lengths) else 0, *inner.shape[1:])
+        width = kind.list_size
+    else:
+        widths = column.value_lengths().to_numpy()
+        width = int(widths[0]) if len(widths) else 0
+        if (widths != width).any():
+            other = int(np.argmax(widths != width))
+            raise RecordError(
+                f"{row(other)}: a list of {widths[other]} in column {name!r}",
+                allowed=f"lists of one length, {width} as in {row(0)}",
+                mend="pad them, or leave the column out of columns=",
+            )
+    inner = to_array(column.flatten(), name, lambda number: row(number // max(width, 1)))
+    return inner.reshape(len(column), width, *inner.shape[1:])
 
 
 def _is_list(pa: Any, kind: Any) -> bool:
@@ -237,7 +239,7 @@ def _id_values(column: Any, name: str, where: str) -> list[Any]:
 def _label_values(column: Any, name: str, where: str) -> Any:
     pa = needed("pyarrow", "parquet", "a table")
     if _is_list(pa, column.type):
-        return to_array(column, name, where)
+        return to_array(column, name, lambda row: f"{where}: row {row}")
     values = column.to_pylist()
     if not column.null_count:
         return np.asarray(values) if values else np.zeros(0, dtype=np.int64)

@@ -98,7 +98,7 @@ class Parquet(Columnar):
         fits = fits_in_memory(sum(group.bytes_of(self._features) for group in self._groups), memory)
         # Images stay encoded, and are better decoded ahead.
         self.in_memory = fits and not self._decoders
-        self._kept: Final = len(self._groups) if fits else _KEPT
+        self._kept: Final = len(self._groups) if fits and self._decoders else _KEPT
         self._lock = threading.Lock()
         self._arrays: Mapping[str, NDArray[Any]] | None = None
         self._recent: dict[int, dict[str, NDArray[Any] | Images]] = {}
@@ -113,6 +113,7 @@ class Parquet(Columnar):
                 with self._lock:
                     if self._arrays is None:
                         self._arrays = self._from_groups(np.arange(len(self)))
+                        self._recent = {}
             return {name: array.take(indices, axis=0) for name, array in self._arrays.items()}
         return self._from_groups(indices)
 
@@ -139,7 +140,7 @@ class Parquet(Columnar):
         if held is None:
             group = self._groups[number]
             table = group.read(self._features)
-            held = {name: self._column(table, name, group.file.path) for name in self._features}
+            held = {name: self._column(table, name, group.row) for name in self._features}
             # A new dict, put in its place at once: other threads go on with the one that they hold.
             self._recent = dict([*self._recent.items(), (number, held)][-self._kept :])
         return held
@@ -157,6 +158,7 @@ class _Group:
     def __init__(self, file: KnownFile, metadata: Any, schema: Any, number: int) -> None:
         self.file, self.schema, self.rows = file, schema, 0
         self._metadata, self._number = metadata, number
+        self._first = sum(metadata.row_group(before).num_rows for before in range(number))
         self._bytes: list[tuple[str, int]] = []
         if metadata.num_row_groups:
             group = metadata.row_group(number)
@@ -167,6 +169,10 @@ class _Group:
             self._bytes = [(column.path_in_schema, size) for column, size in zip(columns, sizes, strict=True)]
         if self.rows < 0:
             raise ValueError(f"{self.rows} rows")
+
+    def row(self, number: int) -> str:
+        """What messages call one of its rows."""
+        return f"{self.file.path}: row {self._first + number}"
 
     def bytes_of(self, names: Sequence[str]) -> int:
         """What its columns take when they are decoded, about."""

@@ -16,6 +16,7 @@ import posixpath
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
@@ -31,6 +32,7 @@ __all__ = ["fetched", "is_url"]
 _URL = re.compile(r"[A-Za-z][\w+.-]+(://|::)")  # two letters or more: "C:" is a drive
 _COPIED = 1 << 22  # bytes at once
 _TRIES = 2
+_SECONDS = 5.0  # between two writings of the manifest
 _TAGS = ("ETag", "etag", "sha256", "md5", "md5Hash", "content_md5", "checksum", "blob_id", "generation", "uid")
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
 
@@ -85,10 +87,15 @@ def fetched(url: str, cache: str | PathLike[str] | None = None) -> Path:
         _check_room(folder, stale, shown)
         kept = {name: copy for name, copy in known.items() if name in there and name not in stale}
         _remove_others(target, set(there))
-        for name, file in stale.items():
-            kept[name] = _copied(system, file, _local(target, name), f"{shown}/{name}".rstrip("/"))
+        written = time.monotonic()
+        try:
+            for name, file in stale.items():
+                kept[name] = _copied(system, file, _local(target, name), f"{shown}/{name}".rstrip("/"))
+                if time.monotonic() - written > _SECONDS:  # what a kill at any moment may cost
+                    _write_manifest(folder / "manifest.json", kept)
+                    written = time.monotonic()
+        finally:
             _write_manifest(folder / "manifest.json", kept)
-        _write_manifest(folder / "manifest.json", kept)
         return target
 
 

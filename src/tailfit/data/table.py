@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tailfit.data.columns import Columnar
 from tailfit.data.images import Mode
 from tailfit.data.needed import needed
-from tailfit.errors import ArgumentError
+from tailfit.errors import ArgumentError, DataError
 
 __all__ = ["HuggingFace", "Table"]
 
@@ -51,6 +51,9 @@ class Table(Columnar):
                     allowed="a pyarrow.Table, a polars DataFrame, or another with __arrow_c_stream__",
                     mend="wrap arrays: tailfit.data.Arrays(x, y)",
                 )
+            if any("\0" in name for name in getattr(table, "columns", ())):
+                # Handed on, a name ends with NUL: polars would end the process.
+                raise DataError("a column with NUL in its name", allowed="names of text", mend="rename it")
             table = pa.table(table)
         super().__init__(
             table.schema,
@@ -65,7 +68,7 @@ class Table(Columnar):
             class_names=class_names,
             nan=nan,
         )
-        self._arrays: Final = {name: self._column(table, name, self._where) for name in self._features}
+        self._arrays: Final = {name: self._column(table, name, _row_of_table) for name in self._features}
         self.in_memory = not self._decoders
 
     def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
@@ -132,5 +135,13 @@ class HuggingFace(Columnar):
         # datasets reads nothing for no index: a row is read to know the shapes, and left out.
         table = self._records[indices if len(indices) else np.zeros(min(len(self), 1), dtype=np.int64)]
         rows = np.arange(len(indices))
+
+        def row(number: int) -> str:
+            return f"the data set: row {indices[number]}"
+
         # Taken, that is copied: Arrow's memory is read-only.
-        return {name: self._column(table, name, self._where).take(rows, axis=0) for name in self._features}
+        return {name: self._column(table, name, row).take(rows, axis=0) for name in self._features}
+
+
+def _row_of_table(number: int) -> str:
+    return f"the table: row {number}"
