@@ -191,8 +191,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Probabilities of the classes, `(n, C)`.
 
         They are of the class mix that the loss trains for: after `LogitAdjusted` at tau 1, or on balanced batches, of
-        one in which all classes are equally frequent. After a loss that is no softmax of the outputs as they are (`LDAM`
-        scales cosines, `LogitNorm` divides by their norm) they rank the classes and are no more than that.
+        one in which all classes are equally frequent. After a loss that is no softmax of the outputs as they are
+        (`LDAM` scales cosines, `LogitNorm` divides by their norm) they rank the classes and are no more than that.
         """
         return np.exp(self.predict_log_proba(X))
 
