@@ -5,13 +5,16 @@ import random
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "chaos"))
 
 import chaos
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not hasattr(os, "pidfd_open"), reason="needs Linux")
+pytestmark = [pytest.mark.skipif(not hasattr(os, "fork") or not hasattr(os, "pidfd_open"), reason="needs Linux")]
+if keras.backend.backend() != "torch":  # where each of five lives compiles its step anew
+    pytestmark.append(pytest.mark.slow)
 
 
 def test_a_run_killed_again_and_again_ends_as_if_it_never_was(tmp_path, backend):

@@ -18,6 +18,12 @@ from tailfit.errors import ArgumentError, CheckpointError, StepError
 from tailfit.resume.disk import Disk
 from tailfit.resume.store import Store
 
+# Each life of a run compiles its step anew. What does not depend on how that is done is tried where nothing is
+# compiled, and elsewhere with the slow tests.
+compiles = keras.backend.backend() != "torch"
+where_nothing_compiles = pytest.mark.slow if compiles else (lambda test: test)
+QUICK = ("everything", "fused", "own_step")
+
 
 class Killed(BaseException):
     """Not an Exception: nothing in between may take it for an error."""
@@ -74,13 +80,16 @@ def whole(tmp_path_factory):
     return end
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if compiles and name not in QUICK else name for name in RUNS]
+)
 def test_killed_within_an_epoch_and_at_its_beginning(name, whole, tmp_path):
     killed(name, tmp_path, 5)
     killed(name, tmp_path, 9)
     assert same(whole(name), run(name, tmp_path, Kill())) == []
 
 
+@where_nothing_compiles
 def test_killed_after_every_step_in_turn(tmp_path):
     """One chain: each life of the run is two steps longer than the last one, and repeats one of them."""
     lives = 0
@@ -94,6 +103,7 @@ def test_killed_after_every_step_in_turn(tmp_path):
     assert same(run("accumulated", tmp_path / "whole", Kill(), epochs=2), end) == []
 
 
+@where_nothing_compiles
 @pytest.mark.parametrize("save_freq", ["epoch", 4])
 def test_other_frequencies(save_freq, whole, tmp_path):
     for after in (3, 7, 11):
@@ -101,14 +111,16 @@ def test_other_frequencies(save_freq, whole, tmp_path):
     assert same(whole("everything"), run("everything", tmp_path, Kill(), save_freq=save_freq)) == []
 
 
-def test_a_finished_run_gives_back_its_end_and_can_be_made_longer(whole, tmp_path):
-    killed("everything", tmp_path, 4)
-    first = run("everything", tmp_path, Kill(), epochs=1)
-    again = run("everything", tmp_path, Kill(1), epochs=1)  # not one step is run
+@pytest.mark.parametrize("name", ["own_step", pytest.param("everything", marks=[pytest.mark.slow] if compiles else [])])
+def test_a_finished_run_gives_back_its_end_and_can_be_made_longer(name, whole, tmp_path):
+    killed(name, tmp_path, 4)
+    first = run(name, tmp_path, Kill(), epochs=1)
+    again = run(name, tmp_path, Kill(1), epochs=1)  # not one step is run
     assert same(first, again) == []
-    assert same(whole("everything"), run("everything", tmp_path, Kill())) == []
+    assert same(whole(name), run(name, tmp_path, Kill())) == []
 
 
+@where_nothing_compiles
 def test_checkpoints_that_stay_and_sizes(tmp_path):
     run("transformed", tmp_path, keep=2)
     store = Store(tmp_path / "run")
@@ -119,6 +131,7 @@ def test_checkpoints_that_stay_and_sizes(tmp_path):
     assert len(json.dumps([state["position"], state["identity"]["seed"], state["identity"]["sampler"]])) <= 200
 
 
+@where_nothing_compiles
 def test_by_time(tmp_path, monkeypatch):
     run("transformed", tmp_path / "never", save_freq=10**6, every_seconds=3600)
     assert Store(tmp_path / "never" / "run").positions() == [(EPOCHS, 0)]  # the end is always saved
@@ -165,6 +178,7 @@ def test_another_run_is_refused_with_what_differs(saved, key):
         changed(saved, **options)
 
 
+@where_nothing_compiles
 @pytest.mark.parametrize("key", ["batch_size", "seed"])
 def test_or_allowed_saying_what_it_means(saved, key, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
@@ -182,6 +196,7 @@ def test_a_model_that_can_not_take_the_weights_is_refused_even_so(saved, tmp_pat
         changed(tmp_path / "run", units=4, allow=["model"], callbacks=[Kill()])
 
 
+@where_nothing_compiles
 def test_fewer_epochs_than_are_done(tmp_path):
     run("transformed", tmp_path, epochs=2, save_freq="epoch")
     with pytest.raises(CheckpointError, match="2 epochs done, beside epochs=1"):
@@ -259,6 +274,7 @@ def test_arguments(arguments, tmp_path):
 # -- disks, locks, signals -----------------------------------------------------------------------------
 
 
+@where_nothing_compiles
 def test_a_full_disk_is_a_warning_and_training_goes_on(tmp_path, monkeypatch, whole):
     real, calls = Disk.write, []
 
@@ -275,6 +291,7 @@ def test_a_full_disk_is_a_warning_and_training_goes_on(tmp_path, monkeypatch, wh
     assert Store(tmp_path / "run").positions()[0] == (EPOCHS, 0)
 
 
+@where_nothing_compiles
 def test_a_failure_is_told_before_the_next_save(tmp_path, monkeypatch):
     told = []
 
@@ -289,6 +306,7 @@ def test_a_failure_is_told_before_the_next_save(tmp_path, monkeypatch):
     assert {warning.category for warning in caught} == {ResumeWarning}
 
 
+@where_nothing_compiles
 def test_a_directory_that_is_deleted(tmp_path, whole):
     def delete(batch):
         if batch == 2:
@@ -301,6 +319,7 @@ def test_a_directory_that_is_deleted(tmp_path, whole):
     assert Store(tmp_path / "run").positions()[0] == (EPOCHS, 0)
 
 
+@where_nothing_compiles
 def test_two_runs_in_one_directory(tmp_path):
     def begin_another(batch):
         if batch == 1:
@@ -311,6 +330,7 @@ def test_two_runs_in_one_directory(tmp_path):
     run("transformed", tmp_path, Kill(), epochs=1)  # and it is free afterwards
 
 
+@where_nothing_compiles
 @pytest.mark.parametrize(
     ("number", "leaves", "status"),
     [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 128 + signal.SIGTERM)],
@@ -329,6 +349,7 @@ def test_a_signal_finishes_the_step_and_saves(number, leaves, status, tmp_path, 
     assert same(whole("transformed"), run("transformed", tmp_path, Kill(), save_freq=1000)) == []
 
 
+@where_nothing_compiles
 def test_a_second_ctrl_c_acts_at_once(tmp_path):
     at_once = []
 
@@ -348,6 +369,7 @@ def test_a_second_ctrl_c_acts_at_once(tmp_path):
 # -- damage, other backends ----------------------------------------------------------------------------
 
 
+@where_nothing_compiles
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, whole):
     killed("transformed", tmp_path, 5)
     newest = max((tmp_path / "run").glob("0*"))
@@ -359,6 +381,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, whole
     assert same(whole("transformed"), end) == []
 
 
+@where_nothing_compiles
 def test_another_backend_keeps_the_weights(tmp_path):
     """As a checkpoint of another backend: seeds of another type, no random state of this one."""
     killed("transformed", tmp_path, 5)
