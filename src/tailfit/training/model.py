@@ -9,6 +9,7 @@ from tailfit import keras_private as private
 from tailfit.errors import ArgumentError, StepError
 from tailfit.losses._counting import uncounted
 from tailfit.training.backends import engine
+from tailfit.training.class_weight import with_class_weight_checked
 from tailfit.training.divisor import rows_of
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
@@ -191,7 +192,8 @@ class Model(engine.Trainer):
             validation_class_weight: Weights by class code for `validation_data` in arrays, so that `val_loss` is
                 comparable with a `loss` under `class_weight`; Keras leaves it unweighted.
         Raises:
-            ArgumentError: `class_weight`, `sample_weight`, `batch_size`, `y` or `steps_per_epoch` beside a `Batches`.
+            ArgumentError: `class_weight`, `sample_weight`, `batch_size`, `y` or `steps_per_epoch` beside a `Batches`;
+                a `class_weight` of arrays that would not weigh samples by their class, see `tailfit.weights`.
         """
         call = _bound(keras.Model.fit, self, args, kwargs)
         if validation_class_weight is not None:
@@ -202,6 +204,7 @@ class Model(engine.Trainer):
     def _fit(self, call: Logs) -> Any:
         feed, validation = as_feed(call.get("x")), as_feed(call.get("validation_data"))
         call.update(x=feed, validation_data=validation)
+        with_class_weight_checked(call)
         markers = scheduled_by(self)
         if isinstance(feed, Feed):
             _refuse_beside_batches(call)

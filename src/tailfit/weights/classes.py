@@ -9,21 +9,45 @@ Concepts:
 - *soft labels*: the expected counts, the sum of each class's probability.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
-from tailfit.weights.given import encoded_labels
+from tailfit.weights.given import by_output, encoded_labels
 
 __all__ = ["checked_choice", "class_weights"]
 
+_MOST_CLASSES = 1 << 24  # each asks for memory, with or without a sample
+
 Scheme = Literal["balanced", "inverse", "inverse_sqrt", "effective_number", "median_frequency"]
 Counts = NDArray[np.float64]
+
+
+@overload
+def class_weights(
+    y: Mapping[str, Any],
+    scheme: Scheme = "balanced",
+    *,
+    beta: float = 0.9999,
+    normalize: Literal["mean", "sum"] | None = "mean",
+    num_classes: Mapping[str, int] | None = None,
+) -> dict[str, dict[int, float]]: ...
+
+
+@overload
+def class_weights(
+    y: Any,
+    scheme: Scheme = "balanced",
+    *,
+    beta: float = 0.9999,
+    normalize: Literal["mean", "sum"] | None = "mean",
+    num_classes: int | None = None,
+) -> dict[int, float]: ...
 
 
 def class_weights(
@@ -32,13 +56,14 @@ def class_weights(
     *,
     beta: float = 0.9999,
     normalize: Literal["mean", "sum"] | None = "mean",
-    num_classes: int | None = None,
-) -> dict[int, float]:
+    num_classes: Any = None,
+) -> Any:
     """A weight for each class, the larger the rarer; what Keras' `class_weight=` and `Batches` take.
 
     Args:
         y: Codes `[n]`, strings (coded by their sorted order), one-hot, soft or multi-label rows `[n, C]`, a
-            source, or Batches, whose source is weighed as it is stored, not as it is sampled.
+            source, or Batches, whose source is weighed as it is stored, not as it is sampled; or, of a model with
+            several outputs, a dict of them by output, for a dict of weights (`num_classes` then is a dict, too).
         scheme: `"balanced"` N / (C·n); `"inverse"` 1 / n; `"inverse_sqrt"` 1 / √n; `"effective_number"`
             (1 − β) / (1 − β**n); `"median_frequency"` median(n) / n. The first, second and last differ only
             in scale, that is, with `normalize=None`.
@@ -57,6 +82,12 @@ def class_weights(
     >>> class_weights(["ok", "ok", "ok", "leak"])
     {0: 2.0, 1: 0.6666666666666666}
     """
+    if isinstance(y, Mapping):
+        return by_output(
+            lambda labels, number: class_weights(labels, scheme, beta=beta, normalize=normalize, num_classes=number),
+            y,
+            num_classes=num_classes,
+        )
     checked_choice("scheme", scheme, get_args(Scheme))
     checked_choice("normalize", normalize, ("mean", "sum", None))
     beta = _checked_beta(beta)
@@ -154,10 +185,10 @@ def _checked_beta(beta: Any) -> float:
 
 def _checked_number(num_classes: Any) -> int | None:
     whole = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
-    if num_classes is not None and not (whole and num_classes >= 1):
+    if num_classes is not None and not (whole and 1 <= num_classes <= _MOST_CLASSES):
         raise ArgumentError(
             f"num_classes={num_classes!r}",
-            allowed="a whole number >= 1",
+            allowed=f"a whole number from 1 to {_MOST_CLASSES}",
             mend="leave it out: the labels tell it",
         )
     return None if num_classes is None else int(num_classes)

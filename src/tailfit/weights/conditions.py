@@ -17,7 +17,8 @@ from tailfit.errors import ArgumentError
 __all__ = ["matches"]
 
 # A failure inside polars' compiled part is raised as PanicException, which is no PolarsError.
-_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+# Text of half a character pair can't be handed to it.
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeEncodeError)
 
 # Text, a quoted name, a word or number, an operator. What is left out (other quotes, escapes, comments, several
 # statements) could hide a subquery from this reading and show it to polars.

@@ -4,10 +4,9 @@ Weights multiply: a sample's weight is the product of what its class, each condi
 array (a label's quality, `Batches(class_weight=)`) give it. What nothing applies to weighs 1.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import polars as pl
@@ -16,19 +15,35 @@ from numpy.typing import NDArray
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
 from tailfit.weights.conditions import matches
-from tailfit.weights.given import encoded_labels, source_of
+from tailfit.weights.given import by_output, encoded_labels, source_of
 
 __all__ = ["by_class", "class_table", "sample_weights"]
 
+_LARGEST = float(np.finfo(np.float64).max)
 
+
+@overload
+def sample_weights(
+    y: Mapping[str, Any],
+    weights: Mapping[str, Mapping[Any, float]],
+    *,
+    class_names: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, NDArray[np.float32]]: ...
+
+
+@overload
 def sample_weights(
     y: Any, weights: Mapping[str, float] | Mapping[int, float], *, class_names: Sequence[str] | None = None
-) -> NDArray[np.float32]:
+) -> NDArray[np.float32]: ...
+
+
+def sample_weights(y: Any, weights: Any, *, class_names: Any = None) -> Any:
     """A weight for each sample, from a table of weights by class or by condition.
 
     Args:
         y: Labels as in `class_weights`; or a source, or Batches of one, for conditions too; or the metadata
-            alone, a polars DataFrame, for conditions only.
+            alone, a polars DataFrame, for conditions only. Of a model with several outputs a dict of labels by
+            output, beside a dict of tables: the result is what `fit(sample_weight=)` takes for it.
         weights: By class name or code, and for a source by SQL conditions over `source.metadata` as well, such
             as `"site = 'B' AND snr < 3"`. A key that is exactly a class name means the class. What applies
             to one sample multiplies; a condition that is null for a sample doesn't apply. A soft label gets the
@@ -44,7 +59,20 @@ def sample_weights(
     [1.0, 1.5, 1.0]
     >>> sample_weights(pl.DataFrame({"site": ["A", "B"]}), {"site = 'B'": 0.5}).tolist()
     [1.0, 0.5]
+
+    Class, condition and quality multiply:
+
+    >>> quality = np.array([0.5, 1.0])  # of tailfit.weights.label_quality
+    >>> (sample_weights(["ok", "leak"], {"leak": 4.0}) * quality).tolist()
+    [0.5, 4.0]
     """
+    if isinstance(y, Mapping):
+        return by_output(
+            lambda labels, one, names: sample_weights(labels, one, class_names=names),
+            y,
+            weights=weights,
+            class_names=class_names,
+        )
     table = _checked_table(weights)
     if isinstance(y, pl.DataFrame):
         return _finished(_by_condition(y, table), table)
@@ -101,7 +129,8 @@ def _checked_table(weights: Any) -> dict[str | int, float]:
         if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
             raise ArgumentError(f"the key {key!r}", allowed="class names, codes or conditions", mend="quote it")
         number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
-        if not (number and math.isfinite(weight) and weight >= 0):
+        plain = weight.item() if isinstance(weight, np.generic) else weight  # float32 can't be compared with _LARGEST
+        if not (number and 0 <= plain <= _LARGEST):  # NaN is not
             raise ArgumentError(
                 f"the weight {weight!r} for {key!r}",
                 allowed="finite numbers >= 0",

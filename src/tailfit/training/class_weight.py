@@ -1,0 +1,92 @@
+"""Class weights of arrays in `fit`, where Keras would weigh samples wrongly and not say so.
+
+Keras takes the arg max of every row of y: of several labels the first one, of an all-zero row class 0, of a row of
+tokens the place of the largest. A class left out weighs 1. A data adapter of one's own is not told of the weights.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.errors import ArgumentError, DataError
+from tailfit.labels import encode
+from tailfit.weights.samples import by_class
+
+__all__ = ["class_weighted", "with_class_weight_checked"]
+
+
+def class_weighted(
+    y: Any, class_weight: Mapping[int, float], sample_weight: Any, *, what: str = "class_weight"
+) -> NDArray[np.float32]:
+    """The weight of each sample: its class's, times its own if it has one.
+
+    Raises:
+        ArgumentError: for labels that have no single class each, or a class without a weight.
+    """
+    if y is None or keras.tree.is_nested(y):
+        raise ArgumentError(
+            f"{what} " + ("without labels" if y is None else "for the labels of several outputs"),
+            allowed="one array of class codes or one-hot labels",
+            mend="pass sample_weight={output: tailfit.weights.sample_weights(y[output], weights), ...}",
+        )
+    labels = np.asarray(keras.ops.convert_to_numpy(y))
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    try:
+        encoded = encode(labels.astype(np.int64) if labels.ndim == 1 else labels)
+        received = "multi-label y" if encoded.kind == "multi-label" else None
+    except DataError as error:
+        received = error.received
+    if received is not None:
+        raise ArgumentError(f"{what} for {received}", allowed="one class a sample: codes or one-hot rows", mend=_MEND)
+    present = np.unique(encoded.values) if encoded.kind == "codes" else np.arange(encoded.num_classes)
+    missing = sorted(set(present.tolist()) - set(class_weight))
+    if missing:
+        raise ArgumentError(
+            f"{what} without class {missing[0]}",
+            allowed="a weight for every class among the labels",
+            mend=f"add {missing[0]}: 1.0 if that is meant",
+        )
+    weights = by_class(encoded, {code: weight for code, weight in class_weight.items() if code < encoded.num_classes})
+    if sample_weight is not None:
+        own = np.asarray(keras.ops.convert_to_numpy(sample_weight), dtype=np.float64)
+        weights = weights * own.reshape(len(labels))
+    return weights.astype(np.float32)
+
+
+def with_class_weight_checked(call: dict[str, Any]) -> None:
+    """Check the `class_weight` of a call of `fit`; multiply it with `sample_weight`, which Keras can't.
+
+    Raises:
+        ArgumentError: where the samples would not be weighed by their classes.
+    """
+    x, y, class_weight = call.get("x"), call.get("y"), call.get("class_weight")
+    if class_weight is None:
+        return
+    if hasattr(x, "get_numpy_iterator"):
+        raise ArgumentError(
+            f"class_weight beside the data adapter {type(x).__name__}, which would not be told of it",
+            allowed="class_weight for arrays",
+            mend="let the adapter give (x, y, sample_weight), or pass tailfit.Batches(source, class_weight=...)",
+        )
+    if y is None:
+        return  # a data set: its batches are for Keras, or their maker, to weigh
+    weights = class_weighted(y, class_weight, call.get("sample_weight"))
+    if call.get("sample_weight") is None:
+        return
+    if call.get("validation_split"):
+        raise ArgumentError(
+            "class_weight and sample_weight beside validation_split",
+            allowed="both without validation_split: class weights are not for the validation part",
+            mend="split the data yourself and pass validation_data=",
+        )
+    call["sample_weight"], call["class_weight"] = weights, None
+
+
+_MEND = (
+    "weigh each label in the loss (class_weights=), or pass sample_weight=: one weight a sample, or for labels per "
+    "step or pixel one for each of them"
+)
