@@ -163,6 +163,18 @@ def test_options_are_handed_on(tmp_path: Path) -> None:
         open_source(tmp_path / "nan.npy", nan="warn", y=["a"], ids=["one"]).read([0])
 
 
+@pytest.mark.parametrize("path", [None, 3, X, b"set"], ids=lambda path: type(path).__name__)
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(ArgumentError, match="a path or URL"):
+        open_source(path)
+
+
+def test_an_array_of_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", X[:0])
+    source = open_source(tmp_path / "none.npy")
+    assert (len(source), source.read([]).shape) == (0, (0, 2))
+
+
 def test_labels_beside_images(tmp_path: Path) -> None:
     for number in range(3):
         PIL.Image.new("RGB", (2, 1)).save(tmp_path / f"{number}.png")
@@ -190,7 +202,7 @@ def test_a_truncated_arrow_file(tmp_path: Path) -> None:
 
 def test_splits_of_hugging_face_are_named(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": datasets.Dataset.from_polars(FRAME)}).save_to_disk(tmp_path / "set")
-    with pytest.raises(DataError, match=r"splits \['train'\].*open .*train"):
+    with pytest.raises(DataError, match=r"splits \['train'\].*open one, .*<split>"):
         open_source(tmp_path / "set")
     assert len(open_source(tmp_path / "set" / "train")) == 3
     (tmp_path / "set" / "train" / "state.json").write_text("{")

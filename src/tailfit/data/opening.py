@@ -2,13 +2,12 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from tailfit.data.arrays import Arrays
 from tailfit.data.files import KnownFile
@@ -16,13 +15,12 @@ from tailfit.data.finite import checked_policy
 from tailfit.data.hdf5 import HDF5
 from tailfit.data.image_folder import SUFFIXES as IMAGES
 from tailfit.data.image_folder import ImageFolder
-from tailfit.data.images import Mode
 from tailfit.data.layout import files_beside, records_folder
 from tailfit.data.memory import available_memory
 from tailfit.data.metadata import read_table
 from tailfit.data.needed import needed
 from tailfit.data.npy import read_header
-from tailfit.data.npy_folder import Labels, NpyFolder
+from tailfit.data.npy_folder import NpyFolder
 from tailfit.data.packed import Packed
 from tailfit.data.parquet import Parquet
 from tailfit.data.record_files import ARRAY_RECORD, TFRECORD
@@ -67,7 +65,7 @@ def open(
         **options: What else the source takes, e.g. `label="cause"` of Parquet, `size=(64, 64)` of images, or
             `ragged=True` of `.npy` files.
     Raises:
-        ArgumentError: for options that the source does not take.
+        ArgumentError: for what is no path, or options that the source does not take.
         DataError: if nothing known lies there; `RecordError` names a file that can't be read.
         PackageError: naming what to install, where a format's package is missing.
 
@@ -79,59 +77,69 @@ def open(
     (<NpyFolder: 2 samples, 2 classes>, [[0.0, 1.0]])
     """
     checked_policy(nan)
+    if not isinstance(path, str | PathLike):
+        raise ArgumentError(f"path={path!r}", allowed="a path or URL", mend="wrap arrays: tailfit.data.Arrays(x, y)")
     where = fetched(fspath(path), cache) if is_url(path) else Path(fspath(path))
-    reader = _reader_of_folder(where) if where.is_dir() else _reader_of_file(where)
-    if reader is None:
+    found = _in_folder(where) if where.is_dir() else _in_file(where)
+    if found is None:
         raise DataError(
             f"{where}: {'nothing known lies there' if where.exists() else 'no such file or folder'}",
             allowed=_KINDS,
             mend="check the path, or make the source yourself, e.g. tailfit.data.HDF5(path, ...)",
         )
-    known = inspect.signature(reader).parameters
-    unknown = sorted(options.keys() - known.keys())
+    kind, prepare = found
+    known = list(inspect.signature(kind).parameters)[1:]
+    unknown = sorted(options.keys() - set(known))
     if unknown:
         raise ArgumentError(
             f"{unknown[0]}={options[unknown[0]]!r} for {where}",
-            allowed=", ".join(list(known)[1:]),
-            mend="leave it out: what lies there is read by a source that does not take it",
+            allowed=", ".join(known),
+            mend=f"leave it out: what lies there is read by {kind.__name__}, which does not take it",
         )
-    return reader(where, **options, **({"nan": nan} if "nan" in known else {}))
+    if "nan" in known:
+        options["nan"] = nan
+    first = prepare(where)
+    if kind in (NpyFolder, ImageFolder):
+        options = {**files_beside(first), **options}
+    return kind(first, **options)
 
 
-def _reader_of_folder(root: Path) -> Callable[..., Source] | None:
+_Found = tuple[Callable[..., Source], Callable[[Path], Any]]  # a source, and what makes its first argument of the path
+
+
+def _in_folder(root: Path) -> _Found | None:
     if (root / "pack.json").is_file():
-        return Packed
+        return Packed, Path
     if any((root / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
-        return Zarr
+        return Zarr, Path
     if (root / "state.json").is_file() and (root / "dataset_info.json").is_file():
-        return _saved_dataset
+        return HuggingFace, _saved_dataset
     if (root / "dataset_dict.json").is_file():
         splits = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-        raise DataError(f"{root}: the splits {splits}", allowed="one data set", mend=f"open {root / splits[0]}")
-    if records_folder(root) is not None:
-        return _npy_folder
+        raise DataError(f"{root}: the splits {splits}", allowed="one data set", mend=f"open one, {root}/<split>")
+    folder = records_folder(root)
+    if folder is not None:
+        return NpyFolder, lambda _: folder
     names = [entry.name.lower() for entry in root.iterdir()]
-    if any(name.endswith(".parquet") and name not in ("labels.parquet", "metadata.parquet") for name in names):
-        return Parquet
-    for suffixes, reader in ((TFRECORD, TFRecord), (ARRAY_RECORD, ArrayRecord)):
-        if any(name.endswith(suffixes) for name in names):
-            return reader
+    for kind, suffixes in ((Parquet, ".parquet"), (TFRecord, TFRECORD), (ArrayRecord, ARRAY_RECORD)):
+        if any(name.endswith(suffixes) for name in names if name not in ("labels.parquet", "metadata.parquet")):
+            return kind, Path
     inside = [entry for entry in root.iterdir() if entry.is_dir()]
     if _has_images(names) or any(_has_images(os.listdir(folder)) for folder in inside):
-        return _image_folder
+        return ImageFolder, Path
     return None
 
 
-def _reader_of_file(path: Path) -> Callable[..., Source] | None:
-    by_suffix: dict[str, Callable[..., Source]] = {
-        **dict.fromkeys((".parquet", ".pq"), Parquet),
-        **dict.fromkeys((".h5", ".hdf5", ".hdf"), HDF5),
-        **dict.fromkeys((".arrow", ".feather", ".ipc"), _arrow_file),
-        **dict.fromkeys(TFRECORD, TFRecord),
-        **dict.fromkeys(ARRAY_RECORD, ArrayRecord),
-        ".csv": _csv_file,
-        ".npy": _npy_file,
-        ".zip": Zarr,
+def _in_file(path: Path) -> _Found | None:
+    by_suffix: dict[str, _Found] = {
+        **dict.fromkeys((".parquet", ".pq"), (Parquet, Path)),
+        **dict.fromkeys((".h5", ".hdf5", ".hdf"), (HDF5, Path)),
+        **dict.fromkeys((".arrow", ".feather", ".ipc"), (Table, _arrow_table)),
+        **dict.fromkeys(TFRECORD, (TFRecord, Path)),
+        **dict.fromkeys(ARRAY_RECORD, (ArrayRecord, Path)),
+        ".csv": (Table, read_table),
+        ".npy": (Arrays, _mapped),
+        ".zip": (Zarr, Path),
     }
     return by_suffix.get(path.suffix.lower()) if path.exists() else None
 
@@ -140,77 +148,12 @@ def _has_images(names: Iterable[str]) -> bool:
     return any(name.lower().endswith(IMAGES) for name in names)
 
 
-def _npy_folder(
-    root: Path,
-    labels: Labels | None = None,
-    metadata: pl.DataFrame | str | PathLike[str] | None = None,
-    class_names: Sequence[str] | None = None,
-    *,
-    nan: str = "raise",
-    ragged: bool = False,
-) -> Source:
-    folder = records_folder(root) or root
-    given = {"labels": labels, "metadata": metadata, "class_names": class_names}
-    return NpyFolder(folder, **_completed(given, folder), nan=nan, ragged=ragged)
+def _mapped(path: Path) -> Any:
+    header = read_header(str(path))  # refuses what is damaged, or pickled, before it is mapped
+    return np.load(path, mmap_mode="r" if header.nbytes else None, allow_pickle=False)  # nothing can't be mapped
 
 
-def _image_folder(
-    root: Path,
-    labels: Labels | None = None,
-    size: tuple[int, int] | None = None,
-    mode: Mode = "RGB",
-    metadata: pl.DataFrame | str | PathLike[str] | None = None,
-    class_names: Sequence[str] | None = None,
-    *,
-    threads: int = 4,
-    max_pixels: int = 1 << 26,
-) -> Source:
-    given = {"labels": labels, "metadata": metadata, "class_names": class_names}
-    return ImageFolder(root, size=size, mode=mode, threads=threads, max_pixels=max_pixels, **_completed(given, root))
-
-
-def _completed(given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What was given, and what was not from the files beside the records."""
-    return {name: found if given[name] is None else given[name] for name, found in files_beside(folder).items()}
-
-
-def _npy_file(
-    path: Path,
-    y: Any = None,
-    ids: Sequence[str] | None = None,
-    metadata: pl.DataFrame | None = None,
-    *,
-    class_names: Sequence[str] | None = None,
-    nan: str = "raise",
-) -> Source:
-    read_header(str(path))  # refuses what is damaged, or pickled, before it is mapped
-    x = np.load(path, mmap_mode="r", allow_pickle=False)
-    return Arrays(x, y, ids, metadata, class_names=class_names, nan=nan)
-
-
-def _csv_file(
-    path: Path,
-    label: str | None = None,
-    id: str | None = None,
-    columns: Sequence[str] | None = None,
-    *,
-    class_names: Sequence[str] | None = None,
-    nan: str = "raise",
-) -> Source:
-    return Table(read_table(path), label, id, columns, class_names=class_names, nan=nan)
-
-
-def _arrow_file(
-    path: Path,
-    label: str | None = None,
-    id: str | None = None,
-    columns: Sequence[str] | None = None,
-    *,
-    image_size: tuple[int, int] | None = None,
-    image_mode: Mode = "RGB",
-    class_names: Sequence[str] | None = None,
-    nan: str = "raise",
-) -> Source:
+def _arrow_table(path: Path) -> Any:
     pa, ipc = needed("pyarrow", "parquet", str(path)), needed("pyarrow.ipc", "parquet", str(path))
     file = KnownFile.of(path)
     if file.size > available_memory():
@@ -228,28 +171,13 @@ def _arrow_file(
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
         raise RecordError(f"{path}: {what}", allowed="a whole Arrow file", mend="write it again") from error
-    return Table(
-        table, label, id, columns, image_size=image_size, image_mode=image_mode, class_names=class_names, nan=nan
-    )
+    return table
 
 
-def _saved_dataset(
-    path: Path,
-    label: str | None = None,
-    id: str | None = None,
-    columns: Sequence[str] | None = None,
-    *,
-    image_size: tuple[int, int] | None = None,
-    image_mode: Mode = "RGB",
-    class_names: Sequence[str] | None = None,
-    nan: str = "raise",
-) -> Source:
+def _saved_dataset(path: Path) -> Any:
     datasets = needed("datasets", "huggingface", str(path))
     try:
-        dataset = datasets.load_from_disk(path)
+        return datasets.load_from_disk(path)
     except Exception as error:  # of many kinds
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise RecordError(f"{path}: {what}", allowed="what save_to_disk wrote", mend="write it again") from error
-    return HuggingFace(
-        dataset, label, id, columns, image_size=image_size, image_mode=image_mode, class_names=class_names, nan=nan
-    )
