@@ -83,7 +83,7 @@ class Seesaw(ClassificationLoss):
     0.7694
     >>> online = Seesaw(from_logits=True)
     >>> value = online([0, 0, 1], [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
-    >>> [float(count) for count in online.counted]
+    >>> ops.convert_to_numpy(online.counted).tolist()
     [2.0, 1.0]
     """
 
