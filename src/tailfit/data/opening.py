@@ -78,7 +78,11 @@ def open(
     """
     checked_policy(nan)
     if not isinstance(path, str | PathLike):
-        raise ArgumentError(f"path={path!r}", allowed="a path or URL", mend="wrap arrays: tailfit.data.Arrays(x, y)")
+        raise ArgumentError(
+            f"path of type {type(path).__name__}",
+            allowed="a path or URL",
+            mend="wrap arrays: tailfit.data.Arrays(x, y)",
+        )
     where = fetched(fspath(path), cache) if is_url(path) else Path(fspath(path))
     found = _in_folder(where) if where.is_dir() else _in_file(where)
     if found is None:
