@@ -106,12 +106,6 @@ class Correction(BaseEstimator):
                 mend="pass what predict gives, and keep the order of the classes",
             )
         rows = array.reshape(-1, array.shape[-1])
-        if self.link == "softmax" and self.from_logits and _are_probabilities(rows):
-            raise DataError(
-                "scores with from_logits=True whose rows all are in [0, 1] and sum to one",
-                allowed="logits: what the last layer gives before its softmax",
-                mend="pass from_logits=False",
-            )
         if np.isnan(array).any():
             raise DataError("scores with NaN", allowed="numbers", mend="find the samples that break the model")
         if self.from_logits:
@@ -132,6 +126,12 @@ class Correction(BaseEstimator):
     ) -> tuple[Floats, NDArray[np.int64], Floats]:
         """Logits `[n, C]`, codes and weights of validation data, checked against each other."""
         logits = self.logits(scores, classes)
+        if self.from_logits and _are_probabilities(logits):
+            raise DataError(
+                "scores with from_logits=True whose rows all are in [0, 1] and sum to one",
+                allowed="logits: what the last layer gives before its softmax",
+                mend="pass from_logits=False",
+            )
         encoded = encoded_labels(y, num_classes=logits.shape[-1])
         if encoded.kind != "codes" or logits.shape[:-1] != encoded.values.shape:
             raise DataError(
@@ -186,4 +186,5 @@ def balanced_accuracy(codes: NDArray[np.int64], called: NDArray[np.int64], weigh
 
 
 def _are_probabilities(rows: Floats) -> bool:
-    return bool(len(rows) and rows.min() >= 0 and rows.max() <= 1 and np.allclose(rows.sum(axis=1), 1, atol=1e-5))
+    """Whether it can't be chance: a few logits may happen to sum to one."""
+    return bool(len(rows) >= 8 and rows.min() >= 0 and rows.max() <= 1 and np.allclose(rows.sum(axis=1), 1, atol=1e-5))
