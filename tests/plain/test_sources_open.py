@@ -169,6 +169,14 @@ def test_what_is_no_path(path: Any) -> None:
         open_source(path)
 
 
+@pytest.mark.parametrize("kind", [Parquet, HDF5, Zarr, ImageFolder, TFRecord, ArrayRecord])
+def test_what_is_no_path_of_a_source(kind: type) -> None:
+    with pytest.raises(ArgumentError, match="type int"):
+        kind(3)
+    with pytest.raises(DataError, match="nowhere"):
+        kind("nowhere")
+
+
 def test_an_array_of_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "none.npy", X[:0])
     source = open_source(tmp_path / "none.npy")

@@ -59,7 +59,7 @@ class Columnar(Source):
         there = list(schema.names)
         label = _named_column(there, label, "label", where)
         key = _named_column(there, id, "id", where)
-        if isinstance(columns, str):
+        if columns is not None and (isinstance(columns, str) or not isinstance(columns, Sequence)):
             raise ArgumentError(f"columns={columns!r}", allowed="a list of names", mend=f"pass [{columns!r}]")
         rest = [name for name in there if name not in (label, key)]
         kinds = {name: schema.field(name).type for name in rest}

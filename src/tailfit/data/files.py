@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tailfit.errors import DataError, RecordError
+from tailfit.errors import ArgumentError, DataError, RecordError
 
-__all__ = ["KnownFile", "MappedFile", "files_in", "known_files", "mapped_files", "read_within"]
+__all__ = ["KnownFile", "MappedFile", "absolute", "files_in", "known_files", "mapped_files", "read_within"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class KnownFile:
         Raises:
             RecordError: beginning with the path: missing, unreadable, empty, or none.
         """
-        name = os.path.abspath(fspath(path))
+        name = absolute(path)
         found = cls._now(name)
         try:
             with open(name, "rb"):
@@ -132,12 +132,12 @@ def known_files(
         DataError: if there is none.
         RecordError: for one that can't be read.
     """
-    if not isinstance(path, str | PathLike):
-        paths = [fspath(one) for one in path]
-    elif os.path.isdir(path):
+    if isinstance(path, Sequence) and not isinstance(path, str | bytes):
+        paths = [absolute(one) for one in path]
+    elif os.path.isdir(absolute(path)):
         paths = sorted(entry for entry in files_in(path) if entry.lower().endswith(tuple(suffixes)))
     else:
-        paths = [fspath(path)]
+        paths = [absolute(path)]
     if not paths:
         raise DataError(
             f"{path}: no file to read", allowed=f"files that end in {', '.join(suffixes)}", mend="check the path"
@@ -152,8 +152,8 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
         DataError: if there is no such folder.
         RecordError: for a link out of it, or what is neither a file nor a folder.
     """
-    root = os.path.realpath(folder)
-    pending = [os.path.abspath(fspath(folder))]
+    pending = [absolute(folder)]
+    root = os.path.realpath(pending[0])
     while pending:
         try:
             entries = sorted(os.scandir(pending.pop()), key=lambda entry: entry.name)
@@ -177,6 +177,17 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
                 yield entry.path
             else:
                 raise RecordError(f"{entry.path}: not a regular file", allowed="files and folders", mend="remove it")
+
+
+def absolute(path: str | PathLike[str]) -> str:
+    """The whole path.
+
+    Raises:
+        ArgumentError: for what is none.
+    """
+    if not isinstance(path, str | PathLike):
+        raise ArgumentError(f"a path of type {type(path).__name__}", allowed="text or a Path", mend="pass one")
+    return os.path.abspath(fspath(path))
 
 
 def _unreadable(name: str, error: OSError) -> RecordError:

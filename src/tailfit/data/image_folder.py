@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.files import files_in, read_within
+from tailfit.data.files import absolute, files_in, read_within
 from tailfit.data.images import Decoder, Mode
 from tailfit.data.metadata import read_table
 from tailfit.data.npy_folder import Labels, label_table, match_files
@@ -71,7 +71,7 @@ class ImageFolder(Source):
         threads: int = 4,
         max_pixels: int = 1 << 26,
     ) -> None:
-        self._folder: Final = os.path.abspath(fspath(folder))
+        self._folder: Final = absolute(folder)
         self._decode: Final = Decoder(mode, size, threads, max_pixels)
         paths = (path for path in files_in(self._folder, deep=True) if path.lower().endswith(SUFFIXES))
         found = sorted(os.path.relpath(path, self._folder).replace(os.sep, "/") for path in paths)

@@ -2,18 +2,18 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.files import KnownFile, files_in
+from tailfit.data.files import KnownFile, absolute, files_in
 from tailfit.data.needed import needed
+from tailfit.data.remote import is_url
 from tailfit.data.stored import Stored
 from tailfit.errors import RecordError
 
@@ -62,13 +62,11 @@ class Zarr(Stored):
         nan: str = "raise",
     ) -> None:
         needed("zarr", "zarr", _WHAT)
-        where = fspath(path)
-        if not re.match(r"\w[\w+.-]*://", where):
-            where = os.path.abspath(where)
+        where = path if isinstance(path, str) and is_url(path) else absolute(path)
         self._path: Final = where
         # Where the store is a folder: the files that say what its arrays are.
         self._known: Final[list[KnownFile]] = _checked_folder(where) if os.path.isdir(where) else []
-        if where.endswith(".zip"):
+        if os.path.isfile(where):
             self._known.append(KnownFile.of(where))
         self._handle: tuple[int, dict[str, Any]] | None = None
         super().__init__(where, x, y, ids, metadata, class_names=class_names, memory=memory, nan=nan)
