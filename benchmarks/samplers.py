@@ -3,7 +3,8 @@
     python benchmarks/samplers.py [--draws 262144] [--repeats 5] [--out benchmarks/samplers.txt]
 
 Beside `numpy.random.Generator.permutation`, which shuffles a list of all samples first, and `torch.multinomial`, which
-PyTorch's WeightedRandomSampler draws with, where torch is installed. Labels are in runs, not listed.
+PyTorch's WeightedRandomSampler draws with, where torch is installed. Up to 10**6 samples labels are listed, as a source
+has them; beyond, they are in runs. The sizes just above a power of two are those where a shuffle walks furthest.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +96,9 @@ def main() -> None:
         f"{len(SHARES)} classes, the rarest {SHARES.min() / SHARES.sum():.2%}; {given.draws} draws",
     ]
     for samples in (10**5, 10**6, 10**9, 10**11):
-        labels = runs(samples)
+        labels: Any = runs(samples)
+        if samples <= 10**6:
+            labels = np.random.default_rng(0).permutation(np.repeat(labels.codes, labels.lengths))
         lines += [
             "",
             f"{samples:,} samples{'':14}{'ns, early':>10}{'ns, late':>10}{'first, ms':>12}{'plan, bytes':>12}",
@@ -102,6 +106,9 @@ def main() -> None:
         for sampler in SAMPLERS:
             plan = sampler.plan(labels, 1, 60 if isinstance(sampler, PerClass) else 64)
             lines.append(f"{type(sampler).__name__:28}{measured(plan, given.draws, given.repeats)}")
+        above = 1 << samples.bit_length() - 1
+        plan = Shuffle().plan(above + 1, 1)
+        lines.append(f"{f'Shuffle of {above + 1:,}':28}{measured(plan, given.draws, given.repeats)}")
         if samples <= 10**6:
             weights = np.random.default_rng(0).pareto(2.0, samples)
             plan = Weighted(weights).plan(samples, 1)

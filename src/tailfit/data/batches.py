@@ -250,7 +250,7 @@ class Batches(keras.utils.PyDataset):
             for step in range(start, last):
                 begin, end = self._positions(step)
                 yield block[begin - first_of_block : end - first_of_block]
-            start, together = last, min(together * 16, max(_PLANNED // self.batch_size, 1))
+            start, together = last, max(_PLANNED // self.batch_size, 1)
 
     def read(self, epoch: int, step: int) -> tuple[Any, ...]:
         """Batch (epoch, step), whatever epoch is current."""
