@@ -6,6 +6,7 @@ exception that Python users expect in its place, so `except ValueError` keeps wo
 
 __all__ = [
     "ArgumentError",
+    "CheckpointError",
     "DataError",
     "PackageError",
     "RecordError",

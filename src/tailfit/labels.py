@@ -11,7 +11,7 @@ often than it is multi-label, and Keras' argmax silently makes class 0 of such r
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,6 +86,12 @@ def encode(
     names = _checked_names(class_names, num_classes, what)
     subject = _Subject(what, ids)
     array = _as_array(y, subject)
+    if array.ndim == 0:
+        raise DataError(
+            f"{what} of type {type(y).__name__}",
+            allowed="a label for each sample",
+            mend="pass them as a list or an array",
+        )
     if array.dtype == object:
         array = _from_objects(array, subject)
     if array.ndim == 2 and array.shape[1] == 1 and not _is_text(array):
@@ -174,7 +180,7 @@ class _Subject:
 def _checked_names(class_names: Sequence[str] | None, num_classes: int | None, what: str) -> tuple[str, ...] | None:
     if class_names is None:
         return None
-    if isinstance(class_names, str):
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise DataError(f"class_names={class_names!r}", allowed="a sequence of names", mend="put the names in a list")
     names = tuple(str(name) for name in class_names)
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
@@ -290,7 +296,7 @@ def _encode_integers(
             allowed=f"class codes from 0 to {count - 1}" if given is not None else "class codes from 0",
             mend="number the classes from 0, or pass their names as strings",
         )
-    if names is None and count > max(1024, 64 * codes.size):
+    if given is None and count > max(1024, 64 * codes.size):
         # One stray code, say 10**9, would ask for gigabytes of class table.
         row = int(np.argmax(codes))
         raise DataError(

@@ -1,11 +1,13 @@
 """Metadata: a table with a row a sample, read from CSV, JSON or Parquet and brought into the order of the IDs."""
 
+import io
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
 
 import polars as pl
 
+from tailfit.data.memory import available_memory
 from tailfit.errors import ArgumentError, DataError, RecordError
 
 __all__ = ["align", "read_table"]
@@ -35,14 +37,28 @@ def read_table(path: str | PathLike[str], *, first_is_id: bool = False) -> pl.Da
         if suffix == ".csv":
             columns = pl.read_csv(content, n_rows=0).columns
             key = "id" if "id" in columns or not first_is_id else columns[0]
-            return pl.read_csv(content, schema_overrides={key: pl.String} if key in columns else None)
-        return pl.read_json(content) if suffix == ".json" else pl.read_parquet(content)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            table = pl.read_csv(content, schema_overrides={key: pl.String} if key in columns else None)
+        else:
+            table = pl.read_json(content) if suffix == ".json" else pl.read_parquet(_checked_size(content))
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise RecordError(
-            f"{file}: {str(error).splitlines()[0]}",
+            f"{file}: {(str(error).splitlines() or [type(error).__name__])[0]}",
             allowed=f"a readable {suffix[1:]} table",
             mend="check the file",
         ) from error
+    if any("\0" in name for name in table.columns):
+        # Handed on to another library, a name is a text that ends with NUL: polars would end the process.
+        raise RecordError(f"{file}: a column with NUL in its name", allowed="names of text", mend="check the file")
+    return table
+
+
+def _checked_size(content: bytes) -> bytes:
+    """A Parquet file whose table fits into memory: some bytes may claim to be any number of equal values."""
+    table = pl.scan_parquet(io.BytesIO(content))
+    columns, rows = len(table.collect_schema()), int(table.select(pl.len()).collect().item())
+    if rows * columns > available_memory() // 8:
+        raise ValueError(f"{rows} rows of {columns} columns, more than fit into memory")
+    return content
 
 
 def align(metadata: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:

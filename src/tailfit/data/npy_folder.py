@@ -242,6 +242,12 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
 
 def label_table(labels: Labels) -> tuple[tuple[str, ...], Any]:
     """IDs and their labels, in the order in which they stand in a dict, a table or a file."""
+    if not isinstance(labels, Mapping | pl.DataFrame | str | PathLike):
+        raise ArgumentError(
+            f"labels of type {type(labels).__name__}",
+            allowed="a dict of ID to label, a polars DataFrame, or the path of a .json, .csv or .parquet file",
+            mend="pass dict(zip(ids, labels))",
+        )
     if isinstance(labels, Mapping):
         table: Mapping[Any, Any] = labels
     elif not isinstance(labels, pl.DataFrame) and Path(fspath(labels)).suffix.lower() == ".json":

@@ -56,6 +56,12 @@ def pack(
     ...     packed, packed.read([2]).tolist(), packed.class_names
     (<Packed: 3 samples, 2 classes>, [[0.0, 0.0, 1.0]], ('leak', 'ok'))
     """
+    if not isinstance(source, Source):
+        raise ArgumentError(
+            f"a source of type {type(source).__name__}",
+            allowed="a source",
+            mend="wrap arrays: tailfit.data.Arrays(x, y)",
+        )
     target = Path(os.path.abspath(fspath(out)))
     if target.exists() or target.is_symlink():
         raise ArgumentError(

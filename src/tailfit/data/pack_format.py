@@ -141,9 +141,12 @@ class Manifest:
             numbers = sorted(_leaf_numbers(manifest.tree))
             if numbers != list(range(len(manifest.leaves))):
                 raise ValueError(f"a tree of the leaves {numbers} for {len(manifest.leaves)} leaves")
-            names = {file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)}
-            if names != manifest.digests.keys():
-                raise ValueError(f"digests of {len(manifest.digests)} files for {len(names)}")
+            files = len(numbers) * manifest.shards
+            # The number first: a manifest may claim shards without end.
+            if files != len(manifest.digests) or manifest.digests.keys() != {
+                file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)
+            }:
+                raise ValueError(f"digests of {len(manifest.digests)} files for {files}")
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RecordError(
                 f"{path}: {type(error).__name__}: {error}", allowed="the manifest that pack wrote", mend="pack anew"

@@ -23,7 +23,7 @@ from tailfit.data.metadata import read_table
 from tailfit.data.npy import read_header
 from tailfit.data.pack_format import Leaf, Manifest, file_name, rebuild
 from tailfit.data.ragged import Ragged, take_into, taken
-from tailfit.data.source import Source
+from tailfit.data.source import Source, checked_ids
 from tailfit.data.trees import leaves as leaves_of
 from tailfit.errors import DataError, RecordError
 from tailfit.labels import encode
@@ -142,7 +142,7 @@ class Packed(Source):
 
     def _split_index(self, index: pl.DataFrame) -> tuple[tuple[str, ...], Any, pl.DataFrame | None]:
         manifest = self._manifest
-        ids = tuple(index["id"].cast(pl.String).to_list())
+        ids = checked_ids(index["id"].to_list(), len(index))
         labels = None
         if manifest.labels is not None:
             values = np.array(index["label"].to_list())

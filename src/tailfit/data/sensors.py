@@ -42,6 +42,7 @@ class Normalize(OfRecords):
         mean, std: One a channel, `float64[channels]`. A channel that never changes has std 0 and is only centred.
     Shapes: `[..., channels]` in the channel's unit to the same shape in standard deviations, of the same float type.
     Raises:
+        ArgumentError: for what are not finite numbers, one a channel, or a std below 0.
         DataError: when called with another number of channels.
 
     >>> import tailfit
@@ -53,6 +54,17 @@ class Normalize(OfRecords):
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        mean, std = _per_channel("mean", self.mean), _per_channel("std", self.std)
+        if len(mean) != len(std) or (std < 0).any():
+            raise ArgumentError(
+                f"mean of {len(mean)} channels and std={std!r}",
+                allowed="one of both a channel, std >= 0",
+                mend="use Normalize.fit(training_source)",
+            )
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
 
     @classmethod
     def fit(cls, source: Source) -> "Normalize":
@@ -117,7 +129,7 @@ class FillMissing(OfRecords):
     Shapes: `[n, steps, channels]` to the same, or `[n, steps, 2 * channels]` with the mask; `"mean"` and `"zero"` take
         `[n, channels]`, too.
     Raises:
-        ArgumentError: for an unknown method.
+        ArgumentError: for an unknown method, or a mean that is not a finite number a channel.
         DataError: when called with another number of channels, or with records without steps for `"forward"`.
 
     >>> fill = FillMissing(method="forward", mask=True)
@@ -132,6 +144,8 @@ class FillMissing(OfRecords):
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
             raise ArgumentError(f"method={self.method!r}", allowed=f"one of {_METHODS}", mend="leave it out")
+        if self.mean is not None:
+            object.__setattr__(self, "mean", _per_channel("mean", self.mean))
 
     @classmethod
     def fit(cls, source: Source, **options: Any) -> "FillMissing":
@@ -163,6 +177,16 @@ class FillMissing(OfRecords):
             last = np.maximum.accumulate(np.where(missing, -1, step), axis=-2)
             filled = np.where(last < 0, filled, np.take_along_axis(x, np.maximum(last, 0), axis=-2))
         return np.concatenate([filled, (~missing).astype(x.dtype)], axis=-1) if self.mask else filled
+
+
+def _per_channel(what: str, values: Any) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(())
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ArgumentError(f"{what}={values!r}", allowed="a finite number a channel", mend="use Normalize.fit")
+    return array
 
 
 def _batches(source: Source) -> Any:

@@ -11,7 +11,7 @@ A new source derives from `Source`, hands IDs, labels and metadata to its constr
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from typing import Any, Final, overload
@@ -120,7 +120,7 @@ class Source(ABC):
                 with another first axis.
             DataError: naming the sample that can't be read.
         """
-        wanted = np.asarray(indices)
+        wanted = _as_indices(indices)
         if wanted.size == 0:
             wanted = wanted.astype(np.int64)
         if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
@@ -157,9 +157,10 @@ class Source(ABC):
         table = self._positions
         try:
             return np.fromiter((table[name] for name in ids), dtype=np.int64, count=len(ids))
-        except KeyError as error:
+        except (KeyError, TypeError):  # a list can't even be looked up
+            name = next(name for name in ids if not isinstance(name, str) or name not in table)
             raise DataError(
-                f"ID {error.args[0]!r}",
+                f"ID {name!r}",
                 allowed=f"an ID of the source's {len(self)} samples",
                 mend="correct the ID, or leave it out",
             ) from None
@@ -200,7 +201,12 @@ class Subset(Source):
     """
 
     def __init__(self, source: Source, indices: ArrayLike) -> None:
-        chosen = np.array(indices, dtype=np.int64)
+        given = _as_indices(indices)
+        if given.size and given.dtype.kind not in "iu":
+            raise ArgumentError(
+                f"indices of type {given.dtype}", allowed="whole numbers", mend="of a mask, np.flatnonzero(mask)"
+            )
+        chosen = given.astype(np.int64)
         if chosen.ndim != 1 or (chosen.size and (chosen.min() < 0 or chosen.max() >= len(source))):
             raise ArgumentError(
                 f"indices {np.asarray(indices)!r}",
@@ -272,6 +278,13 @@ class Numbered(Sequence[str]):
         return str(picked) if isinstance(picked, int) else [str(number) for number in picked]
 
 
+def _as_indices(indices: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(indices)
+    except ValueError:  # rows of unequal length
+        return np.array(list(indices), dtype=object)
+
+
 def first_repeated(names: Sequence[str]) -> str | None:
     """The first name that was there before; None if all differ.
 
@@ -289,6 +302,8 @@ def checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
     Traceback (most recent call last):
     tailfit.errors.DataError: Received ID 'a' twice. Allowed: unique IDs. To mend it: rename or drop one of them.
     """
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise DataError(f"ids={ids!r}", allowed="a list of strings", mend="pass one ID a record")
     names = tuple(ids)
     if len(names) != size:
         raise DataError(f"{len(names)} ids for {size} records", allowed="one ID a record", mend="check ids")

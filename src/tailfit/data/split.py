@@ -75,6 +75,8 @@ def split(source: Source, /, *shares: Any, by: Any = None, seed: int = 0) -> Any
                 "a partition together with by= or seed=", allowed="a partition alone", mend="leave them out"
             )
         return _by_partition(source, shares[0])
+    if not isinstance(seed, int | np.integer):
+        raise ArgumentError(f"seed={seed!r}", allowed="a whole number", mend="use seed=0")
     wanted = _checked_shares(shares)
     strata = _strata(source)
     groups = None if by is None else _group_codes(source, by)
@@ -102,6 +104,8 @@ def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[
                 mend="write the IDs as a list of strings",
             )
         for sample in ids:
+            if not isinstance(sample, str):
+                raise DataError(f"ID {sample!r} in partition {name!r}{where}", allowed="strings", mend="'7' and not 7")
             if sample in home:
                 again = f"twice in partition {name!r}"
                 both = f"in the partitions {home[sample]!r} and {name!r}"
@@ -216,12 +220,22 @@ def _group_codes(source: Source, by: Any) -> NDArray[np.int64]:
             )
         keys: NDArray[Any] = column.to_numpy()
     else:
-        keys = np.asarray(by)
+        try:
+            keys = np.asarray(by)
+        except ValueError:  # keys of unequal length
+            keys = np.empty(0)
     if keys.shape != (len(source),):
         raise ArgumentError(
             f"by of shape {keys.shape}", allowed=f"one key for each of {len(source)} samples", mend="check by"
         )
-    codes: NDArray[np.int64] = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+    try:
+        codes: NDArray[np.int64] = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+    except TypeError:
+        raise ArgumentError(
+            f"by with keys of the types {sorted({type(key).__name__ for key in keys})}",
+            allowed="keys of one type that can be sorted",
+            mend="write them as strings",
+        ) from None
     return codes
 
 

@@ -189,7 +189,7 @@ class Evaluation:
         mend = "pass the whole text that Evaluation.to_json returned"
         try:
             fields = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"text that is not JSON ({error})", allowed="the JSON of an Evaluation", mend=mend
             ) from error
@@ -268,7 +268,7 @@ def evaluate(
     >>> print(evaluation.classes[0].recall)
     0.500 [0.061, 0.939]
     """
-    _check_options(confidence, resamples, seed)
+    _check_options(name, confidence, resamples, seed)
     truth, y_pred, names = _decisions(y_true, y_score, class_names)
     num_classes = len(names)
     if num_classes < 2:
@@ -308,8 +308,10 @@ def evaluate(
     )
 
 
-def _check_options(confidence: float, resamples: int, seed: int) -> None:
-    if not 0 < confidence < 1:
+def _check_options(name: str, confidence: float, resamples: int, seed: int) -> None:
+    if not isinstance(name, str):
+        raise ArgumentError(f"name={name!r}", allowed="text", mend="use name='model'")
+    if not isinstance(confidence, int | float | np.floating) or not 0 < confidence < 1:
         raise ArgumentError(f"confidence={confidence!r}", allowed="a number between 0 and 1", mend="use 0.95 for 95 %")
     needed = math.ceil(2 / (1 - confidence))
     if not isinstance(resamples, int | np.integer) or resamples < needed:
@@ -326,7 +328,16 @@ def _decisions(
     y_true: Any, y_score: Any, class_names: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
     """Codes of the true and of the predicted classes, and the class names."""
-    scores = np.asarray(y_score)
+    try:
+        scores = np.asarray(y_score)
+    except ValueError:  # rows of unequal length
+        scores = np.empty(0, dtype=object)
+    if scores.ndim == 0 or (scores.dtype == object and not _is_text(scores)):
+        raise DataError(
+            f"y_score of type {type(y_score).__name__}, which is no array of numbers or names",
+            allowed="scores of shape [n, classes], or predicted codes or names [n]",
+            mend="pass what model.predict returned",
+        )
     if scores.dtype.kind == "V":  # bfloat16 and its kin, which NumPy itself does not know
         scores = scores.astype(np.float32)
     if scores.ndim == 2 and scores.shape[1] > 1:
@@ -388,7 +399,10 @@ def _check_rows(y_true: NDArray[Any], scores: NDArray[Any]) -> None:
 def _checked_counts(counts: Any, num_classes: int) -> tuple[float, ...] | None:
     if counts is None:
         return None
-    array = np.asarray(counts, dtype=np.float64)
+    try:
+        array = np.asarray(counts, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
     if array.shape != (num_classes,):
         raise ArgumentError(
             f"train_counts of shape {array.shape} for {num_classes} classes",

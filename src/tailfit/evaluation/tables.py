@@ -100,6 +100,10 @@ def as_text(table: RenderableType, width: int = 100) -> str:
 
 def check_comparable(evaluations: "Mapping[str, Evaluation]") -> "Evaluation":
     """The first evaluation, if all can stand side by side."""
+    if not isinstance(evaluations, Mapping) or not all(hasattr(each, "classes") for each in evaluations.values()):
+        raise ArgumentError(
+            f"evaluations {evaluations!r}", allowed="a dict of them by heading", mend='pass {"model": evaluation}'
+        )
     if not evaluations:
         raise ArgumentError("no evaluation", allowed="one or more, by heading", mend='pass {"model": evaluation}')
     (heading, first), *others = evaluations.items()

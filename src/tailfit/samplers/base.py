@@ -216,13 +216,20 @@ def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST)
     return number
 
 
-def checked_weights(weights: Any, samples: int) -> NDArray[np.float64]:
-    """`weights` as `float64[samples]`, finite and >= 0."""
-    array = np.asarray(weights, dtype=np.float64)
-    if array.shape != (samples,):
+def checked_weights(weights: Any, samples: int | None = None) -> NDArray[np.float64]:
+    """`weights` as `float64[samples]`, finite and >= 0; a copy."""
+    try:
+        array = np.array(weights, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentError(
+            f"weights of type {type(weights).__name__} that are not all numbers",
+            allowed="one weight a sample, finite and >= 0",
+            mend="pass an array of floats",
+        ) from None
+    if array.ndim != 1 or samples not in (None, len(array)):
         raise ArgumentError(
             f"weights of shape {array.shape}",
-            allowed=f"one weight a sample, ({samples},)",
+            allowed=f"one weight a sample, ({'n' if samples is None else samples},)",
             mend="pass them in the order of the labels",
         )
     good = np.isfinite(array) & (array >= 0)

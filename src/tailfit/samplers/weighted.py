@@ -50,8 +50,7 @@ class Weighted(Sampler):
     weights: ArrayLike = field(kw_only=False)
 
     def __post_init__(self) -> None:
-        weights = np.array(self.weights, dtype=np.float64)
-        weights = checked_weights(weights, weights.size)
+        weights = checked_weights(self.weights)
         if not weights.sum() > 0:
             raise ArgumentError(
                 f"{len(weights)} weights without one above 0",
