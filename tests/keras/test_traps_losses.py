@@ -22,11 +22,12 @@ def test_trap_18_focal_teaches_at_any_gap():
     np.testing.assert_allclose(numpy(ours(ONE_HOT, FAR)), 120, rtol=1e-6)
 
 
-def test_trap_18_binary_focal_teaches_at_any_logit():
+def test_trap_18_binary_focal_teaches_at_any_logit(backend):
     label, z = np.array([[1.0]], "float32"), np.array([[-100.0]], "float32")
     theirs = keras.losses.BinaryFocalCrossentropy(from_logits=True)
-    assert not gradient(lambda q: theirs(label, q), z).any()
-    assert numpy(theirs(label, z)) < 17
+    if backend != "tensorflow":  # there Keras looks the logits up that a sigmoid was of
+        assert not gradient(lambda q: theirs(label, q), z).any()
+        assert numpy(theirs(label, z)) < 17
     ours = losses.BinaryFocal(alpha=None, from_logits=True)
     np.testing.assert_allclose(gradient(lambda q: ours(label, q), z), [[-1]], rtol=1e-5)
     np.testing.assert_allclose(numpy(ours(label, z)), 100, rtol=1e-6)
