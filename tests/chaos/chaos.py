@@ -50,8 +50,7 @@ class Server:
         return self.answer()
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()  # closes its input, at which it ends
 
 
 @dataclass

@@ -17,6 +17,8 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "keras"))
+if os.environ["KERAS_BACKEND"] != "tensorflow":
+    sys.modules["tensorflow"] = None  # else Keras imports it in each child, for ten times as long as a run takes
 
 import keras
 from batteries import resumable
