@@ -59,6 +59,21 @@ def test_a_batch_that_a_callback_keeps_is_not_written_again():
         np.testing.assert_array_equal(other, one)
 
 
+def test_a_generator_of_ones_own_gets_fresh_batches():
+    batches, kept = tailfit.Batches(Arrays(X, np.arange(46) % 2), 4, seed=1, drop_remainder=True), []
+
+    def own():
+        for batch in batches.iterate(0):
+            kept.append(batch[0])
+            yield batch
+
+    inputs = keras.Input((3,))
+    model = tailfit.Model(inputs, keras.layers.Dense(2)(inputs))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), steps_per_execution=2)
+    model.fit(own(), shuffle=False, verbose=0)
+    np.testing.assert_array_equal(np.concatenate(kept), X[np.concatenate([batches.indices(0, n) for n in range(11)])])
+
+
 @pytest.mark.parametrize(
     "kind", ["packed", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("files", "nest", "transform", "skip"))]
 )

@@ -10,7 +10,6 @@ Concepts:
 
 import operator
 from collections.abc import Callable, Generator, Mapping
-from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 import keras
@@ -31,12 +30,10 @@ from tailfit.samplers import Sampler, Shuffle
 from tailfit.samplers.base import whole_number
 from tailfit.schedules import Schedule
 
-__all__ = ["Batches", "destination"]
+__all__ = ["Batches", "Into"]
 
 _PLANNED = 1 << 16  # samples planned at once
-# Asked before each batch is read: where to put it; None: in fresh arrays. Who reads several batches into one array sets
-# it, for the thread it reads in; what it gives must be of the batches' shapes and types, but for the number of samples.
-destination: ContextVar[Callable[[], tuple[Any, ...] | None]] = ContextVar("destination", default=lambda: None)
+Into = Callable[[], tuple[Any, ...] | None]
 
 
 class Batches(keras.utils.PyDataset):
@@ -256,11 +253,10 @@ class Batches(keras.utils.PyDataset):
         """Batch (epoch, step), whatever epoch is current."""
         return self._read(epoch, step, self.indices(epoch, step))
 
-    def _stream(self, epoch: int, start: int) -> Generator[tuple[Any, ...]]:
+    def _stream(self, epoch: int, start: int, into: Into | None = None) -> Generator[tuple[Any, ...]]:
         """The batches of an epoch from a step on, read as they are asked for."""
-        plain = self.transform is None and self._substitute is None
         for step, indices in enumerate(self._planned(epoch, start), start):
-            out = destination.get()() if plain else None
+            out = None if into is None else into()
             # Another number of samples, as in a short last batch, is read to fresh arrays.
             if out is None or any(len(leaf) != len(indices) for _, leaf in leaves(out)):
                 yield self._read(epoch, step, indices)
@@ -317,6 +313,16 @@ class Batches(keras.utils.PyDataset):
         >>> [x.tolist() for x, in batches.iterate(epoch=0, start=1)]
         [[2.0]]
         """
+        return self.iterate_into(None, epoch, start)
+
+    def iterate_into(self, into: Into | None, epoch: int, start: int = 0) -> Generator[tuple[Any, ...]]:
+        """As `iterate`; batches that are read from memory as they are asked for may go into arrays that are there.
+
+        Args:
+            into: Asked before such a batch is read, it gives arrays of a batch's structure, shapes and types, which are
+                filled and returned; or None, for fresh ones. For another number of samples they are not used.
+            epoch, start: Of the first batch.
+        """
         whole_number("epoch", epoch)
         if not 0 <= start <= len(self):
             raise ArgumentError(f"start={start}", allowed=f"0 to {len(self)}", mend="an epoch has len(batches) steps")
@@ -325,7 +331,7 @@ class Batches(keras.utils.PyDataset):
             return self._processes.make((self._task(epoch, step, indices) for step, indices in planned), self.prefetch)
         # Handing a batch from thread to thread costs more than copying it from memory.
         if self.source.in_memory and self.transform is None:
-            return self._stream(epoch, start)
+            return self._stream(epoch, start, into if self._substitute is None else None)
         return read_ahead(self._stream(epoch, start), self.prefetch)
 
     def close(self) -> None:

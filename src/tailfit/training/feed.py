@@ -3,14 +3,16 @@
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import keras
 
 from tailfit.data import Batches
+from tailfit.data.batches import Into
 from tailfit.keras_private import forget_loops
 
-__all__ = ["Course", "EpochMarker", "Feed", "as_feed", "reading"]
+__all__ = ["Course", "EpochMarker", "Feed", "as_feed", "destination", "reading"]
 
 
 class Course(Protocol):
@@ -24,6 +26,15 @@ class Course(Protocol):
 
     def between_steps(self, step: int) -> None:
         """All steps of the epoch before this one are done."""
+
+
+# Who reads several batches into one array says where the next one goes, in the thread it reads in; a batch that is read
+# so is written again. A user's own loops and generators never ask.
+destination: ContextVar[Into] = ContextVar("destination", default=lambda: None)
+
+
+def _next_row() -> Any:
+    return destination.get()()
 
 
 class Feed(keras.utils.PyDataset):
@@ -59,7 +70,7 @@ class Feed(keras.utils.PyDataset):
             step = min(self._first + step, len(self) - 1)
             if step != self._next or self._stream is None:
                 self._close()
-                self._stream = self.batches.iterate(self.epoch, start=step)
+                self._stream = self.batches.iterate_into(_next_row, self.epoch, step)
             self._next = step + 1
             try:
                 return next(self._stream)

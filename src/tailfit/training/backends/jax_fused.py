@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from tailfit.data.batches import destination
 from tailfit.training.backends.jax_programs import Groups, Program, SlowInLoopError
+from tailfit.training.feed import destination
 
 __all__ = ["Fused"]
 
