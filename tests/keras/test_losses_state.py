@@ -136,3 +136,18 @@ def test_features_live_no_longer_than_the_predictions():
 def test_features_of_another_rank_are_refused():
     with pytest.raises(ArgumentError, match="features of shape"):
         layers.WithFeatures()(ops.zeros((2, 3)), ops.ones((2, 4, 5)))
+
+
+def test_a_resumed_run_goes_on_counting(tmp_path):
+    def run(epochs, folder):
+        keras.utils.set_random_seed(0)
+        model = network()
+        batches = tailfit.Batches(tailfit.data.Arrays(X, Y), batch_size=4, seed=0)
+        model.fit(batches, epochs=epochs, verbose=0, callbacks=[tailfit.callbacks.Resume(tmp_path / folder)])
+        return model
+
+    run(1, "cut")
+    cut, whole = run(2, "cut"), run(2, "whole")
+    np.testing.assert_array_equal(numpy(cut.loss.counted), [16, 6, 2])
+    for a, b in zip(cut.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
