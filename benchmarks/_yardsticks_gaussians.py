@@ -58,9 +58,9 @@ def table(store: Store) -> list[str]:
     lines = [
         "(a) Two Gaussians at +-(1, 1), unit variance, 5 % positive; linear scorer; 10,000 to train, 10,000 to test",
         f"    {store.about(NAME)}",
-        f"{'balanced error, %':44}{'trials':>8}{'ours':>16}   published (Menon et al. 2021, section 6.1)",
+        f"{'balanced error, %':56}{'trials':>8}{'ours':>16}   published (Menon et al. 2021, section 6.1)",
     ]
     for name, trials in rows.items():
         published = PUBLISHED.get(name, f" {BAYES:.2%}".replace("%", "") + "        its expectation")
-        lines.append(f"{name:44}{len(trials):8}{mean_and_spread(trials.values(), 'balanced error'):>16}   {published}")
+        lines.append(f"{name:56}{len(trials):8}{mean_and_spread(trials.values(), 'balanced error'):>16}   {published}")
     return lines

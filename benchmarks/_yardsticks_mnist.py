@@ -16,7 +16,7 @@ import tailfit
 NAME, SEEDS = "mnist", 5
 COUNTS = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)
 HELD_OUT = 500
-BUDGET = Budget(epochs=25, batch_size=64, learning_rate=2e-3, transform=shifted)
+BUDGET = Budget(epochs=30, batch_size=64, learning_rate=2e-3, transform=shifted)
 # Mean recall, mean of sqrt(recall * specificity), macro F1: Dablain et al. 2022, IEEE TNNLS, the MNIST table.
 PUBLISHED = {"SMOTE": (87.98, 89.99, 85.02), "GAMO": (95.52, 97.47, 95.47), "DeepSMOTE": (96.09, 97.80, 96.03)}
 
@@ -57,7 +57,7 @@ def table(store: Store) -> list[str]:
         f"    {store.about(NAME)}",
         *ranked_table(store.rows(NAME), "mean recall", ("mean recall", "geometric", "macro F1", "worst recall")),
         *(
-            f"{name + ' (published)':44}{'':8}" + "".join(f"{value:8.2f}{'':8}" for value in values)
+            f"{name + ' (published)':56}{'':8}" + "".join(f"{value:8.2f}{'':8}" for value in values)
             for name, values in PUBLISHED.items()
         ),
     ]

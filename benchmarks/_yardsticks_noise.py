@@ -126,12 +126,12 @@ def table(store: Store) -> list[str]:
         f"    {store.about(NAME)}",
     ]
     for kind, published in PUBLISHED.items():
-        lines.append(f"{kind + ', %':44}{'seeds':>8}{'last epoch':>16}{'best held-out':>16}")
+        lines.append(f"{kind + ', %':56}{'seeds':>8}{'last epoch':>16}{'best held-out':>16}")
         for name in REMEDIES:
             seeds = rows.get(f"{kind}, {name}")
             if seeds:
                 keys = ("last epoch", "best held-out epoch")
                 cells = "".join(f"{mean_and_spread(seeds.values(), key):>16}" for key in keys)
-                lines.append(f"{name:44}{len(seeds):8}{cells}")
-        lines += [f"{name + ' (published)':44}{'':8}{value:8.2f}" for name, value in published.items()]
+                lines.append(f"{name:56}{len(seeds):8}{cells}")
+        lines += [f"{name + ' (published)':56}{'':8}{value:8.2f}" for name, value in published.items()]
     return lines

@@ -107,6 +107,8 @@ def catalogue() -> dict[str, Remedy]:
     """The remedies, with their authors' settings; nothing in them was tuned on these data."""
     adjusted = lambda batches, epochs: losses.LogitAdjusted(batches, from_logits=True)  # noqa: E731
     mixup = lambda batches: [steps.Mixup(alpha=0.2, seed=batches.seed)]  # noqa: E731
+    mixup_strong = lambda batches: [steps.Mixup(alpha=1.0, seed=batches.seed)]  # noqa: E731
+    square_root = tailfit.samplers.ClassBalanced(power=0.5)
     sam = lambda batches: [steps.SAM(rho=0.05)]  # noqa: E731
     return {
         "plain cross-entropy": Remedy(after=("post-hoc logit adjustment", "tau-normalisation", "cRT")),
@@ -122,9 +124,11 @@ def catalogue() -> dict[str, Remedy]:
         "SAM": Remedy(steps=sam),
         "logit-adjusted + Mixup": Remedy(adjusted, steps=mixup),
         "logit-adjusted + SAM": Remedy(adjusted, steps=sam),
-        "square-root batches + logit-adjusted": Remedy(adjusted, sampler=tailfit.samplers.ClassBalanced(power=0.5)),
-        "square-root batches + logit-adjusted + SAM": Remedy(
-            adjusted, steps=sam, sampler=tailfit.samplers.ClassBalanced(power=0.5)
+        "square-root batches + logit-adjusted": Remedy(adjusted, sampler=square_root),
+        "square-root batches + logit-adjusted + SAM": Remedy(adjusted, steps=sam, sampler=square_root),
+        "square-root batches + logit-adjusted + Mixup(1)": Remedy(adjusted, steps=mixup_strong, sampler=square_root),
+        "square-root batches + logit-adjusted + Mixup(1) + SAM": Remedy(
+            adjusted, steps=lambda batches: [*sam(batches), *mixup_strong(batches)], sampler=square_root
         ),
     }
 

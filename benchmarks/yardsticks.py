@@ -6,6 +6,7 @@
 
 --data has mnist.npz (X, y, is_train) and tep_windows.npz (X, y, y_names, is_train, run, t0). A finished run lies in
 --out as JSON and is never run again: stop the script at any time, and start it again with the same call.
+After a change of a budget or a network, begin another --out: old and new runs would stand in one table.
 """
 
 import argparse
