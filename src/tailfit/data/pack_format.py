@@ -24,6 +24,7 @@ from tailfit.errors import RecordError
 __all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "rebuild"]
 
 FORMAT = 1
+_MOST = (1 << 62) - 1
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,6 @@ def _leaf(content: Any) -> Leaf:
 
 
 def _whole(value: Any, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{value!r} for a whole number >= {least}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
+        raise ValueError(f"{value!r} for a whole number from {least} to {_MOST}")
     return value
