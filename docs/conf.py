@@ -57,6 +57,12 @@ def _draw(app):
     loss_plots.draw(Path(app.srcdir) / "_build" / "losses")
 
 
+def _not_scikit_learns(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn writes into each estimator: its words refer to its own glossary."""
+    return True if name.endswith("_request") or name == "get_metadata_routing" else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", _not_scikit_learns)
     app.connect("builder-inited", _draw)
     app.connect("autodoc-process-docstring", _paragraphs, priority=100)  # before napoleon

@@ -270,6 +270,20 @@ def test_ece_of_the_definition():
     assert np.isnan(measured("CalibrationError", {}, (CODES, LOGITS), from_logits=False))  # these are logits
 
 
+def test_trap_27_what_keras_has_not():
+    """Every metric of the list works from integer labels, where Keras has none of that name."""
+    for name in metrics.__all__:
+        assert not hasattr(keras.metrics, name)
+        needs = {"class_counts": [50, 30, 10, 2]} if name == "GroupRecall" else {}
+        needs |= {"from_logits": True} if name in CLASSES else {}
+        needs |= {"capacity": 80} if name in ("RocAuc", "AveragePrecision") else {}
+        metric = getattr(metrics, name)(**needs)
+        metric.update_state(CODES, LOGITS)
+        result = metric.result()
+        values = [*result.values()] if isinstance(result, dict) else [result]
+        assert all(np.isfinite(numpy(value)).all() for value in values)
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
