@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from tailfit.data.memory import available_memory
+from tailfit.data.parquet_claims import claimed_memory
 from tailfit.errors import ArgumentError, DataError, RecordError
 
 __all__ = ["align", "read_table"]
@@ -56,8 +57,8 @@ def _checked_size(content: bytes) -> bytes:
     """A Parquet file whose table fits into memory: some bytes may claim to be any number of equal values."""
     table = pl.scan_parquet(io.BytesIO(content))
     columns, rows = len(table.collect_schema()), int(table.select(pl.len()).collect().item())
-    if rows * columns > available_memory() // 8:
-        raise ValueError(f"{rows} rows of {columns} columns, more than fit into memory")
+    if max(8 * rows * columns, claimed_memory(content)) > available_memory():
+        raise ValueError(f"{rows} rows of {columns} columns, whose pages claim more than fits into memory")
     return content
 
 

@@ -1,0 +1,78 @@
+"""What Parquet pages claim: right for files of two writers, and a claim beyond memory is refused before it is met."""
+
+import io
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tailfit.data.metadata import read_table
+from tailfit.data.parquet_claims import claimed_memory
+from tailfit.errors import RecordError
+
+ROWS = 500
+TABLE = pl.DataFrame(
+    {
+        "id": [f"r{row}" for row in range(ROWS)],
+        "x": np.arange(float(ROWS)),
+        "list": [[1, 2, 3]] * ROWS,
+        "struct": [{"a": 1, "b": "x"}] * ROWS,
+        "some": [None, 1] * (ROWS // 2),
+        "flag": [True, False] * (ROWS // 2),
+    }
+)
+
+
+def written(write, **options):
+    write(file := io.BytesIO(), **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "snappy"}, {"row_group_size": 100}], ids=str)
+@pytest.mark.parametrize("writer", ["polars", "arrow", "arrow, pages of version 2"])
+def test_claims_of_sound_files(writer, options):
+    if writer == "polars":
+        content = written(TABLE.write_parquet, **options)
+    else:
+        version = "2.0" if "2" in writer else "1.0"
+        content = written(
+            lambda file, **kw: pq.write_table(TABLE.to_arrow(), file, data_page_version=version, **kw), **options
+        )
+    file = pq.ParquetFile(io.BytesIO(content)).metadata
+    columns = [file.row_group(group).column(k) for group in range(file.num_row_groups) for k in range(file.num_columns)]
+    values = sum(column.num_values for column in columns)
+    # The values of all pages, and their bytes; those of dictionaries, at most as many, come on top.
+    assert 16 * values < claimed_memory(content) < 2 * 16 * values + sum(c.total_uncompressed_size for c in columns)
+
+
+def test_a_page_of_a_billion_values_is_refused(tmp_path, monkeypatch):
+    content = bytearray(written(TABLE.select("id").write_parquet, compression="uncompressed"))
+    header = next(at for at in range(4, 40) if content[at : at + 3] == bytes([0x15, *varint(2 * ROWS)]))
+    content[header + 1 : header + 3] = varint(2 * 10**9)
+    (tmp_path / "labels.parquet").write_bytes(content)
+    assert 16 * 10**9 < claimed_memory(bytes(content)) < 17 * 10**9
+    monkeypatch.setattr("tailfit.data.metadata.available_memory", lambda: 1 << 33)
+    with pytest.raises(RecordError, match=r"labels\.parquet: 500 rows .* claim more than fits into memory"):
+        read_table(tmp_path / "labels.parquet")
+
+
+def varint(number):
+    """As Thrift writes it: seven bits a byte."""
+    out = []
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_bytes_have_an_answer(data):
+    whole = bytearray(written(TABLE.head(4).write_parquet))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    assert claimed_memory(bytes(whole)) >= 0
+    assert claimed_memory(data.draw(st.binary(max_size=60))) >= 0
