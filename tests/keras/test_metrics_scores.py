@@ -105,8 +105,8 @@ def test_streamed_equals_whole_equals_oracle(name, config, oracle, weighted, fro
 def test_random_problems_with_ties_and_absent_classes(data):
     n = 6
     y = np.array(data.draw(st.lists(st.integers(0, C - 1), min_size=n, max_size=n)))
-    rows = data.draw(st.lists(st.integers(0, 3), min_size=n * C, max_size=n * C))
-    logits = np.array(rows, "float32").reshape(n, C) / 2
+    # Ties are equal rows. Others that rounding makes, or breaks, are no matter of the metric.
+    logits = LOGITS[data.draw(st.lists(st.integers(1, 4), min_size=n, max_size=n))]
     w = np.array(data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=n, max_size=n)))
     w[0] = 1
 
@@ -117,7 +117,7 @@ def test_random_problems_with_ties_and_absent_classes(data):
         if config.get("multi_label"):
             hot, seen = (np.arange(C) <= y[:, None]).astype("float32"), logits
         else:
-            hot, seen = y, softmax(logits.astype("float64"), axis=1).round(12)
+            hot, seen = y, softmax(logits.astype("float64"), axis=1)
         got = measured(name, config, tuple(map(padded, (hot, logits, w))))
         assert got == pytest.approx(oracle(hot, seen, w), abs=2e-6), f"{name} {config}"
 
