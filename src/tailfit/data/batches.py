@@ -113,6 +113,17 @@ class Batches(keras.utils.PyDataset):
             raise ArgumentError("a source without a sample", allowed="one sample or more", mend="check its files")
         if on_error not in ("raise", "skip"):
             raise ArgumentError(f"on_error={on_error!r}", allowed="'raise' or 'skip'", mend="leave it out")
+        if not (sampler is None or isinstance(sampler, Sampler)):
+            raise ArgumentError(
+                f"sampler={sampler!r}", allowed="a sampler of tailfit.samplers", mend="pass one made, e.g. Shuffle()"
+            )
+        if not (transform is None or callable(transform)):
+            raise ArgumentError(
+                f"transform={transform!r}", allowed="transform(batch, rng) -> batch", mend="pass a function"
+            )
+        for name, flag in (("one_hot", one_hot), ("drop_remainder", drop_remainder)):
+            if not isinstance(flag, bool | np.bool_):
+                raise ArgumentError(f"{name}={flag!r}", allowed="True or False", mend="leave it out")
         if source.ragged and transform is None:
             raise _refuse_ragged(source)
         if one_hot and source.labels is None:

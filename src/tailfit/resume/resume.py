@@ -1,7 +1,7 @@
 """`Resume`: the callback that saves a run's whole state as it goes, and has the same call go on from there."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
@@ -74,8 +74,13 @@ class Resume(WholeFit):
         super().__init__()
         if save_freq != "epoch":
             save_freq = whole_number("save_freq", save_freq, least=1)
-        if every_seconds is not None and not every_seconds >= 0:
-            raise ArgumentError(f"every_seconds={every_seconds}", allowed="0 or more", mend="leave it out")
+        number = isinstance(every_seconds, int | float)
+        if every_seconds is not None and not (number and every_seconds >= 0):
+            raise ArgumentError(f"every_seconds={every_seconds!r}", allowed="0 or more", mend="leave it out")
+        if not isinstance(directory, str | PathLike):
+            raise ArgumentError(f"directory={directory!r}", allowed="a path", mend="pass one, e.g. 'runs/1'")
+        if not isinstance(allow, Iterable):
+            raise ArgumentError(f"allow={allow!r}", allowed=f"a list of {', '.join(MEANING)}", mend="leave it out")
         unknown = sorted({allow} if isinstance(allow, str) else set(allow) - MEANING.keys())
         if unknown:
             raise ArgumentError(

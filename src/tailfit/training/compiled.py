@@ -63,6 +63,8 @@ def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) 
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     if fn is None:
         return partial(function, static_argnames=names)
+    if not callable(fn):
+        raise ArgumentError(f"fn={fn!r}", allowed="a function", mend="write @tailfit.function above its definition")
     if not names:
         return cast(F, _watched(fn))
     signature = inspect.signature(fn)
