@@ -8,6 +8,7 @@ import pytest
 from bad_arguments import ARGUMENTS
 from bad_data import DATA
 
+from tailfit.data import Arrays
 from tailfit.data.metadata import read_table
 from tailfit.errors import RecordError, TailfitError
 
@@ -40,3 +41,7 @@ def test_a_table_of_many_equal_values_is_refused_before_it_is_read(tmp_path, mon
     monkeypatch.setattr("tailfit.data.metadata.available_memory", lambda: 1 << 22)
     with pytest.raises(RecordError, match=r"labels.parquet: 1048576 rows .* claim more than fits into memory"):
         read_table(path)
+
+
+def test_an_id_of_many_digits_is_just_not_there():
+    assert "9" * 5000 not in Arrays([1.0, 2.0]).ids

@@ -259,7 +259,9 @@ class Numbered(Sequence[str]):
         return map(str, self._range)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.isdecimal() and str(int(name)) == name and int(name) < len(self)
+        if not (isinstance(name, str) and name.isdecimal() and len(name) < 20):  # Python reads none of 5,000 digits
+            return False
+        return str(int(name)) == name and int(name) < len(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Numbered) and len(self) == len(other)
