@@ -108,10 +108,10 @@ def held_out(seeds: dict[int, Figures], key: str) -> float:
 
 
 def ranked_table(rows: dict[str, dict[int, Figures]], key: str, shown: tuple[str, ...]) -> list[str]:
-    """A line a row, best held-out figure first."""
+    """A line a row, best held-out figure of `key` first: the last column."""
     best = chosen(rows, key)
     keys = (*shown, f"validation {key}")
-    lines = [f"{'%':56}{'seeds':>8}" + "".join(f"{title:>16}" for title in (*shown, f"held-out {key}"[:15]))]
+    lines = [f"{'%':56}{'seeds':>8}" + "".join(f"{title:>16}" for title in (*shown, "held out"))]
     for name, seeds in sorted(rows.items(), key=lambda row: -held_out(row[1], key)):
         cells = "".join(f"{mean_and_spread(seeds.values(), each):>16}" for each in keys)
         lines.append(f"{name + (' <- chosen' if name == best else ''):56}{len(seeds):8}{cells}")

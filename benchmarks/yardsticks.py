@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python benchmarks/yardsticks.py --data DIR --out DIR [--only gaussians tep] [--seeds 2]
     KERAS_BACKEND=torch python benchmarks/yardsticks.py --data DIR --out DIR --only speed     # once a backend
-    python benchmarks/yardsticks.py --out DIR --table benchmarks/yardsticks.txt     # of what is finished; runs nothing
+    python benchmarks/yardsticks.py --out benchmarks/yardsticks --table benchmarks/yardsticks.txt
 
 --data has mnist.npz (X, y, is_train) and tep_windows.npz (X, y, y_names, is_train, run, t0). A finished run lies in
 --out as JSON and is never run again: stop the script at any time, and start it again with the same call.
@@ -65,7 +65,10 @@ def main() -> None:
         for run in YARDSTICKS[name].runs(given.data, given.seeds):
             if not store.finished(run) and (given.remedies is None or run.remedy in given.remedies):
                 perform(run, store)
-    lines = ["$ KERAS_BACKEND=jax python benchmarks/yardsticks.py --data DIR --out DIR"]
+    lines = [
+        "$ python benchmarks/yardsticks.py --out benchmarks/yardsticks --table benchmarks/yardsticks.txt",
+        "made by: KERAS_BACKEND=jax python benchmarks/yardsticks.py --data DIR --out benchmarks/yardsticks",
+    ]
     if not any(map(store.rows, YARDSTICKS)):
         parser.exit(message=f"nothing is finished in {given.out}; --data DIR runs the yardsticks\n")
     for name, yardstick in YARDSTICKS.items():
