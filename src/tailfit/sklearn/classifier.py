@@ -66,7 +66,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: The C labels, sorted.
-        model_: The trained `tailfit.Model`.
         history_: Lists by name of the log, one number an epoch of the last `fit`.
         n_iter_: Epochs trained.
         n_features_in_, feature_names_in_: As in scikit-learn.
@@ -124,7 +123,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     @property
     def model_(self) -> Model:
-        """The trained network, which gives logits."""
+        """The trained `tailfit.Model`; it gives what its last layer gives, logits as a rule."""
         check_is_fitted(self)
         return self._network.model
 
