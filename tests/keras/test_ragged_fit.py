@@ -35,6 +35,20 @@ def test_a_mask_input_gives_the_numbers_of_records_without_padding(network):
         np.testing.assert_allclose(scores[row], keras.ops.convert_to_numpy(alone)[0], atol=1e-6)
 
 
+def test_lengths_may_differ_after_two_batches_that_agree():
+    """TensorFlow takes the shapes of all batches from the first two."""
+    lengths = [4] * 12 + [9] * 4
+    ragged = Ragged([np.ones((steps, 2), "float32") for steps in lengths])
+    inputs = keras.Input((None, 2))
+    model = tailfit.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(inputs)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    in_order = tailfit.samplers.Sequential()
+    batches = tailfit.Batches(Arrays(ragged, [0, 1] * 8), 4, in_order, transform=Pad().transform)
+    assert batches.step_of_another_length() == 3
+    assert np.isfinite(model.fit(batches, epochs=2, validation_data=batches, verbose=0).history["val_loss"]).all()
+    assert model.predict(batches, verbose=0).shape == (16, 2)
+
+
 def test_a_padding_value_is_skipped_as_keras_has_it():
     inputs = keras.Input((None, 2))
     model = keras.Model(inputs, keras.layers.SimpleRNN(3)(keras.layers.Masking(mask_value=-9.0)(inputs)))

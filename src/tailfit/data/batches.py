@@ -26,7 +26,7 @@ from tailfit.data.transforming import Function, Transform
 from tailfit.data.trees import leaves
 from tailfit.data.weighting import ScheduledWeights, combined_weights
 from tailfit.errors import ArgumentError, DataError
-from tailfit.samplers import Sampler, Shuffle
+from tailfit.samplers import ByLength, Sampler, Shuffle
 from tailfit.samplers.base import whole_number
 from tailfit.schedules import Schedule
 
@@ -241,6 +241,29 @@ class Batches(keras.utils.PyDataset):
                 f"step {step}", allowed=f"0 to {len(self) - 1}", mend="an epoch has len(batches) steps"
             )
         return self.plan.indices(whole_number("epoch", epoch), *self._positions(step))
+
+    def step_of_another_length(self) -> int | None:
+        """A step of the current epoch whose records are padded to another length than those of step 0.
+
+        None where there is none, or where neither the sampler nor the source knows lengths.
+
+        >>> import tailfit
+        >>> source = tailfit.data.Arrays(tailfit.data.Ragged([np.ones(n) for n in (2, 2, 5, 5)]))
+        >>> padded = tailfit.data.Pad().transform
+        >>> Batches(source, 2, tailfit.samplers.Sequential(), transform=padded).step_of_another_length()
+        1
+        """
+        by_length = self.sampler if isinstance(self.sampler, ByLength) else None
+        lengths = self.source.lengths if by_length is None else np.asarray(by_length.lengths)
+        if lengths is None:
+            return None
+
+        def padded(step: int) -> int:
+            longest = lengths[self.indices(self.epoch, step)].max()
+            return int(longest if by_length is None else np.searchsorted(by_length.edges, longest))
+
+        first = padded(0)
+        return next((step for step in range(1, len(self)) if padded(step) != first), None)
 
     def _positions(self, step: int) -> tuple[int, int]:
         """Where this shard's part of a batch begins and ends in its epoch."""

@@ -46,6 +46,9 @@ class Feed(keras.utils.PyDataset):
     TensorFlow reads in a thread of its own, also for a while after the loop has ended: by then the feed is over, and
     opens no stream again.
 
+    On TensorFlow all batches must have the axes on which the first two agree. Where records differ in length, the
+    second one shown is of another length than the first.
+
     Where a `course` begins an epoch at a later step, Keras still counts from 0, and TensorFlow reads ahead beyond the
     end; what it gets there is never used.
     """
@@ -56,6 +59,7 @@ class Feed(keras.utils.PyDataset):
         self.error: Exception | None = None
         self.course: Course | None = None
         self._first = 0
+        self._looker: int | None = None
         self._stream: Generator[Any] | None = None
         self._next, self._loops, self._over = 0, 0, False
         self._lock = threading.RLock()
@@ -67,6 +71,8 @@ class Feed(keras.utils.PyDataset):
         with self._lock:
             if self._over:
                 raise IndexError(f"step {step} of a loop that is over")
+            if step == 1 and threading.get_ident() == self._looker:
+                step = self.batches.step_of_another_length() or step
             step = min(self._first + step, len(self) - 1)
             if step != self._next or self._stream is None:
                 self._close()
@@ -88,6 +94,8 @@ class Feed(keras.utils.PyDataset):
     def begin(self) -> None:
         """A loop begins; the validation inside a fit has its own."""
         self._loops += 1
+        if keras.backend.backend() == "tensorflow":
+            self._looker = threading.get_ident()  # what TensorFlow trains on, it reads in other threads
 
     def end(self) -> None:
         """A loop ends; after the outermost nothing is read any more."""
