@@ -36,8 +36,6 @@ class ByLength(Sampler):
         lengths: One a sample, `[n]`, in steps, e.g. `source.lengths`.
         buckets: How many, >= 1: their edges are chosen so that the least is padded. Or the edges themselves: a sample
             is in the bucket of the least edge that is no shorter than it.
-    Attributes:
-        edges: The longest length in each bucket, ascending.
     Raises:
         ArgumentError: for lengths or edges that are no whole numbers, or edges that end before the longest length.
 
