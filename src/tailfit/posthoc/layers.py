@@ -72,7 +72,7 @@ class AffineScores(_ScoreLayer):
         ArgumentError: scale and offset are no C numbers each, or the scores are not of C classes.
 
     >>> layer = AffineScores([0.5, 0.5], [0.0, 1.0], from_logits=True)
-    >>> layer(np.array([[2.0, 4.0]], "float32")).tolist()
+    >>> np.asarray(layer(np.array([[2.0, 4.0]], "float32"))).tolist()
     [[1.0, 3.0]]
     """
 
@@ -128,7 +128,7 @@ class ExpectedCost(_ScoreLayer):
     Source: Elkan 2001, "The foundations of cost-sensitive learning", eq. 1.
 
     >>> layer = ExpectedCost([[0, 1], [9, 0]], from_logits=False)
-    >>> [round(value, 4) for value in layer(np.array([[0.75, 0.25]], "float32")).tolist()[0]]
+    >>> [round(value, 4) for value in np.asarray(layer(np.array([[0.75, 0.25]], "float32")))[0].tolist()]
     [-2.25, -0.75]
     """
 
