@@ -38,3 +38,16 @@ def quickly_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def backend() -> str:
     return str(keras.backend.backend())
+
+
+# The batteries that compile most: quickly each case runs on torch and on one of the two that compile; slowly on all.
+_SHARED_OUT = {"test_parity_battery", "test_steps_all"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if keras.backend.backend() == "torch":
+        return
+    mine = keras.backend.backend() == "jax"
+    for number, item in enumerate(item for item in items if item.module.__name__ in _SHARED_OUT):
+        if (number % 2 == 0) != mine:
+            item.add_marker(pytest.mark.slow)
