@@ -21,6 +21,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "keras"))
+
+from batteries.outcomes import differing
+
 HERE = Path(__file__).parent
 RUNS = ("everything", "fused", "accumulated", "float16", "transformed", "own_step")
 MOST_LIVES = 6  # of one run that are ended by a kill
@@ -121,16 +125,11 @@ def loaded(folder):
 
 
 def differs(one, other, tally, run):
-    names = [name for name in one[0].keys() | other[0].keys() if not equal(one[0].get(name), other[0].get(name))]
-    if one[1] != other[1]:
-        names.append("history or log")
+    """Whether two ends differ; what does is noted."""
+    names = differing(one, other)
     if names:
-        tally.notes.append(f"{run}: {len(names)} differ, {', '.join(sorted(names)[:3])} ...")
+        tally.notes.append(f"{run}: {len(names)} differ, {', '.join(names[:3])} ...")
     return bool(names)
-
-
-def equal(a, b):
-    return a is not None and b is not None and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 def campaign(backend, library, kills, deadline, seed):

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 from batteries import resumable
-from batteries.resumable import EPOCHS, RUNS, batches, dense, run, same
+from batteries.outcomes import differing
+from batteries.resumable import EPOCHS, RUNS, batches, dense, run
 
 import tailfit
 from tailfit.callbacks import Resume, ResumeWarning
@@ -86,7 +87,7 @@ def whole(tmp_path_factory):
 def test_killed_within_an_epoch_and_at_its_beginning(name, whole, tmp_path):
     killed(name, tmp_path, 5)
     killed(name, tmp_path, 9)
-    assert same(whole(name), run(name, tmp_path, Kill())) == []
+    assert differing(whole(name), run(name, tmp_path, Kill())) == []
 
 
 @where_nothing_compiles
@@ -100,7 +101,7 @@ def test_killed_after_every_step_in_turn(tmp_path):
         except Killed:
             lives += 1
     assert lives >= 2 * len(batches()) - 1
-    assert same(run("accumulated", tmp_path / "whole", Kill(), epochs=2), end) == []
+    assert differing(run("accumulated", tmp_path / "whole", Kill(), epochs=2), end) == []
 
 
 @where_nothing_compiles
@@ -108,7 +109,7 @@ def test_killed_after_every_step_in_turn(tmp_path):
 def test_other_frequencies(save_freq, whole, tmp_path):
     for after in (3, 7, 11):
         killed("everything", tmp_path, after, save_freq=save_freq)
-    assert same(whole("everything"), run("everything", tmp_path, Kill(), save_freq=save_freq)) == []
+    assert differing(whole("everything"), run("everything", tmp_path, Kill(), save_freq=save_freq)) == []
 
 
 @pytest.mark.parametrize("name", ["own_step", pytest.param("everything", marks=[pytest.mark.slow] if compiles else [])])
@@ -116,8 +117,8 @@ def test_a_finished_run_gives_back_its_end_and_can_be_made_longer(name, whole, t
     killed(name, tmp_path, 4)
     first = run(name, tmp_path, Kill(), epochs=1)
     again = run(name, tmp_path, Kill(1), epochs=1)  # not one step is run
-    assert same(first, again) == []
-    assert same(whole(name), run(name, tmp_path, Kill())) == []
+    assert differing(first, again) == []
+    assert differing(whole(name), run(name, tmp_path, Kill())) == []
 
 
 @where_nothing_compiles
@@ -287,7 +288,7 @@ def test_a_full_disk_is_a_warning_and_training_goes_on(tmp_path, monkeypatch, wh
     monkeypatch.setattr(Disk, "write", write)
     with pytest.warns(ResumeWarning, match="No space left on device"):
         end = run("transformed", tmp_path, Kill())
-    assert same(whole("transformed"), end) == []
+    assert differing(whole("transformed"), end) == []
     assert Store(tmp_path / "run").positions()[0] == (EPOCHS, 0)
 
 
@@ -315,7 +316,7 @@ def test_a_directory_that_is_deleted(tmp_path, whole):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResumeWarning)  # a save may be under way just then, or not
         end = run("transformed", tmp_path, Kill(end=delete))
-    assert same(whole("transformed"), end) == []
+    assert differing(whole("transformed"), end) == []
     assert Store(tmp_path / "run").positions()[0] == (EPOCHS, 0)
 
 
@@ -346,7 +347,7 @@ def test_a_signal_finishes_the_step_and_saves(number, leaves, status, tmp_path, 
     assert getattr(caught.value, "code", None) == status
     assert signal.getsignal(number) is before
     assert Store(tmp_path / "run").positions() == [(0, 2)]
-    assert same(whole("transformed"), run("transformed", tmp_path, Kill(), save_freq=1000)) == []
+    assert differing(whole("transformed"), run("transformed", tmp_path, Kill(), save_freq=1000)) == []
 
 
 @where_nothing_compiles
@@ -378,7 +379,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, whole
         file.write(b"\xff")
     with pytest.warns(ResumeWarning, match=f"{newest.name}.*set aside, and an older one is used"):
         end = run("transformed", tmp_path, Kill())
-    assert same(whole("transformed"), end) == []
+    assert differing(whole("transformed"), end) == []
 
 
 @where_nothing_compiles

@@ -198,12 +198,12 @@ def run_with_backup(name, folder, *others, epochs=EPOCHS, save_freq=2):
 
 def outcome(model, history, callbacks, folder):
     numbers = {f"weight {i}": value for i, value in enumerate(model.get_weights())}
-    numbers |= {f"optimizer {i}": v.numpy() for i, v in enumerate(as_numpy(model.optimizer.variables))}
-    numbers |= {f"metric {i}": v.numpy() for i, v in enumerate(as_numpy(model.metrics_variables))}
+    numbers |= {f"optimizer {i}": value for i, value in enumerate(as_numpy(model.optimizer.variables))}
+    numbers |= {f"metric {i}": value for i, value in enumerate(as_numpy(model.metrics_variables))}
     for name in ("second", "notes"):
         kept = getattr(model, name, None)
         variables = kept.variables if hasattr(kept, "variables") else kept or []
-        numbers |= {f"{name} {i}": v.numpy() for i, v in enumerate(as_numpy(variables))}
+        numbers |= {f"{name} {i}": value for i, value in enumerate(as_numpy(variables))}
     for callback in callbacks:
         for attribute in ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "epochs", "seen"):
             if isinstance(vars(callback).get(attribute), int | float | np.ndarray):
@@ -218,23 +218,5 @@ def outcome(model, history, callbacks, folder):
     return {name: np.asarray(value) for name, value in numbers.items()}, json.dumps(said)
 
 
-class _Value:
-    def __init__(self, variable):
-        self.variable = variable
-
-    def numpy(self):
-        return np.array(keras.ops.convert_to_numpy(self.variable.value))
-
-
 def as_numpy(variables):
-    return [_Value(variable) for variable in variables]
-
-
-def same(one, other):
-    """The names of what differs, to the bit."""
-    differing = [name for name in one[0].keys() | other[0].keys() if not _equal(one[0].get(name), other[0].get(name))]
-    return sorted(differing) + ([] if one[1] == other[1] else ["history or log"])
-
-
-def _equal(a, b):
-    return a is not None and b is not None and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]

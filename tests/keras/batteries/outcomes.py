@@ -1,0 +1,16 @@
+"""What two runs left, compared to the bit; without Keras, so that what only watches runs can use it.
+
+An outcome is `(numbers, said)`: arrays by name, and the history and logs as text.
+"""
+
+__all__ = ["differing"]
+
+
+def differing(one, other):
+    """The names of what differs."""
+    names = [name for name in one[0].keys() | other[0].keys() if not _equal(one[0].get(name), other[0].get(name))]
+    return sorted(names) + ([] if one[1] == other[1] else ["history or log"])
+
+
+def _equal(a, b):
+    return a is not None and b is not None and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
