@@ -1,7 +1,8 @@
 """Long-tailed MNIST of the DeepSMOTE table: digit k has 4000 down to 40 images, the test set is whole.
 
 What is chosen is chosen on training images that the protocol cuts away. They are balanced and many: a fifth of the 40
-images of the rarest digit would decide nothing.
+images of the rarest digit would decide nothing. They also decided the network and the budget, in pilots of one or two
+seeds with four of the remedies.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import tailfit
 NAME, SEEDS = "mnist", 5
 COUNTS = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)
 HELD_OUT = 500
-BUDGET = Budget(epochs=30, batch_size=64, learning_rate=2e-3, transform=shifted)
+BUDGET = Budget(epochs=30, batch_size=128, learning_rate=4e-3, transform=shifted)
 # Mean recall, mean of sqrt(recall * specificity), macro F1: Dablain et al. 2022, IEEE TNNLS, the MNIST table.
 PUBLISHED = {"SMOTE": (87.98, 89.99, 85.02), "GAMO": (95.52, 97.47, 95.47), "DeepSMOTE": (96.09, 97.80, 96.03)}
 

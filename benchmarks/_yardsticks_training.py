@@ -147,12 +147,14 @@ def head(x: Any, classes: int, cosine: bool) -> Any:
 
 
 def convnet(*, cosine: bool = False) -> tailfit.Model:
-    """28x28 to 10 logits: four convolutions, strides for pooling, 0.15 M weights."""
+    """28x28 to 10 logits: five convolutions of 3x3 in three levels, 0.15 M weights."""
     inputs = keras.Input((28, 28, 1))
     x = inputs
-    for filters, size, stride in ((32, 5, 2), (64, 3, 2), (64, 3, 1), (128, 3, 2)):
-        x = layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization()(x))
+    for filters, count in ((32, 2), (64, 2), (128, 1)):
+        for _ in range(count):
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+            x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.MaxPooling2D(2)(x)
     return tailfit.Model(inputs, head(layers.Dropout(0.5)(layers.Flatten()(x)), 10, cosine))
 
 

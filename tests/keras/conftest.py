@@ -24,15 +24,21 @@ _AS_COMPILED = {"test_parity", "test_parity_battery", "test_steps_per_execution"
 
 @pytest.fixture(autouse=True, scope="module")
 def quickly_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """On JAX most of the time goes into optimising programs that run a few times: here that is left out."""
-    if keras.backend.backend() != "jax" or request.module.__name__ in _AS_COMPILED:
+    """Most of the time goes into optimising programs that run a few times: here that is left out."""
+    if request.module.__name__ in _AS_COMPILED:
         yield
-        return
-    import jax
+    elif keras.backend.backend() == "jax":
+        import jax
 
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+    elif keras.backend.backend() == "tensorflow":
+        with pytest.MonkeyPatch.context() as patch:  # graphs as they are, not through XLA
+            patch.setattr(keras.src.trainers.trainer, "model_supports_jit", lambda model: False)
+            yield
+    else:
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -40,14 +46,18 @@ def backend() -> str:
     return str(keras.backend.backend())
 
 
-# The batteries that compile most: quickly each case runs on torch and on one of the two that compile; slowly on all.
-_SHARED_OUT = {"test_parity_battery", "test_steps_all"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """JAX and TensorFlow compile each case for seconds, torch none: quickly they share the cases of a test.
+
+    Every test runs on all three, and every case on torch and one of the others; with --slow every case runs on all.
+    """
     if keras.backend.backend() == "torch":
         return
-    mine = keras.backend.backend() == "jax"
-    for number, item in enumerate(item for item in items if item.module.__name__ in _SHARED_OUT):
-        if (number % 2 == 0) != mine:
-            item.add_marker(pytest.mark.slow)
+    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault((item.path.name, getattr(item, "originalname", item.name)), []).append(item)
+    mine = 0 if keras.backend.backend() == "jax" else 1
+    for several in cases.values():
+        for number, item in enumerate(several):
+            if len(several) > 1 and number % 2 != mine:
+                item.add_marker(pytest.mark.slow)

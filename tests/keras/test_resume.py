@@ -17,6 +17,7 @@ import tailfit
 from tailfit.callbacks import Resume, ResumeWarning
 from tailfit.errors import ArgumentError, CheckpointError, StepError
 from tailfit.resume.disk import Disk
+from tailfit.resume.identity import differences, identity_of
 from tailfit.resume.store import Store
 
 # Each life of a run compiles its step anew. What does not depend on how that is done is tried where nothing is
@@ -177,6 +178,25 @@ def test_another_run_is_refused_with_what_differs(saved, key):
     options = {"callbacks": [Kill()], **OTHERS[key]}
     with pytest.raises(CheckpointError, match=rf"{key}: .*when saved.*allow=\['{key}'\]"):
         changed(saved, **options)
+
+
+@where_nothing_compiles
+def test_samplers_are_told_apart_in_the_middle_of_their_arrays():
+    model = tailfit.Model(inputs := keras.Input((6,)), keras.layers.Dense(3)(inputs))
+    model.compile("sgd", "mse")
+    source = tailfit.data.Arrays(np.zeros((2001, 6), "float32"), np.arange(2001) % 3)
+    lengths = np.arange(2001)
+    found = []
+    for last in (1.0, 2.0):
+        weights = np.ones(2001)
+        weights[1000] = last
+        for sampler in (
+            tailfit.samplers.Weighted(weights),
+            tailfit.samplers.ByLength(np.where(lengths == 7, last, 9).astype(int)),
+        ):
+            found.append(identity_of(model, tailfit.Batches(source, 8, sampler), None, ()))
+    assert all(len(each["sampler"]) <= 200 for each in found)
+    assert [list(differences(found[i], found[i + 2])) for i in (0, 1)] == [["sampler"], ["sampler"]]
 
 
 @where_nothing_compiles

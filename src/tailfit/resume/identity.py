@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 from tailfit.data import Batches, Source
 from tailfit.data.trees import leaves
 from tailfit.keras_private import leaf_layers
+from tailfit.samplers import Sampler
 
 __all__ = ["MEANING", "differences", "identity_of"]
 
@@ -91,7 +93,7 @@ def _batches(batches: Batches) -> dict[str, Any]:
     return {
         "data": _source(batches.source),
         "batch_size": batches.batch_size,
-        "sampler": repr(batches.sampler),
+        "sampler": _sampler(batches.sampler),
         "seed": batches.seed,
         "class_weight": None if weights is None else _digest(weights[_positions(len(weights))]),
         "transform": None if transform is None else getattr(transform, "__qualname__", type(transform).__name__),
@@ -99,6 +101,15 @@ def _batches(batches: Batches) -> dict[str, Any]:
         "drop_remainder": batches.drop_remainder,
         "shard": list(batches.shard),
     }
+
+
+def _sampler(sampler: Sampler) -> str:
+    """As its `repr` is, but arrays by their digest: a `repr` leaves out what is in the middle of a long one."""
+    if not is_dataclass(sampler):
+        return repr(sampler)
+    given = ((field.name, getattr(sampler, field.name)) for field in fields(sampler))
+    told = (f"{k}={_digest(v) if isinstance(v, np.ndarray) else repr(v)}" for k, v in given)
+    return f"{type(sampler).__name__}({', '.join(told)})"
 
 
 def _source(source: Source) -> dict[str, Any]:
