@@ -17,13 +17,13 @@ $(BIN)/python:
 
 .venv/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
 	@echo "Installing what the demo needs (JAX) ..."
-	$(PIP) install -r requirements/demo.txt
+	$(PIP) install --no-compile -r requirements/demo.txt
 	$(PIP) install --no-deps -e .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 	@echo "Installing all three backends and the development tools ..."
-	$(PIP) install -r requirements/dev.txt
+	$(PIP) install --no-compile -r requirements/dev.txt
 	$(PIP) install --no-deps -e .
 	@touch $@ .venv/.demo
 

@@ -46,18 +46,23 @@ def backend() -> str:
     return str(keras.backend.backend())
 
 
+# What uses only what other tests try on each backend: here not cases but whole tests are shared out.
+_ABOVE_TRAINING = {"test_cli", "test_examples", "test_readme", "test_sklearn"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """JAX and TensorFlow compile each case for seconds, torch none: quickly they share the cases of a test.
 
-    Every test runs on all three, and every case on torch and one of the others; with --slow every case runs on all.
+    So every test runs on all three, and every case on torch and one of the others; with --slow every case runs on all.
     """
     if keras.backend.backend() == "torch":
         return
-    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    shared: dict[tuple[str, str], list[pytest.Item]] = {}
     for item in items:
-        cases.setdefault((item.path.name, getattr(item, "originalname", item.name)), []).append(item)
+        test = "" if item.path.stem in _ABOVE_TRAINING else getattr(item, "originalname", item.name)
+        shared.setdefault((item.path.stem, test), []).append(item)
     mine = 0 if keras.backend.backend() == "jax" else 1
-    for several in cases.values():
+    for several in shared.values():
         for number, item in enumerate(several):
             if len(several) > 1 and number % 2 != mine:
                 item.add_marker(pytest.mark.slow)

@@ -1,0 +1,28 @@
+# To be sourced. `side_by_side JOBS NAME...` calls `part NAME` for each, JOBS at a time, which says in $told/NAME.txt what
+# it has to say; told in order when all have ended. Returns 1 if one failed. shellcheck shell=bash
+
+# Several processes on few cores: the arrays of tests are small, and threads that wait for others by spinning take the
+# time of those they wait for.
+export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
+told=$(mktemp -d)
+trap 'rm -rf "$told"' EXIT
+
+side_by_side() {
+    local jobs=$1 name status=0
+    shift
+    for name in "$@"; do
+        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+        { part "$name" > "$told/$name.txt" 2>&1; echo $? > "$told/$name.status"; } &
+    done
+    wait
+    for name in "$@"; do
+        echo "== $name"
+        cat "$told/$name.txt"
+        [ "$(cat "$told/$name.status")" = 0 ] || status=1
+    done
+    return $status
+}
+
+has() { # MODULE: whether it is installed
+    "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is None)"
+}
