@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,8 +133,9 @@ def differs(one, other, tally, run):
     return bool(names)
 
 
-def campaign(backend, library, kills, deadline, seed):
+def campaign(backend, library, kills, seconds, seed):
     """Runs until so many kills are done, or the time is up."""
+    deadline = time.monotonic() + seconds
     tally, draw = Tally(), random.Random(f"{seed} {backend} {library}")
     server = Server(backend)
     try:
@@ -163,17 +165,22 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backends", nargs="+", default=["torch", "jax", "tensorflow"])
     parser.add_argument("--keras-kills", type=int, default=80, help="of Keras' BackupAndRestore, on the first backend")
+    parser.add_argument("--jobs", type=int, default=2, help="backends at a time")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    share, end = options.minutes * 60 / (len(options.backends) + bool(options.keras_kills)), time.monotonic()
-    rows = {}
-    for library, backend, kills in [
-        *(("tailfit", backend, -(-options.kills // len(options.backends))) for backend in options.backends),
-        *([("keras", options.backends[0], options.keras_kills)] if options.keras_kills else []),
-    ]:
-        end += share
-        rows[library, backend] = campaign(backend, library, kills, end, options.seed)
-        print(table({(library, backend): rows[library, backend]}), flush=True)
+    wanted = {("tailfit", backend): -(-options.kills // len(options.backends)) for backend in options.backends}
+    if options.keras_kills:
+        wanted["keras", options.backends[0]] = options.keras_kills
+    seconds = options.minutes * 60 * min(options.jobs, len(wanted)) / len(wanted)  # each may take
+
+    def one(job):
+        (library, backend), kills = job
+        tally = campaign(backend, library, kills, seconds, options.seed)
+        print(table({(library, backend): tally}), flush=True)
+        return tally
+
+    with ThreadPoolExecutor(options.jobs) as pool:  # the work is done by the fork servers
+        rows = dict(zip(wanted, pool.map(one, wanted.items()), strict=True))
     text = f"python tests/chaos/chaos.py --kills {options.kills} --seed {options.seed}\n\n{table(rows)}\n"
     if options.out:
         options.out.write_text(text)
