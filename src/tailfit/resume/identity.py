@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any, Final
 
 import keras
@@ -105,8 +105,6 @@ def _batches(batches: Batches) -> dict[str, Any]:
 
 def _sampler(sampler: Sampler) -> str:
     """As its `repr` is, but arrays by their digest: a `repr` leaves out what is in the middle of a long one."""
-    if not is_dataclass(sampler):
-        return repr(sampler)
     given = ((field.name, getattr(sampler, field.name)) for field in fields(sampler))
     told = (f"{k}={_digest(v) if isinstance(v, np.ndarray) else repr(v)}" for k, v in given)
     return f"{type(sampler).__name__}({', '.join(told)})"
