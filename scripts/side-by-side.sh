@@ -1,5 +1,6 @@
+# shellcheck shell=bash
 # To be sourced. `side_by_side JOBS NAME...` calls `part NAME` for each, JOBS at a time, which says in $told/NAME.txt what
-# it has to say; told in order when all have ended. Returns 1 if one failed. shellcheck shell=bash
+# it has to say; told in order when all have ended. Returns 1 if one failed.
 
 # Several processes on few cores: the arrays of tests are small, and threads that wait for others by spinning take the
 # time of those they wait for.

@@ -133,9 +133,8 @@ def differs(one, other, tally, run):
     return bool(names)
 
 
-def campaign(backend, library, kills, seconds, seed):
+def campaign(backend, library, kills, deadline, seed):
     """Runs until so many kills are done, or the time is up."""
-    deadline = time.monotonic() + seconds
     tally, draw = Tally(), random.Random(f"{seed} {backend} {library}")
     server = Server(backend)
     try:
@@ -163,7 +162,7 @@ def main():
     parser.add_argument("--kills", type=int, default=1000, help="of tailfit, over the backends")
     parser.add_argument("--minutes", type=float, default=60, help="at most so long, over all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--backends", nargs="+", default=["torch", "jax", "tensorflow"])
+    parser.add_argument("--backends", nargs="+", default=["torch", "tensorflow", "jax"])
     parser.add_argument("--keras-kills", type=int, default=80, help="of Keras' BackupAndRestore, on the first backend")
     parser.add_argument("--jobs", type=int, default=2, help="backends at a time")
     parser.add_argument("--out", type=Path)
@@ -171,17 +170,19 @@ def main():
     wanted = {("tailfit", backend): -(-options.kills // len(options.backends)) for backend in options.backends}
     if options.keras_kills:
         wanted["keras", options.backends[0]] = options.keras_kills
-    seconds = options.minutes * 60 * min(options.jobs, len(wanted)) / len(wanted)  # each may take
+    began, rounds = time.monotonic(), -(-len(wanted) // options.jobs)
 
-    def one(job):
-        (library, backend), kills = job
-        tally = campaign(backend, library, kills, seconds, options.seed)
+    def one(numbered):
+        number, ((library, backend), kills) = numbered
+        # What a round leaves of its time is the next one's.
+        deadline = began + options.minutes * 60 * (number // options.jobs + 1) / rounds
+        tally = campaign(backend, library, kills, deadline, options.seed)
         print(table({(library, backend): tally}), flush=True)
         return tally
 
     with ThreadPoolExecutor(options.jobs) as pool:  # the work is done by the fork servers
-        rows = dict(zip(wanted, pool.map(one, wanted.items()), strict=True))
-    text = f"python tests/chaos/chaos.py --kills {options.kills} --seed {options.seed}\n\n{table(rows)}\n"
+        rows = dict(zip(wanted, pool.map(one, enumerate(wanted.items())), strict=True))
+    text = f"python tests/chaos/chaos.py {' '.join(sys.argv[1:])}\n\n{table(rows)}\n"
     if options.out:
         options.out.write_text(text)
     print(text)
