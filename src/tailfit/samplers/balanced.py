@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError
+from tailfit.samplers.arithmetic import Line
 from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels, whole_number
 from tailfit.samplers.index import LabelIndex
 from tailfit.samplers.permutation import Permutation, Purpose, hash_words
@@ -161,7 +162,7 @@ class _QuotaPlan(ClassPlan):
     def _draw(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         slots = Permutation(self._size, hash_words(self.seed, Purpose.SLOTS, epoch))(positions)
         stretch = self._stretch_of(epoch)
-        classes = np.searchsorted(stretch.slots + stretch.quotas, slots, side="right")
+        classes = Line(stretch.slots + stretch.quotas).at(slots)
         # Place of the epoch's first draw in each ring, less the class's first slot.
         ahead = self._places(stretch, epoch) - stretch.slots
         return self._index.members(classes, (slots + ahead[classes]) % self._index.counts[classes])

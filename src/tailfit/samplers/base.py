@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode_codes
+from tailfit.samplers.arithmetic import divided
 from tailfit.samplers.index import LabelIndex, ListedLabels
 from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
 from tailfit.samplers.runs import RunIndex, Runs, refuse_as_array
@@ -132,15 +133,14 @@ class ClassPlan(Plan):
         return self._labels
 
     def _shuffled(
-        self, epoch: int, batches: NDArray[np.int64], slots: NDArray[np.int64], batch: int
-    ) -> NDArray[np.int64]:
-        """The slots of each batch of an epoch in random order; `batches` are consecutive."""
-        if not len(batches):
-            return slots
+        self, epoch: int, positions: NDArray[np.int64], batch: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The batch of consecutive positions, and the slot in it: those of a batch are in random order."""
+        batches, slots = divided(positions, batch)
         span = np.arange(batches[0], batches[-1] + 1)
         sizes = np.minimum(batch, self._size - span * batch)
         keys = hash_array(hash_words(self.seed, Purpose.BATCH, epoch), span)
-        return Permutations(sizes, keys)(batches - batches[0], slots)
+        return batches, Permutations(sizes, keys)(batches - batches[0], slots)
 
     def _reordered(
         self, epoch: int, draws: NDArray[np.int64], classes: NDArray[np.int64], numbers: NDArray[np.int64]

@@ -66,8 +66,7 @@ class _LevelPlan(DealtPlan):
         self._deal = Deal(len(index.counts), size=size, batch=self._batch, seed=self.seed)
 
     def _draw(self, epoch: int, positions: Indices) -> Indices:
-        batches, slots = np.divmod(positions, self._batch)
-        classes, before = self._deal(epoch, batches, self._shuffled(epoch, batches, slots, self._batch))
+        classes, before = self._deal(epoch, *self._shuffled(epoch, positions, self._batch))
         counts, draws = self._index.counts, self._deal.of_epoch(epoch)
         draw = self._reordered(epoch, draws, classes, before)
         return self._index.members(classes, (self._deal.places(epoch, counts)[classes] + draw) % counts[classes])

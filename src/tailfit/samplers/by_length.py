@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError
+from tailfit.samplers.arithmetic import Line, divided
 from tailfit.samplers.base import Plan, Sampler
 from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
 from tailfit.samplers.uniform import UniformPlan
@@ -105,7 +106,7 @@ class _LengthPlan(UniformPlan):
         self._ends = np.cumsum(self._counts)
 
     def _draw(self, epoch: int, positions: Indices) -> Indices:
-        batches, slots = np.divmod(positions, self._batch)
+        batches, slots = divided(positions, self._batch)
         whole = (self._size - 1) // self._batch  # batches before the last one, which may be short
         last = hash_words(self.seed, Purpose.SEATS, epoch) % (whole + 1)
         at = np.full_like(batches, last)  # of each batch, where it is cut from the line
@@ -115,7 +116,7 @@ class _LengthPlan(UniformPlan):
             at = np.where(batches < whole, cut + (cut >= last), last)
         missing = (whole + 1) * self._batch - self._size
         places = at * self._batch - missing * (at > last) + slots
-        buckets = np.searchsorted(self._ends, places, side="right")
+        buckets = Line(self._ends).at(places)
         begins = (self._ends - self._counts)[buckets]
         keys = hash_array(hash_words(self.seed, Purpose.SLOTS, epoch), np.arange(len(self._counts)))
         shuffled = Permutations(np.maximum(self._counts, 1), keys)(buckets, places - begins)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.samplers.arithmetic import chosen, divided
 from tailfit.samplers.balanced import places_after
 from tailfit.samplers.base import ClassPlan
 from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
@@ -50,15 +51,17 @@ class Deal:
 
     def __call__(self, epoch: int, batches: Indices, slots: Indices) -> tuple[Indices, Indices]:
         """Class of each slot, and how often the class had its turn before in the epoch; `batches` are consecutive."""
-        cycles, within = np.divmod(batches, self._cycle)
+        cycles, within = divided(batches, self._cycle)
         circles, seats = self._circles(epoch, cycles[0], cycles[-1])
         rows = cycles - cycles[0]
         turns = np.minimum(self._batch, self._size - batches * self._batch) // self._classes
         dealt = within * self._extras  # extras of the cycle before this batch
-        turn, place = np.divmod(slots, self._classes)
+        turn, place = divided(slots, self._classes)
         # Slots of whole turns go by the class's code, the extras by the circle.
-        classes = np.where(turn < turns, place, circles[rows, (dealt + place) % self._classes])
-        rounds = self._earlier(dealt, seats[rows, classes])
+        rows *= self._classes
+        extra = circles.ravel().take(rows + (dealt + place) % self._classes)
+        classes = chosen(turn < turns, place, extra)
+        rounds = self._earlier(dealt, seats.ravel().take(rows + classes))
         return classes, batches * self._turns + cycles * self._rounds + rounds + turn
 
     def of_epoch(self, epoch: int) -> Indices:

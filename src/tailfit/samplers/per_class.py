@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError
+from tailfit.samplers.arithmetic import divided
 from tailfit.samplers.base import Plan, Sampler, class_labels, whole_number
 from tailfit.samplers.deal import Deal, DealtPlan
 from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
@@ -71,15 +72,15 @@ class _PerClassPlan(DealtPlan):
         self._deal = Deal(len(self._index.counts), size=self._size // m, batch=batch // m, seed=self.seed)
 
     def _draw(self, epoch: int, positions: Indices) -> Indices:
-        batches, slots = np.divmod(positions, self._batch)
-        seats, numbers = np.divmod(self._shuffled(epoch, batches, slots, self._batch), self._m)
+        batches, slots = self._shuffled(epoch, positions, self._batch)
+        seats, numbers = divided(slots, self._m)
         counts, of_epoch = self._index.counts, self._deal.of_epoch(epoch)
         keys = hash_words(self.seed, Purpose.DRAWS, epoch)
         orders = [hash_array(hash_words(keys, part), np.arange(len(counts))) for part in range(3)]
         # What the m samples of a seat share is worked out once for all seats of these batches.
         each = self._batch // self._m
         seat = np.arange(batches[0] * each, (batches[-1] + 1) * each)
-        class_at, visits = self._deal(epoch, *np.divmod(seat, each))
+        class_at, visits = self._deal(epoch, *divided(seat, each))
         visit_at = Permutations(np.maximum(of_epoch, 1), orders[0])(class_at, visits)
         at = (batches - batches[0]) * each + seats
         classes = class_at[at]
@@ -87,8 +88,8 @@ class _PerClassPlan(DealtPlan):
         # Members that the epoch draws once more than the others stand first; both groups are shuffled.
         often, more = np.divmod(of_epoch * self._m, counts)
         times, edge = often[classes], (more * (often + 1))[classes]
-        later = line >= edge
-        places = np.where(later, (line - edge) // np.maximum(times, 1), line // (times + 1))
+        later = (line >= edge).astype(np.int64)
+        places = (line - edge * later) // (times + 1 - later)
         both = Permutations(np.maximum(np.concatenate([more, counts - more]), 1), np.concatenate(orders[1:]))
         places = more[classes] * later + both(classes + len(counts) * later, places)
         begin = self._deal.places(epoch, counts, self._m)

@@ -52,9 +52,12 @@ def _mix(word: int) -> int:
 
 
 def _mix_array(words: Words) -> Words:
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    words = words ^ (words >> np.uint64(30))
+    words *= np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(27)
+    words *= np.uint64(0x94D049BB133111EB)
+    words ^= words >> np.uint64(31)
+    return words
 
 
 def hash_words(*words: int) -> int:
@@ -79,9 +82,8 @@ def hash_array(key: int, words: NDArray[Any]) -> Words:
 
 
 def _stream(keys: Words, length: int) -> Words:
-    """`length` words a key, `[length, len(keys)]`."""
-    steps = np.arange(1, length + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
-    return _mix_array(keys[None, :] + steps[:, None])
+    """`length` words a key, of keys `[n, 1]`: `[n, length]`."""
+    return _mix_array(keys + np.arange(1, length + 1, dtype=np.uint64) * np.uint64(_GOLDEN))
 
 
 def _tables(sizes: Indices, keys: Words) -> Indices:
@@ -89,7 +91,9 @@ def _tables(sizes: Indices, keys: Words) -> Indices:
     item = np.arange(int(sizes.max()), dtype=np.uint64)
     # The item's number replaces the lowest bits: no ties, so any sorting algorithm gives the same order.
     low = np.uint64(_TABLE_ITEMS - 1)
-    ranks = (_stream(keys, len(item)).T & ~low) | item
+    ranks = _stream(keys[:, None], len(item))
+    ranks &= ~low
+    ranks |= item
     ranks[item >= sizes[:, None].astype(np.uint64)] |= ~low  # last
     ranks.sort(axis=1)
     return (ranks & low).astype(np.int64)
@@ -121,15 +125,15 @@ class Permutations:
     def _apply(self, rows: Indices, items: Indices, *, inverse: bool) -> Indices:
         if not len(rows):
             return np.empty(0, dtype=np.int64)
-        # The rows asked for are compacted first: the work depends on the items, not on all there is.
-        touched = np.zeros(len(self._sizes), dtype=np.bool_)
-        touched[rows] = True
-        used = np.flatnonzero(touched)
-        if len(used) < len(touched):
+        sizes, keys = self._sizes, self._keys
+        if len(rows) < 8 * len(sizes):
+            # The rows asked for are compacted first: the work depends on the items, not on all there is.
+            touched = np.zeros(len(sizes), dtype=np.bool_)
+            touched[rows] = True
+            used = np.flatnonzero(touched)
             place = np.empty(len(touched), dtype=np.int64)
             place[used] = np.arange(len(used))
-            rows = place[rows]
-        sizes, keys = self._sizes[used], self._keys[used]
+            rows, sizes, keys = place[rows], sizes[used], keys[used]
         few = sizes <= _TABLE_ITEMS
         if few.all():
             return _by_table(sizes, keys, rows, items, inverse)
@@ -176,59 +180,77 @@ def _by_table(sizes: Indices, keys: Words, rows: Indices | None, items: Indices,
     tables = _tables(sizes, keys)
     if inverse:
         tables = tables.argsort(axis=1)
-    return tables[0][items] if rows is None else tables[rows, items]
+    places = items if rows is None else rows * tables.shape[1] + items
+    found: Indices = tables.ravel().take(places)
+    return found
 
 
 def _by_rounds(sizes: Indices, keys: Words, rows: Indices | None, items: Indices, inverse: bool) -> Indices:
     """Rounds and cycle-walking; `rows` None: all items are of the one row."""
-    bits = _bit_lengths(sizes - 1)
-    # k-bit arithmetic needs the lowest k bits only: the same numbers in words of 32 bits, twice as fast.
-    kind = np.uint32 if bits.max() <= 32 else np.uint64
-    odd, even = np.split(_stream(keys, 2 * _ROUNDS), 2)
-    odd |= np.uint64(1)
-    mask = (np.uint64(1) << bits) - np.uint64(1)
-    if inverse:
-        odd = _inverse_odd(odd)
-    per_row: list[Any] = [words.astype(kind) for words in (*odd, *even, mask)]
-    per_row += [((bits + np.uint64(1)) // np.uint64(2)).astype(kind), (sizes - 1).astype(kind)]
-
-    def undone_or_done(words: NDArray[Any], where: Any) -> NDArray[Any]:
-        now = [value[0] for value in per_row] if where is None else [value[where] for value in per_row]
-        odds, evens, (mask, half, _) = now[:_ROUNDS], now[_ROUNDS:-3], now[-3:]
-        return (_undo if inverse else _do)(words, odds, evens, mask, half)
-
-    words = undone_or_done(items.astype(kind), rows)
-    last = per_row[-1][0] if rows is None else per_row[-1][rows]
-    outside = np.flatnonzero(words > last)
+    rounds = _Rounds(sizes, keys, inverse)
+    words = items.astype(rounds.kind)
+    rounds(words, rows)
+    outside = np.flatnonzero(words > rounds.last.beside(rows))
+    # Their words and rows are compacted again and again: each pass leaves less than half of them outside.
+    walking, walked = words[outside], None if rows is None else rows[outside]
     while outside.size:
-        again = undone_or_done(words[outside], None if rows is None else rows[outside])
-        words[outside] = again
-        outside = outside[again > (last if rows is None else last[outside])]
+        rounds(walking, walked)
+        words[outside] = walking
+        still = np.flatnonzero(walking > rounds.last.beside(walked))
+        outside, walking = outside[still], walking[still]
+        walked = None if walked is None else walked[still]
     return words.astype(np.int64)
 
 
-def _do(words: NDArray[Any], odds: Any, evens: Any, mask: Any, half: Any) -> NDArray[Any]:
-    # A multiplication carries upwards only, and leaves a difference in the top bit where it is: hence the
-    # upper half is xored into the lower before the first one too. half >= k / 2 makes it its own inverse.
-    spare = words >> half
-    words ^= spare
-    for odd, even in zip(odds, evens, strict=True):
-        words *= odd
-        words += even
-        words &= mask
+class _PerRow:
+    """A word for each row."""
+
+    def __init__(self, words: NDArray[Any]) -> None:
+        self._words = words
+
+    def beside(self, rows: Indices | None, out: NDArray[Any] | None = None) -> Any:
+        """The word of each item's row; of the one row, if there are no `rows`."""
+        # The rows are known to be in range, and with "raise" NumPy would fill a copy of `out` first.
+        return self._words[0] if rows is None else self._words.take(rows, mode="clip", out=out)
+
+
+class _Rounds:
+    """The rounds of each row, or what undoes them, in place."""
+
+    def __init__(self, sizes: Indices, keys: Words, inverse: bool) -> None:
+        bits = _bit_lengths(sizes - 1)
+        # k-bit arithmetic needs the lowest k bits only: the same numbers in words of 32 bits, twice as fast.
+        self.kind = np.uint32 if bits.max() <= 32 else np.uint64
+        odd, even = np.split(_stream(keys[:, None], 2 * _ROUNDS).T, 2)
+        odd |= np.uint64(1)
+        mask = (np.uint64(1) << bits) - np.uint64(1)
+        self.last = _PerRow((sizes - 1).astype(self.kind))
+        self._mask = _PerRow(mask.astype(self.kind))
+        self._half = _PerRow(((bits + np.uint64(1)) // np.uint64(2)).astype(self.kind))
+        self._inverse = inverse
+        if inverse:
+            odd, even = _inverse_odd(odd)[::-1], even[::-1]
+        self._odds = [_PerRow(words.astype(self.kind)) for words in odd]
+        self._evens = [_PerRow(words.astype(self.kind)) for words in even]
+
+    def __call__(self, words: NDArray[Any], rows: Indices | None) -> None:
+        # One array for the words of the rows, filled anew for each step: all of them at once would leave the cache.
+        spare, beside = np.empty_like(words), np.empty_like(words)
+        mask, half = self._mask.beside(rows), self._half.beside(rows)
+        # A multiplication carries upwards only, and leaves a difference in the top bit where it is: hence the
+        # upper half is xored into the lower before the first one too. half >= k / 2 makes it its own inverse.
         np.right_shift(words, half, out=spare)
         words ^= spare
-    return words
-
-
-def _undo(words: NDArray[Any], odds: Any, evens: Any, mask: Any, half: Any) -> NDArray[Any]:
-    words ^= words >> half
-    for odd, even in zip(odds[::-1], evens[::-1], strict=True):
-        words -= even
-        words *= odd
-        words &= mask
-        words ^= words >> half
-    return words
+        for odd, even in zip(self._odds, self._evens, strict=True):
+            if self._inverse:
+                words -= even.beside(rows, beside)
+                words *= odd.beside(rows, beside)
+            else:
+                words *= odd.beside(rows, beside)
+                words += even.beside(rows, beside)
+            words &= mask
+            np.right_shift(words, half, out=spare)
+            words ^= spare
 
 
 def _inverse_odd(odd: Words) -> Words:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
+from tailfit.samplers.arithmetic import Line
 from tailfit.samplers.index import LabelIndex, checked_counts
 from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
 
@@ -79,6 +80,7 @@ class RunIndex(LabelIndex):
         np.add.at(self.counts, runs.codes, runs.lengths)
         self._first = np.cumsum(self.counts) - self.counts  # of each class, in the order of the classes
         self._ends = np.cumsum(lengths)
+        self._line = Line(self._ends)
         # From a place in the order of the classes to the sample.
         self._shift = (np.cumsum(runs.lengths) - runs.lengths)[by_class] - (self._ends - lengths)
         keys = hash_array(hash_words(seed, Purpose.RING), np.arange(len(self.counts)))
@@ -87,7 +89,8 @@ class RunIndex(LabelIndex):
     def members(self, classes: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
         """The sample at each place of a class's ring."""
         ordered = self._first[classes] + self._rings(classes, places)
-        found: NDArray[np.int64] = ordered + self._shift[np.searchsorted(self._ends, ordered, side="right")]
+        runs = classes if len(self._ends) == len(self.counts) else self._line.at(ordered)
+        found: NDArray[np.int64] = ordered + self._shift[runs]
         return found
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.samplers.arithmetic import Line
 from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels
 from tailfit.samplers.index import LabelIndex
 from tailfit.samplers.permutation import Permutation, Purpose, hash_words
@@ -60,24 +61,29 @@ class _StratifiedPlan(ClassPlan):
         return self._index.counts.astype(np.float64)
 
     def _draw(self, epoch: int, positions: Indices) -> Indices:
-        batches, slots = np.divmod(positions, self._batch)
-        slots = self._shuffled(epoch, batches, slots, self._batch)
-        short, counts = batches == self._whole, self._index.counts
+        batches, slots = self._shuffled(epoch, positions, self._batch)
+        counts = self._index.counts
+        # From here on the positions are of the last batch, which is shorter.
+        cut = int(np.clip(self._whole * self._batch - positions[0], 0, len(positions)))
         classes, numbers = np.empty_like(slots), np.empty_like(slots)
         # Which of every k-th sample a batch takes is up to chance, and so is who stands beside whom in the line.
-        strides = Permutation(self._whole, hash_words(self.seed, Purpose.SEATS, epoch))
+        span = np.arange(batches[0], batches[-1] + 1)
+        strides = Permutation(self._whole, hash_words(self.seed, Purpose.SEATS, epoch))(
+            np.minimum(span, self._whole - 1)
+        )
         order = Permutation(len(counts), hash_words(self.seed, Purpose.CIRCLE, epoch))(np.arange(len(counts)))
-        places = slots[~short] * self._whole + strides(batches[~short])
-        classes[~short], numbers[~short] = _in_line(places, order, self._regular)
-        classes[short], numbers[short] = _in_line(slots[short], order, self._apart)
-        numbers[short] += self._regular[classes[short]]
+        places = slots[:cut] * self._whole + strides[batches[:cut] - batches[0]]
+        classes[:cut], numbers[:cut] = _in_line(places, order, self._regular)
+        if cut < len(slots):
+            classes[cut:], numbers[cut:] = _in_line(slots[cut:], order, self._apart)
+            numbers[cut:] += self._regular[classes[cut:]]
         return self._index.members(classes, self._reordered(epoch, counts, classes, numbers))
 
 
 def _in_line(places: Indices, order: Indices, counts: Indices) -> tuple[Indices, Indices]:
     """Class at each place of a line of `counts` of each class, classes in `order`; and its number in the class."""
     ends = np.cumsum(counts[order])
-    at = np.searchsorted(ends, places, side="right")
+    at = Line(ends).at(places)
     classes = order[at]
     return classes, places - (ends - counts[order])[at]
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError
+from tailfit.samplers.arithmetic import Line
 from tailfit.samplers.base import Plan, Sampler, checked_weights
 from tailfit.samplers.permutation import Permutation, Purpose, hash_words
 from tailfit.samplers.uniform import UniformPlan
@@ -101,6 +102,7 @@ class SystematicPlan(UniformPlan):
         super().__init__(labels, seed, batch_size, size=draws)
         self._ends = np.cumsum(lengths)
         self._total = int(self._ends[-1])
+        self._line = Line(self._ends, kept=True)
         self._key = hash_words(self.seed, Purpose.OFFSET)
 
     def _expected(self) -> NDArray[np.float64]:
@@ -112,7 +114,7 @@ class SystematicPlan(UniformPlan):
         step, rest = divmod(self._total, self._size)
         whole, part = divmod(self._offset(epoch), self._size)
         points = slots * step + (slots * rest + part) // self._size + whole
-        return np.searchsorted(self._ends, points, side="right")
+        return self._line.at(points)
 
     def _offset(self, epoch: int) -> int:
         reversed_bits = int(f"{epoch:064b}"[::-1], 2)
