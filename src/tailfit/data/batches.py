@@ -148,6 +148,7 @@ class Batches(keras.utils.PyDataset):
         if self.sampler.by_class:
             _refuse_empty_classes(source)
         labels = len(source) if source.labels is None else source.labels
+        self._targets: Final = _compact(source)
         self.plan: Final = self.sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
@@ -315,12 +316,12 @@ class Batches(keras.utils.PyDataset):
     def _beside(self, epoch: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
         """What stands beside the records in a batch: y, and weights."""
         beside: tuple[Any, ...] = ()
-        if self.source.labels is not None:
-            beside += (self._targets(self.source.labels[indices]),)
+        if self._targets is not None:
+            beside += (self._as_targets(self._targets[indices]),)
         weights = self.weights_at(epoch)
         return beside if weights is None else (*beside, weights[indices].astype(np.float32))
 
-    def _targets(self, labels: NDArray[Any]) -> NDArray[Any]:
+    def _as_targets(self, labels: NDArray[Any]) -> NDArray[Any]:
         if labels.ndim == 2:
             return labels
         if self.one_hot:
@@ -436,6 +437,15 @@ def _refuse_ragged(source: Source) -> ArgumentError:
         allowed="records of one length in a batch",
         mend="pad them: Batches(tailfit.data.Mapped(source, tailfit.data.Pad()), ...), or transform=Pad().transform",
     )
+
+
+def _compact(source: Source) -> NDArray[Any] | None:
+    """The labels, codes in the smallest type for them: read at random, fewer bytes are fewer waits for memory."""
+    labels = source.labels
+    if labels is None or labels.ndim == 2:
+        return labels
+    codes: NDArray[Any] = labels.astype(np.min_scalar_type(len(source.class_names)))
+    return codes
 
 
 def _refuse_empty_classes(source: Source) -> None:

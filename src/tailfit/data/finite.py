@@ -86,6 +86,7 @@ class FirstLook(Look):
     def __init__(self, size: int, nan: str, error: type[DataError] = DataError) -> None:
         super().__init__(nan, error)
         self._known = np.zeros(0 if self.over else size, dtype=np.bool_)
+        self._looked = 0  # records, since `_known` was last looked through
 
     def check(self, indices: NDArray[np.int64], batch: Any, named: Callable[[int], str]) -> None:
         """As `Look.check`, of the records that were not looked at before."""
@@ -93,6 +94,11 @@ class FirstLook(Look):
             return
         super().check(indices, batch, named)
         self._known[indices] = True
+        self._looked += len(indices)
+        if self._looked >= len(self._known):
+            # Once in as many records as there are, which costs each next to nothing.
+            self._looked = 0
+            self.over = self.over or bool(self._known.all())
 
 
 def first_not_finite(batch: NDArray[Any] | Ragged) -> tuple[int, str] | None:
