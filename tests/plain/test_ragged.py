@@ -4,7 +4,10 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
+import datasets
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,13 +17,16 @@ from tailfit.data import (
     Arrays,
     Concat,
     FillMissing,
+    HuggingFace,
     Mapped,
     Normalize,
     NpyFolder,
     Packed,
     Pad,
+    Parquet,
     Ragged,
     Subset,
+    Table,
     Windows,
     inspect,
     open,
@@ -59,6 +65,35 @@ def concat(folder):
     return Concat(Subset(whole, range(9)), Subset(whole, range(9, 23)))
 
 
+def arrow():
+    return pyarrow.table(
+        {
+            "id": NAMES,
+            "label": [number % 3 for number in range(23)],
+            "x": pyarrow.array(
+                [record.tolist() for record in RECORDS],
+                pyarrow.list_(pyarrow.list_(pyarrow.float32(), 2)),
+            ),
+        }
+    )
+
+
+def parquet(memory):
+    def build(folder):
+        for part, rows in enumerate((slice(0, 9), slice(9, 23))):
+            table = arrow()[rows]
+            pyarrow.parquet.write_table(table, folder / f"{part}.parquet", row_group_size=5)
+        return Parquet(folder, memory=memory, ragged=True)
+
+    return build
+
+
+def mapped(folder):
+    """Each step twice, and then every second one: there are other steps on the way, and the same at the end."""
+    doubled = Mapped(arrays(folder), lambda x: Ragged(np.repeat(x.values, 2, axis=0), x.lengths * 2))
+    return Mapped(doubled, lambda x: Ragged(x.values[::2], x.lengths // 2))
+
+
 BUILDERS = {
     "Arrays": arrays,
     "list": lambda folder: Arrays(RECORDS),
@@ -66,6 +101,11 @@ BUILDERS = {
     "Packed in memory": packed(True),
     "Packed from files": packed(False),
     "Concat": concat,
+    "Mapped": mapped,
+    "Table": lambda folder: Table(arrow(), ragged=True),
+    "Parquet in memory": parquet(True),
+    "Parquet from files": parquet(False),
+    "HuggingFace": lambda folder: HuggingFace(datasets.Dataset(arrow()), ragged=True),
     "Subset": lambda folder: Subset(Concat(Arrays(RECORDS[::-1]), Arrays(RECORDS), prefixes="ab"), range(23, 46)),
 }
 
@@ -97,6 +137,8 @@ class TestSources:
         same(source.read([0, 1]), [0, 1])
 
     def test_pickled_it_reads_the_same(self, source):
+        if isinstance(source, Mapped):
+            pytest.skip("its function is a lambda")
         source.read([0])
         again = pickle.loads(pickle.dumps(source))
         same(again.read(np.arange(23)), np.arange(23))
@@ -143,6 +185,55 @@ def test_nests_of_both_kinds(tmp_path):
         assert [row.tolist() for row in batch["flag"]] == [x["flag"][row].tolist() for row in (5, 0, 7)]
     with pytest.raises(DataError, match="steps in"):
         Arrays({"a": Ragged(RECORDS), "b": Ragged(RECORDS[::-1])})
+
+
+class TestTables:
+    def test_channels_in_columns_of_their_own(self):
+        columns = {"flow": [[1.0, 2.0], []], "heat": [[3, 4], []], "site": [7, 8]}
+        batch = Table(pyarrow.table(columns), ragged=True).read([1, 0])
+        assert [row.tolist() for row in batch["flow"]] == [[], [1.0, 2.0]]
+        assert [row.tolist() for row in batch["heat"]] == [[], [3, 4]]
+        assert batch["site"].tolist() == [8, 7]
+
+    @pytest.mark.parametrize(
+        ("columns", "match"),
+        [
+            ({"flow": [[1.0], [2.0, 3.0]], "heat": [[1], [2]]}, "ID '1': lists of 2 in column 'flow' and 1 in 'heat'"),
+            ({"x": [[[1.0]], [[2.0], [3.0, 4.0]]]}, "the table: row 1: a list of 2 in column 'x'"),
+            ({"x": [[1.0], None]}, "row 1: nothing"),
+            ({"x": [[1], [2, None]]}, "row 1: nothing"),
+            ({"flow": [1.0, 2.0]}, "no column of the records is of lists"),
+        ],
+    )
+    def test_what_is_no_record_is_named_by_its_row(self, columns, match):
+        with pytest.raises(DataError, match=match):
+            Table(pyarrow.table(columns), ragged=True).read([0, 1])
+
+    def test_lists_that_differ_are_refused_with_what_to_pass(self, tmp_path):
+        with pytest.raises(RecordError, match="ragged=True"):
+            Table(arrow())
+        parquet(False)(tmp_path)
+        with pytest.raises(RecordError, match="ragged=True"):
+            open(tmp_path).read(np.arange(23))
+        same(open(tmp_path, ragged=True).read(np.arange(23)), np.arange(23))
+
+    def test_a_nan_is_named(self):
+        with pytest.raises(RecordError, match="ID 'b': NaN"):
+            Table(pyarrow.table({"id": ["a", "b"], "x": [[1.0], [2.0, np.nan]]}), ragged=True).read([0, 1])
+
+
+class TestMapped:
+    def test_a_function_may_end_the_difference(self, tmp_path):
+        padded = Mapped(arrays(tmp_path), Pad(to=9))
+        assert not padded.ragged
+        assert padded.lengths is None
+        assert padded.read([3]).shape == (1, 9, 2)
+
+    def test_arrays_that_go_apart_are_refused(self, tmp_path):
+        apart = Mapped(arrays(tmp_path), lambda x: (x, Ragged(np.zeros(len(x)), np.ones(len(x), int))))
+        assert apart.ragged
+        with pytest.raises(DataError, match="from the function of Mapped"):
+            _ = apart.lengths
 
 
 def test_a_layout_on_disk_and_back(tmp_path):

@@ -1,7 +1,8 @@
 """Tables as sources: some columns are the records, one the labels, one the IDs, and the rest metadata.
 
 Concepts:
-- *numbers*: a column of integers, floats or booleans, or of lists of them, nested as one likes, all of one length.
+- *numbers*: a column of integers, floats or booleans, or of lists of them, nested as one likes, all of one length;
+  with `ragged` a row's list may be longer than another's, but not the lists in it.
 - *images*: a column of encoded images: bytes, or Hugging Face's pairs of bytes and path.
 - *records*: the columns of numbers but label and ID; without any, those of images. One of lists or images: the records
   are its arrays. Several, none of lists: the rows of a matrix of one type. Else a dict of arrays by column.
@@ -9,7 +10,8 @@ Concepts:
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import polars as pl
@@ -18,13 +20,15 @@ from numpy.typing import NDArray
 from tailfit.data.finite import FirstLook
 from tailfit.data.images import Decoder, Mode
 from tailfit.data.needed import needed
-from tailfit.data.source import Numbered, Source, checked_ids
+from tailfit.data.ragged import Ragged
+from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
 
 __all__ = ["Columnar", "Images", "to_array"]
 
 _THREADS, _MAX_PIXELS = 4, 1 << 26  # that decode images, and the largest one
+_ROWS = 1 << 12  # read together to know the lengths of their records
 
 
 class Columnar(Source):
@@ -35,7 +39,7 @@ class Columnar(Source):
         size: Number of rows.
         whole: Reads whole columns as a `pyarrow.Table`.
         where: What messages call the table.
-        label, id, columns, image_size, image_mode, class_names, nan: As of `tailfit.data.Parquet`.
+        label, id, columns, image_size, image_mode, class_names, nan, ragged: As of `tailfit.data.Parquet`.
         names_of_codes: Class names that the table itself has for its label column.
     """
 
@@ -53,6 +57,7 @@ class Columnar(Source):
         image_mode: Mode,
         class_names: Sequence[str] | None,
         nan: str,
+        ragged: bool,
         names_of_codes: Callable[[str], Sequence[str] | None] = lambda label: None,
     ) -> None:
         self._where: Final = where
@@ -81,6 +86,13 @@ class Columnar(Source):
                 mend="pass columns=, label= and id=",
             )
         self._features: Final = chosen
+        self._lists: Final = [name for name in chosen if ragged and _is_open_list(kinds[name])]
+        if ragged and not self._lists:
+            raise DataError(
+                f"{where}: ragged=True, while no column of the records is of lists",
+                allowed="a column of lists of numbers, not of a fixed size, among the records",
+                mend="leave it out",
+            )
         self._decoders: Final = {
             name: Decoder(image_mode, image_size, _THREADS, _MAX_PIXELS) for name in chosen if name in images
         }
@@ -100,14 +112,31 @@ class Columnar(Source):
         if metadata is not None and "id" in metadata.columns:  # a column of another meaning: ids are numbers, or named
             metadata = metadata.rename({"id": "id (column)"})
         super().__init__(ids, labels, metadata)
+        self.ragged = ragged
         self._look: Final = FirstLook(size, nan, RecordError)
 
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As `Source.lengths`. Asked for the first time, it reads the records once."""
+        return self._lengths if self.ragged else None
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        parts = (self._columns(indices) for indices in stretches(0, len(self), _ROWS))
+        return np.concatenate([np.zeros(0, np.int64), *(self._steps_in(part) for part in parts)])
+
+    def _steps_in(self, columns: Mapping[str, Any]) -> NDArray[np.int64]:
+        steps: NDArray[np.int64] = columns[self._lists[0]].lengths
+        return steps
+
     @abstractmethod
-    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, Any]:
         """Fresh arrays of the columns of the records, in the rows at these positions."""
 
-    def _column(self, table: Any, name: str, row: Callable[[int], str]) -> "NDArray[Any] | Images":
+    def _column(self, table: Any, name: str, row: Callable[[int], str]) -> "NDArray[Any] | Ragged | Images":
         """A column of the records as an array; or of images, which are decoded when they are taken."""
+        if name in self._lists:
+            return _to_ragged(table[name], name, row)
         decoder = self._decoders.get(name)
         return to_array(table[name], name, row) if decoder is None else Images(table[name], name, row, decoder)
 
@@ -116,7 +145,17 @@ class Columnar(Source):
             self._columns(np.zeros(1, dtype=np.int64))  # the first image tells the size of all
         arrays = self._columns(indices)
         batch: Any = {name: arrays[name] for name in self._features}
-        if all(array.ndim == 1 for array in arrays.values()):
+        for name in self._lists[1:]:
+            differ = arrays[name].lengths != self._steps_in(arrays)
+            if differ.any():
+                row = int(np.argmax(differ))
+                raise RecordError(
+                    f"{self._named(int(indices[row]))}: lists of {self._steps_in(arrays)[row]} in column "
+                    f"{self._lists[0]!r} and {arrays[name].lengths[row]} in {name!r}",
+                    allowed="as many steps in all columns of a record",
+                    mend="cut or fill them, or leave the column out of columns=",
+                )
+        if all(len(array.shape) == 1 for array in arrays.values()):
             batch = np.stack(list(batch.values()), axis=1)
         elif len(batch) == 1:
             (batch,) = batch.values()
@@ -171,11 +210,7 @@ def to_array(column: Any, name: str, row: Callable[[int], str]) -> NDArray[Any]:
         return array if shape is None else array.reshape(len(array), *shape)
     kind = column.type
     if column.null_count and not pa.types.is_floating(kind):
-        raise RecordError(
-            f"{row(int(np.argmax(column.is_null())))}: nothing (null) in column {name!r} of type {kind}",
-            allowed="a value in each row; in columns of floats nothing is NaN",
-            mend="fill or drop the row, or write the column as floats",
-        )
+        _refuse_null(column, name, row)
     if not _is_list(pa, kind):
         values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
         return values
@@ -189,10 +224,36 @@ def to_array(column: Any, name: str, row: Callable[[int], str]) -> NDArray[Any]:
             raise RecordError(
                 f"{row(other)}: a list of {widths[other]} in column {name!r}",
                 allowed=f"lists of one length, {width} as in {row(0)}",
-                mend="pad them, or leave the column out of columns=",
+                mend="pass ragged=True if records differ in length; or leave the column out of columns=",
             )
     inner = to_array(column.flatten(), name, lambda number: row(number // max(width, 1)))
     return inner.reshape(len(column), width, *inner.shape[1:])
+
+
+def _to_ragged(column: Any, name: str, row: Callable[[int], str]) -> Ragged:
+    """A column of lists as records that differ in length; arguments and errors are those of `to_array`."""
+    pa = needed("pyarrow", "parquet", "a table")
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if column.null_count:
+        _refuse_null(column, name, row)
+    ends = np.cumsum(column.value_lengths().to_numpy(), dtype=np.int64)
+    values = to_array(column.flatten(), name, lambda step: row(int(np.searchsorted(ends, step, side="right"))))
+    # Copied: Arrow's memory is read-only.
+    return Ragged(values.copy(), np.diff(ends, prepend=0))
+
+
+def _refuse_null(column: Any, name: str, row: Callable[[int], str]) -> NoReturn:
+    raise RecordError(
+        f"{row(int(np.argmax(column.is_null())))}: nothing (null) in column {name!r} of type {column.type}",
+        allowed="a value in each row; in columns of floats nothing is NaN",
+        mend="fill or drop the row, or write the column as floats",
+    )
+
+
+def _is_open_list(kind: Any) -> bool:
+    pa = needed("pyarrow", "parquet", "a table")
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _is_list(pa: Any, kind: Any) -> bool:

@@ -1,6 +1,7 @@
 """Several sources as one, and a source whose records are changed as they are read."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Final
 
@@ -8,13 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.ragged import Ragged
-from tailfit.data.source import Source, first_repeated
+from tailfit.data.ragged import Ragged, filled, room_for
+from tailfit.data.source import Source, first_repeated, stretches
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
 
 __all__ = ["Concat", "Mapped"]
+
+_AT_ONCE = 256  # records read together to know their lengths
 
 
 class Concat(Source):
@@ -86,11 +89,11 @@ class Concat(Source):
             if len(rows) == len(indices):
                 return part
             if batch is None:
-                batch = map_tree(lambda leaf: _room_for(leaf, len(indices)), part)
+                batch = map_tree(lambda leaf: room_for(leaf, len(indices)), part)
             self._put(batch, rows, part, owner)
         if batch is None:  # an empty one
             return self.sources[0]._read(indices)
-        return map_tree(lambda leaf: leaf.joined() if isinstance(leaf, _Parts) else leaf, batch)
+        return map_tree(filled, batch)
 
     def _put(self, batch: Any, rows: NDArray[np.int64], part: Any, owner: int) -> None:
         into, given = list(leaves(batch)), list(leaves(part))
@@ -105,34 +108,11 @@ class Concat(Source):
             whole[rows] = leaf
 
 
-class _Parts:
-    """Records of different length as they come in, and where each belongs."""
-
-    def __init__(self, like: Ragged) -> None:
-        self.shape, self.dtype = like.shape, like.dtype
-        self._rows: list[NDArray[np.int64]] = []
-        self._parts: list[Ragged] = []
-
-    def __setitem__(self, rows: NDArray[np.int64], part: Ragged) -> None:
-        self._rows.append(rows)
-        self._parts.append(part)
-
-    def joined(self) -> Ragged:
-        together = Ragged(
-            np.concatenate([part.values for part in self._parts]),
-            np.concatenate([part.lengths for part in self._parts]),
-        )
-        return together.take(np.argsort(np.concatenate(self._rows)))
-
-
-def _room_for(leaf: Any, size: int) -> Any:
-    return _Parts(leaf) if isinstance(leaf, Ragged) else np.empty((size, *leaf.shape[1:]), leaf.dtype)
-
-
 class Mapped(Source):
     """A source whose records are changed by a function, a whole batch at a time, when they are read.
 
     IDs, labels and metadata stay as they are. For changes that are drawn anew each epoch use `transform=` of `Batches`.
+    Of records that differ in length, the function may change their steps, too: `lengths` then reads all of them once.
 
     Args:
         source: Where the records come from.
@@ -159,6 +139,23 @@ class Mapped(Source):
         self.source: Final = source
         self.function: Final = function
 
+    @cached_property
+    def ragged(self) -> bool:  # type: ignore[override]  # only known when a record was read, which may be long
+        """Whether records differ in length, also after the function."""
+        if not self.source.ragged or not len(self):
+            return False
+        return any(isinstance(leaf, Ragged) for _, leaf in leaves(self._read(np.zeros(1, dtype=np.int64))))
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As `Source.lengths`."""
+        return self._lengths if self.ragged else None
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        parts = [self._read(indices) for indices in stretches(0, len(self), _AT_ONCE)]
+        return np.concatenate([_lengths_of(part) for part in parts])
+
     def _read(self, indices: NDArray[np.int64]) -> Any:
         changed = self.function(self.source._read(indices))
         shapes = [np.shape(leaf) for _, leaf in leaves(changed)]
@@ -169,6 +166,17 @@ class Mapped(Source):
                 mend="return one record for each that was passed",
             )
         return changed
+
+
+def _lengths_of(batch: Any) -> NDArray[np.int64]:
+    ragged = [leaf.lengths for _, leaf in leaves(batch) if isinstance(leaf, Ragged)]
+    if not ragged or any(not np.array_equal(ragged[0], other) for other in ragged[1:]):
+        raise DataError(
+            "records whose arrays differ in steps, or not, from one batch to the other, from the function of Mapped",
+            allowed="as many steps in all arrays of a record that differ in length",
+            mend="cut or fill them in the function",
+        )
+    return ragged[0]
 
 
 def _joined_labels(sources: Sequence[Source]) -> Encoded | None:

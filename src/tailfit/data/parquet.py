@@ -14,6 +14,7 @@ from tailfit.data.files import KnownFile, known_files
 from tailfit.data.images import Mode
 from tailfit.data.memory import available_memory, fits_in_memory
 from tailfit.data.needed import needed
+from tailfit.data.ragged import Ragged, filled, room_for
 from tailfit.errors import RecordError
 
 __all__ = ["Parquet"]
@@ -42,7 +43,9 @@ class Parquet(Columnar):
             of what is free.
         nan: What to do with NaN or infinity (nothing, in a column of floats, is NaN) in a record, when it is read for
             the first time: `"raise"`, `"warn"` (once) or `"keep"`.
-    Shapes: `read(indices)` gives `[n, columns]`, `[n, *list]`, or a dict of `[n, ...]`.
+        ragged: Whether the lists of a column may differ in length from row to row: the steps of a record.
+    Shapes: `read(indices)` gives `[n, columns]`, `[n, *list]`, or a dict of `[n, ...]`; ragged, a `Ragged` of n records
+        for each column of lists.
     Raises:
         RecordError: beginning with a file's path: missing, truncated, damaged, changed since, of other columns than the
             first one; or a record with a NaN, whose ID is named.
@@ -70,6 +73,7 @@ class Parquet(Columnar):
         class_names: Sequence[str] | None = None,
         memory: bool | Literal["auto"] = "auto",
         nan: str = "raise",
+        ragged: bool = False,
     ) -> None:
         self._groups: Final = [group for file in known_files(path, (".parquet",)) for group in _groups(file)]
         first = self._groups[0]
@@ -94,20 +98,21 @@ class Parquet(Columnar):
             image_mode=image_mode,
             class_names=class_names,
             nan=nan,
+            ragged=ragged,
         )
         fits = fits_in_memory(sum(group.bytes_of(self._features) for group in self._groups), memory)
         # Images stay encoded, and are better decoded ahead.
         self.in_memory = fits and not self._decoders
         self._kept: Final = len(self._groups) if fits and self._decoders else _KEPT
         self._lock = threading.Lock()
-        self._arrays: Mapping[str, NDArray[Any]] | None = None
-        self._recent: dict[int, dict[str, NDArray[Any] | Images]] = {}
+        self._arrays: Mapping[str, Any] | None = None
+        self._recent: dict[int, dict[str, NDArray[Any] | Ragged | Images]] = {}
 
     def _whole(self, names: list[str]) -> Any:
         pa = needed("pyarrow", "parquet", _WHAT)
         return pa.concat_tables([group.read(names) for group in self._groups])
 
-    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, Any]:
         if self.in_memory:
             if self._arrays is None:
                 with self._lock:
@@ -117,25 +122,27 @@ class Parquet(Columnar):
             return {name: array.take(indices, axis=0) for name, array in self._arrays.items()}
         return self._from_groups(indices)
 
-    def _from_groups(self, indices: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _from_groups(self, indices: NDArray[np.int64]) -> dict[str, Any]:
         owners = np.searchsorted(self._ends, indices, side="right")
-        out: dict[str, NDArray[Any]] = {}
+        out: dict[str, Any] = {}
         for owner in np.unique(owners).tolist() or [0]:  # of no row: the shapes of the first group
             rows = np.flatnonzero(owners == owner)
             within = indices[rows] - (int(self._ends[owner]) - self._groups[owner].rows)
             for name, column in self._group(owner).items():
                 part = column.take(within, axis=0)
-                whole = out.setdefault(name, np.empty((len(indices), *part.shape[1:]), part.dtype))
+                if name not in out:
+                    out[name] = room_for(part, len(indices))
+                whole = out[name]
                 if whole.shape[1:] != part.shape[1:]:
                     raise RecordError(
                         f"{self._groups[owner].file.path}: lists of shape {part.shape[1:]} in column {name!r}",
                         allowed=f"{whole.shape[1:]} as in the records before",
-                        mend="pad them, or leave the column out of columns=",
+                        mend="pass ragged=True if records differ in length; or leave the column out of columns=",
                     )
                 whole[rows] = part
-        return out
+        return {name: filled(whole) for name, whole in out.items()}
 
-    def _group(self, number: int) -> dict[str, NDArray[Any] | Images]:
+    def _group(self, number: int) -> dict[str, NDArray[Any] | Ragged | Images]:
         held = self._recent.get(number)
         if held is None:
             group = self._groups[number]

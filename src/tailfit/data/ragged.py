@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Ragged", "take_into", "taken"]
+__all__ = ["Parts", "Ragged", "filled", "room_for", "take_into", "taken"]
 
 
 @final
@@ -92,8 +92,8 @@ class Ragged:
         steps = f"{self.lengths.min()} to {self.lengths.max()} steps" if len(self) else "no steps"
         return f"<Ragged: {len(self)} records of {steps}, {self.values.shape[1:]} {self.dtype}>"
 
-    def take(self, indices: NDArray[np.int64]) -> "Ragged":
-        """Some records, copied."""
+    def take(self, indices: NDArray[np.int64], axis: int = 0) -> "Ragged":
+        """Some records, copied; `axis` is 0, that of the records, as in an array's `take`."""
         lengths = self.lengths[indices]
         ends = np.cumsum(lengths)
         # Each step's place: its record's first one, and on from there.
@@ -146,6 +146,37 @@ def take_into(out: Any, leaf: NDArray[Any], indices: NDArray[np.int64]) -> None:
         np.asarray(leaf).take(indices, axis=0, out=out, mode="clip")
     else:
         out[...] = leaf[indices]
+
+
+class Parts:
+    """Records of different length as they come in, and where each belongs."""
+
+    def __init__(self, like: Ragged) -> None:
+        self.shape, self.dtype = like.shape, like.dtype
+        self._rows: list[NDArray[np.int64]] = []
+        self._parts: list[Ragged] = []
+
+    def __setitem__(self, rows: NDArray[np.int64], part: Ragged) -> None:
+        self._rows.append(rows)
+        self._parts.append(part)
+
+    def joined(self) -> Ragged:
+        """All of them, each in its place."""
+        together = Ragged(
+            np.concatenate([part.values for part in self._parts]),
+            np.concatenate([part.lengths for part in self._parts]),
+        )
+        return together.take(np.argsort(np.concatenate(self._rows)))
+
+
+def room_for(leaf: Any, size: int) -> Any:
+    """What takes so many records like those of a leaf, by `room[rows] = part`; `filled` makes it a leaf."""
+    return Parts(leaf) if isinstance(leaf, Ragged) else np.empty((size, *leaf.shape[1:]), leaf.dtype)
+
+
+def filled(room: Any) -> Any:
+    """The records that were put into a `room_for` them."""
+    return room.joined() if isinstance(room, Parts) else room
 
 
 def _joined(records: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:

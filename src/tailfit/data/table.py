@@ -19,7 +19,7 @@ class Table(Columnar):
 
     Args:
         table: `pyarrow.Table`, polars DataFrame, or what else hands out Arrow (`__arrow_c_stream__`).
-        label, id, columns, image_size, image_mode, class_names, nan: As of `Parquet`.
+        label, id, columns, image_size, image_mode, class_names, nan, ragged: As of `Parquet`.
     Shapes: As of `Parquet`.
     Raises:
         ArgumentError: for what is no table.
@@ -42,6 +42,7 @@ class Table(Columnar):
         image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
         nan: str = "raise",
+        ragged: bool = False,
     ) -> None:
         pa = needed("pyarrow", "parquet", "a table")
         if not isinstance(table, pa.Table):
@@ -67,11 +68,12 @@ class Table(Columnar):
             image_mode=image_mode,
             class_names=class_names,
             nan=nan,
+            ragged=ragged,
         )
         self._arrays: Final = {name: self._column(table, name, _row_of_table) for name in self._features}
         self.in_memory = not self._decoders
 
-    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, Any]:
         return {name: column.take(indices, axis=0) for name, column in self._arrays.items()}
 
 
@@ -83,7 +85,7 @@ class HuggingFace(Columnar):
 
     Args:
         dataset: One split of a data set; not a streaming one.
-        label, id, columns, image_size, image_mode, class_names, nan: As of `Parquet`.
+        label, id, columns, image_size, image_mode, class_names, nan, ragged: As of `Parquet`.
     Shapes: As of `Parquet`.
     Raises:
         ArgumentError: for what is no `datasets.Dataset`, a dict of splits among them.
@@ -107,6 +109,7 @@ class HuggingFace(Columnar):
         image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
         nan: str = "raise",
+        ragged: bool = False,
     ) -> None:
         if not all(hasattr(dataset, name) for name in ("with_format", "features", "select_columns", "__len__")):
             raise ArgumentError(
@@ -127,11 +130,12 @@ class HuggingFace(Columnar):
             image_mode=image_mode,
             class_names=class_names,
             nan=nan,
+            ragged=ragged,
             names_of_codes=lambda name: getattr(dataset.features[name], "names", None),
         )
         self._records: Final = self._dataset.select_columns(self._features)
 
-    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+    def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, Any]:
         # datasets reads nothing for no index: a row is read to know the shapes, and left out.
         table = self._records[indices if len(indices) else np.zeros(min(len(self), 1), dtype=np.int64)]
         rows = np.arange(len(indices))
