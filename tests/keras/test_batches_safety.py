@@ -1,5 +1,6 @@
 """Batches in a process that is interrupted, or forked: nothing is left running, and nothing is read twice or lost."""
 
+import json
 import os
 import signal
 import subprocess
@@ -88,3 +89,53 @@ for source in (tailfit.data.Arrays(x), tailfit.data.Packed(sys.argv[1] + "/packe
 """
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
+
+
+_WITHIN_A_LIMIT = """
+import json, resource, sys
+from pathlib import Path
+import keras, numpy as np, tailfit
+
+path, room, memory = sys.argv[1], int(sys.argv[2]), {"auto": "auto", "held": True}[sys.argv[3]]
+inputs = keras.Input((1536,))
+model = tailfit.Model(inputs, keras.layers.Dense(2)(inputs))
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.fit(np.zeros((256, 1536), "float32"), np.zeros(256), batch_size=128, verbose=0)  # all is loaded and compiled
+
+def pages(which):
+    return int(Path("/proc/self/statm").read_text().split()[which]) * resource.getpagesize()
+
+resource.setrlimit(resource.RLIMIT_AS, (pages(0) + room, pages(0) + room))
+batches = tailfit.Batches(tailfit.data.Packed(path, memory=memory), 128, seed=1)
+seen = []
+
+class Watch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        seen.append(pages(1))
+
+model.fit(batches, epochs=2, callbacks=[Watch()], verbose=0)
+print(json.dumps({"growth": max(seen) - seen[len(seen) // 10], "steps": len(seen)}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS and /proc are Linux'")
+def test_a_set_larger_than_the_memory_it_may_take_is_trained_on_in_flat_memory(backend, tmp_path):
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(1 << 14, 1536))  # 96 MiB
+    tailfit.data.pack(tailfit.data.Arrays(x, np.arange(len(x)) % 2), tmp_path / "set")
+
+    def ran(memory):
+        return subprocess.run(
+            [sys.executable, "-c", _WITHIN_A_LIMIT, tmp_path / "set", str(80 << 20), memory],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            capture_output=True,
+            text=True,
+        )
+
+    read = ran("auto")
+    assert read.returncode == 0, read.stderr
+    told = json.loads(read.stdout.splitlines()[-1])
+    assert told["steps"] == 256
+    assert told["growth"] < 16 << 20
+    held = ran("held")  # and the limit is one
+    assert held.returncode != 0
+    assert "emory" in held.stderr
