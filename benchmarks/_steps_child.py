@@ -1,4 +1,4 @@
-"""One process of steps.py, on one backend: times rows side by side, or meets one row for the first time.
+"""One process of steps.py, on one backend: times rows side by side, few of them often, or one's first call.
 
     KERAS_BACKEND=jax python benchmarks/_steps_child.py '{"network": "MLP 784-64-64-10", "steps": 60, "repeats": 1}'
 
@@ -96,6 +96,19 @@ def timed(network: Any, steps: int, repeats: int) -> dict[str, Any]:
     return {**told, "reading": reading}
 
 
+def turns(network: Any, steps: int, names: list[str], rounds: int) -> dict[str, Any]:
+    """Seconds of an epoch of some rows in each of many rounds, in a new order each: for ratios close to one."""
+    x, y = network.data(steps * BATCH)
+    made = {row.name: row.make() for row in rows(Job(network, x, y, False)) if row.name in names}
+    for epoch in made.values():
+        epoch(len(x), True)
+    told: list[dict[str, float]] = []
+    rng = np.random.default_rng()
+    for _ in range(rounds):
+        told.append({name: made[name](len(x), True)[0] for name in rng.permutation(names).tolist()})
+    return {"turns": told}
+
+
 def first(network: Any, steps: int, row: str) -> dict[str, Any]:
     """What a row's first call of 60 batches takes, compiling included, and the process's peak memory after an epoch."""
     x, y = network.data(steps * BATCH)
@@ -116,7 +129,7 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     network = NETWORKS[given.pop("network")]
     with contextlib.redirect_stdout(sys.stderr):
-        told = first(network, **given) if "row" in given else timed(network, **given)
+        told = (first if "row" in given else turns if "rounds" in given else timed)(network, **given)
     backend = keras.backend.backend()
     names = ("numpy", "keras", backend)
     told["versions"] = {

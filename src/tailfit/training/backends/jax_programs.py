@@ -76,6 +76,12 @@ class _Found(Exception):  # noqa: N818  # not an error: it ends a trace that fou
         self.unmapped, self.written = unmapped, written
 
 
+class _Given(tuple[Any, ...]):
+    """A state as a program returned it, so none of its values twice, and as many as its groups have variables."""
+
+    program: "Program"
+
+
 class SlowInLoopError(Exception):
     """A step that XLA would run much slower inside a loop than by itself."""
 
@@ -131,19 +137,31 @@ class Program:
             raise
 
     def _carried(self, run: Callable[..., Any], state: Groups, *args: Any) -> tuple[Any, Groups]:
-        if self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True)):
+        # As this program gave it, and no variable beside it: the usual case, and what each step looks at counts.
+        as_given = isinstance(state, _Given) and state.program is self
+        if not as_given and (
+            self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True))
+        ):
             self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
+        own: list[Any]
+        read: list[Any]
         for _ in range(ATTEMPTS):
-            read = [v.value for v in self.read]
-            *groups, own = _distinct([*state, unshared([v.value for v in self.written], holders=2)], read)
+            groups, own, read = tuple(state), [], []
+            if not as_given or self.written or self.read:
+                read = [v.value for v in self.read]
+                own = unshared([v.value for v in self.written], holders=2)
+                *rest, own = _distinct([*groups, own], read)
+                groups = tuple(rest)
             try:
-                out, state, own = run(tuple(groups), own, read, *args)
+                out, state, own = run(groups, own, read, *args)
             except _Found as found:
-                state = self._extend(found, state)
+                state, as_given = self._extend(found, state), False
                 continue
             for variable, value in zip(self.written, own, strict=True):
                 variable.assign(value)
-            return out, state
+            given = _Given(state)
+            given.program = self
+            return out, given
         raise makes_variables_anew(ATTEMPTS)
 
     def _pure(self, state: Groups, own: Any, read: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
@@ -225,7 +243,7 @@ def unshared(values: list[Any], holders: int) -> list[Any]:
     ]
 
 
-def _distinct(donated: Sequence[Sequence[Any]], kept: Sequence[Any]) -> Sequence[Sequence[Any]]:
+def _distinct(donated: Sequence[Any], kept: Sequence[Any]) -> Sequence[Any]:
     """Values to give away, none of them twice or among those kept: variables may share an array, after
     `target.assign(source)`, and one that was given away can't be read any more."""
     ids = [id(value) for group in [*donated, kept] for value in group]
