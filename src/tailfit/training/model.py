@@ -87,11 +87,12 @@ class Model(engine.Trainer):
             y_pred = private.call_model(self, x, training=True)
             return private.compute_loss(self, x, y, y_pred, sample_weight, training=True), y_pred
 
-        if not self.trainable_variables:  # all layers frozen: Keras then only counts
+        variables = self.trainable_variables  # asked once: Keras goes through all layers for them
+        if not variables:  # all layers frozen: Keras then only counts
             loss, y_pred = forward()
         else:
-            (loss, y_pred), gradients = value_and_grad(forward, self.trainable_variables)
-            self.optimizer.apply(gradients, self.trainable_variables)
+            (loss, y_pred), gradients = value_and_grad(forward, variables)
+            self.optimizer.apply(gradients, variables)
         return self.update_metrics(loss, x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> Logs:
