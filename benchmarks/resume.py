@@ -139,10 +139,11 @@ def row(backend, told):
         shares.append(extra[-1] / 60)
         longest.append(kept["longest"])
         writes += kept["writes"]
+    spread = f"({100 * min(shares):5.2f} to {100 * max(shares):5.2f})"
     return (
-        f"{backend:11} {told['bytes'] / 1e6:6.0f} MB  {len(writes):4} saves  {statistics.median(extra):7.3f} s  "
-        f"{100 * statistics.median(shares):6.2f} %   {told['copy']:6.3f} s  {told['write']:6.3f} s  "
-        f"{statistics.median(writes):6.3f} s  {max(longest):6.3f} s"
+        f"{backend:11}{told['bytes'] / 1e6:5.0f} MB {len(writes):4} saves {statistics.median(extra):7.3f} s"
+        f"{100 * statistics.median(shares):7.2f} % {spread:18}{told['copy']:7.3f} s{told['write']:7.3f} s"
+        f"{statistics.median(writes):7.3f} s{max(longest):7.3f} s"
     )
 
 
@@ -163,8 +164,8 @@ def main():
     lines = [
         f"python benchmarks/resume.py --every {options.every:g} --steps {options.steps} --repeats {options.repeats}",
         "",
-        "                state            extra a save  at 1 a minute  copy    write,   a save    longest",
-        "                                                              (limit) synced   in all    step",
+        f"{'':11}   state             extra a    at 1 a minute, and         copy    write,   a save    longest",
+        f"{'':11}                        save       of all rounds           (limit)  synced   in all    step",
     ]
     for backend in options.backends:
         done = subprocess.run(
