@@ -27,6 +27,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 import contextlib
 import weakref
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import keras
@@ -198,14 +199,18 @@ def true_step_numbers(iterator: Any) -> None:
 def forget_loops(error: BaseException) -> None:
     """Let go what Keras' loops held when an error left them: the frames are in its traceback, and so in memory.
 
-    TensorFlow's iterator is among it. It reads on in a thread; if the interpreter ends before the iterator does, they
-    wait for each other for good.
+    TensorFlow's iterator is among it. It reads on in threads, and what it reads may hold the error: then none of it is
+    ever collected. If the interpreter ends before the iterator does, they wait for each other for good.
     """
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__", "").startswith("keras.src.backend.tensorflow.trainer"):
-            with contextlib.suppress(RuntimeError):  # it still runs: a loop around a loop
-                trace.tb_frame.clear()
+        # Keras takes its own frames out of the traceback, but those left in it lead back to them.
+        frame: FrameType | None = trace.tb_frame
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith(("keras.src.backend.tensorflow.", "tensorflow.")):
+                with contextlib.suppress(RuntimeError):  # it still runs: a loop around a loop
+                    frame.clear()
+            frame = frame.f_back
         trace = trace.tb_next
 
 

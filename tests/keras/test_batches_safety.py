@@ -1,5 +1,6 @@
 """Batches in a process that is interrupted, or forked: nothing is left running, and nothing is read twice or lost."""
 
+import gc
 import json
 import os
 import signal
@@ -140,3 +141,29 @@ def test_a_set_larger_than_the_memory_it_may_take_is_trained_on_in_flat_memory(b
     held = ran("held")  # and the limit is one
     assert held.returncode != 0
     assert "emory" in held.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list threads")
+@pytest.mark.parametrize("where", ["transform", "callback", "interrupt"])
+def test_fits_that_fail_leave_no_thread(where):
+    """TensorFlow's iterator reads on in threads for as long as anything holds it: an error's traceback does."""
+    error = KeyboardInterrupt if where == "interrupt" else ZeroDivisionError
+
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2 and where != "transform":
+                raise error
+
+    def fails(batch, rng):
+        return batch if where != "transform" or rng.random() < 0.7 else 1 / 0
+
+    model, source = compiled(), tailfit.data.Arrays(np.zeros((64, 2), "float32"), np.arange(64) % 2)
+    counts = []
+    for seed in range(6):
+        batches = tailfit.Batches(source, 4, seed=seed, transform=fails)
+        with pytest.raises(error):
+            model.fit(batches, epochs=2, verbose=0, validation_data=batches, callbacks=[Fails()])
+        del batches
+        gc.collect()
+        counts.append(len(list(Path("/proc/self/task").iterdir())))
+    assert counts[-1] <= counts[1]  # the first fit starts pools that stay

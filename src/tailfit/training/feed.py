@@ -103,6 +103,7 @@ class Feed(keras.utils.PyDataset):
             self._loops -= 1
             self._over = self._loops == 0
             self._close()
+            self.error = None  # its traceback leads to all that it met, and TensorFlow may still hold this feed
             if self._over:
                 self.batches.close()
 
