@@ -102,7 +102,7 @@ def taking_turns(steps: int, rounds: int) -> tuple[list[str], dict[tuple[str, st
         "tensorflow": [(OURS, FIT)],
         "torch": [(OURS, FIT)],
     }
-    lines = ["", f"MLP, {rounds} rounds in random order{'':24}{'median':>8}{'95 % of the median':>20}"]
+    lines = ["", f"MLP, {rounds} rounds in random order{'':36}{'median':>8}{'95 % of the median':>20}"]
     medians: dict[tuple[str, str, str], float] = {}
     for backend, pairs in compared.items():
         names = sorted({name for pair in pairs for name in pair})
@@ -115,7 +115,7 @@ def taking_turns(steps: int, rounds: int) -> tuple[list[str], dict[tuple[str, st
             drawn = random.Random(0)
             again = sorted(statistics.median(drawn.choices(ratios, k=len(ratios))) for _ in range(2000))
             median = medians[backend, ours, theirs] = statistics.median(ratios)
-            lines.append(f"{backend:11}{f'{ours} / {theirs}':48}{median:7.3f}{again[50]:12.3f} to {again[-51]:.3f}")
+            lines.append(f"{backend:11}{f'{ours} / {theirs}':60}{median:7.3f}{again[50]:12.3f} to {again[-51]:.3f}")
     return lines, medians
 
 
@@ -200,7 +200,15 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, help="timed epochs a row: 5, quick 1")
     parser.add_argument("--rounds", type=int, help="of the rows that take turns: 40, quick 3")
     parser.add_argument("--out", type=Path, help="write the text there, too")
+    parser.add_argument("--turns", action="store_true", help="only the rows that take turns")
     given = parser.parse_args()
+    if given.turns:
+        turn_lines, _ = taking_turns(STEPS[MLP][given.quick], given.rounds or 40)
+        text = "\n".join([f"$ python benchmarks/steps.py {' '.join(sys.argv[1:])}", *turn_lines])
+        print(text)
+        if given.out:
+            given.out.write_text(text + "\n")
+        return 0
     repeats = given.repeats or (1 if given.quick else 5)
     began = time.perf_counter()
     lines: list[str] = []
