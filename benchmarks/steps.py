@@ -95,7 +95,9 @@ def seconds(told: Told, name: str) -> float | None:
     return statistics.median(found[0]) if found else None
 
 
-def taking_turns(steps: int, rounds: int) -> tuple[list[str], dict[tuple[str, str, str], float]]:
+def taking_turns(
+    steps: int, rounds: int, versions: dict[str, str]
+) -> tuple[list[str], dict[tuple[str, str, str], float]]:
     """The ratios of two rows, round by round, on each backend: a table, and their medians."""
     compared = {
         "jax": [(OURS, FIT), (OURS_K, FIT), (OURS_K, SCAN), (SCAN, FIT)],
@@ -110,6 +112,7 @@ def taking_turns(steps: int, rounds: int) -> tuple[list[str], dict[tuple[str, st
         if "refused" in told:
             lines.append(f"  {backend}: {told['refused']}")
             continue
+        versions.update(told["versions"])
         for ours, theirs in pairs:
             ratios = [turn[ours] / turn[theirs] for turn in told["turns"]]
             drawn = random.Random(0)
@@ -202,20 +205,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the text there, too")
     parser.add_argument("--turns", action="store_true", help="only the rows that take turns")
     given = parser.parse_args()
-    if given.turns:
-        turn_lines, _ = taking_turns(STEPS[MLP][given.quick], given.rounds or 40)
-        text = "\n".join([f"$ python benchmarks/steps.py {' '.join(sys.argv[1:])}", *turn_lines])
-        print(text)
-        if given.out:
-            given.out.write_text(text + "\n")
-        return 0
     repeats = given.repeats or (1 if given.quick else 5)
     began = time.perf_counter()
     lines: list[str] = []
     mlp: dict[str, Told] = {}
     versions: dict[str, str] = {}
     for network, of_epoch in STEPS.items():
-        if given.quick and network != MLP and network != "1-D convnet on 128x12":
+        if given.turns or (given.quick and network != MLP and network != "1-D convnet on 128x12"):
             continue
         steps = of_epoch[given.quick]
         backends = ("jax",) if given.quick and network != MLP else BACKENDS
@@ -225,15 +221,18 @@ def main() -> int:
         for said in told.values():
             versions.update(said["versions"])
     steps = STEPS[MLP][given.quick]
-    first_lines, medians = firsts(1 if given.quick else 3, steps, given.quick)
-    turn_lines, ratios = taking_turns(steps, given.rounds or (3 if given.quick else 40))
-    lines += [*where(mlp["jax"], steps), *first_lines, *turn_lines, *targets(mlp, medians, ratios)]
+    turn_lines, ratios = taking_turns(steps, given.rounds or (3 if given.quick else 40), versions)
+    if given.turns:
+        lines += turn_lines
+    else:
+        first_lines, medians = firsts(1 if given.quick else 3, steps, given.quick)
+        lines += [*where(mlp["jax"], steps), *first_lines, *turn_lines, *targets(mlp, medians, ratios)]
     text = "\n".join(
         [
             f"$ python benchmarks/steps.py {' '.join(sys.argv[1:])}".rstrip(),
             f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
             ", ".join(f"{name} {number}" for name, number in versions.items()),
-            f"{repeats} timed epochs a row; {time.perf_counter() - began:.0f} s in all",
+            *([] if given.turns else [f"{repeats} timed epochs a row; {time.perf_counter() - began:.0f} s in all"]),
             *lines,
         ]
     )

@@ -257,7 +257,7 @@ def _is_open_list(kind: Any) -> bool:
 
 
 def _is_list(pa: Any, kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+    return _is_open_list(kind) or bool(pa.types.is_fixed_size_list(kind))
 
 
 def _is_numbers(kind: Any) -> bool:

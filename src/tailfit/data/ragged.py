@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Parts", "Ragged", "filled", "room_for", "take_into", "taken"]
+__all__ = ["Ragged", "filled", "room_for", "take_into", "taken"]
 
 
 @final
@@ -148,7 +148,7 @@ def take_into(out: Any, leaf: NDArray[Any], indices: NDArray[np.int64]) -> None:
         out[...] = leaf[indices]
 
 
-class Parts:
+class _Parts:
     """Records of different length as they come in, and where each belongs."""
 
     def __init__(self, like: Ragged) -> None:
@@ -171,12 +171,12 @@ class Parts:
 
 def room_for(leaf: Any, size: int) -> Any:
     """What takes so many records like those of a leaf, by `room[rows] = part`; `filled` makes it a leaf."""
-    return Parts(leaf) if isinstance(leaf, Ragged) else np.empty((size, *leaf.shape[1:]), leaf.dtype)
+    return _Parts(leaf) if isinstance(leaf, Ragged) else np.empty((size, *leaf.shape[1:]), leaf.dtype)
 
 
 def filled(room: Any) -> Any:
     """The records that were put into a `room_for` them."""
-    return room.joined() if isinstance(room, Parts) else room
+    return room.joined() if isinstance(room, _Parts) else room
 
 
 def _joined(records: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -50,8 +50,8 @@ class Line:
 
     def __init__(self, ends: Indices, *, kept: bool = False) -> None:
         self._ends = ends
-        parts = max(len(ends).bit_length() + 1, 0 if kept else _LEAST_BITS)
-        self._shift = max(int(ends[-1]).bit_length() - parts, 0)
+        bits = max(len(ends).bit_length() + 1, 0 if kept else _LEAST_BITS)
+        self._shift = max(int(ends[-1]).bit_length() - bits, 0)
         self._guide = self._guided() if kept else None
 
     def at(self, points: Indices) -> Indices:

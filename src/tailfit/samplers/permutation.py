@@ -82,8 +82,8 @@ def hash_array(key: int, words: NDArray[Any]) -> Words:
 
 
 def _stream(keys: Words, length: int) -> Words:
-    """`length` words a key, of keys `[n, 1]`: `[n, length]`."""
-    return _mix_array(keys + np.arange(1, length + 1, dtype=np.uint64) * np.uint64(_GOLDEN))
+    """`length` words a key, `[len(keys), length]`."""
+    return _mix_array(keys[:, None] + np.arange(1, length + 1, dtype=np.uint64) * np.uint64(_GOLDEN))
 
 
 def _tables(sizes: Indices, keys: Words) -> Indices:
@@ -91,7 +91,7 @@ def _tables(sizes: Indices, keys: Words) -> Indices:
     item = np.arange(int(sizes.max()), dtype=np.uint64)
     # The item's number replaces the lowest bits: no ties, so any sorting algorithm gives the same order.
     low = np.uint64(_TABLE_ITEMS - 1)
-    ranks = _stream(keys[:, None], len(item))
+    ranks = _stream(keys, len(item))
     ranks &= ~low
     ranks |= item
     ranks[item >= sizes[:, None].astype(np.uint64)] |= ~low  # last
@@ -221,7 +221,7 @@ class _Rounds:
         bits = _bit_lengths(sizes - 1)
         # k-bit arithmetic needs the lowest k bits only: the same numbers in words of 32 bits, twice as fast.
         self.kind = np.uint32 if bits.max() <= 32 else np.uint64
-        odd, even = np.split(_stream(keys[:, None], 2 * _ROUNDS).T, 2)
+        odd, even = np.split(_stream(keys, 2 * _ROUNDS).T, 2)
         odd |= np.uint64(1)
         mask = (np.uint64(1) << bits) - np.uint64(1)
         self.last = _PerRow((sizes - 1).astype(self.kind))
