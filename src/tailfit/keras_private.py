@@ -19,6 +19,7 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `Variable._value` | what a variable holds outside all scopes |
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
 | `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
+| `JAXEpochIterator._get_iterator` | batches that move to a GPU together must not be there one by one |
 | `EpochIterator._enumerate_iterator`, `_num_batches` | which steps callbacks are told about |
 | `keras.src.backend.tensorflow.trainer` | whose frames hold TensorFlow's iterator after an error |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
@@ -49,6 +50,7 @@ from keras.src.utils.tracking import DotNotTrackScope
 __all__ = [
     "CompileLoss",
     "Functional",
+    "batches_stay_on_the_host",
     "call_model",
     "chain_plain_scopes_within",
     "compiled_loss",
@@ -194,6 +196,12 @@ def true_step_numbers(iterator: Any) -> None:
                 iterator._num_batches = whole
 
     iterator._enumerate_iterator = enumerate_true
+
+
+def batches_stay_on_the_host(iterator: Any) -> None:
+    """Have JAX's epoch iterator give batches as they are read: Keras puts each on a GPU by itself, one ahead."""
+    if keras.distribution.distribution() is None:
+        iterator._get_iterator = iterator.data_adapter.get_jax_iterator
 
 
 def forget_loops(error: BaseException) -> None:

@@ -223,7 +223,7 @@ def test_an_error_inside_leaves_the_state_as_it_was():
         assert float(step(np.zeros(2, "float32"))) == 3.0
 
 
-@pytest.mark.parametrize("argument", ["train", object(), np.array(["a"])], ids=str)
+@pytest.mark.parametrize("argument", ["train", object(), np.array(["a"])], ids=["text", "object", "strings"])
 def test_arguments_that_are_no_arrays_are_refused(argument):
     @tailfit.function
     def identity(x):

@@ -1,5 +1,6 @@
 """Several batches a call on JAX: read from memory straight into the array that the fused program runs over."""
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ def fitted(source, together, **given):
     return np.concatenate([keras.ops.convert_to_numpy(w.value).ravel() for w in model.weights])
 
 
-def test_each_record_is_copied_once_and_the_numbers_are_those_of_single_steps(monkeypatch):
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_each_record_is_copied_once_and_the_numbers_are_those_of_single_steps(device, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: device)  # on which Keras gives batches that are there already
     source, sizes = Arrays(X, np.arange(46) % 2), []
     read = Arrays._read
     monkeypatch.setattr(Arrays, "_read", lambda self, indices: sizes.append(len(indices)) or read(self, indices))

@@ -162,6 +162,20 @@ def test_the_epoch_iterator_that_counts_steps():
     assert [(begin, end) for begin, end, _ in iterator._enumerate_iterator()] == [(0, 2), (3, 4)]
 
 
+def test_batches_stay_on_the_host_though_there_is_a_gpu(backend, monkeypatch):
+    if backend != "jax":
+        pytest.skip("JAX's epoch iterator")
+    import jax
+    from keras.src.backend.jax.trainer import JAXEpochIterator
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    iterators = [JAXEpochIterator(np.zeros((5, 1), "float32"), batch_size=2) for _ in range(2)]
+    private.batches_stay_on_the_host(iterators[0])
+    host, device = ([type(next(batches)[0]) for _, _, batches in iterator] for iterator in iterators)
+    assert host == [np.ndarray] * 3
+    assert all(issubclass(kind, jax.Array) for kind in device)  # else Keras does so by itself
+
+
 def test_an_iterator_that_counts_steps_is_not_kept_by_itself():
     from keras.src.trainers.epoch_iterator import EpochIterator
 

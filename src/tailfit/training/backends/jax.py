@@ -9,6 +9,7 @@ import jax
 import keras
 
 from tailfit.keras_private import (
+    batches_stay_on_the_host,
     get_keras_mask,
     get_stateless_scope,
     in_stateless_scope,
@@ -96,6 +97,8 @@ class Trainer(keras.Model):
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
+        if iterator is not None and self._fuses():
+            batches_stay_on_the_host(iterator)  # they are stacked there, and move together
         super()._symbolic_build(iterator, data_batch)
 
     def _get_jax_state(self, purge_model_variables: bool = False, **kwargs: Any) -> Groups:
@@ -132,11 +135,16 @@ class Trainer(keras.Model):
                 concatenate_outputs=True,
             )
 
+    def _compiles(self) -> bool:
+        return bool(self.jit_compile) and not self.run_eagerly
+
+    def _fuses(self) -> bool:
+        return self._compiles() and self.steps_per_execution > 1
+
     def _stepper(self, step: Callable[[Any], Any], groups: Callable[[], Groups], **kwargs: Any) -> Callable[..., Any]:
         """What Keras' loops call: `(state, iterator) -> (result, state)`."""
-        compiled = bool(self.jit_compile) and not self.run_eagerly
-        program = Program(step, groups, compiled=compiled)
-        fused = compiled and self.steps_per_execution > 1 and not kwargs  # the outputs of predict are all kept
+        program = Program(step, groups, compiled=self._compiles())
+        fused = self._fuses() and not kwargs  # the outputs of predict are all kept
         run = Fused(program, self.steps_per_execution) if fused else self._make_function(program, **kwargs)
 
         def stepper(state: Groups, iterator: Any) -> tuple[Any, Groups]:
