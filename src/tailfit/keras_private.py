@@ -22,6 +22,8 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `JAXEpochIterator._get_iterator` | batches that move to a GPU together must not be there one by one |
 | `EpochIterator._enumerate_iterator`, `_num_batches` | which steps callbacks are told about |
 | `keras.src.backend.tensorflow.trainer` | whose frames hold TensorFlow's iterator after an error |
+| TensorFlow's `Graph._py_funcs_used_in_graph`, `_GeneratorState` | what it keeps of a data set for good |
+| `module_utils.tensorflow` | TensorFlow, not imported before it is used |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
@@ -44,6 +46,7 @@ from keras.src.models.model import functional_init_arguments
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES
 from keras.src.trainers.compile_utils import CompileLoss
+from keras.src.utils.module_utils import tensorflow
 from keras.src.utils.rng_utils import get_random_seed
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -55,6 +58,7 @@ __all__ = [
     "chain_plain_scopes_within",
     "compiled_loss",
     "compute_loss",
+    "forget_generators",
     "forget_loops",
     "functional_init_arguments",
     "get_keras_mask",
@@ -220,6 +224,36 @@ def forget_loops(error: BaseException) -> None:
                     frame.clear()
             frame = frame.f_back
         trace = trace.tb_next
+
+
+def forget_generators(data_set: keras.utils.PyDataset) -> None:
+    """Let TensorFlow go what it keeps of a data set that no loop reads any more: else it stays until the process ends.
+
+    Each loop makes functions of it, which the graph around all graphs holds; they hold the data set and its arrays. An
+    iterator that a loop has left before its end calls them once more: they are taken from the graph after that only.
+    """
+    kept: list[Any] = getattr(tensorflow.compat.v1.get_default_graph(), "_py_funcs_used_in_graph", [])
+    for function in list(kept):
+        state = _generator_state(function)
+        if state is None:
+            continue
+        if getattr(getattr(state._generator, "__self__", None), "py_dataset", None) is data_set:
+            state._generator = _generates_nothing
+        if state._generator is _generates_nothing and not (state._iterators or state._args):
+            kept.remove(function)
+
+
+def _generates_nothing() -> Iterator[Any]:
+    yield from ()
+
+
+def _generator_state(function: Any) -> Any:
+    """What a function of `tf.data.Dataset.from_generator` knows of its generator; None if it is none."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    known = [getattr(function, "__self__", None)]
+    known += [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    return next((state for state in known if hasattr(state, "_generator")), None)
 
 
 def layer_behind(output: Any) -> Any:

@@ -50,11 +50,18 @@ def backend() -> str:
 _ABOVE_TRAINING = {"test_cli", "test_examples", "test_readme", "test_sklearn"}
 
 
+# What trains for long in a process of its own, whose memory is mostly that of `Batches`: quickly on JAX only.
+_ON_ONE = {"test_a_set_larger_than_the_memory_it_may_take_is_trained_on_in_flat_memory"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """JAX and TensorFlow compile each case for seconds, torch none: quickly they share the cases of a test.
 
     So every test runs on all three, and every case on torch and one of the others; with --slow every case runs on all.
     """
+    for item in items:
+        if item.name in _ON_ONE and keras.backend.backend() != "jax":
+            item.add_marker(pytest.mark.slow)
     if keras.backend.backend() == "torch":
         return
     shared: dict[tuple[str, str], list[pytest.Item]] = {}

@@ -1,5 +1,6 @@
 """Batches in a process that is interrupted, or forked: nothing is left running, and nothing is read twice or lost."""
 
+import contextlib
 import gc
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import keras
@@ -169,3 +171,52 @@ def test_fits_that_fail_leave_no_thread(where):
         gc.collect()
         counts.append(len(list(Path("/proc/self/task").iterdir())))
     assert counts[-1] <= counts[1]  # the first fit starts pools that stay
+
+
+@pytest.mark.parametrize("ended", ["at its end", "early", "by an error"])
+def test_records_live_no_longer_than_the_loops_that_read_them(ended):
+    """TensorFlow keeps what it made of each loop for good: the arrays of every fold of a cross-validation, say."""
+
+    class Ends(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = ended == "early"
+            if ended == "by an error":
+                raise ZeroDivisionError
+
+    model, held = compiled(), []
+    for seed in range(3):
+        source = tailfit.data.Arrays(np.zeros((64, 2), "float32"), np.arange(64) % 2)
+        batches = tailfit.Batches(source, 4, seed=seed)
+        with contextlib.suppress(ZeroDivisionError):
+            model.fit(batches, epochs=2, verbose=0, validation_data=batches, callbacks=[Ends()])
+        model.evaluate(batches, verbose=0)
+        model.predict(batches, verbose=0)
+        held.append(weakref.ref(source))
+        del source, batches
+    gc.collect()
+    assert [one() for one in held] == [None, None, None]
+
+
+_ENDED_EARLY = """
+import keras, numpy as np, tailfit
+inputs = keras.Input((2,))
+model = tailfit.Model(inputs, keras.layers.Dense(2)(inputs))
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+class Ends(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = True
+for seed in range(20):
+    batches = tailfit.Batches(tailfit.data.Arrays(np.zeros((4096, 2), "float32"), np.arange(4096) % 2), 16, seed=seed)
+    model.fit(batches, verbose=0, callbacks=[Ends()])
+    model.evaluate(batches, steps=2, verbose=0)
+"""
+
+
+@pytest.mark.slow
+def test_early_ends_write_nothing_to_the_log(backend):
+    """TensorFlow reads on for a while after a loop has ended, and tells what goes wrong there."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = subprocess.run([sys.executable, "-c", _ENDED_EARLY], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "registry" not in done.stderr

@@ -215,6 +215,33 @@ def test_the_frames_of_tensorflows_loop_are_let_go(backend):
     assert not list(loops(caught.value))
 
 
+def test_what_tensorflow_keeps_of_a_data_set_is_let_go(backend):
+    if backend != "tensorflow":
+        pytest.skip("tf.data")
+    import tensorflow as tf
+
+    class Steps(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, step):
+            return np.zeros((2, 1)), np.zeros((2, 1))
+
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    mine, other = Steps(), Steps()
+    kept = {}
+    for name, steps in (("other", other), ("mine", mine)):
+        model.fit(steps, verbose=0)
+        gc.collect()
+        kept[name] = list(tf.compat.v1.get_default_graph()._py_funcs_used_in_graph)
+    assert len(kept["mine"]) > len(kept["other"])  # else TensorFlow does so by itself
+    private.forget_generators(mine)
+    assert tf.compat.v1.get_default_graph()._py_funcs_used_in_graph == kept["other"]
+    model.fit(other, verbose=0)
+
+
 def test_the_value_behind_a_variable():
     variable = keras.Variable(2.0)
     assert float(ops.convert_to_numpy(private.value_behind(variable))) == 2.0

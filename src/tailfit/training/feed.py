@@ -10,7 +10,7 @@ import keras
 
 from tailfit.data import Batches
 from tailfit.data.batches import Into
-from tailfit.keras_private import forget_loops
+from tailfit.keras_private import forget_generators, forget_loops
 
 __all__ = ["Course", "EpochMarker", "Feed", "as_feed", "destination", "reading"]
 
@@ -43,8 +43,8 @@ class Feed(keras.utils.PyDataset):
     Keras reads the first batch (TensorFlow: two) of a phantom epoch before training begins, to learn shapes. That
     stream is dropped when index 0 is asked for again, which is when the epoch really begins.
 
-    TensorFlow reads in a thread of its own, also for a while after the loop has ended: by then the feed is over, and
-    opens no stream again.
+    TensorFlow reads in a thread of its own, also for a while after the loop has ended: by then the feed is over, opens
+    no stream again, and gives its last batch, which nobody uses: for an error TensorFlow would write a page to the log.
 
     On TensorFlow all batches must have the axes on which the first two agree. Where records differ in length, the
     second one shown is of another length than the first.
@@ -61,6 +61,7 @@ class Feed(keras.utils.PyDataset):
         self._first = 0
         self._looker: int | None = None
         self._stream: Generator[Any] | None = None
+        self._latest: Any = None  # on TensorFlow
         self._next, self._loops, self._over = 0, 0, False
         self._lock = threading.RLock()
 
@@ -70,7 +71,7 @@ class Feed(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> Any:
         with self._lock:
             if self._over:
-                raise IndexError(f"step {step} of a loop that is over")
+                return self._latest
             if step == 1 and threading.get_ident() == self._looker:
                 step = self.batches.step_of_another_length() or step
             step = min(self._first + step, len(self) - 1)
@@ -79,10 +80,13 @@ class Feed(keras.utils.PyDataset):
                 self._stream = self.batches.iterate_into(_next_row, self.epoch, step)
             self._next = step + 1
             try:
-                return next(self._stream)
+                batch = next(self._stream)
             except Exception as error:
                 self.error = error
                 raise
+            if self._looker is not None:
+                self._latest = batch
+            return batch
 
     def restart(self, epoch: int) -> None:
         with self._lock:
@@ -106,6 +110,8 @@ class Feed(keras.utils.PyDataset):
             self.error = None  # its traceback leads to all that it met, and TensorFlow may still hold this feed
             if self._over:
                 self.batches.close()
+                if keras.backend.backend() == "tensorflow":
+                    forget_generators(self)
 
     def _close(self) -> None:
         stream, self._stream, self._next = self._stream, None, 0
