@@ -104,13 +104,16 @@ def test_an_error_in_a_callback_leaves_nothing_running():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tailfit")]
 
 
-def test_a_feed_that_is_over_opens_nothing_again():
-    """TensorFlow's own thread may ask for one more batch after the loop has ended."""
+def test_a_feed_that_is_over_opens_nothing_again(backend):
+    """TensorFlow's own thread may ask for one more batch after the loop has ended: an error would be in its log."""
     feed = Feed(batches())
     with reading(feed):
-        assert len(feed[0]) == 2
-    with pytest.raises(IndexError, match="over"):
-        feed[1]
+        last = feed[0]
+    if backend == "tensorflow":
+        assert feed[1] is last
+    else:
+        with pytest.raises(IndexError, match="over"):
+            feed[1]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tailfit")]
 
 

@@ -37,11 +37,12 @@ class Kill(keras.callbacks.Callback):
     Args:
         after: Steps, counted over the run.
         begin, end: Called with the number of each step in its epoch, before and after it.
+        validating: Called with the number of the epoch and that of each batch of its validation, after it.
     """
 
-    def __init__(self, after=None, begin=None, end=None):
+    def __init__(self, after=None, begin=None, end=None, validating=None):
         super().__init__()
-        self.after, self.begin, self.end = after, begin, end
+        self.after, self.begin, self.end, self.validating = after, begin, end, validating
 
     def get_state(self):
         return {}
@@ -62,6 +63,10 @@ class Kill(keras.callbacks.Callback):
         # With several steps a call Keras tells of the last one.
         if self.after is not None and self.params["steps"] * self.epoch + batch + 1 >= self.after:
             raise Killed
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.validating:
+            self.validating(self.epoch, batch)
 
 
 def killed(name, folder, after, **options):
@@ -368,6 +373,79 @@ def test_a_signal_finishes_the_step_and_saves(number, leaves, status, tmp_path, 
     assert signal.getsignal(number) is before
     assert Store(tmp_path / "run").positions() == [(0, 2)]
     assert differing(whole("transformed"), run("transformed", tmp_path, Kill(), save_freq=1000)) == []
+
+
+def in_validation(of, act):
+    """Acts after the first batch of an epoch's validation; also the list of batches that were seen in it."""
+    seen = []
+
+    def validating(epoch, batch):
+        if epoch == of:
+            seen.append(batch)
+            if len(seen) == 1:
+                act()
+
+    return Kill(validating=validating), seen
+
+
+def validated(**options):
+    return {"validation_data": (resumable.X[:9], resumable.Y[:9]), "validation_batch_size": 3, **options}
+
+
+@where_nothing_compiles
+@pytest.mark.parametrize("name", ["own_step", "fused"])
+def test_a_signal_ends_a_validation_that_has_a_checkpoint_before_it(name, tmp_path):
+    """The first one has, as nobody knows how long it takes; a short one is waited for."""
+    end = run(name, tmp_path / "whole", Kill(), save_freq="epoch", fit=validated())
+    steps = len(batches())
+    last = steps - 2 if name == "fused" else steps - 1
+    assert steps % 2 == 0
+    ends, seen = in_validation(0, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        run(name, tmp_path / "one", ends, save_freq="epoch", fit=validated())
+    assert len(seen) == 1
+    assert Store(tmp_path / "one" / "run").positions() == [(0, last)]
+    ends, seen = in_validation(1, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        run(name, tmp_path / "one", ends, save_freq="epoch", fit=validated())
+    assert len(seen) == (2 if name == "fused" else 3)
+    assert Store(tmp_path / "one" / "run").positions()[0] == (2, 0)
+    assert differing(end, run(name, tmp_path / "one", Kill(), save_freq="epoch", fit=validated())) == []
+
+
+@where_nothing_compiles
+def test_a_kill_in_a_long_validation_costs_one_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("tailfit.resume.run._LONG", 0.0)
+
+    def kill():
+        raise Killed
+
+    end = run("own_step", tmp_path / "whole", Kill(), save_freq="epoch", fit=validated())
+    for epoch in (0, 1):
+        with pytest.raises(Killed):
+            run("own_step", tmp_path / "one", in_validation(epoch, kill)[0], save_freq="epoch", fit=validated())
+        assert Store(tmp_path / "one" / "run").positions()[0] == (epoch, len(batches()) - 1)
+    assert differing(end, run("own_step", tmp_path / "one", Kill(), save_freq="epoch", fit=validated())) == []
+
+
+@where_nothing_compiles
+def test_a_checkpoint_that_failed_is_none_to_leave_at(tmp_path, monkeypatch):
+    """A signal then waits for the end of the validation, and what is saved there."""
+    written = []
+
+    def fails_once(self, *args):
+        written.append(args[0])
+        if len(written) == 1:
+            raise OSError("no space left")
+        return write(self, *args)
+
+    write = Store.write
+    monkeypatch.setattr(Store, "write", fails_once)
+    ends, seen = in_validation(0, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.warns(ResumeWarning, match="no space left"), pytest.raises(SystemExit):
+        run("own_step", tmp_path, ends, save_freq="epoch", fit=validated())
+    assert seen == [0, 1, 2]
+    assert Store(tmp_path / "run").positions() == [(1, 0)]
 
 
 @where_nothing_compiles

@@ -30,14 +30,16 @@ class Resume(WholeFit):
     callbacks, logs and order of samples of a run that was never killed, to the bit. Once it is finished, the same call
     only gives back its end. It needs `tailfit.Model`, and `Batches` or arrays.
 
-    SIGTERM and Ctrl-C finish the step, save, and leave with exit status 143 or as `KeyboardInterrupt`; during
-    validation they wait for its end. A second signal acts at once.
+    SIGTERM and Ctrl-C finish the step, save, and leave with exit status 143 or as `KeyboardInterrupt`. A validation of
+    more than ten seconds, and the first one, has a checkpoint before it, and they end it at once; they wait for the end
+    of shorter ones. A second signal acts at once.
 
     What can't be written (a full disk, a directory taken away) is a `ResumeWarning`, and training goes on.
 
     Args:
         directory: Of this run alone; made if there is none. Its format is described in `tailfit.resume.store`.
-        save_freq: `"epoch"`, or a number of steps, counted over the run. The end of training is always saved.
+        save_freq: `"epoch"`, or a number of steps, counted over the run. The end of training is always saved, and what
+            comes before a long validation.
         every_seconds: Save also when so long has passed since the last time, at the end of a step.
         keep: How many checkpoints stay.
         allow: What may differ from the run that was saved, of `tailfit.resume.identity.MEANING`, which says what then
@@ -170,6 +172,14 @@ class Resume(WholeFit):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._run is not None:
             self._run.epoch_begins(epoch)
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._run is not None:
+            self._run.validation_begins()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._run is not None:
+            self._run.validation_ends()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._run is not None:

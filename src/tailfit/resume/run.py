@@ -5,11 +5,14 @@ Concepts:
   and randomness of a `transform` (`Batches`), schedules. So a position is all there is to save of them.
 - *boundary*: position (e, 0), after all callbacks have heard of the end of epoch e - 1. Others are within an epoch.
 - A run that is started again repeats the steps after its last checkpoint. They come out as they did.
+- A validation that takes long has a checkpoint before it, or rather before the last step in front of it: Keras can't
+  begin an epoch that has no step left. So nothing but that step is lost where the process ends in the midst of it.
 """
 
 import time
 import warnings
-from typing import Any, Literal, Self
+from collections.abc import Container
+from typing import Any, Final, Literal, Self
 
 import keras
 import numpy as np
@@ -24,6 +27,8 @@ from tailfit.resume.store import Checkpoint, Position, Store
 from tailfit.training.feed import Feed
 
 __all__ = ["ResumeWarning", "Run"]
+
+_LONG: Final = 10.0  # seconds of a validation that is worth a checkpoint of its own
 
 
 class ResumeWarning(UserWarning):
@@ -57,7 +62,10 @@ class Run:
         self._loaded: Checkpoint | None = None  # until the model is built, and can take it
         self._drawn: tuple[Any, Any] | None = None  # random state, until the first step
         self._strangers: list[tuple[Any, Any]] | None = None  # variables not known, and what they held at first
+        self._saved: Position | None = None
         self._steps_saved, self._saved_at = 0, time.monotonic()
+        self._call: dict[str, Any] = {}
+        self._validated_since, self._validation_took = 0.0, _LONG  # until it is known
 
     def __enter__(self) -> Self:
         self._background, self._signals = Background(), Signals()
@@ -71,10 +79,10 @@ class Run:
 
     def begin_at(self, checkpoint: Checkpoint | None, call: dict[str, Any]) -> None:
         """Have the fit with these arguments begin where a checkpoint was saved."""
-        self._loaded = checkpoint
+        self._loaded, self._call = checkpoint, call
         self._start = Position(call.get("initial_epoch", 0), 0)
         if checkpoint is not None:
-            self._start = self._position_now(checkpoint)
+            self._start = self._saved = self._position_now(checkpoint)
             epochs = call.get("epochs", 1)
             if self._start.epoch > epochs:
                 raise CheckpointError(
@@ -123,8 +131,31 @@ class Run:
 
     def between_steps(self, step: int) -> None:
         """All steps of the epoch before this one are done."""
+        position = Position(self._epoch, step)
         if step < len(self._feed):  # else the end of the epoch comes next
-            self._save_if_due(Position(self._epoch, step), anyway=False)
+            long = self._validation_took >= _LONG and self._validates(self._epoch)
+            self._save_if_due(position, anyway=long and self._one_call_before_the_end(position))
+
+    def _one_call_before_the_end(self, position: Position) -> bool:
+        return position.epoch == self._epoch and len(self._feed) - position.step <= self._model.steps_per_execution
+
+    def _validates(self, epoch: int) -> bool:
+        if self._call.get("validation_data") is None and not self._call.get("validation_split"):
+            return False
+        every = self._call.get("validation_freq", 1)
+        return epoch + 1 in every if isinstance(every, Container) else (epoch + 1) % every == 0
+
+    def validation_begins(self) -> None:
+        """All steps of the epoch are done."""
+        self._validated_since = time.monotonic()
+        self._signals.at_once = self._leave_if_nothing_is_lost
+        if self._signals.received:  # during the last step
+            self._leave_if_nothing_is_lost()
+
+    def validation_ends(self) -> None:
+        """The end of the epoch comes next."""
+        self._signals.at_once = None
+        self._validation_took = time.monotonic() - self._validated_since
 
     def epoch_ends(self, epoch: int, *, last: bool) -> None:
         """All callbacks have heard of it."""
@@ -145,6 +176,13 @@ class Run:
             self._background.wait()
             self._report_failures()
             self._signals.leave()
+
+    def _leave_if_nothing_is_lost(self) -> None:
+        """Within a validation, by a signal; else its end is waited for."""
+        if self._saved is not None and self._one_call_before_the_end(self._saved):
+            self._background.wait()
+            if not self._report_failures():
+                self._signals.leave()
 
     def _save(self, position: Position) -> None:
         """Take down the state as it is; writing it is the background's work."""
@@ -172,20 +210,25 @@ class Run:
             store.write(position, state, {**arrays, **{name: np.asarray(value) for name, value in values.items()}})
 
         self._background.submit(write)
+        self._saved = position
         self._steps_saved, self._saved_at = self._steps(position), time.monotonic()
 
     def _variables(self) -> dict[str, Any]:
         others = {f"callback {index}": vars(callback) for index, callback in enumerate(self._remembered.callbacks)}
         return variables.variables_of(self._model, others)
 
-    def _report_failures(self) -> None:
-        for error in self._background.failures():
+    def _report_failures(self) -> bool:
+        """Whether there were any."""
+        failures = self._background.failures()
+        for error in failures:
+            self._saved = None
             warnings.warn(
                 f"No checkpoint was written to {self._store.directory}: {type(error).__name__}: {error}. "
                 "Training goes on; the next one is tried when it is due.",
                 ResumeWarning,
                 stacklevel=2,
             )
+        return bool(failures)
 
     # -- restoring -------------------------------------------------------------------------------------
 

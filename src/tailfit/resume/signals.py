@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
@@ -11,10 +12,14 @@ _WATCHED: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Notes the first signal; from then on they do again what they did before."""
+    """Notes the first signal; from then on they do again what they did before.
+
+    Where `at_once` is set it is called when that signal comes, between any two instructions of the main thread.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self.at_once: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def watch(self) -> None:
@@ -37,6 +42,8 @@ class Signals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self.restore()
+        if self.at_once is not None:
+            self.at_once()
 
     def leave(self) -> None:
         """Do what the signal asks for, with the exit status that it is known by: 130 for Ctrl-C, 143 for SIGTERM.

@@ -71,6 +71,8 @@ class Feed(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> Any:
         with self._lock:
             if self._over:
+                if self._latest is None:
+                    raise IndexError(f"step {step} of a loop that is over")
                 return self._latest
             if step == 1 and threading.get_ident() == self._looker:
                 step = self.batches.step_of_another_length() or step

@@ -165,15 +165,17 @@ RUNS = {
 }  # fmt: skip
 
 
-def run(name, folder, *others, epochs=EPOCHS, save_freq=1, **options):
+def run(name, folder, *others, epochs=EPOCHS, save_freq=1, fit=None, **options):
     """One run to its end; what is left of it: all numbers by name, the history, the log.
 
     Args:
         others: More callbacks, at the end.
+        fit: More arguments of `fit`.
     """
     seeded()
     folder = Path(folder)
     model, call = RUNS[name](folder)
+    call |= fit or {}
     resume = tailfit.callbacks.Resume(folder / "run", save_freq=save_freq, **options)
     kept = call.pop("callbacks", [])
     try:
