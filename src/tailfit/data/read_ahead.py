@@ -1,5 +1,6 @@
 """Reading the next batches while the current one is used, in one thread that ends with its reader."""
 
+import sys
 import threading
 from collections.abc import Generator, Iterator
 from queue import Empty, SimpleQueue
@@ -42,6 +43,8 @@ def read_ahead(items: Iterator[_T], ahead: int) -> Generator[_T]:
 
     thread = threading.Thread(target=work, name=_NAME, daemon=True)
     thread.start()
+    # An interpreter that ends takes the modules' names away, and its threads run no more, before it drops generators.
+    this_thread, ends, patience = threading.current_thread, sys.is_finalizing, PATIENCE
     try:
         while True:
             try:
@@ -59,5 +62,5 @@ def read_ahead(items: Iterator[_T], ahead: int) -> Generator[_T]:
         over.set()
         room.release()
         # The garbage collector may run this in the reader's own thread, which can't wait for itself.
-        while thread is not threading.current_thread() and thread.is_alive():
-            thread.join(PATIENCE)
+        while not ends() and thread is not this_thread() and thread.is_alive():
+            thread.join(patience)

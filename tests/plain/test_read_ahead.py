@@ -1,0 +1,48 @@
+"""Reading ahead in a thread, where it ends in ways that `Batches` can't show."""
+
+import itertools
+import sys
+import threading
+import time
+
+from tailfit.data import read_ahead as module
+from tailfit.data.read_ahead import read_ahead
+
+
+def test_an_interpreter_that_ends_takes_names_away_before_it_drops_generators(monkeypatch):
+    """Then a generator that is still open said so with a traceback, and its thread was waited for, which runs no more."""
+    woken, ending = threading.Event(), []
+    monkeypatch.setattr(sys, "is_finalizing", lambda: bool(ending))
+
+    def stuck():
+        yield 0
+        woken.wait(10)
+        yield 1
+
+    items = read_ahead(stuck(), 2)
+    assert next(items) == 0
+    (reader,) = (thread for thread in threading.enumerate() if thread.name == "tailfit-reader")
+    with monkeypatch.context() as away:
+        away.setattr(module, "threading", None)
+        away.setattr(module, "PATIENCE", None)
+        ending.append(True)
+        began = time.monotonic()
+        items.close()
+        took = time.monotonic() - began
+    woken.set()
+    reader.join()
+    assert took < 5
+
+
+def test_the_items_in_their_order_and_no_more_than_were_asked_for():
+    read = []
+
+    def items():
+        for number in itertools.count():
+            read.append(number)
+            yield number
+
+    ahead = read_ahead(items(), 2)
+    assert list(itertools.islice(ahead, 5)) == [0, 1, 2, 3, 4]
+    ahead.close()
+    assert len(read) <= 5 + 3
