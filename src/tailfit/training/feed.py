@@ -11,6 +11,7 @@ import keras
 from tailfit.data import Batches
 from tailfit.data.batches import Into
 from tailfit.keras_private import forget_generators, forget_loops
+from tailfit.training.reused import Reused
 
 __all__ = ["Course", "EpochMarker", "Feed", "as_feed", "destination", "reading"]
 
@@ -62,6 +63,7 @@ class Feed(keras.utils.PyDataset):
         self._looker: int | None = None
         self._stream: Generator[Any] | None = None
         self._latest: Any = None  # on TensorFlow
+        self._reused: Reused | None = None  # likewise
         self._next, self._loops, self._over = 0, 0, False
         self._lock = threading.RLock()
 
@@ -79,7 +81,8 @@ class Feed(keras.utils.PyDataset):
             step = min(self._first + step, len(self) - 1)
             if step != self._next or self._stream is None:
                 self._close()
-                self._stream = self.batches.iterate_into(_next_row, self.epoch, step)
+                into = _next_row if self._looker is None else self._next_reused
+                self._stream = self.batches.iterate_into(into, self.epoch, step)
             self._next = step + 1
             try:
                 batch = next(self._stream)
@@ -88,7 +91,11 @@ class Feed(keras.utils.PyDataset):
                 raise
             if self._looker is not None:
                 self._latest = batch
+                self._reused = self._reused or Reused(batch)
             return batch
+
+    def _next_reused(self) -> Any:
+        return None if self._reused is None else self._reused()
 
     def restart(self, epoch: int) -> None:
         with self._lock:
@@ -112,6 +119,7 @@ class Feed(keras.utils.PyDataset):
             self.error = None  # its traceback leads to all that it met, and TensorFlow may still hold this feed
             if self._over:
                 self.batches.close()
+                self._reused = None
                 if keras.backend.backend() == "tensorflow":
                     forget_generators(self)
 
