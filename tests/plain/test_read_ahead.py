@@ -10,7 +10,7 @@ from tailfit.data.read_ahead import read_ahead
 
 
 def test_an_interpreter_that_ends_takes_names_away_before_it_drops_generators(monkeypatch):
-    """Then a generator that is still open said so with a traceback, and its thread was waited for, which runs no more."""
+    """Then a generator that is still open said so with a traceback, and waited for its thread, which runs no more."""
     woken, ending = threading.Event(), []
     monkeypatch.setattr(sys, "is_finalizing", lambda: bool(ending))
 

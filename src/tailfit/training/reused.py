@@ -13,8 +13,8 @@ import numpy as np
 __all__ = ["Reused"]
 
 _MOST = 4  # batches: one that is read, one that is being copied, and some that are on their way
-# An array that begins at a multiple of 64 bytes TensorFlow takes as it is, and holds for as long as the batch lives; any
-# other it copies at once, and lets go.
+# An array that begins at a multiple of 64 bytes TensorFlow takes as it is, and holds while the batch lives; any other
+# it copies at once, and lets go.
 _ALIGNED, _BESIDE = 64, 16
 
 
