@@ -89,6 +89,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    # glibc gives memory back to the system in pieces that grow with the largest array that was ever let go. A process
+    # that has loaded data keeps the megabytes of a plan; a fresh one would get them anew, page by page, a third slower.
+    np.ones(1 << 21)
     lines = [
         f"$ python benchmarks/samplers.py {' '.join(sys.argv[1:])}".rstrip(),
         f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
