@@ -116,17 +116,26 @@ def torch_rows(given: Given) -> dict[str, Reader]:
         def __getitem__(self, position: int) -> Any:
             return torch.from_numpy(given.x[position]), int(given.y[position])
 
-    def loader(workers: int, weighted: bool) -> Reader:
+    class AsNumPy(Records):
+        def __getitem__(self, position: int) -> Any:
+            return given.x[position], given.y[position]
+
+    def loader(workers: int, weighted: bool, records: Any = None) -> Reader:
         how: dict[str, Any] = {"batch_sampler": [chosen.tolist() for chosen in given.indices]}
         if weighted:
             weights = torch.from_numpy(1.0 / np.bincount(given.y)[given.y])
             sampler = torch.utils.data.WeightedRandomSampler(weights, len(given.x))
             how = {"sampler": sampler, "batch_size": given.batch}
-        made = torch.utils.data.DataLoader(Records(), num_workers=workers, persistent_workers=workers > 0, **how)
+        made = torch.utils.data.DataLoader(
+            Records() if records is None else records, num_workers=workers, persistent_workers=workers > 0, **how
+        )
         return lambda: iter(made)
 
+    tensors = torch.utils.data.TensorDataset(torch.from_numpy(given.x), torch.from_numpy(given.y))
     return {
         "torch DataLoader": loader(0, False),
+        "torch DataLoader, records in NumPy": loader(0, False, AsNumPy()),
+        "torch DataLoader, TensorDataset": loader(0, False, tensors),
         "torch DataLoader, 2 workers": loader(2, False),
         "torch DataLoader, WeightedRandomSampler": loader(0, True),
         "torch DataLoader, 2 workers, WeightedRandomSampler": loader(2, True),
