@@ -93,3 +93,20 @@ def test_every_kind_of_reading_gives_the_same(kind, tmp_path):
     if kind == "nest":
         source = tailfit.data.Mapped(source, lambda records: records["a"] + records["b"])
     np.testing.assert_allclose(fitted(source, 4, **given), fitted(source, 1, **given), rtol=1e-6)
+
+
+def test_inputs_of_one_shape_keep_their_names():
+    """JAX sorts the keys of a dict; records go where their key is, not where their place was."""
+    x = {"z": X, "a": 10 - X}
+
+    def weights(together):
+        keras.utils.set_random_seed(0)
+        inputs = {name: keras.Input((3,), name=name) for name in x}
+        hidden = keras.layers.Concatenate()([inputs["z"], inputs["a"]])
+        model = tailfit.Model(inputs, keras.layers.Dense(2)(hidden))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01), loss, steps_per_execution=together)
+        model.fit(tailfit.Batches(Arrays(x, np.arange(46) % 2), 4, seed=3), epochs=2, verbose=0)
+        return model.get_weights()[0]
+
+    np.testing.assert_allclose(weights(4), weights(1), rtol=1e-5)

@@ -78,12 +78,21 @@ def test_read_fills_arrays_that_are_there(case: tuple[Source, Any]) -> None:
     indices = np.random.default_rng(2).integers(0, len(source), 7)
     out = map_tree(lambda leaf: np.zeros_like(leaf), source.read(indices))
     wide = map_tree(lambda leaf: np.zeros((7, 2, *leaf.shape[1:]), leaf.dtype)[:, 1], out)  # of another layout
-    for there in (out, wide):
+    for there in (out, wide, rebuilt(out)):
         assert source.read(indices, out=there) is there
         for path, leaf in leaves(there):
             np.testing.assert_array_equal(leaf, dict(leaves(truth))[path][indices])
     with pytest.raises(ArgumentError, match="out of shapes"):
         source.read(indices[:3], out=out)
+    with pytest.raises(ArgumentError, match="as `read` returns them"):
+        source.read(indices, out={"another": next(leaves(out))[1]})
+
+
+def rebuilt(tree: Any) -> Any:
+    """As a library does it that sorts keys, or here the other way: all dicts in another order."""
+    if isinstance(tree, dict):
+        return {key: rebuilt(value) for key, value in reversed(tree.items())}
+    return type(tree)(map(rebuilt, tree)) if isinstance(tree, list | tuple) else np.zeros_like(tree)
 
 
 @pytest.mark.parametrize("bad", [[-1], [10**6], [[0]], [0.0], [True], 0], ids=str)

@@ -11,7 +11,7 @@ from tailfit.data.files import mapped_files
 from tailfit.data.finite import FirstLook
 from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.source import Numbered, Source, checked_ids
-from tailfit.data.trees import leaves, map_tree
+from tailfit.data.trees import leaves, map_tree, pairs
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode
 
@@ -103,7 +103,7 @@ class Arrays(Source):
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
         for file in self._mapped:
             file.check()
-        for (_, into), (_, leaf) in zip(leaves(out), leaves(self._x), strict=True):
+        for into, leaf in pairs(out, self._x):
             take_into(into, leaf, indices)
         self._look.check(indices, out, self._named)
 

@@ -24,7 +24,7 @@ from tailfit.data.npy import read_header
 from tailfit.data.pack_format import Leaf, Manifest, file_name, rebuild
 from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.source import Source, checked_ids
-from tailfit.data.trees import leaves as leaves_of
+from tailfit.data.trees import pairs
 from tailfit.errors import DataError, RecordError
 from tailfit.labels import encode
 
@@ -162,7 +162,7 @@ class Packed(Source):
             super()._read_into(out, indices)
             return
         whole = rebuild(self._manifest.tree, self._in_memory())
-        for (_, into), (_, array) in zip(leaves_of(out), leaves_of(whole), strict=True):
+        for into, array in pairs(out, whole):
             take_into(into, array, indices)
         self._look.check(indices, out, self._named)
 

@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.metadata import align
-from tailfit.data.trees import leaves
+from tailfit.data.trees import leaves, pairs
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
 
@@ -105,7 +105,7 @@ class Source(ABC):
 
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
         """As `_read`, into arrays that are there; a source that can spares a copy."""
-        for (_, into), (_, records) in zip(leaves(out), leaves(self._read(indices)), strict=True):
+        for into, records in pairs(out, self._read(indices)):
             into[...] = records
 
     def read(self, indices: ArrayLike, out: Any = None) -> Any:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["leaves", "map_tree"]
+from tailfit.errors import ArgumentError
+
+__all__ = ["leaves", "map_tree", "pairs"]
 
 
 def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -35,3 +37,23 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{path}[{position}]")
     else:
         yield path, tree
+
+
+def pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    """The leaves of two nests that are at the same place, in dicts by key: libraries that rebuild a nest sort keys.
+
+    Raises:
+        ArgumentError: one has a leaf where the other has none.
+
+    >>> list(pairs({"z": 1, "a": 2}, {"a": 3, "z": 4}))
+    [(2, 3), (1, 4)]
+    """
+    first, second = dict(leaves(one)), dict(leaves(other))
+    if first.keys() != second.keys():
+        raise ArgumentError(
+            f"arrays at {sorted(first)} for records with {sorted(second)}",
+            allowed="a nest of the same keys and places",
+            mend="pass arrays as `read` returns them",
+        )
+    for path, leaf in second.items():
+        yield first[path], leaf

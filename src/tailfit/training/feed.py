@@ -91,10 +91,11 @@ class Feed(keras.utils.PyDataset):
                 raise
             if self._looker is not None:
                 self._latest = batch
-                self._reused = self._reused or Reused(batch)
             return batch
 
     def _next_reused(self) -> Any:
+        if self._reused is None and self._latest is not None:
+            self._reused = Reused(self._latest)
         return None if self._reused is None else self._reused()
 
     def restart(self, epoch: int) -> None:
