@@ -71,6 +71,19 @@ def big_endian(folder: Path) -> tuple[Source, Any]:
     return NpyFolder(folder), records((2, 2), "float64")
 
 
+def big_endian_arrays(folder: Path) -> tuple[Source, Any]:
+    np.save(folder / "all.npy", records(dtype=">f4"))
+    mapped = np.load(folder / "all.npy", mmap_mode="r")
+    return Arrays({"memory": records(dtype=">i2"), "mapped": mapped}), {
+        "memory": records(dtype="int16"),
+        "mapped": records(),
+    }
+
+
+def big_endian_windows(folder: Path) -> tuple[Source, Any]:
+    return Windows(Arrays(records((6, 2), ">f8")), 6), records((6, 2), "float64")
+
+
 def packed(memory: bool, nested: bool = False) -> Builder:
     def build(folder: Path) -> tuple[Source, Any]:
         whole, truth = (nest if nested else arrays)(folder)
@@ -142,7 +155,7 @@ def items_by_batch(folder: Path) -> tuple[Source, Any]:
 
 
 BUILDERS: dict[type[Source], dict[str, Builder]] = {
-    Arrays: {"arrays": arrays, "numbered": numbered, "memmap": memmap, "nest": nest},
+    Arrays: {"arrays": arrays, "numbered": numbered, "memmap": memmap, "nest": nest, "big endian": big_endian_arrays},
     NpyFolder: {
         "matrices": folder_of((4, 3), "float32"),
         "scalars": folder_of((), "float64"),
@@ -159,6 +172,6 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
     Concat: {"concat": concat},
     MapStyle: {"items": items, "items by batch": items_by_batch},
     Mapped: {"mapped": mapped},
-    Windows: {"windows": windows, "windows of an array": windows_of_an_array},
+    Windows: {"windows": windows, "big endian": big_endian_windows, "windows of an array": windows_of_an_array},
     Subset: {"subset": subset, "subset of a subset": subset_of_subset},
 }

@@ -31,7 +31,8 @@ class Arrays(Source):
         class_names: Names of the classes in the order of their codes.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
             or `"keep"`.
-    Shapes: `read(indices)` gives the same nest with first axis `len(indices)`, in the arrays' own units.
+    Shapes: `read(indices)` gives the same nest with first axis `len(indices)`, in the arrays' own units, native byte
+        order.
     Raises:
         DataError: if the arrays, labels, IDs and metadata do not have the same length, or a record read has a
             NaN in it; the ID is named.

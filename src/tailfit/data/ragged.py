@@ -98,7 +98,7 @@ class Ragged:
         ends = np.cumsum(lengths)
         # Each step's place: its record's first one, and on from there.
         steps = np.repeat(self.offsets[indices] - (ends - lengths), lengths) + np.arange(int(lengths.sum()))
-        return Ragged(np.asarray(self.values).take(steps, axis=0), lengths)
+        return Ragged(taken(self.values, steps), lengths)
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> "Ragged":
         """The same records with `function` applied to all steps at once, `[all steps, ...]` to the same."""
@@ -134,9 +134,12 @@ class Ragged:
 
 
 def taken(leaf: NDArray[Any] | Ragged, indices: NDArray[np.int64]) -> Any:
-    """Some records of an array or a `Ragged`, copied."""
+    """Some records of an array or a `Ragged`, copied, in native byte order."""
+    if isinstance(leaf, Ragged):
+        return leaf.take(indices)
     # asarray: np.take of a memmap would label the copy in memory a memmap.
-    return leaf.take(indices) if isinstance(leaf, Ragged) else np.asarray(leaf).take(indices, axis=0)
+    records = np.asarray(leaf).take(indices, axis=0)
+    return records if records.dtype.isnative else records.astype(records.dtype.newbyteorder("="))
 
 
 def take_into(out: Any, leaf: NDArray[Any], indices: NDArray[np.int64]) -> None:
