@@ -98,6 +98,12 @@ def concat(folder: Path) -> tuple[Source, Any]:
     return Concat(Subset(whole, range(9)), Subset(whole, range(9, SIZE))), truth
 
 
+def concat_of_nests(folder: Path) -> tuple[Source, Any]:
+    whole, truth = nest(folder)
+    other = Arrays(dict(reversed(truth.items())), whole.labels)  # its keys are in another order
+    return Concat(Subset(whole, range(9)), Subset(other, range(9, SIZE)), prefixes=["a", "b"]), truth
+
+
 def mapped(folder: Path) -> tuple[Source, Any]:
     whole, truth = nest(folder)
     return Mapped(whole, one_more), truth["sensor"] + 1
@@ -169,7 +175,7 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
         "nest in memory": packed(True, nested=True),
         "nest from files": packed(False, nested=True),
     },
-    Concat: {"concat": concat},
+    Concat: {"concat": concat, "nests": concat_of_nests},
     MapStyle: {"items": items, "items by batch": items_by_batch},
     Mapped: {"mapped": mapped},
     Windows: {"windows": windows, "big endian": big_endian_windows, "windows of an array": windows_of_an_array},

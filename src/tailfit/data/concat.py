@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.ragged import Ragged, filled, room_for
 from tailfit.data.source import Source, first_repeated, stretches
-from tailfit.data.trees import leaves, map_tree
+from tailfit.data.trees import leaves, map_tree, pairs
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
 
@@ -96,16 +96,20 @@ class Concat(Source):
         return map_tree(filled, batch)
 
     def _put(self, batch: Any, rows: NDArray[np.int64], part: Any, owner: int) -> None:
-        into, given = list(leaves(batch)), list(leaves(part))
-        shapes = [(path, leaf.shape[1:], leaf.dtype) for path, leaf in given]
-        if shapes != [(path, leaf.shape[1:], leaf.dtype) for path, leaf in into]:
+        given, expected = _described(part), _described(batch)
+        if given != expected:
             raise DataError(
-                f"records of {[(shape, str(dtype)) for _, shape, dtype in shapes]} in source {owner}",
-                allowed=f"{[(leaf.shape[1:], str(leaf.dtype)) for _, leaf in into]} as in the sources before it",
+                f"records of {given} in source {owner}",
+                allowed=f"{expected} as in the sources before it",
                 mend="bring the records to one shape and type, e.g. with Mapped",
             )
-        for (_, whole), (_, leaf) in zip(into, given, strict=True):
+        for whole, leaf in pairs(batch, part):
             whole[rows] = leaf
+
+
+def _described(records: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of a record, by place."""
+    return {path or "x": (leaf.shape[1:], str(leaf.dtype)) for path, leaf in leaves(records)}
 
 
 class Mapped(Source):
