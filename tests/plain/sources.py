@@ -148,7 +148,8 @@ class ItemsByBatch(Items):
         raise NotImplementedError
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        return [{"sensor": records()[index], "site": np.int8(index), "y": index % 2} for index in indices]
+        items = [{"sensor": records()[index], "site": np.int8(index), "y": index % 2} for index in indices]
+        return [dict(reversed(item.items())) if item["y"] else item for item in items]  # keys come as they come
 
 
 def items(folder: Path) -> tuple[Source, Any]:

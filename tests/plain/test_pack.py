@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import tailfit
-from tailfit.data import Arrays, NpyFolder, Packed, Source, pack
+from tailfit.data import Arrays, Concat, Mapped, NpyFolder, Packed, Source, pack
 from tailfit.data.memory import available_memory
 from tailfit.errors import ArgumentError, DataError, RecordError
 
@@ -121,6 +121,38 @@ def test_an_existing_folder_and_bad_arguments_are_refused(tmp_path):
     with pytest.raises(ArgumentError, match="nan"):
         Packed(tmp_path / "set", nan="ignore")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["set"]
+
+
+def test_a_dict_is_packed_by_key(tmp_path):
+    """Records whose keys come in another order, as of a source that others were joined to, keep their names."""
+    x = np.arange(20.0).reshape(10, 2)
+    whole = Concat(Arrays({"a": x, "b": -x}), Arrays({"b": -x, "a": x}), prefixes=["1", "2"])
+    pack(whole, tmp_path / "set", shard_bytes=160)
+    for memory in (True, False):
+        read = Packed(tmp_path / "set", memory=memory).read(np.arange(20))
+        np.testing.assert_array_equal(read["a"], np.concatenate([x, x]))
+        np.testing.assert_array_equal(read["b"], -read["a"])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda x: {"a": x["a"], "c": x["b"]}, "dict of .*'c'"),
+        (lambda x: [x["a"], x["b"]], "list in place of a dict"),
+        (lambda x: {"a": x["a"], "b": {"c": x["b"]}}, "dict in place of an array"),
+    ],
+    ids=["key", "list", "deeper"],
+)
+def test_records_of_another_structure_are_refused(tmp_path, change, found):
+    whole = Arrays({"a": np.zeros((9, 2)), "b": np.zeros((9, 2))})
+    seen = []
+
+    def sometimes(records):
+        seen.append(len(records["a"]))
+        return change(records) if len(seen) > 2 else records
+
+    with pytest.raises(DataError, match=found):
+        pack(Mapped(whole, sometimes), tmp_path / "set", shard_bytes=64)
 
 
 def test_records_that_differ_are_refused(tmp_path):

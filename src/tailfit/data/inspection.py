@@ -101,7 +101,7 @@ def inspect(
     nbytes = 0
     for indices in stretches(0, len(source), _AT_ONCE):
         for chosen, batch in _readable(source, indices, unreadable):
-            flat = list(leaves(batch))
+            flat = sorted(leaves(batch), key=lambda pair: pair[0])  # a dict's keys may come in another order
             arrays = arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}
             nbytes += sum(leaf.nbytes for _, leaf in flat)
             bad = np.zeros(len(chosen), dtype=np.bool_)

@@ -149,22 +149,22 @@ class MapStyle(Source):
 
 
 def _stacked(records: list[Any], names: list[str]) -> Any:
-    flat = [[(path, np.asarray(leaf)) for path, leaf in leaves(record)] for record in records]
-    first = [(path, leaf.shape, leaf.dtype) for path, leaf in flat[0]]
+    flat = [{path: np.asarray(leaf) for path, leaf in leaves(record)} for record in records]
+    first = {path: (leaf.shape, leaf.dtype) for path, leaf in flat[0].items()}
     for arrays, name in zip(flat, names, strict=True):
-        found = [(path, leaf.shape, leaf.dtype) for path, leaf in arrays]
-        if found != first or any(dtype.hasobject for _, _, dtype in found):
+        found = {path: (leaf.shape, leaf.dtype) for path, leaf in arrays.items()}
+        if found != first or any(dtype.hasobject for _, dtype in found.values()):
             raise DataError(
                 f"ID {name!r}: a record of {_described(found)}",
                 allowed=f"numbers, alike in all records: {_described(first)} as of ID {names[0]!r}",
                 mend="bring the items to one shape and type",
             )
-    columns = iter([np.stack([arrays[place][1] for arrays in flat]) for place in range(len(first))])
+    columns = iter([np.stack([arrays[path] for arrays in flat]) for path in first])
     return map_tree(lambda leaf: next(columns), records[0])
 
 
-def _described(arrays: list[tuple[str, tuple[int, ...], np.dtype[Any]]]) -> str:
-    return ", ".join(f"x{path} {shape} {dtype}" for path, shape, dtype in arrays) or "no array"
+def _described(arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+    return ", ".join(f"x{path} {shape} {dtype}" for path, (shape, dtype) in arrays.items()) or "no array"
 
 
 def _plain(labels: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.pack_format import FORMAT, Leaf, Manifest, describe, file_name
+from tailfit.data.pack_format import FORMAT, Leaf, Manifest, describe, file_name, listed
 from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source, stretches
 from tailfit.data.trees import leaves as leaves_of
@@ -158,8 +158,7 @@ def _write_shard(
             rows = int(lengths[start:stop].sum()) if leaf.ragged and lengths is not None else stop - start
             _write_header(file, leaf, rows)
         for indices in stretches(start, stop, together):
-            batch = [array for _, array in leaves_of(source.read(indices))]
-            _check_alike(batch, manifest, source, indices)
+            batch = _listed(source, manifest, indices)
             for file, leaf, array in zip(files, manifest.leaves, batch, strict=True):
                 body = array.values if isinstance(array, Ragged) else array
                 file.write(np.ascontiguousarray(body, dtype=leaf.dtype).tobytes())
@@ -193,14 +192,21 @@ def _write_header(file: _Hashed, leaf: Leaf, rows: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _check_alike(batch: list[Any], manifest: Manifest, source: Source, indices: Any) -> None:
-    found = [Leaf.of(array) for array in batch]
-    if found != list(manifest.leaves):
+def _listed(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> list[Any]:
+    """The arrays of some records, in the order of the manifest's leaves."""
+    records = source.read(indices)
+    try:
+        arrays = listed(manifest.tree, records)
+        found = str([Leaf.of(array) for array in arrays])
+    except ValueError as error:
+        arrays, found = [], str(error)
+    if [Leaf.of(array) for array in arrays] != list(manifest.leaves):
         raise DataError(
             f"the records of ID {source.ids[int(indices[0])]!r} and after: {found}",
             allowed=f"{list(manifest.leaves)} as in the first",
             mend="bring all records to one shape and type",
         )
+    return arrays
 
 
 def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:

@@ -21,10 +21,11 @@ from tailfit.data.npy_folder import read_json
 from tailfit.data.ragged import Ragged
 from tailfit.errors import RecordError
 
-__all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "rebuild"]
+__all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "listed", "rebuild"]
 
 FORMAT = 1
 _MOST = (1 << 62) - 1
+_KINDS: dict[str, type[list[Any]] | type[tuple[Any, ...]]] = {"list": list, "tuple": tuple}
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,27 @@ def describe(tree: Any, numbers: Any) -> Any:
     return next(numbers)
 
 
+def listed(described: Any, records: Any) -> list[Any]:
+    """The leaves of a nest in the order of their numbers in `described`; of dicts by key, whatever order keys have.
+
+    Raises:
+        ValueError: for a nest of another structure.
+    """
+    if isinstance(described, int):
+        if isinstance(records, dict | list | tuple):
+            raise ValueError(f"a {type(records).__name__} in place of an array")
+        return [records]
+    ((kind, inner),) = described.items()
+    if kind == "dict" and isinstance(records, dict):
+        parts = {str(key): value for key, value in records.items()}
+        if parts.keys() == inner.keys():
+            return [leaf for key, part in inner.items() for leaf in listed(part, parts[key])]
+    elif kind != "dict" and isinstance(records, _KINDS[kind]) and len(records) == len(inner):
+        return [leaf for part, value in zip(inner, records, strict=True) for leaf in listed(part, value)]
+    keys = f" of {sorted(map(str, records))}" if isinstance(records, dict) else ""
+    raise ValueError(f"a {type(records).__name__}{keys} in place of a {kind} of {len(inner)} parts: {described}")
+
+
 def rebuild(described: Any, leaves: Any) -> Any:
     """The nest of `describe` with these leaves."""
     if isinstance(described, int):
@@ -177,7 +199,7 @@ def rebuild(described: Any, leaves: Any) -> Any:
     ((kind, inner),) = described.items()
     if kind == "dict":
         return {key: rebuild(value, leaves) for key, value in inner.items()}
-    return {"list": list, "tuple": tuple}[kind](rebuild(value, leaves) for value in inner)
+    return _KINDS[kind](rebuild(value, leaves) for value in inner)
 
 
 def _leaf_numbers(described: Any) -> list[int]:
