@@ -388,29 +388,28 @@ def in_validation(of, act):
     return Kill(validating=validating), seen
 
 
-def validated(**options):
-    return {"validation_data": (resumable.X[:9], resumable.Y[:9]), "validation_batch_size": 3, **options}
+VALIDATED = {"validation_data": (resumable.X[:9], resumable.Y[:9]), "validation_batch_size": 3}
 
 
 @where_nothing_compiles
 @pytest.mark.parametrize("name", ["own_step", "fused"])
 def test_a_signal_ends_a_validation_that_has_a_checkpoint_before_it(name, tmp_path):
     """The first one has, as nobody knows how long it takes; a short one is waited for."""
-    end = run(name, tmp_path / "whole", Kill(), save_freq="epoch", fit=validated())
+    end = run(name, tmp_path / "whole", Kill(), save_freq="epoch", fit=VALIDATED)
     steps = len(batches())
     last = steps - 2 if name == "fused" else steps - 1
     assert steps % 2 == 0
     ends, seen = in_validation(0, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit):
-        run(name, tmp_path / "one", ends, save_freq="epoch", fit=validated())
+        run(name, tmp_path / "one", ends, save_freq="epoch", fit=VALIDATED)
     assert len(seen) == 1
     assert Store(tmp_path / "one" / "run").positions() == [(0, last)]
     ends, seen = in_validation(1, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit):
-        run(name, tmp_path / "one", ends, save_freq="epoch", fit=validated())
+        run(name, tmp_path / "one", ends, save_freq="epoch", fit=VALIDATED)
     assert len(seen) == (2 if name == "fused" else 3)
     assert Store(tmp_path / "one" / "run").positions()[0] == (2, 0)
-    assert differing(end, run(name, tmp_path / "one", Kill(), save_freq="epoch", fit=validated())) == []
+    assert differing(end, run(name, tmp_path / "one", Kill(), save_freq="epoch", fit=VALIDATED)) == []
 
 
 @where_nothing_compiles
@@ -420,12 +419,12 @@ def test_a_kill_in_a_long_validation_costs_one_step(tmp_path, monkeypatch):
     def kill():
         raise Killed
 
-    end = run("own_step", tmp_path / "whole", Kill(), save_freq="epoch", fit=validated())
+    end = run("own_step", tmp_path / "whole", Kill(), save_freq="epoch", fit=VALIDATED)
     for epoch in (0, 1):
         with pytest.raises(Killed):
-            run("own_step", tmp_path / "one", in_validation(epoch, kill)[0], save_freq="epoch", fit=validated())
+            run("own_step", tmp_path / "one", in_validation(epoch, kill)[0], save_freq="epoch", fit=VALIDATED)
         assert Store(tmp_path / "one" / "run").positions()[0] == (epoch, len(batches()) - 1)
-    assert differing(end, run("own_step", tmp_path / "one", Kill(), save_freq="epoch", fit=validated())) == []
+    assert differing(end, run("own_step", tmp_path / "one", Kill(), save_freq="epoch", fit=VALIDATED)) == []
 
 
 @where_nothing_compiles
@@ -443,7 +442,7 @@ def test_a_checkpoint_that_failed_is_none_to_leave_at(tmp_path, monkeypatch):
     monkeypatch.setattr(Store, "write", fails_once)
     ends, seen = in_validation(0, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.warns(ResumeWarning, match="no space left"), pytest.raises(SystemExit):
-        run("own_step", tmp_path, ends, save_freq="epoch", fit=validated())
+        run("own_step", tmp_path, ends, save_freq="epoch", fit=VALIDATED)
     assert seen == [0, 1, 2]
     assert Store(tmp_path / "run").positions() == [(1, 0)]
 

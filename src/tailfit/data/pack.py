@@ -195,12 +195,14 @@ def _write_header(file: _Hashed, leaf: Leaf, rows: int) -> None:
 def _listed(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> list[Any]:
     """The arrays of some records, in the order of the manifest's leaves."""
     records = source.read(indices)
+    arrays: list[Any] = []
+    found: list[Leaf] | ValueError
     try:
         arrays = listed(manifest.tree, records)
-        found = str([Leaf.of(array) for array in arrays])
+        found = [Leaf.of(array) for array in arrays]
     except ValueError as error:
-        arrays, found = [], str(error)
-    if [Leaf.of(array) for array in arrays] != list(manifest.leaves):
+        found = error
+    if found != list(manifest.leaves):
         raise DataError(
             f"the records of ID {source.ids[int(indices[0])]!r} and after: {found}",
             allowed=f"{list(manifest.leaves)} as in the first",

@@ -131,10 +131,10 @@ class Run:
 
     def between_steps(self, step: int) -> None:
         """All steps of the epoch before this one are done."""
-        position = Position(self._epoch, step)
         if step < len(self._feed):  # else the end of the epoch comes next
-            long = self._validation_took >= _LONG and self._validates(self._epoch)
-            self._save_if_due(position, anyway=long and self._one_call_before_the_end(position))
+            position = Position(self._epoch, step)
+            last = self._one_call_before_the_end(position)  # asked first: it is told after every step
+            self._save_if_due(position, anyway=last and self._validation_took >= _LONG and self._validates(self._epoch))
 
     def _one_call_before_the_end(self, position: Position) -> bool:
         return position.epoch == self._epoch and len(self._feed) - position.step <= self._model.steps_per_execution
