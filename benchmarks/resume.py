@@ -5,7 +5,9 @@
 Each round trains the same number of steps without `Resume` and with it, in turns, with checkpoints `--every` so many
 seconds; the extra time is divided by their number, and told as a share of a minute, for one checkpoint a minute.
 Limits beside it: copying the state once in memory, which no exact checkpoint can do without, and writing and syncing
-it. Also: how long a step lasted at most, and what a position costs at 10^9 samples.
+it. Also: how long a step lasted at most, and what a position costs at 10^9 samples. The longest step is by the host's
+clock: JAX is handed steps ahead of their computation, about sixteen here, and the one that takes down the state waits
+for those; the sum of the steps, which the extra time is of, does not grow by it.
 """
 
 import argparse

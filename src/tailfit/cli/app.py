@@ -1,8 +1,9 @@
 """The commands and how their errors reach the user."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +11,19 @@ import tailfit
 from tailfit.cli.backends import Backend, choose_backend
 from tailfit.errors import ArgumentError, DataError, TailfitError
 
+if TYPE_CHECKING:
+    from tailfit.recipes.document import Document
+
 __all__ = ["main"]
+
+
+class Part(StrEnum):
+    """Of a run's data."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
 
 app = typer.Typer(
     help="Keras fit() for long-tailed classes, labels of unequal trust, and more samples than memory.",
@@ -85,6 +98,121 @@ def pack(
     from tailfit.cli.data import run_pack
 
     run_pack(data, out, option or [])
+
+
+_Recipe = Annotated[Path, typer.Argument(help="A recipe: YAML, see `tailfit recipe schema`.")]
+_Backend = Annotated[Backend | None, typer.Option(help="Keras backend; the recipe's, or the first installed one.")]
+_Modules = Annotated[
+    list[str] | None,
+    typer.Option("--module", "-m", help="A module of yours, or a .py file, that the recipe may name functions of."),
+]
+_Fetch = Annotated[bool, typer.Option("--fetch", help="Fetch the data where the recipe names a URL.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE in place of the recipe's, e.g. -s loss.tau=0.5.")
+]
+
+
+@app.command()
+def train(
+    recipe: _Recipe,
+    out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME of the recipe if left out.")] = None,
+    backend: _Backend = None,
+    module: _Modules = None,
+    fetch: _Fetch = False,
+    set: _Set = None,
+) -> None:
+    """Train a recipe and measure it; the same command again goes on where it was ended."""
+    document = _read(recipe, set, backend)
+    from tailfit.cli.recipes import run_train
+
+    run_train(document, recipe.absolute().parent, out or Path("runs") / recipe.stem, module or [], fetch)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The directory of a finished run.")],
+    data: Annotated[str | None, typer.Option(help="Other data, of the same classes: a folder, file or URL.")] = None,
+    part: Annotated[Part, typer.Option(help="Of the run's own data.")] = Part.TEST,
+    out: Annotated[Path | None, typer.Option(help="Write it to a file, .html or .json.")] = None,
+    backend: _Backend = None,
+    module: _Modules = None,
+    fetch: _Fetch = False,
+) -> None:
+    """Measure a finished run again, on its own data or on others."""
+    from tailfit.recipes.directory import claimed
+
+    claim = claimed(run)
+    choose_backend(backend or (_named(claim.backend) if claim is not None else None))
+    from tailfit.cli.recipes import run_evaluate
+
+    run_evaluate(run, data, part.value, module or [], fetch, out)
+
+
+@app.command()
+def compare(
+    recipe: _Recipe,
+    out: Annotated[Path | None, typer.Option(help="Of all runs; runs/NAME-compared if left out.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How often each remedy is trained.")] = None,
+    backend: _Backend = None,
+    module: _Modules = None,
+    fetch: _Fetch = False,
+    set: _Set = None,
+) -> None:
+    """Train the remedies of the recipe's `compare` with several seeds, and say which helps, and how surely."""
+    document = _read(recipe, set, backend)
+    from tailfit.cli.recipes import run_compare
+
+    place = out or Path("runs") / f"{recipe.stem}-compared"
+    run_compare(document, recipe.absolute().parent, place, seeds, module or [], fetch)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Directories of finished runs, measured on the same samples.")],
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(help="Its title.")] = None,
+) -> None:
+    """One page of several runs side by side, the first as baseline."""
+    from tailfit.cli.reporting import run_report
+
+    run_report(runs, out, title)
+
+
+recipe_app = typer.Typer(help="What a recipe may say.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+
+
+@recipe_app.command()
+def schema(out: Annotated[Path | None, typer.Option(help="Write it to a file.")] = None) -> None:
+    """The JSON schema of a recipe, for editors that complete and check as you type."""
+    choose_backend(None)
+    from tailfit.cli.recipes import run_schema
+
+    run_schema(out)
+
+
+@recipe_app.command()
+def check(recipe: _Recipe, module: _Modules = None, set: _Set = None, backend: _Backend = None) -> None:
+    """Whether a recipe is sound; nothing is opened or trained."""
+    document = _read(recipe, set, backend)
+    from tailfit.cli.recipes import run_check
+
+    run_check(document, recipe.absolute().parent, module or [])
+
+
+def _read(recipe: Path, settings_given: list[str] | None, backend: Backend | None) -> "Document":
+    """A recipe's document; the backend that it names is chosen, for Keras is not imported yet."""
+    from tailfit.recipes.document import read
+    from tailfit.recipes.overriding import changed, settings
+
+    document = changed(read(recipe), settings(settings_given or []))
+    named = document.value.get("backend") if isinstance(document.value, dict) else None
+    choose_backend(backend or _named(named))
+    return document
+
+
+def _named(backend: object) -> Backend | None:
+    return Backend(backend) if isinstance(backend, str) and backend in set(Backend) else None
 
 
 def main() -> None:

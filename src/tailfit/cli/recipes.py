@@ -1,0 +1,90 @@
+"""`tailfit train`, `evaluate`, `compare`, `recipe schema` and `recipe check`."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tailfit.cli.reporting import console_of_any_width
+from tailfit.evaluation.files import write_text
+from tailfit.recipes import compare, evaluate_run, load_recipe, schema, train
+from tailfit.recipes.document import Document
+
+__all__ = ["run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
+
+
+def run_train(document: Document, home: Path, out: Path, modules: Sequence[str], fetch: bool) -> None:
+    """Train, and show what came out."""
+    recipe = load_recipe(document, modules=modules, folder=home)
+    with _bar(recipe.epochs) as advance:
+        run = train(recipe, out, fetch=fetch, progress=lambda epoch, figures: advance("training", epoch, figures))
+    console = console_of_any_width()
+    console.print(run.evaluation.table())
+    console.print(
+        f"Written: {escape(str(out))} (open report.html; tailfit evaluate {escape(str(out))})", soft_wrap=True
+    )
+
+
+def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None) -> None:
+    """Measure again, and show it."""
+    evaluation = evaluate_run(run, data=data, part=part, modules=modules, fetch=fetch)
+    console_of_any_width().print(evaluation.table())
+    if out is not None:
+        (evaluation.save_html if out.suffix == ".html" else evaluation.save_json)(out)
+
+
+def run_compare(
+    document: Document, home: Path, out: Path, seeds: int | None, modules: Sequence[str], fetch: bool
+) -> None:
+    """Train all remedies, and show which helps."""
+    recipe = load_recipe(document, modules=modules, folder=home)
+    with _bar(recipe.epochs) as advance:
+        result = compare(
+            recipe,
+            seeds=seeds,
+            directory=out,
+            modules=modules,
+            fetch=fetch,
+            progress=lambda name, seed, epoch, figures: advance(f"{name}, seed {seed}", epoch, figures),
+        )
+    console = console_of_any_width()
+    console.print(result.table())
+    console.print(f"Written: {escape(str(out))} (open report.html)", soft_wrap=True)
+
+
+def run_check(document: Document, home: Path, modules: Sequence[str]) -> None:
+    """Say that a recipe is sound; what is not is an error."""
+    recipe = load_recipe(document, modules=modules, folder=home)
+    loss = getattr(recipe.loss, "name", "a loss of yours")
+    print(f"{document.name}: sound ({loss}, {recipe.epochs} epochs)")
+
+
+def run_schema(out: Path | None) -> None:
+    """The JSON schema of a recipe."""
+    text = json.dumps(schema(), indent=1)
+    if out is None:
+        print(text)
+    else:
+        write_text(out, text + "\n")
+
+
+@contextmanager
+def _bar(epochs: int) -> Iterator[Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, epoch: int, figures: Mapping[str, float]) -> None:
+            said = ", ".join(
+                f"{key} {value:.3f}" for key, value in figures.items() if key.endswith(("loss", "accuracy"))
+            )
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=epochs)
+            shown.update(tasks[what], completed=epoch, description=escape(f"{what}: {said}"))
+
+        yield advance

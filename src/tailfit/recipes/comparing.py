@@ -1,0 +1,164 @@
+"""`compare`: the same data, the same seeds, one thing different; and whether the difference is more than chance."""
+
+import itertools
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Final
+
+from tailfit.errors import ArgumentError
+from tailfit.evaluation import Comparison, Evaluation, comparison
+from tailfit.recipes.overriding import changed
+from tailfit.recipes.recipe import Recipe, load_recipe
+from tailfit.recipes.training import finished_evaluation, train
+
+__all__ = ["compare", "remedies"]
+
+Vary = Mapping[str, Mapping[str, Any] | Sequence[Any]]
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+
+# What two remedies must have in common to be comparable, and what of it need not be.
+_SHARED: Final = ("backend", "compare", "data", "name", "seed")
+_NOT_SHARED: Final = ("data.fill_missing", "data.normalize")
+
+
+def compare(
+    recipe: str | PathLike[str] | Mapping[str, Any] | Recipe,
+    vary: Vary | None = None,
+    seeds: int | Sequence[int] | None = None,
+    *,
+    directory: str | PathLike[str] | None = None,
+    modules: Sequence[str] = (),
+    fetch: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Train remedies with several seeds each, and measure which helps on these data, and how surely.
+
+    All are measured on the same test samples. The intervals of the differences count the chance of the test samples and
+    that of training again; see `tailfit.evaluation.Comparison`.
+
+    Args:
+        recipe: What all have in common.
+        vary: Remedies by name, each the keys in which it differs: `{"plain": {}, "focal": {"loss": "Focal"}}`; or by
+            key of the recipe a list of values, all combinations of them: `{"loss": ["CrossEntropy", "Focal"]}`. Keys
+            may be within keys: `"data.normalize"`. The first remedy is the baseline. Without it the recipe's
+            `compare.vary`.
+        seeds: How often each is trained, or the seeds; without it the recipe's `compare.seeds`, or 3.
+        directory: Of all runs; the same call again goes on where it was ended. Without it a temporary one.
+        modules, fetch: As for `tailfit.recipes.train`.
+        progress: Called after each epoch with the remedy, the seed, the epoch from 1, and its figures.
+    Raises:
+        ArgumentError: for nothing to compare, or remedies that would not be measured on the same samples.
+        DataError: for what is wrong in the recipe or in a remedy, before anything is trained.
+
+    >>> import numpy as np, tailfit
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat([0, 1], [190, 10])
+    >>> x = rng.normal(1.5 * y[:, None], size=(200, 2)).astype("float32")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tailfit.data.save_npy_folder(f"{folder}/pumps", x, np.array(["ok", "leak"])[y])
+    ...     recipe = {"data": {"path": f"{folder}/pumps"}, "epochs": 10, "optimizer": {"learning_rate": 0.01}}
+    ...     result = compare(recipe, {"loss": ["CrossEntropy", "LogitAdjusted"]}, seeds=1)
+    ...     list(result.evaluations)
+    ['loss=CrossEntropy', 'loss=LogitAdjusted']
+    """
+    base = load_recipe(recipe, modules=modules)
+    named = remedies(base, vary)
+    chosen = _seeds(base, seeds)
+    recipes = {name: _changed(base, changes, modules) for name, changes in named.items()}
+    with _place(directory) as root:
+        found: dict[str, list[Evaluation]] = {name: [] for name in recipes}
+        # Seed by seed, so that what is there when it is ended early is of all remedies.
+        for seed, (number, (name, each)) in itertools.product(chosen, enumerate(recipes.items())):
+            seeded = each.model_copy(update={"seed": seed, "name": name})
+            place = root / f"{number:02d}-{_slug(name)}" / f"seed-{seed}"
+            done = finished_evaluation(seeded, place)
+            if done is None:
+                shown = None if progress is None else _shown(progress, name, seed)
+                done = train(seeded, place, fetch=fetch, progress=shown).evaluation
+            found[name].append(done)
+        result = comparison(found, seeds=chosen)
+        if directory is not None:
+            result.save_json(root / "comparison.json")
+            result.save_html(root / "report.html")
+    return result
+
+
+def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, Any]]:
+    """The changes of each remedy, by its name.
+
+    >>> recipe = load_recipe({"data": {"path": "x"}})
+    >>> remedies(recipe, {"loss": ["Focal", {"name": "LogitAdjusted", "tau": 2}], "epochs": [5]})
+    {'loss=Focal, epochs=5': {'loss': 'Focal', 'epochs': 5}, 'loss=LogitAdjusted(tau=2), epochs=5': ...}
+    """
+    if vary is None and recipe.compare is not None:
+        vary = recipe.compare.vary
+    values = list(vary.values()) if isinstance(vary, Mapping) else []
+    named: list[tuple[str, dict[str, Any]]] = []
+    if vary and all(isinstance(value, list | tuple) for value in values):
+        combined = itertools.product(*([(key, value) for value in vary[key]] for key in vary))
+        named = [(", ".join(f"{key}={_said(value)}" for key, value in each), dict(each)) for each in combined]
+    elif vary and all(isinstance(value, Mapping) for value in values):
+        named = [(str(name), dict(changes)) for name, changes in vary.items()]
+    found = dict(named)
+    if len(found) < 2 or len(found) < len(named):
+        raise ArgumentError(
+            f"vary={vary!r}",
+            allowed="two or more different remedies: mappings of keys by name, or lists of values by key",
+            mend="pass vary={'loss': ['CrossEntropy', 'LogitAdjusted']}, or write compare.vary into the recipe",
+        )
+    for name, changes in found.items():
+        shared = [key for key in changes if key.partition(".")[0] in _SHARED and key not in _NOT_SHARED]
+        if shared:
+            raise ArgumentError(
+                f"the remedy {name!r}, which changes {shared[0]}",
+                allowed=f"what leaves samples and seeds as they are; of data only {' and '.join(_NOT_SHARED)}",
+                mend="leave it out: what is not measured on the same samples can't be compared",
+            )
+    return found
+
+
+def _changed(base: Recipe, changes: Mapping[str, Any], modules: Sequence[str]) -> Recipe:
+    return load_recipe(changed(base.document, changes), modules=modules, folder=base.folder)
+
+
+def _seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:
+    if seeds is None:
+        seeds = 3 if base.compare is None else base.compare.seeds
+    given: Any = seeds
+    chosen = (
+        list(range(given)) if type(given) is int else list(given) if isinstance(given, list | tuple | range) else []
+    )
+    whole = all(type(seed) is int and 0 <= seed < 2**32 for seed in chosen)
+    if not whole or not chosen or len(set(chosen)) < len(chosen):
+        raise ArgumentError(f"seeds={seeds!r}", allowed="a number from 1, or different seeds >= 0", mend="use seeds=3")
+    return chosen
+
+
+def _said(value: Any) -> str:
+    """A value in a remedy's name."""
+    if isinstance(value, Mapping) and "name" in value:
+        options = ", ".join(f"{key}={_said(option)}" for key, option in value.items() if key != "name")
+        return f"{value['name']}({options})"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "remedy"
+
+
+def _shown(progress: Progress, name: str, seed: int) -> Callable[[int, Mapping[str, float]], None]:
+    return lambda epoch, figures: progress(name, seed, epoch, figures)
+
+
+@contextmanager
+def _place(directory: str | PathLike[str] | None) -> Iterator[Path]:
+    if directory is not None:
+        yield Path(fspath(directory)).absolute()
+    else:
+        with tempfile.TemporaryDirectory(prefix="tailfit-") as temporary:
+            yield Path(temporary)

@@ -1,0 +1,88 @@
+"""What pydantic finds wrong, told as tailfit tells it: the line and the key, what is allowed, how to mend it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from tailfit.errors import DataError, TailfitError
+from tailfit.recipes.choices import KINDS, MARK, UnknownKeyError
+from tailfit.recipes.document import Document, Place
+
+__all__ = ["in_our_words"]
+
+# What is allowed, by pydantic's name of the error; {…} is of its context.
+_ALLOWED: Final = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "int_type": "a whole number",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "model_type": "a mapping",
+    "none_required": "null",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_short": "text that is not empty",
+    "string_type": "text",
+    "too_short": "{min_length} or more entries",
+}
+
+
+def in_our_words(error: ValidationError, document: Document) -> DataError:
+    """One error of ours: of the first place that is wrong, with how many others are.
+
+    Args:
+        error: What validation raised.
+        document: What was validated, for lines.
+    """
+    found = [(_place(document, each), each) for each in error.errors(include_url=False)]
+    found.sort(key=lambda item: document.lines.get(item[0], 1 << 30))
+    place, first = found[0]
+    received, allowed, mend = _parts(place, first)
+    more = len({where for where, _ in found}) - 1
+    mend += f"; {more} more {'is' if more == 1 else 'are'} wrong" if more else ""
+    return DataError(f"{document.where(place)}: {received}", allowed=allowed, mend=mend)
+
+
+def _parts(place: Place, each: Mapping[str, Any]) -> tuple[str, str, str]:
+    kind, context = each["type"], each.get("ctx") or {}
+    value = _short(each["input"])
+    if isinstance(cause := context.get("error"), TailfitError):
+        return cause.received, cause.allowed, cause.mend
+    if kind == "missing":
+        return f"no {place[-1]!r}", f"{place[-1]}, which has no default", f"add {place[-1]}"
+    if kind == "union_tag_invalid":
+        tags = [tag.strip("'").removeprefix(MARK) for tag in context["expected_tags"].split(", ")]
+        return value, " or ".join(KINDS.get(tag, tag) for tag in tags), "write one of these"
+    allowed = _ALLOWED.get(kind, each["msg"])
+    return value, allowed.format(**context) if context else allowed, "correct it there"
+
+
+def _place(document: Document, each: Mapping[str, Any]) -> Place:
+    """Where an error is in the document: pydantic's own marks (which member of a union) are no part of the way."""
+    cause = (each.get("ctx") or {}).get("error")
+    location = (*each["loc"], cause.key) if isinstance(cause, UnknownKeyError) else each["loc"]
+    value, place = document.value, list[str | int]()
+    for part in location:
+        if isinstance(part, str) and part.startswith(MARK):
+            continue
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif isinstance(value, str):
+            value = None  # a name alone, of what has no such option yet
+        else:
+            break
+        place.append(part)
+    return tuple(place)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."

@@ -1,0 +1,118 @@
+"""From a recipe and its data to what trains: batches, network, loss, optimizer, steps, metrics."""
+
+import functools
+from typing import Any, Final, cast
+
+import keras
+import numpy as np
+from pydantic import TypeAdapter
+
+from tailfit.data import Batches, Normalize, Source
+from tailfit.errors import ArgumentError, TailfitError
+from tailfit.posthoc import TauNorm
+from tailfit.posthoc.base import Correction
+from tailfit.recipes.catalogue import NETWORK
+from tailfit.recipes.choices import Named, Own
+from tailfit.recipes.parts import Parts, weights_of_column
+from tailfit.recipes.recipe import Column, Recipe, Scheme
+from tailfit.samplers import Sampler, Sequential
+from tailfit.sklearn.network import Network, seeded
+from tailfit.steps import Step
+from tailfit.training import Model
+from tailfit.weights import class_weights
+
+__all__ = ["compiled_model", "fitted_correction", "held_back", "network_of", "training_batches"]
+
+_HEADS: Final = {"LDAM": "cosine", "InfluenceBalanced": "features"}  # of losses that need other than plain logits
+_NETWORK: Final = TypeAdapter(NETWORK)
+
+
+def training_batches(recipe: Recipe, parts: Parts) -> Batches:
+    """The training part in the recipe's order, with its weights."""
+    source = parts.train
+    class_weight = recipe.class_weight
+    if isinstance(class_weight, Scheme):
+        class_weight = class_weights(source, **class_weight.model_dump())
+    elif isinstance(class_weight, Named):
+        class_weight = class_weight.build()
+    sample_weight = recipe.sample_weight
+    if isinstance(sample_weight, Column):
+        sample_weight = weights_of_column(source, sample_weight.column)
+    transform = recipe.transform
+    return Batches(
+        source,
+        recipe.batch_size,
+        _made(recipe, "sampler", recipe.sampler, Sampler, source=source),
+        recipe.seed,
+        class_weight,
+        sample_weight,
+        None if transform is None else functools.partial(transform.found(recipe.modules), **transform.options),
+    )
+
+
+def held_back(recipe: Recipe, source: Source) -> Batches:
+    """Another part, from first to last, unweighted."""
+    return Batches(source, recipe.batch_size, Sequential())
+
+
+def network_of(recipe: Recipe, input_shape: tuple[int, ...], num_classes: int, normalize: Normalize | None) -> Model:
+    """The recipe's network, its weights drawn from the recipe's seed."""
+    chosen = recipe.network or _NETWORK.validate_python("mlp" if len(input_shape) == 1 else "cnn")
+    if isinstance(chosen, Named) and getattr(chosen, "head", None) is None:
+        chosen = chosen.model_copy(update={"head": _HEADS.get(getattr(recipe.loss, "name", ""))})
+
+    def model_fn(shape: tuple[int, ...], classes: int) -> keras.Model:
+        told = {"input_shape": shape, "num_classes": classes, "normalize": normalize}
+        return cast(keras.Model, _made(recipe, "network", chosen, keras.Model, **told))
+
+    return Network(model_fn, input_shape, num_classes, seed=recipe.seed).model
+
+
+def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
+    """The network, compiled with the recipe's loss, optimizer, steps and metrics."""
+    names = parts.train.class_names
+    model = network_of(recipe, tuple(np.shape(parts.train.read([0]))[1:]), len(names), parts.normalize)
+    of_classes = {"class_names": names, "num_classes": len(names), "from_logits": True}
+    # A loss corrects for the stream as sampled and weighted; a step or metric speaks of the data as they are.
+    stream = {"class_counts": batches.class_counts, "num_samples": float(batches.plan.size(0)), **of_classes}
+    stored = {"class_counts": parts.train.class_counts, **of_classes}
+    steps_in_all = len(batches) * recipe.epochs
+    with seeded(recipe.seed + 1):
+        model.compile(
+            _made(recipe, "optimizer", recipe.optimizer, keras.optimizers.Optimizer, decay_steps=steps_in_all),
+            _made(recipe, "loss", recipe.loss, keras.losses.Loss, **stream),
+            metrics=[_made(recipe, "metrics", each, keras.metrics.Metric, **stored) for each in recipe.metrics],
+            steps=[_made(recipe, "steps", each, Step, **stored) for each in recipe.steps],
+            steps_per_execution=recipe.steps_per_execution,
+        )
+    return model
+
+
+def fitted_correction(recipe: Recipe, parts: Parts, batches: Batches, model: Model, scores: Any) -> Correction | None:
+    """The recipe's correction, fitted.
+
+    Args:
+        batches: Of the training, whose class counts are the prior.
+        scores: Of the validation part; None where there is none.
+    """
+    if recipe.correction is None:
+        return None
+    made = _made(recipe, "correction", recipe.correction, Correction, from_logits=True, prior=batches.class_counts)
+    y = None if parts.validation is None else parts.validation.labels
+    fitted = made.fit(model, scores, y) if isinstance(made, TauNorm) else made.fit(scores, y)
+    return cast(Correction, fitted)
+
+
+def _made(recipe: Recipe, place: str, thing: Named | Own, kind: type, **told: Any) -> Any:
+    """What can be named there, made; errors say where the recipe names it."""
+    try:
+        made = thing.build(**told) if isinstance(thing, Named) else thing.build(recipe.modules, **told)
+    except TailfitError as error:
+        raise type(error)(f"{recipe.at(place)}: {error.received}", allowed=error.allowed, mend=error.mend) from error
+    if not isinstance(made, kind):
+        raise ArgumentError(
+            f"{recipe.at(place)}: a function that returns {type(made).__name__}",
+            allowed=f"one that returns a {kind.__module__.split('.')[0]} {kind.__name__}",
+            mend="return one",
+        )
+    return made

@@ -1,0 +1,66 @@
+"""A recipe's document with some of its keys changed: by `--set` on the command line, or by what a comparison varies."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tailfit.errors import ArgumentError
+from tailfit.recipes.document import Document, parse
+
+__all__ = ["changed", "settings"]
+
+
+def changed(document: Document, changes: Mapping[str, Any]) -> Document:
+    """The document with values put in the place of others.
+
+    Args:
+        document: A recipe's.
+        changes: By key, `"loss"`, or by keys within keys, `"data.normalize"`.
+    Raises:
+        ArgumentError: for a key within what is no mapping.
+
+    >>> document = parse("loss: CrossEntropy\\ndata: {path: x}")
+    >>> changed(document, {"loss": "Focal", "data.normalize": False}).value
+    {'loss': 'Focal', 'data': {'path': 'x', 'normalize': False}}
+    """
+    value = copy.deepcopy(document.value)
+    for key, new in changes.items():
+        *outer, last = key.split(".")
+        inside = value
+        for depth, name in enumerate(outer):
+            inside = inside.setdefault(name, {}) if isinstance(inside, dict) else None
+            if isinstance(inside, str):  # "loss.tau" of "loss: LogitAdjusted"
+                inside = _outer(value, outer[:depth])[name] = {"name": inside}
+        if not isinstance(inside, dict):
+            raise ArgumentError(
+                f"the key {key!r}, part of what is no mapping",
+                allowed="a key of the recipe, or keys within keys with dots between them",
+                mend=f"change {outer[0] if outer else 'the recipe'} as a whole",
+            )
+        inside[last] = copy.deepcopy(new)
+    return replace(document, value=value)
+
+
+def settings(given: Sequence[str]) -> dict[str, Any]:
+    """What `--set KEY=VALUE` says, values as in YAML.
+
+    Raises:
+        ArgumentError: for one that is not written so.
+
+    >>> settings(["loss.tau=0.5", "steps=[Mixup]"])
+    {'loss.tau': 0.5, 'steps': ['Mixup']}
+    """
+    found = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ArgumentError(f"--set {each}", allowed="KEY=VALUE", mend="write it so, e.g. --set loss.tau=0.5")
+        found[key] = parse(value, f"--set {key}").value
+    return found
+
+
+def _outer(value: Any, names: Sequence[str]) -> Any:
+    for name in names:
+        value = value[name]
+    return value

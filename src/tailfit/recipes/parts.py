@@ -1,0 +1,171 @@
+"""The data of a recipe: opened, divided, and measured on the training part alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import tailfit.data
+from tailfit.data import FillMissing, Mapped, Normalize, Source, Windows
+from tailfit.data.remote import is_url
+from tailfit.errors import ArgumentError, DataError
+from tailfit.recipes.recipe import Recipe, Shares
+
+__all__ = ["Parts", "open_other", "open_parts", "weights_of_column"]
+
+_FILES = ("class_names", "labels", "metadata")  # options that are paths, where they are text
+_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is trained on, chosen by, and measured on.
+
+    Attributes:
+        train, test: Labelled sources of equal classes.
+        validation: Or None.
+        fill: What replaced missing readings, or None.
+        normalize: Statistics of the training part, or None.
+    """
+
+    train: Source
+    validation: Source | None
+    test: Source
+    fill: FillMissing | None
+    normalize: Normalize | None
+
+
+def open_parts(recipe: Recipe, *, fetch: bool = False) -> Parts:
+    """The parts of a recipe's data.
+
+    Args:
+        recipe: Its `data` says where they are.
+        fetch: Whether a URL in it may be fetched.
+    Raises:
+        DataError: for data that are not there, not labelled by one class a sample, or whose parts lack a class.
+        ArgumentError: for a URL without `fetch`; for what the source does not take.
+    """
+    # Divided first, cut into windows then: two windows of one record resemble each other.
+    named = {name: _windows(recipe, part) for name, part in _divided(recipe, _opened(recipe, fetch)).items()}
+    fill = None
+    if recipe.data.fill_missing is not None:
+        fill = FillMissing.fit(named["train"], method=recipe.data.fill_missing)
+        named = {name: Mapped(part, fill) for name, part in named.items()}
+    normalize = Normalize.fit(named["train"]) if recipe.data.normalize else None
+    return Parts(named["train"], named.get("validation"), named["test"], fill, normalize)
+
+
+def open_other(recipe: Recipe, path: str, fill: FillMissing | None) -> Source:
+    """Other data in the form of a recipe's: read, cut and filled as those were.
+
+    Args:
+        recipe: Its `data` says how.
+        path: What `tailfit.data.open` reads; a URL too, as the user names it.
+        fill: As `Parts.fill` was.
+    """
+    source = _windows(recipe, _of_classes(tailfit.data.open(path, nan=_nan(recipe)), path))
+    return source if fill is None else Mapped(source, fill)
+
+
+def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Sample weights out of the metadata.
+
+    Raises:
+        DataError: for a source without the column, or one of no numbers.
+    """
+    table = source.metadata
+    if table is None or column not in table.columns:
+        known = [] if table is None else [name for name in table.columns if name != "id"]
+        raise DataError(
+            f"sample_weight: the column {column!r}",
+            allowed=f"a column of the metadata: {', '.join(known) or 'there is none'}",
+            mend="correct the name, or add the column",
+        )
+    values = table[column]
+    if not values.dtype.is_numeric() or values.null_count():
+        raise DataError(
+            f"sample_weight: the column {column!r} of {values.dtype} with {values.null_count()} nulls",
+            allowed="a number for each sample",
+            mend="fill it in",
+        )
+    return values.cast(pl.Float64).to_numpy()
+
+
+def _opened(recipe: Recipe, fetch: bool) -> Source:
+    data = recipe.data
+    if is_url(data.path) and not fetch:
+        raise ArgumentError(
+            f"{recipe.at('data.path')}: the URL {data.path}",
+            allowed="a path; a URL where you say so, as a recipe reaches no network of its own accord",
+            mend="pass --fetch (in Python: fetch=True)",
+        )
+    where = data.path if is_url(data.path) else str(recipe.folder / data.path)
+    files = {key: str(recipe.folder / value) for key, value in data.options.items() if _is_file(key, value)}
+    return _of_classes(tailfit.data.open(where, nan=_nan(recipe), **{**data.options, **files}), where)
+
+
+def _is_file(key: str, value: Any) -> bool:
+    return key in _FILES and isinstance(value, str)
+
+
+def _nan(recipe: Recipe) -> str:
+    return "raise" if recipe.data.fill_missing is None else "keep"
+
+
+def _of_classes(source: Source, where: str) -> Source:
+    if source.label_kind != "codes":
+        raise DataError(
+            f"{where} with {source.label_kind or 'no'} labels",
+            allowed="one class a sample, for what a recipe trains and measures",
+            mend="use tailfit.Batches and tailfit.Model from Python for multi-label and soft labels",
+        )
+    return source
+
+
+def _windows(recipe: Recipe, source: Source) -> Source:
+    wanted = recipe.data.windows
+    if wanted is not None:
+        return Windows(source, wanted.length, wanted.stride)
+    if source.ragged:
+        raise DataError(
+            "records of different length", allowed="records of one shape", mend="cut windows: data.windows.length"
+        )
+    return source
+
+
+def _divided(recipe: Recipe, whole: Source) -> dict[str, Source]:
+    data = recipe.data
+    beside = None if is_url(data.path) else recipe.folder / data.path / "partition.json"
+    if data.partition is not None:
+        parts: Mapping[str, Source] = whole.split(recipe.folder / data.partition)
+    elif data.split is None and beside is not None and beside.is_file():
+        parts = whole.split(beside)
+    else:
+        parts = _shared(whole, data.split or Shares())
+    missing = [name for name in ("train", "test") if name not in parts]
+    if missing:
+        raise DataError(
+            f"{recipe.at('data.partition')}: no part {missing[0]!r}, but {', '.join(map(repr, parts))}",
+            allowed="train and test, and validation if you wish",
+            mend="name the parts so",
+        )
+    empty = [name for name in _NAMES if name in parts and not len(parts[name])]
+    if empty:
+        raise DataError(f"an empty part {empty[0]!r}", allowed="a sample in each part", mend="give it some")
+    absent = np.flatnonzero(parts["train"].class_counts == 0)
+    if len(absent):
+        raise DataError(
+            f"the class {whole.class_names[absent[0]]!r} without a sample in the training part",
+            allowed="one at least of each class",
+            mend="move one there, or leave the class out of the class names",
+        )
+    return {name: parts[name] for name in _NAMES if name in parts}
+
+
+def _shared(whole: Source, shares: Shares) -> dict[str, Source]:
+    wanted = {"train": shares.train, "validation": shares.validation, "test": shares.test}
+    fractions = {name: share for name, share in wanted.items() if share is not None}
+    parts = whole.split(*fractions.values(), by=shares.by, seed=shares.seed)
+    return dict(zip(fractions, parts, strict=True))

@@ -1,0 +1,277 @@
+"""A recipe trained in a directory of its own: killed at any moment and run again, it ends as if it had not been."""
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import keras
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.callbacks import Resume
+from tailfit.data import Batches, Source
+from tailfit.errors import ArgumentError, DataError
+from tailfit.evaluation import Evaluation, evaluate
+from tailfit.evaluation.files import write_parts
+from tailfit.posthoc.base import Correction
+from tailfit.recipes.directory import Claim, claimed
+from tailfit.recipes.objects import compiled_model, fitted_correction, held_back, network_of, training_batches
+from tailfit.recipes.parts import Parts, open_other, open_parts
+from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
+from tailfit.recipes.result import Result, saved_result
+from tailfit.training import Model
+
+__all__ = ["Run", "evaluate_run", "finished_evaluation", "train"]
+
+Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
+_SAVED_EVERY: Final = 60.0  # seconds, and at the end of each epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished training.
+
+    Attributes:
+        directory: Where its files are; see `tailfit.recipes.directory`.
+        recipe: What was trained.
+        model: The network, without the correction.
+        history: The figures of each epoch.
+        evaluation: What was measured on the test part.
+    """
+
+    directory: Path
+    recipe: Recipe
+    model: Model
+    history: dict[str, list[float]]
+    evaluation: Evaluation
+
+
+def train(
+    recipe: str | PathLike[str] | dict[str, Any] | Recipe,
+    directory: str | PathLike[str],
+    *,
+    modules: Sequence[str] = (),
+    fetch: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """Train a recipe, measure it on its test part, and write all of it down.
+
+    The same call again goes on where the first was ended, exactly (`tailfit.callbacks.Resume`); of a finished run it
+    gives back the end.
+
+    Args:
+        recipe: A path, a dict, or what `load_recipe` made.
+        directory: Of this run alone.
+        modules: Modules of yours that the recipe may name functions of.
+        fetch: Whether a URL in the recipe may be fetched.
+        callbacks: More of Keras' callbacks, which `Resume` must be able to save.
+        progress: Called after each epoch with its number, from 1, and its figures.
+    Raises:
+        DataError: for what is wrong in the recipe, or in the data.
+        ArgumentError: for a URL without `fetch`, or what does not go together.
+        CheckpointError: for a directory of another run.
+
+    >>> import tempfile, numpy as np, tailfit
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 200)
+    >>> x = rng.normal(3.0 * y[:, None], size=(200, 4)).astype("float32")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tailfit.data.save_npy_folder(f"{folder}/pumps", x, np.array(["leak", "ok"])[y])
+    ...     recipe = {"data": {"path": f"{folder}/pumps"}, "loss": "LogitAdjusted", "epochs": 5}
+    ...     run = train(recipe, f"{folder}/run")
+    ...     float(run.evaluation.balanced_accuracy) > 0.9
+    True
+    """
+    checked = load_recipe(recipe, modules=modules)
+    place = Path(fspath(directory)).absolute()
+    Claim(checked.plain(), str(checked.folder), keras.backend.backend()).write(place)
+    parts = open_parts(checked, fetch=fetch)
+    _refuse_what_needs_validation(checked, parts)
+    batches = training_batches(checked, parts)
+    model = compiled_model(checked, parts, batches)
+    history = _fitted(checked, parts, batches, model, place, callbacks, progress)
+    held_out = None
+    if checked.correction is not None and parts.validation is not None:
+        held_out = _scores(checked, model, parts.validation)
+    correction = fitted_correction(checked, parts, batches, model, held_out)
+    result = _result(parts, correction)
+    evaluation = _measured(checked, model, result, parts.test, place)
+    evaluation.save_html(place / "report.html")
+    _save_model(model, correction, place / "model.keras")
+    result.write(place, model)
+    return Run(place, checked, model, history, evaluation)
+
+
+def _fitted(
+    recipe: Recipe,
+    parts: Parts,
+    batches: Batches,
+    model: Model,
+    place: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    progress: Progress | None,
+) -> dict[str, list[float]]:
+    """The history of the training."""
+    logger = keras.callbacks.CSVLogger(str(place / "history.csv"))
+    try:
+        history = model.fit(
+            batches,
+            epochs=recipe.epochs,
+            validation_data=None if parts.validation is None else held_back(recipe, parts.validation),
+            callbacks=[
+                *callbacks,
+                # There also where nobody looks: a run's callbacks are compared when it goes on.
+                keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, logs)),
+                logger,
+                *([] if recipe.early_stopping is None else [_stopping(recipe.early_stopping)]),
+                Resume(place / "checkpoints", every_seconds=_SAVED_EVERY),
+            ],
+            verbose=0,
+        ).history
+    finally:
+        if logger.csv_file is not None:  # Keras closes it at the end of a training, and not where that fails
+            logger.csv_file.close()
+    return cast(dict[str, list[float]], history)
+
+
+def evaluate_run(
+    directory: str | PathLike[str],
+    *,
+    data: str | None = None,
+    part: Literal["train", "validation", "test"] = "test",
+    modules: Sequence[str] = (),
+    fetch: bool = False,
+) -> Evaluation:
+    """Measure a finished run again: on a part of its data, or on other data.
+
+    Args:
+        directory: What `train` wrote into.
+        data: What `tailfit.data.open` reads: other data, with labels of the same classes.
+        part: Of the run's own data.
+        modules, fetch: As for `train`.
+    Raises:
+        DataError: for a run that is not finished or damaged, or data of other classes or another shape.
+    """
+    place = Path(fspath(directory)).absolute()
+    claim = claimed(place)
+    if claim is None:
+        raise DataError(f"{place}, in which no run.json lies", allowed="the directory of a run", mend="check the path")
+    recipe = load_recipe(claim.recipe, modules=modules, folder=claim.folder)
+    result, entries = Result.read(place)
+    model = network_of(recipe, result.input_shape, len(result.class_names), result.normalize)
+    saved_result(place, model, entries)
+    if data is None:
+        source = getattr(open_parts(recipe, fetch=fetch), part, None)
+        if source is None:
+            raise ArgumentError(f"part={part!r}", allowed="a part that the run's data have", mend="use test")
+    else:
+        source = open_other(recipe, data, result.fill)
+    _refuse_others(source, result)
+    return _measured(recipe, model, result, source, None)
+
+
+def finished_evaluation(recipe: Recipe, directory: Path) -> Evaluation | None:
+    """What a run of just this recipe has measured; None where it is not finished, or was never begun."""
+    claim = claimed(directory)
+    if claim is None or claim.recipe != recipe.plain() or claim.backend != keras.backend.backend():
+        return None
+    if not (directory / "result.json").is_file():
+        return None
+    return Evaluation.from_json((directory / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def _measured(recipe: Recipe, model: Model, result: Result, source: Source, place: Path | None) -> Evaluation:
+    """The evaluation on a source; written down where there is a place to."""
+    scores = result.corrected(_scores(recipe, model, source))
+    evaluation = evaluate(source.labels, scores, result.class_names, result.train_counts, name=_name_of(recipe))
+    if place is not None:
+        write_parts(place / "predictions.parquet", [_predictions(source, scores, result.class_names)])
+        evaluation.save_json(place / "evaluation.json")
+    return evaluation
+
+
+def _scores(recipe: Recipe, model: Model, source: Source) -> NDArray[Any]:
+    return np.asarray(model.predict(held_back(recipe, source), verbose=0))
+
+
+def _name_of(recipe: Recipe) -> str:
+    """How tables call a run: by the file of its recipe, or by the loss."""
+    return recipe.name or str(getattr(recipe.loss, "name", "recipe"))
+
+
+def _result(parts: Parts, correction: Correction | None) -> Result:
+    scale, offset = (None, None) if correction is None else correction.coefficients()
+    return Result(
+        class_names=parts.train.class_names,
+        train_counts=tuple(parts.train.class_counts.tolist()),
+        input_shape=tuple(np.shape(parts.train.read([0]))[1:]),
+        fill=parts.fill,
+        normalize=parts.normalize,
+        scale=scale,
+        offset=offset,
+    )
+
+
+def _stopping(wanted: EarlyStopping) -> keras.callbacks.EarlyStopping:
+    small = any(word in wanted.monitor for word in ("loss", "error"))
+    return keras.callbacks.EarlyStopping(
+        monitor=wanted.monitor,
+        mode=wanted.mode or ("min" if small else "max"),
+        patience=wanted.patience,
+        min_delta=wanted.min_delta,
+        start_from_epoch=wanted.start_from_epoch,
+        restore_best_weights=True,
+    )
+
+
+def _refuse_what_needs_validation(recipe: Recipe, parts: Parts) -> None:
+    needs = [key for key in ("early_stopping", "correction") if getattr(recipe, key) is not None]
+    if parts.validation is None and needs:
+        raise ArgumentError(
+            f"{recipe.at(needs[0])}: {needs[0]} without a validation part",
+            allowed="samples that are neither trained on nor measured on",
+            mend="add a part validation to the partition, or a share to data.split",
+        )
+
+
+def _refuse_others(source: Source, result: Result) -> None:
+    shape = tuple(np.shape(source.read([0]))[1:])
+    if source.class_names != result.class_names:
+        raise DataError(
+            f"data of the classes {', '.join(map(repr, source.class_names))}",
+            allowed=f"the classes that were trained: {', '.join(map(repr, result.class_names))}",
+            mend="name the classes so; class_names.json beside the data names those without a sample",
+        )
+    if shape != result.input_shape:
+        raise DataError(
+            f"records of shape {shape}", allowed=f"records of shape {result.input_shape}", mend="bring them into it"
+        )
+
+
+def _predictions(source: Source, scores: NDArray[np.float64], names: Sequence[str]) -> bytes:
+    """Of each sample its ID, class, predicted class, and a score for each class, as Parquet."""
+    columns = {"id": list(source.ids), "label": [names[code] for code in np.asarray(source.labels)]}
+    columns["predicted"] = [names[code] for code in scores.argmax(axis=1)]
+    table = pl.DataFrame(columns).hstack([pl.Series(f"score {name}", scores[:, k]) for k, name in enumerate(names)])
+    table.write_parquet(file := io.BytesIO())
+    return file.getvalue()
+
+
+def _save_model(model: Model, correction: Correction | None, path: Path) -> None:
+    served = model if correction is None else correction.append_to(model)
+    draft = path.with_name(".draft.keras")
+    try:
+        served.save(draft)
+        os.replace(draft, path)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        # The network of a user may hold what Keras can't write; the weights are saved either way.
+        warnings.warn(f"{path.name} was not written: {error}", stacklevel=2)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,451 @@
+"""Recipes: what they may say, what is wrong in them, and that what they train is what they say."""
+
+import csv
+import json
+import re
+
+import keras
+import numpy as np
+import polars as pl
+import pytest
+
+import tailfit
+from tailfit import losses, metrics, samplers, steps
+from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
+from tailfit.recipes import evaluate_run, load_recipe, schema, train
+from tailfit.recipes.document import parse
+
+NAMES = ("leak", "ok", "stuck")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Records of three causes, one of them rare, in the classic layout."""
+    root = tmp_path_factory.mktemp("recipes")
+    rng = np.random.default_rng(0)
+    y = np.repeat([1, 0, 2], [140, 50, 20])
+    x = rng.normal(1.5 * np.eye(3)[y], size=(len(y), 3)).astype("float32")
+    ids = [f"r{i:03d}" for i in range(len(y))]
+    order = rng.permutation(len(y))
+    parts = {"train": order[:130], "validation": order[130:160], "test": order[160:]}
+    tailfit.data.save_npy_folder(
+        root / "pumps",
+        x,
+        np.array(NAMES)[y],
+        ids,
+        metadata=pl.DataFrame({"id": ids, "site": ["A", "B"] * 105, "trust": np.linspace(0.1, 1, 210)}),
+        partition={name: [ids[i] for i in part] for name, part in parts.items()},
+    )
+    return root
+
+
+def written(home, text, name="pumps.yaml"):
+    (home / name).write_text(text)
+    return home / name
+
+
+SOUND = "data: {path: pumps}\nepochs: 2\nbatch_size: 32\n"
+
+
+# -- what a recipe may say -----------------------------------------------------------------------------
+
+
+def options_of(definitions, name):
+    return set(definitions[name]["properties"]) - {"name"}
+
+
+def test_every_loss_sampler_step_and_metric_can_be_named():
+    """Those that need what can't be written down excepted."""
+    names = json.dumps(schema())
+    rooms = {losses: keras.losses.Loss, metrics: keras.metrics.Metric, samplers: samplers.Sampler, steps: steps.Step}
+    for room, base in rooms.items():
+        for name in room.__all__:
+            thing = getattr(room, name)
+            if isinstance(thing, type) and issubclass(thing, base) and thing is not base:
+                assert (f'"const": "{name}"' in names) == (name not in ("ByLength", "Runs")), name
+
+
+def test_the_schema_knows_options_and_their_kinds():
+    definitions = schema()["$defs"]
+    assert options_of(definitions, "LogitAdjusted") == {"tau"}
+    assert options_of(definitions, "cnn") == {"filters", "kernel_size", "dropout", "head"}
+    assert definitions["LogitAdjusted"]["additionalProperties"] is False
+    assert json.loads(json.dumps(schema())) == schema()
+
+
+def test_a_sound_recipe_says_all_its_defaults_and_is_read_again():
+    recipe = load_recipe({"data": {"path": "pumps"}, "loss": {"label_smoothing": 0.1}, "optimizer": {"clipnorm": 1}})
+    again = load_recipe(recipe.plain())
+    assert again.plain() == recipe.plain()
+    assert (recipe.loss.name, recipe.optimizer.name, recipe.sampler.name) == ("CrossEntropy", "Adam", "Shuffle")
+    assert json.loads(json.dumps(recipe.plain())) == recipe.plain()
+
+
+BAD = {
+    "nothing": ("", "a mapping", "None"),
+    "a list": ("- a", "a mapping", r"\['a'\]"),
+    "no data": ("loss: Focal", "data, which has no default", "no 'data'"),
+    "data of text": ("data: pumps", "a mapping", "'pumps'"),
+    "no path": ("data: {}", "path, which has no default", "no 'path'"),
+    "an empty path": ("data: {path: ''}", "not empty", "''"),
+    "an unknown key": (
+        SOUND + "los: Focal",
+        "data, name, backend, network, loss",
+        "line 4, los: the unknown key 'los'",
+    ),
+    "an unknown key within": ("data:\n  path: x\n  splt: {}", "path, options", r"line 3, data.splt"),
+    "a key that is a number": (SOUND + "3: 4", "data, ", "the unknown key 3"),
+    "partition and split": ("data: {path: x, partition: p, split: {}}", "one of them", "partition beside split"),
+    "a share of one": ("data: {path: x, split: {train: 1.0}}", "below 1", r"data.split.train: 1.0"),
+    "our own option": ("data: {path: x, options: {nan: keep}}", "the reader", "'nan'"),
+    "the cache": ("data: {path: x, options: {cache: /tmp}}", "the reader", "'cache'"),
+    "another filling": ("data: {path: x, fill_missing: best}", "'forward', 'mean' or 'zero'", "'best'"),
+    "windows of none": ("data: {path: x, windows: {length: 0}}", "1 or more", r"windows.length: 0"),
+    "an unknown loss": (SOUND + "loss: Focall", "Focal", "line 4, loss: the loss 'Focall'"),
+    "a loss of a number": (SOUND + "loss: 3", "the name of a loss", "loss: 3"),
+    "a loss of a list": (SOUND + "loss: [Focal]", "the name of a loss", "loss: \\['Focal'\\]"),
+    "an unknown option": (SOUND + "loss:\n  name: Focal\n  gama: 2", "name, gamma, alpha", "line 6, loss.gama"),
+    "what tailfit tells": (SOUND + "loss: {name: LogitAdjusted, from_logits: true}", "name, tau", "'from_logits'"),
+    "text for a number": (SOUND + "loss: {name: Focal, gamma: two}", "a number or a schedule", "loss.gamma: 'two'"),
+    "a flag for a number": (SOUND + "loss: {name: Focal, gamma: true}", "a number or a schedule", "loss.gamma: True"),
+    "a number out of range": (SOUND + "loss: {name: Focal, gamma: -1}", "a finite number >= 0", "gamma=-1"),
+    "infinity": (SOUND + "loss: {name: Focal, gamma: .inf}", "a finite number", "inf"),
+    "a choice of none": (SOUND + "loss: {name: ActivePassive, active: bce}", "'nce' or 'ce'", "loss.active: 'bce'"),
+    "an option that is needed": (SOUND + "loss: Equalization", "threshold", "no 'threshold'"),
+    "half a schedule": (SOUND + "loss: {name: Focal, gamma: {name: Linear, start: 0}}", "stop", "no 'stop'"),
+    "an unknown schedule": (SOUND + "loss: {name: Focal, gamma: {name: Line}}", "Linear", "schedule 'Line'"),
+    "a schedule out of range": (
+        SOUND + "loss: {name: Focal, gamma: {name: Linear, start: 1, stop: -1, epochs: 2}}",
+        ">= 0",
+        "gamma=-1.0 at epoch 2",
+    ),
+    "an unknown optimizer": (SOUND + "optimizer: Adamm", "Adam", "'Adamm'"),
+    "a learning rate of zero": (SOUND + "optimizer: {learning_rate: 0}", "above 0", "learning_rate: 0"),
+    "Keras' own check": (SOUND + "optimizer: {name: SGD, momentum: 9}", "options of SGD", "momentum"),
+    "an unknown sampler": (SOUND + "sampler: Balanced", "ClassBalanced", "'Balanced'"),
+    "a sampler that needs m": (SOUND + "sampler: PerClass", "m, which has no default", "no 'm'"),
+    "m of zero": (SOUND + "sampler: {name: PerClass, m: 0}", "m >= 1", "m=0"),
+    "half a sample": (SOUND + "sampler: {name: PerClass, m: 1.5}", "a whole number", "sampler.m: 1.5"),
+    "negative weights": (SOUND + "sampler: {name: Weighted, weights: {leak: -1}}", "0 or more", "weights.leak: -1"),
+    "an unknown scheme": (SOUND + "class_weight: balance", "'balanced'", "class_weight: 'balance'"),
+    "a scheme's beta": (SOUND + "class_weight: {scheme: effective_number, beta: 1}", "below 1", "class_weight.beta: 1"),
+    "class weights of a list": (SOUND + "class_weight: [1, 2]", "null or text", r"\[1, 2\]"),
+    "a negative class weight": (SOUND + "class_weight: {leak: -1}", "0 or more", "class_weight.leak: -1"),
+    "sample weights of text": (SOUND + "sample_weight: trust", "null or a mapping", "'trust'"),
+    "steps that are no list": (SOUND + "steps: Mixup", "a list", "steps: 'Mixup'"),
+    "a step out of range": (SOUND + "steps:\n- Mixup\n- {name: SAM, rho: -1}", ">= 0", r"line 6, steps\[1\]: rho=-1"),
+    "an unknown metric": (SOUND + "metrics: [Accuracy]", "BalancedAccuracy", "'Accuracy'"),
+    "an unknown correction": (SOUND + "correction: Platt", "TemperatureScaling", "'Platt'"),
+    "a correction too many": (
+        SOUND + "loss: LogitAdjusted\ncorrection: LogitAdjustment",
+        "one of them",
+        "corrects for the class shares already",
+    ),
+    "a network of no layers": (SOUND + "network: {name: mlp, units: []}", "1 or more", r"network.units: \[\]"),
+    "a network of no units": (SOUND + "network: {name: mlp, units: [0]}", "1 or more", r"network.units\[0\]: 0"),
+    "a function of a module": (SOUND + "network: {function: 'os:system'}", "modules that you name", "'os:system'"),
+    "a function of none": (SOUND + "network: {function: system}", "module:name", "'system'"),
+    "a transform by name": (SOUND + "transform: flip", "a mapping", "transform: 'flip'"),
+    "a function for a schedule": (
+        SOUND + "loss: {name: Focal, gamma: {function: 'os:system', name: x}}",
+        "one of",
+        "a function as schedule",
+    ),
+    "a batch of none": (SOUND.replace("32", "0"), "1 or more", "batch_size: 0"),
+    "epochs of text": (SOUND.replace("2\n", "'2'\n", 1), "a whole number", "epochs: '2'"),
+    "a negative seed": (SOUND + "seed: -1", "0 or more", "seed: -1"),
+    "a seed of true": (SOUND + "seed: true", "a whole number", "seed: True"),
+    "another backend": (SOUND + "backend: theano", "'jax', 'tensorflow' or 'torch'", "'theano'"),
+    "stopping by the training": (SOUND + "early_stopping: {monitor: loss}", "val_", "monitor: 'loss'"),
+    "no patience": (SOUND + "early_stopping: {patience: 0}", "1 or more", "patience: 0"),
+    "nothing to compare": (SOUND + "compare: {}", "vary", "no 'vary'"),
+    "no seeds": (SOUND + "compare: {vary: {a: {}}, seeds: 0}", "1 or more", "compare.seeds: 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_recipes_name_the_place_and_the_mend(name):
+    text, allowed, received = BAD[name]
+    with pytest.raises(DataError) as caught:
+        load_recipe(parse(text))
+    error = caught.value
+    assert re.search(received, error.received), error
+    assert re.search(allowed, error.allowed), error
+    assert error.received.startswith("recipe")
+    assert len(error.mend) > 4
+    assert "\n" not in str(error)
+
+
+def test_several_errors_are_counted():
+    with pytest.raises(DataError, match=r"line 2, epochs.*2 more are wrong"):
+        load_recipe(parse("data: {path: x}\nepochs: 0\nseed: -1\nbatch_size: x"))
+
+
+def test_of_a_dict_the_keys_are_named():
+    with pytest.raises(DataError, match=r"^Received recipe, loss.gamma: 'x'"):
+        load_recipe({"data": {"path": "x"}, "loss": {"name": "Focal", "gamma": "x"}})
+
+
+# -- what is trained -----------------------------------------------------------------------------------
+
+FULL = """
+data: {path: pumps, normalize: true}
+network: {name: mlp, units: [16], dropout: 0.2}
+loss: {name: LogitAdjusted, tau: {name: Linear, start: 0.0, stop: 1.0, epochs: 3}}
+optimizer: {name: AdamW, learning_rate: {name: CosineDecay, initial_learning_rate: 0.02}, clipnorm: 1.0}
+sampler: {name: ClassBalanced, power: 0.5}
+class_weight: {scheme: effective_number, beta: 0.99}
+sample_weight: {"site = 'B'": 0.5, leak: 2}
+steps: [{name: Mixup, alpha: 0.1}, GradientCentralization]
+metrics: [BalancedAccuracy, {name: GroupRecall, many: 50, few: 20}, PerClassRecall]
+correction: {name: LogitAdjustment, tau: null}
+early_stopping: {patience: 3}
+epochs: 4
+batch_size: 32
+seed: 3
+"""
+
+
+@pytest.fixture(scope="module")
+def full(home):
+    return train(written(home, FULL), home / "full")
+
+
+def test_a_recipe_is_what_one_would_write_by_hand(home, full):
+    parts = tailfit.data.open(home / "pumps").split(home / "pumps" / "partition.json")
+    source = parts["train"]
+    batches = tailfit.Batches(
+        source,
+        32,
+        samplers.ClassBalanced(power=0.5),
+        3,
+        tailfit.weights.class_weights(source, "effective_number", beta=0.99),
+        {"site = 'B'": 0.5, "leak": 2.0},
+    )
+    loss = full.model.loss
+    np.testing.assert_allclose(loss.get_config()["class_counts"], batches.class_counts)
+    rate = full.model.optimizer.learning_rate
+    assert float(keras.ops.convert_to_numpy(rate)) < 1e-3  # the decay's end is that of the training
+    runner = full.model._tailfit_runner
+    assert [type(step).__name__ for step in runner.steps] == ["Mixup", "GradientCentralization"]
+    assert {"loss", "val_loss", "balanced_accuracy", "val_balanced_accuracy"} <= full.history.keys()
+    assert full.evaluation.train_counts == tuple(source.class_counts)
+    assert full.evaluation.y_true.tolist() == parts["test"].labels.tolist()
+
+
+def test_a_run_writes_down_all_of_it(home, full):
+    there = {path.name for path in full.directory.iterdir()}
+    assert there == {
+        "checkpoints",
+        "evaluation.json",
+        "history.csv",
+        "model.keras",
+        "predictions.parquet",
+        "report.html",
+        "result.json",
+        "run.json",
+        "weights.safetensors",
+    }
+    with (full.directory / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == pytest.approx(full.history["val_loss"])
+    table = pl.read_parquet(full.directory / "predictions.parquet")
+    called = np.array(NAMES)[full.evaluation.y_pred]
+    assert table["predicted"].to_list() == called.tolist()
+    assert table.columns == ["id", "label", "predicted", *(f"score {name}" for name in NAMES)]
+    scores = table.select(pl.col("^score .*$")).to_numpy()
+    served = keras.saving.load_model(full.directory / "model.keras")
+    x = np.stack([np.load(home / "pumps" / "data" / f"{name}.npy") for name in table["id"]])
+    np.testing.assert_allclose(served.predict(x, verbose=0), scores, atol=1e-5)
+
+
+def test_the_same_recipe_gives_the_same_numbers(home, full):
+    again = train(written(home, FULL), home / "again")
+    assert again.history == full.history
+    assert again.evaluation == full.evaluation
+    other = train(
+        {**load_recipe(written(home, FULL)).plain(), "seed": 4, "data": {"path": str(home / "pumps")}}, home / "o"
+    )
+    assert other.history != full.history
+
+
+def test_a_finished_run_gives_back_its_end_and_may_go_on(home, full):
+    before = (full.directory / "weights.safetensors").read_bytes()
+    again = train(written(home, FULL), home / "full")
+    assert again.history == full.history
+    assert (full.directory / "weights.safetensors").read_bytes() == before
+    with pytest.raises(CheckpointError, match=r"steps_per_execution: 1 there, 2 now"):
+        train(written(home, FULL + "steps_per_execution: 2"), home / "full")
+
+
+class EndedError(Exception):
+    """Stands for a kill."""
+
+
+def test_a_run_that_was_ended_goes_on_exactly(home, full):
+    def end(epoch, figures):
+        if epoch == 2:
+            raise EndedError
+
+    with pytest.raises(EndedError):
+        train(written(home, FULL), home / "ended", progress=end)
+    with pytest.raises(DataError, match=r"no result.json lies"):
+        evaluate_run(home / "ended")
+    epochs = []
+    run = train(written(home, FULL), home / "ended", progress=lambda epoch, figures: epochs.append(epoch))
+    assert 1 not in epochs
+    assert run.history == full.history
+    assert run.evaluation == full.evaluation
+    ended, whole = (home / name / "weights.safetensors" for name in ("ended", "full"))
+    assert ended.read_bytes() == whole.read_bytes()
+
+
+def test_a_run_is_measured_again(home, full):
+    assert evaluate_run(full.directory) == full.evaluation
+    validation = evaluate_run(full.directory, part="validation")
+    assert len(validation.y_true) == 30
+    whole = evaluate_run(full.directory, data=str(home / "pumps"))
+    assert len(whole.y_true) == 210
+
+
+def test_other_data_must_be_alike(home, full, tmp_path):
+    tailfit.data.save_npy_folder(tmp_path / "classes", np.zeros((4, 3), "float32"), ["leak", "ok", "ok", "burst"])
+    with pytest.raises(DataError, match=r"classes 'burst', 'leak', 'ok'"):
+        evaluate_run(full.directory, data=str(tmp_path / "classes"))
+    tailfit.data.save_npy_folder(tmp_path / "shape", np.zeros((3, 5), "float32"), list(NAMES))
+    with pytest.raises(DataError, match=r"shape \(5,\)"):
+        evaluate_run(full.directory, data=str(tmp_path / "shape"))
+    with pytest.raises(DataError, match=r"no run.json lies"):
+        evaluate_run(tmp_path)
+
+
+@pytest.mark.parametrize("loss", ["LDAM", "InfluenceBalanced", "Seesaw", "DistributionBalanced"])
+def test_losses_that_need_more_get_it(home, loss):
+    recipe = load_recipe(written(home, SOUND + f"loss: {loss}\n"))
+    run = train(recipe, home / f"of-{loss}")
+    assert np.isfinite(run.history["loss"]).all()
+    assert evaluate_run(run.directory) == run.evaluation
+
+
+@pytest.mark.parametrize("correction", ["TemperatureScaling", "VectorScaling", "Thresholds", "TauNorm"])
+def test_corrections_are_fitted_on_the_validation_part(home, correction):
+    run = train(written(home, SOUND + f"correction: {correction}\n"), home / f"by-{correction}")
+    assert evaluate_run(run.directory) == run.evaluation
+    assert json.loads((run.directory / "result.json").read_text())["correction"] is not None
+
+
+def test_weights_of_a_column(home):
+    run = train(written(home, SOUND + "sample_weight: {column: trust}\n"), home / "column")
+    plain = train(written(home, SOUND), home / "plain")
+    assert run.history["loss"] != plain.history["loss"]
+    with pytest.raises(DataError, match=r"the column 'thrust'.*site, trust"):
+        train(written(home, SOUND + "sample_weight: {column: thrust}\n"), home / "no-column")
+    with pytest.raises(DataError, match=r"the column 'site' of String"):
+        train(written(home, SOUND + "sample_weight: {column: site}\n"), home / "no-number")
+
+
+def test_a_sampler_by_condition(home):
+    recipe = load_recipe(written(home, SOUND + "sampler: {name: Weighted, weights: {\"site = 'B'\": 0.0}}\n"))
+    from tailfit.recipes.objects import training_batches
+    from tailfit.recipes.parts import open_parts
+
+    batches = training_batches(recipe, open_parts(recipe))
+    drawn = batches.source.metadata["site"].gather(batches.indices(0, 0))
+    assert set(drawn) == {"A"}
+
+
+def test_no_validation_part(home):
+    text = "data: {path: pumps, split: {train: 0.8, validation: null, test: 0.2}}\nepochs: 1\n"
+    assert "val_loss" not in train(written(home, text), home / "unvalidated").history
+    for key in ("early_stopping: {}", "correction: TemperatureScaling"):
+        with pytest.raises(ArgumentError, match=r"without a validation part"):
+            train(written(home, text + key), home / f"needs-{key[:4]}")
+
+
+def test_windows_are_cut_after_the_records_are_divided(tmp_path):
+    rng = np.random.default_rng(0)
+    records = tmp_path / "runs" / "data"
+    records.mkdir(parents=True)
+    causes = {}
+    for number in range(30):
+        cause = ("ok", "leak")[number % 2]
+        causes[f"run{number}"] = cause
+        record = rng.normal(float(number % 2), size=(rng.integers(12, 30), 2)).astype("float32")
+        record[3, 1] = np.nan
+        np.save(records / f"run{number}.npy", record)
+    (tmp_path / "runs" / "labels.json").write_text(json.dumps(causes))
+    text = (
+        "data:\n  path: runs\n  options: {ragged: true}\n  windows: {length: 8, stride: 4}\n  fill_missing: forward\n"
+        "  split: {train: 0.6, validation: 0.2, test: 0.2}\nnetwork: {name: rnn, units: [4]}\nepochs: 2\n"
+    )
+    run = train(written(tmp_path, text), tmp_path / "out")
+    ids = pl.read_parquet(run.directory / "predictions.parquet")["id"]
+    tested = {name.split("@")[0] for name in ids}
+    assert len(tested) == 6
+    assert len(ids) > 6
+    assert evaluate_run(run.directory) == run.evaluation
+
+
+def test_data_that_do_not_do(home, tmp_path):
+    for name, text, received in (
+        ("nothing", "data: {path: nowhere}", "nowhere"),
+        ("parts", "data: {path: pumps, partition: odd.json}", r"no part 'test', but 'train'"),
+        ("option", "data: {path: pumps, options: {lable: x}}", "lable"),
+        ("url", "data: {path: 'https://localhost:1/set'}", "the URL https://localhost:1/set"),
+    ):
+        (home / "odd.json").write_text(json.dumps({"train": ["r000"]}))
+        with pytest.raises(TailfitError, match=received):
+            train(written(home, text), tmp_path / name)
+
+
+# -- the user's own code -------------------------------------------------------------------------------
+
+CODE = """
+import keras
+
+def network(input_shape, num_classes, units=4):
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, keras.layers.Dense(num_classes)(keras.layers.Dense(units, "tanh")(inputs)))
+
+def noisy(batch, rng, deviation=0.0):
+    x, *rest = batch
+    return (x + rng.normal(0, deviation, x.shape).astype(x.dtype), *rest)
+
+def loss(class_counts):
+    assert len(class_counts) == 3
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+def nothing():
+    return None
+"""
+OWN = SOUND + (
+    "network: {function: 'mine:network', options: {units: 5}}\n"
+    "transform: {function: 'mine:noisy', options: {deviation: 0.1}}\n"
+    "loss: {function: 'mine:loss'}\n"
+)
+
+
+def test_functions_of_a_module_that_the_user_names(home):
+    (home / "mine.py").write_text(CODE)
+    path = written(home, OWN)
+    with pytest.raises(DataError, match=r"'mine:network'.*--module mine"):
+        load_recipe(path)
+    run = train(path, home / "own", modules=[str(home / "mine.py")])
+    assert [layer.units for layer in run.model.layers[1:]] == [5, 3]
+    assert evaluate_run(run.directory, modules=[str(home / "mine.py")]) == run.evaluation
+    with pytest.raises(DataError, match=r"mine:network"):
+        evaluate_run(run.directory)  # nor does a run's own file run code
+
+
+def test_own_functions_that_do_not_do(home):
+    (home / "mine.py").write_text(CODE)
+    modules = [str(home / "mine.py")]
+    with pytest.raises(ArgumentError, match=r"pumps.yaml, line 4, loss: a function that returns NoneType"):
+        train(written(home, SOUND + "loss: {function: 'mine:nothing'}"), home / "own1", modules=modules)
+    with pytest.raises(ArgumentError, match=r"line 4, loss: 'mine:lost'.*a function of mine"):
+        train(written(home, SOUND + "loss: {function: 'mine:lost'}"), home / "own2", modules=modules)
+    with pytest.raises(ArgumentError, match=r"nowhere.py.*FileNotFoundError"):
+        load_recipe(written(home, SOUND), modules=["nowhere.py"])
+    (home / "broken.py").write_text("1 / 0")
+    with pytest.raises(ArgumentError, match=r"broken.py.*ZeroDivisionError"):
+        load_recipe(written(home, SOUND), modules=[str(home / "broken.py")])
