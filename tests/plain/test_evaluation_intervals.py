@@ -37,7 +37,7 @@ def test_resamples_keep_supports_and_have_the_smoothed_rates(models: int) -> Non
     support = np.array([7, 1, 0, 20])
     y, first = draw_test_set(rng, np.array([0.5, 1.0, 0.5, 0.8]), support)
     predictions = np.stack([first, draw_test_set(rng, np.full(4, 0.6), support)[1]][:models])
-    hits, predicted = _resample(y, predictions, 4, 40_000, rng)
+    hits, predicted = _resample(y, predictions, 4, 40_000, rng, [[m] for m in range(models)])
     np.testing.assert_array_equal(predicted.sum(axis=-1), len(y))
     assert (hits <= support).all()
     matrices = np.stack([confusion_matrix(y, guess, 4) for guess in predictions])

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import vl_convert
 
+from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.naming import short_labels, visible
 from tailfit.evaluation.tables import class_order, count_text
 
 if TYPE_CHECKING:
     from tailfit.evaluation.evaluation import Evaluation
 
-__all__ = ["PALETTE", "confusion_chart", "recall_chart", "to_svg"]
+__all__ = ["PALETTE", "confusion_chart", "difference_chart", "recall_chart", "to_svg"]
 
 Spec = dict[str, Any]
 
@@ -92,6 +93,28 @@ def recall_chart(evaluations: "Mapping[str, Evaluation]") -> Spec:
         + whiskers.mark_point(filled=True, size=52, opacity=1).encode(x="recall:Q", shape=shape)
     ).properties(width=600, height=step * len(labels), title=alt.TitleParams("recall, with interval", anchor="start"))
     return _finished(alt.hconcat(amounts, recalls, spacing=14))
+
+
+def difference_chart(differences: Mapping[str, Figure]) -> Spec:
+    """Each remedy's difference to the baseline with its interval, and a line at 0.
+
+    >>> _, rules, points = difference_chart({"tailored": Figure(0.1, 0.05, 0.15)})["layer"]
+    >>> points["mark"]["type"]
+    'point'
+    """
+    labels = short_labels(list(differences), 44)
+    points = [
+        {"remedy": label, "difference": float(gain), "low": gain.low, "high": gain.high}
+        for label, gain in zip(labels, differences.values(), strict=True)
+    ]
+    base = _chart(points).encode(
+        y=alt.Y("remedy:N").sort(labels).title(None).axis(labelLimit=0, labelPadding=8),
+        x=alt.X("low:Q").title("difference in balanced accuracy").axis(format="+.2f").scale(nice=True, zero=True),
+    )
+    zero = _chart([{"at": 0}]).mark_rule(color=_FAINT, strokeDash=[3, 3]).encode(x="at:Q")
+    whiskers = base.mark_rule(strokeWidth=1.6, opacity=0.65, color=PALETTE[1]).encode(x2="high:Q")
+    dots = base.mark_point(filled=True, size=52, opacity=1, color=PALETTE[1]).encode(x="difference:Q")
+    return _finished(alt.layer(zero, whiskers, dots).properties(width=560, height=max(60, 28 * len(labels))))
 
 
 def confusion_chart(evaluation: "Evaluation") -> Spec:

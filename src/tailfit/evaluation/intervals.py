@@ -29,6 +29,7 @@ Measured coverage of 95 % intervals of balanced accuracy (10 classes; plain stra
 samples a class: 95 % (95 %). The other figures: 91 % to 100 %. `tests/plain/test_evaluation_intervals.py` repeats it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ from scipy.special import betaincinv
 
 from tailfit.evaluation.metrics import Figure, Floats, confusion_matrix, overall
 
-__all__ = ["difference_figures", "generator", "jeffreys", "overall_figures"]
+__all__ = ["deviations", "difference_figures", "generator", "jeffreys", "overall_figures"]
 
 _Codes = NDArray[np.int64]
 _PRIOR = 0.5  # Jeffreys': of the one invented sample a class, half is right
@@ -85,7 +86,7 @@ def overall_figures(
     """
     rng = generator(seed)
     matrix = confusion_matrix(y_true, y_pred, num_classes)
-    value, deviation = _deviations(y_true, y_pred[np.newaxis], num_classes, resamples, rng)
+    value, deviation = deviations(y_true, y_pred[np.newaxis], num_classes, resamples, rng)
     tail = (1 - confidence) / 2
     figures = {key: _around(float(value[key][0]), deviation[key][0], tail, floor=0.0) for key in value}
     support, hits = matrix.sum(axis=1).astype(np.float64), matrix.diagonal().astype(np.float64)
@@ -122,7 +123,7 @@ def difference_figures(
     (0.25, True)
     """
     predictions = np.stack([baseline[0], candidate[0]])
-    value, deviation = _deviations(y_true, predictions, num_classes, resamples, generator(seed))
+    value, deviation = deviations(y_true, predictions, num_classes, resamples, generator(seed))
     tail = (1 - confidence) / 2
     differences = {}
     for key in value:
@@ -135,15 +136,26 @@ def difference_figures(
     return differences
 
 
-def _deviations(
-    y_true: _Codes, predictions: _Codes, num_classes: int, resamples: int, rng: np.random.Generator
+def deviations(
+    y_true: _Codes,
+    predictions: _Codes,
+    num_classes: int,
+    resamples: int,
+    rng: np.random.Generator,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Figures `[M]` of M classifiers, and how resamples deviate from what they are drawn from, `[M, B]`."""
+    """Figures `[M]` of M classifiers, and how resamples deviate from what they are drawn from, `[M, B]`.
+
+    Args:
+        predictions: Codes `[M, n]`.
+        groups: Classifiers that meet the same invented samples, such as trainings of one recipe; each alone without it.
+    """
     matrices = np.stack([confusion_matrix(y_true, y_pred, num_classes) for y_pred in predictions])
     support = matrices[0].sum(axis=1).astype(np.float64)
     hits, predicted = matrices.diagonal(axis1=1, axis2=2).astype(np.float64), matrices.sum(axis=1) * 1.0
     smoothed_hits, smoothed_predicted = _smoothed(matrices, support)
-    drawn_hits, drawn_predicted = _resample(y_true, predictions, num_classes, resamples, rng)
+    alone = [[m] for m in range(len(predictions))]
+    drawn_hits, drawn_predicted = _resample(y_true, predictions, num_classes, resamples, rng, groups or alone)
     value: dict[str, list[Any]] = {}
     deviation: dict[str, list[Any]] = {}
     for m in range(len(predictions)):
@@ -166,36 +178,50 @@ def _smoothed(matrices: NDArray[np.int64], support: Floats) -> tuple[Floats, Flo
 
 
 def _resample(
-    y_true: _Codes, predictions: _Codes, num_classes: int, resamples: int, rng: np.random.Generator
+    y_true: _Codes,
+    predictions: _Codes,
+    num_classes: int,
+    resamples: int,
+    rng: np.random.Generator,
+    groups: Sequence[Sequence[int]],
 ) -> tuple[Floats, Floats]:
     """Hits and predictions by class of each resample, `[M, B, C]` each.
 
     Samples of a class that were predicted alike (by all M classifiers) are exchangeable: their number in a
     resample is multinomial, and no sample is ever copied. A million samples cost what their distinct cells do.
     """
-    models = len(predictions)
-    predicted = np.zeros((models, num_classes, resamples))
+    predicted = np.zeros((len(predictions), num_classes, resamples))
     hits = np.zeros_like(predicted)
-    cell_of = predictions[0] if models == 1 else predictions[0] * num_classes + predictions[1]
+    cell_of = predictions[0]
+    for further in predictions[1:]:  # ranks, so that many classifiers need no large numbers
+        cell_of = np.unique(cell_of * num_classes + further, return_inverse=True)[1].reshape(-1)
     order = np.argsort(y_true, kind="stable")
     bounds = np.searchsorted(y_true[order], np.arange(num_classes + 1))
     for k in range(num_classes):
         members = order[bounds[k] : bounds[k + 1]]
         if members.size == 0:
             continue
-        cells, counts = np.unique(cell_of[members], return_counts=True)
+        _, first, counts = np.unique(cell_of[members], return_index=True, return_counts=True)
+        cells = predictions[:, members[first]]
         # Each of the n draws is an invented sample with probability 1 / (n + 1).
         invented = rng.binomial(members.size, 1 / (members.size + 1), size=resamples)
         kept = rng.multinomial(members.size - invented, counts / members.size).T
         owner = np.repeat(np.arange(resamples), invented)
-        for m in range(models):
-            classes = cells if models == 1 else (cells // num_classes, cells % num_classes)[m]
+        for group in groups:
             right = rng.random(owner.size) < _PRIOR
             wrong = (k + rng.integers(1, num_classes, size=owner.size)) % num_classes
-            np.add.at(predicted[m], classes, kept)
-            np.add.at(predicted[m], (np.where(right, k, wrong), owner), 1.0)
-            hits[m, k] = kept[classes == k].sum(axis=0) + np.bincount(owner[right], minlength=resamples)
+            for m in group:
+                _add_by_class(predicted[m], cells[m], kept)
+                np.add.at(predicted[m], (np.where(right, k, wrong), owner), 1.0)
+                hits[m, k] = kept[cells[m] == k].sum(axis=0) + np.bincount(owner[right], minlength=resamples)
     return hits.swapaxes(1, 2), predicted.swapaxes(1, 2)
+
+
+def _add_by_class(totals: Floats, classes: _Codes, counts: _Codes) -> None:
+    """Add each row of `counts` to the row of its class."""
+    order = np.argsort(classes, kind="stable")
+    found, starts = np.unique(classes[order], return_index=True)
+    totals[found] += np.add.reduceat(counts[order], starts, axis=0)
 
 
 def _around(value: float, deviation: Floats, tail: float, *, floor: float) -> Figure:

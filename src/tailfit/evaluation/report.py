@@ -5,21 +5,14 @@ static SVG; beside each stands its Vega-Lite specification as a block of JSON. T
 bytes: there is no clock in it, a date is shown if passed in `details`.
 """
 
-import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-import numpy as np
-from markupsafe import Markup
-
-import tailfit
-from tailfit.evaluation.charts import Spec, confusion_chart, recall_chart, to_svg
+from tailfit.evaluation.charts import confusion_chart, recall_chart
 from tailfit.evaluation.files import write_text
 from tailfit.evaluation.metrics import OVERALL
-from tailfit.evaluation.naming import visible
+from tailfit.evaluation.pages import environment, plot, versions
 from tailfit.evaluation.tables import (
     best_of,
     check_comparable,
@@ -34,16 +27,6 @@ if TYPE_CHECKING:
     from tailfit.evaluation.evaluation import Evaluation
 
 __all__ = ["report"]
-
-_environment = jinja2.Environment(
-    loader=jinja2.PackageLoader("tailfit.evaluation"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-_environment.filters["visible"] = lambda text: visible(str(text))
 
 
 def report(
@@ -72,7 +55,7 @@ def report(
     """
     first = check_comparable(evaluations)
     shown = list(evaluations.values())
-    page = _environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         title=title,
         notes=[notes] if isinstance(notes, str) else notes,
         headings=list(evaluations),
@@ -83,17 +66,15 @@ def report(
         overall=_overall_rows(evaluations),
         paired=any(differences(evaluations)),
         classes=_class_rows(shown),
-        recalls=_plot(recall_chart(evaluations), "Recall of each class with its confidence interval", "recall"),
+        recalls=plot(recall_chart(evaluations), "Recall of each class with its confidence interval", "recall"),
         confusions=[
-            (heading, _plot(confusion_chart(evaluation), f"Confusion matrix of {heading}", f"confusion-{i}"))
+            (heading, plot(confusion_chart(evaluation), f"Confusion matrix of {heading}", f"confusion-{i}"))
             for i, (heading, evaluation) in enumerate(evaluations.items())
         ],
         details={
             **(details or {}),
             "bootstrap": f"{first.resamples} resamples, seed {first.seed}",
-            "tailfit": tailfit.__version__,
-            "NumPy": np.__version__,
-            "Python": platform.python_version(),
+            **versions(),
         },
     )
     if path is not None:
@@ -133,9 +114,3 @@ def _class_rows(shown: "Sequence[Evaluation]") -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _plot(spec: Spec, label: str, prefix: str) -> dict[str, Markup]:
-    # "<" would let a name end the block it stands in; JSON knows an escape for it.
-    text = json.dumps(spec, separators=(",", ":")).translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
-    return {"svg": Markup(to_svg(spec, label=label, prefix=prefix)), "spec": Markup(text)}
