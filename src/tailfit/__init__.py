@@ -3,7 +3,8 @@
 Four things a user customises, each written once and running on JAX, TensorFlow and PyTorch: the loss
 (`tailfit.losses`), the training step or loop (`tailfit.Model`, `tailfit.function`,
 `tailfit.value_and_grad`), the weights (`tailfit.weights`) and the batches (`tailfit.data`,
-`tailfit.samplers`, `tailfit.Batches`); and the honest numbers afterwards (`tailfit.evaluate`).
+`tailfit.samplers`, `tailfit.Batches`); and the honest numbers afterwards (`tailfit.evaluate`,
+`tailfit.compare`). A recipe (`tailfit.recipes`) says all four in one YAML file.
 
 Names are imported on first use: `import tailfit` alone does not import Keras, so a program can still
 choose its backend, and what needs only NumPy (weights, samplers) stays quick to import.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         losses,
         metrics,
         posthoc,
+        recipes,
         samplers,
         schedules,
         sklearn,
@@ -30,17 +32,20 @@ if TYPE_CHECKING:
         weights,
     )
     from tailfit.data import Batches
-    from tailfit.evaluation import Evaluation, evaluate
+    from tailfit.evaluation import Comparison, Evaluation, evaluate
+    from tailfit.recipes import compare
     from tailfit.training import Model, RetraceWarning, function, value_and_grad
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Batches",
+    "Comparison",
     "Evaluation",
     "Model",
     "RetraceWarning",
     "callbacks",
+    "compare",
     "data",
     "errors",
     "evaluate",
@@ -50,6 +55,7 @@ __all__ = [
     "losses",
     "metrics",
     "posthoc",
+    "recipes",
     "samplers",
     "schedules",
     "sklearn",
@@ -61,9 +67,11 @@ __all__ = [
 
 _HOME = {
     "Batches": "tailfit.data",
+    "Comparison": "tailfit.evaluation",
     "Evaluation": "tailfit.evaluation",
     "Model": "tailfit.training",
     "RetraceWarning": "tailfit.training",
+    "compare": "tailfit.recipes",
     "evaluate": "tailfit.evaluation",
     "function": "tailfit.training",
     "value_and_grad": "tailfit.training",

@@ -45,6 +45,7 @@ def written(home, text, name="pumps.yaml"):
 
 
 SOUND = "data: {path: pumps}\nepochs: 2\nbatch_size: 32\n"
+SOUND_DICT = {"data": {"path": "pumps"}, "epochs": 2, "batch_size": 32}
 
 
 # -- what a recipe may say -----------------------------------------------------------------------------
@@ -334,6 +335,18 @@ def test_corrections_are_fitted_on_the_validation_part(home, correction):
     assert json.loads((run.directory / "result.json").read_text())["correction"] is not None
 
 
+def test_a_correction_that_can_not_be_fitted_costs_no_training(home):
+    text = "data: {path: pumps, split: {train: 0.9, validation: 0.01, test: 0.09}}\nepochs: 1\ncorrection: "
+    with pytest.raises(DataError, match=r"pumps.yaml, line 3, correction: .*the training is kept"):
+        train(written(home, text + "TemperatureScaling\n"), home / "uncorrected")
+    epochs = []
+    run = train(
+        written(home, text + "null\n"), home / "uncorrected", progress=lambda epoch, figures: epochs.append(epoch)
+    )
+    assert epochs == []
+    assert run.evaluation == evaluate_run(run.directory)
+
+
 def test_weights_of_a_column(home):
     run = train(written(home, SOUND + "sample_weight: {column: trust}\n"), home / "column")
     plain = train(written(home, SOUND), home / "plain")
@@ -449,3 +462,83 @@ def test_own_functions_that_do_not_do(home):
     (home / "broken.py").write_text("1 / 0")
     with pytest.raises(ArgumentError, match=r"broken.py.*ZeroDivisionError"):
         load_recipe(written(home, SOUND), modules=[str(home / "broken.py")])
+
+
+# -- remedies compared ---------------------------------------------------------------------------------
+
+
+def test_remedies_are_trained_with_the_same_seeds_and_may_be_gone_on_with(home):
+    path = written(home, SOUND + "compare:\n  seeds: 2\n  vary:\n    plain: {}\n    adjusted: {loss: LogitAdjusted}\n")
+    told = []
+
+    def tell(name, seed, epoch, figures):
+        told.append((name, seed, epoch))
+        if len(told) == 5:
+            raise EndedError
+
+    with pytest.raises(EndedError):
+        tailfit.compare(path, directory=home / "compared", progress=tell)
+    told.clear()
+    found = tailfit.compare(
+        path, directory=home / "compared", progress=lambda name, seed, epoch, _: told.append((name, seed))
+    )
+    assert set(told) == {("plain", 1), ("adjusted", 1)}  # those of seed 0 were finished
+    assert list(found.evaluations) == ["plain", "adjusted"]
+    assert found.seeds == (0, 1)
+    alone = train({**SOUND_DICT, "data": {"path": str(home / "pumps")}, "seed": 1}, home / "alone").evaluation
+    assert found.evaluations["plain"][1].y_pred.tolist() == alone.y_pred.tolist()
+    there = tailfit.Comparison.from_json((home / "compared" / "comparison.json").read_text())
+    assert there == found
+    assert (home / "compared" / "report.html").is_file()
+
+
+def test_lists_are_combined(home):
+    recipe = load_recipe({**SOUND_DICT, "data": {"path": str(home / "pumps")}})
+    vary = {"loss": ["CrossEntropy", {"name": "Focal", "gamma": 1.0}], "class_weight": [None, "balanced"]}
+    found = tailfit.compare(recipe, vary, seeds=[7])
+    assert list(found.evaluations) == [
+        "loss=CrossEntropy, class_weight=null",
+        "loss=CrossEntropy, class_weight=balanced",
+        "loss=Focal(gamma=1.0), class_weight=null",
+        "loss=Focal(gamma=1.0), class_weight=balanced",
+    ]
+    assert found.baseline == "loss=CrossEntropy, class_weight=null"
+    assert len({each[0].to_json() for each in found.evaluations.values()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("vary", "seeds", "received"),
+    [
+        (None, 1, "nothing to vary|vary=None"),
+        ({}, 1, r"vary=\{\}"),
+        ({"loss": ["Focal"]}, 1, "vary="),
+        ({"loss": ["Focal", "Focal"]}, 1, "vary="),
+        ({"a": {}}, 1, "vary="),
+        ({"a": {}, "b": ["x"]}, 1, "vary="),
+        ({"a": {}, "b": {"seed": 3}}, 1, "the remedy 'b', which changes seed"),
+        ({"a": {}, "b": {"data": {"path": "x"}}}, 1, "the remedy 'b', which changes data"),
+        ({"a": {}, "b": {"data.split.seed": 3}}, 1, "the remedy 'b', which changes data.split.seed"),
+        ({"a": {}, "b": {"los": "Focal"}}, 1, "los: the unknown key"),
+        ({"a": {}, "b": {"loss": "Focall"}}, 1, "the loss 'Focall'"),
+        ({"a": {}, "b": {"loss": "Focal"}}, 0, "seeds=0"),
+        ({"a": {}, "b": {"loss": "Focal"}}, True, "seeds=True"),
+        ({"a": {}, "b": {"loss": "Focal"}}, [1, 1], r"seeds=\[1, 1\]"),
+        ({"a": {}, "b": {"loss": "Focal"}}, [-1], r"seeds=\[-1\]"),
+    ],
+)
+def test_what_can_not_be_compared_is_refused_before_anything_is_trained(vary, seeds, received):
+    with pytest.raises(TailfitError, match=received):
+        tailfit.compare(SOUND_DICT, vary, seeds)
+
+
+def test_remedies_that_differ_in_how_data_are_brought_to_scale(home):
+    recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
+    found = tailfit.compare(recipe, {"scaled": {}, "raw": {"data.normalize": False}}, 1)
+    assert len(found.evaluations) == 2
+
+
+def test_names_of_remedies_do_not_leave_the_directory(home, tmp_path):
+    recipe = {**SOUND_DICT, "epochs": 1, "data": {"path": str(home / "pumps")}}
+    tailfit.compare(recipe, {"../../up": {}, "/": {"loss": "Focal"}}, 1, directory=tmp_path / "in")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert {"00-up", "01-remedy"} <= {path.name for path in (tmp_path / "in").iterdir()}

@@ -19,8 +19,10 @@ With one seed there is no seed part: intervals then speak of these very models, 
 Smallest recalls and geometric means over the seeds are shown with their range, and without an interval: the mean of
 minima says little of the minimum of means.
 
-Measured coverage of 95 % intervals of the difference in balanced accuracy (10 classes of 120 down to 3 test samples,
-trainings that scatter): see `tests/plain/test_comparison.py`, which repeats it.
+Measured coverage of 95 % intervals of the difference in balanced accuracy (10 classes of 120 down to 4 test samples,
+trainings that scatter, 400 trials): 98 % with 3 seeds, 99 % with 5, 100 % with 10: wider than needed, as the invented
+samples weigh most in the smallest classes. With one seed 85 % of the differences that other trainings would have had.
+`tests/plain/test_comparison.py` repeats it.
 """
 
 import json

@@ -27,9 +27,9 @@ def comparison_table(found: "Comparison") -> Table:
     caption = Text(" ".join(comparison_notes(found)))
     table = Table(caption=caption, caption_justify="left", show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("remedy", overflow="fold", min_width=10)
-    table.add_column("balanced accuracy", justify="right")
-    table.add_column("difference", justify="right")
-    table.add_column("verdict")
+    table.add_column("balanced accuracy", justify="right", no_wrap=True)
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     table.add_column("macro-F1", justify="right")
     table.add_column("worst class", justify="right")
     verdicts = found.verdicts
@@ -42,8 +42,8 @@ def comparison_table(found: "Comparison") -> Table:
             str(figures["balanced_accuracy"]),
             "" if gain is None else signed(gain["balanced_accuracy"]),
             Text(verdict, style="bold" if verdict in ("helps", "hurts") else ""),
-            str(figures["macro_f1"]),
-            f"{worst:.3f} ({worst.low:.3f} to {worst.high:.3f})",
+            f"{figures['macro_f1']:.3f}",
+            f"{worst:.3f}",
         )
     return table
 
@@ -57,7 +57,7 @@ def comparison_notes(found: "Comparison") -> list[str]:
         notes = [f"One seed; [{percent(found.confidence)} intervals: other test samples only]."]
         notes.append("Nothing is known of other trainings: a difference may be that of two seeds.")
     together = f", all {others} together" if others > 1 else ""
-    notes.append(f"Differences to {visible(found.baseline)!r} are paired{together}. Worst class: (range of the seeds).")
+    notes.append(f"Differences to {visible(found.baseline)!r} are paired{together}.")
     return notes
 
 

@@ -16,7 +16,7 @@ from tailfit.recipes.choices import choice, of_kinds
 from tailfit.recipes.networks import NETWORKS
 from tailfit.weights import sample_weights
 
-__all__ = ["CORRECTION", "LOSS", "METRIC", "NETWORK", "OPTIMIZER", "SAMPLER", "SCHEDULE", "STEP", "TRANSFORM"]
+__all__ = ["Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Step"]
 
 _FITTED = ("LogitAdjustment", "TauNorm", "TemperatureScaling", "Thresholds", "VectorScaling")
 _NO_OPTIMIZERS = ("LossScaleOptimizer", "MultiOptimizer")  # of other optimizers
@@ -37,19 +37,18 @@ _Whole = Annotated[int, Field(ge=1)]
 _Sizes = Annotated[list[_Whole], Field(min_length=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-SCHEDULE: Final = choice("schedule", _of(schedules, schedules.Schedule, ("Custom",)), own=False)
-SAMPLER: Final = choice(
+Schedule: Final = choice("schedule", _of(schedules, schedules.Schedule, ("Custom",)), own=False)
+Sampler: Final = choice(
     "sampler",
     {**_of(samplers, samplers.Sampler, ("ByLength", "Runs")), "Weighted": _weighted},
-    schedule=SCHEDULE,
+    schedule=Schedule,
     known={"weights": dict[str | int, Annotated[float, Field(ge=0, allow_inf_nan=False)]]},
 )
-LOSS: Final = choice("loss", _of(losses, keras.losses.Loss), default="CrossEntropy", schedule=SCHEDULE)
-STEP: Final = choice("step", _of(steps, steps.Step), schedule=SCHEDULE)
-METRIC: Final = choice("metric", _of(metrics, keras.metrics.Metric), schedule=SCHEDULE)
-CORRECTION: Final = choice("correction", {name: getattr(posthoc, name) for name in _FITTED}, own=False)
-NETWORK: Final = choice("network", NETWORKS, known={"units": _Sizes, "filters": _Sizes})
-TRANSFORM: Final = choice("transform", {}, own=True)
+Loss: Final = choice("loss", _of(losses, keras.losses.Loss), default="CrossEntropy", schedule=Schedule)
+Step: Final = choice("step", _of(steps, steps.Step), schedule=Schedule)
+Metric: Final = choice("metric", _of(metrics, keras.metrics.Metric), schedule=Schedule)
+Correction: Final = choice("correction", {name: getattr(posthoc, name) for name in _FITTED}, own=False)
+Network: Final = choice("network", NETWORKS, known={"units": _Sizes, "filters": _Sizes})
 _RATE: Final = choice(
     "schedule of the learning rate",
     _of(keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule),
@@ -63,7 +62,7 @@ _RATE: Final = choice(
         "values": Annotated[list[_Positive], Field(min_length=1)],
     },
 )
-OPTIMIZER: Final = choice(
+Optimizer: Final = choice(
     "optimizer",
     _of(keras.optimizers, keras.optimizers.Optimizer, _NO_OPTIMIZERS),
     default="Adam",

@@ -215,7 +215,7 @@ def choice(
                 mend=f"write e.g. {next(iter(members))}",
             )
         name = value.get("name")
-        if "function" in value or name in members:
+        if "function" in value or (isinstance(name, str) and name in members):
             if "function" in value and not own:
                 raise ArgumentError(f"a function as {kind}", allowed=f"one of {', '.join(members)}", mend="name one")
             return value

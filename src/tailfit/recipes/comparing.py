@@ -47,7 +47,8 @@ def compare(
             key of the recipe a list of values, all combinations of them: `{"loss": ["CrossEntropy", "Focal"]}`. Keys
             may be within keys: `"data.normalize"`. The first remedy is the baseline. Without it the recipe's
             `compare.vary`.
-        seeds: How often each is trained, or the seeds; without it the recipe's `compare.seeds`, or 3.
+        seeds: How often each is trained, or the seeds; without it the recipe's `compare.seeds`, or 5. Few seeds make
+            wide intervals: of three, other trainings can't be told apart from much.
         directory: Of all runs; the same call again goes on where it was ended. Without it a temporary one.
         modules, fetch: As for `tailfit.recipes.train`.
         progress: Called after each epoch with the remedy, the seed, the epoch from 1, and its figures.
@@ -128,14 +129,14 @@ def _changed(base: Recipe, changes: Mapping[str, Any], modules: Sequence[str]) -
 
 def _seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:
     if seeds is None:
-        seeds = 3 if base.compare is None else base.compare.seeds
+        seeds = 5 if base.compare is None else base.compare.seeds
     given: Any = seeds
     chosen = (
         list(range(given)) if type(given) is int else list(given) if isinstance(given, list | tuple | range) else []
     )
     whole = all(type(seed) is int and 0 <= seed < 2**32 for seed in chosen)
     if not whole or not chosen or len(set(chosen)) < len(chosen):
-        raise ArgumentError(f"seeds={seeds!r}", allowed="a number from 1, or different seeds >= 0", mend="use seeds=3")
+        raise ArgumentError(f"seeds={seeds!r}", allowed="a number from 1, or different seeds >= 0", mend="use seeds=5")
     return chosen
 
 

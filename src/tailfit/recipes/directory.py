@@ -27,7 +27,8 @@ __all__ = ["Claim", "claimed", "damaged", "read_json"]
 
 _RUN: Final = {"format": "tailfit.run", "version": 1}
 _MOST_JSON: Final = 1 << 28  # bytes
-_FREE: Final = ("backend", "compare", "epochs", "name")  # may differ: a finished run may go on for more epochs
+# What may differ: a run may go on for more epochs, and what follows the training may be changed.
+_FREE: Final = ("backend", "compare", "correction", "epochs", "name")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Claim:
             if different:
                 raise CheckpointError(
                     f"{directory}, the run of another recipe ({'; '.join(different)})",
-                    allowed="the run that was begun there; it may go on for more epochs",
+                    allowed="the run that was begun there; epochs and correction may change",
                     mend="give this run a directory of its own",
                 )
         document = {**_RUN, "recipe": self.recipe, "folder": self.folder, "backend": self.backend}

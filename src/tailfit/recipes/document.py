@@ -86,7 +86,7 @@ def parse(text: str | bytes, name: str = "recipe") -> Document:
         raise DataError(f"{name}: over {_MOST_BYTES} bytes", allowed="a recipe", mend="put lists of samples elsewhere")
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = _Yaml(typ="safe", pure=True).compose(text)
     except UnicodeDecodeError as error:
         raise _broken(name, f"the byte {error.object[error.start]:#x} at {error.start}, which is no UTF-8") from None
     except YAMLError as error:
@@ -100,6 +100,13 @@ def parse(text: str | bytes, name: str = "recipe") -> Document:
         raise _broken(name, f"what the parser fails at ({type(error).__name__}: {error})") from None
     reader = _Reader(name)
     return Document(None if node is None else reader.value(node, ()), name, reader.lines)
+
+
+class _Yaml(YAML):
+    """The parser, without a look for plug-ins among files."""
+
+    def official_plug_ins(self) -> list[str]:
+        return []
 
 
 class _Reader:

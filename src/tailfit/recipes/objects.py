@@ -11,7 +11,7 @@ from tailfit.data import Batches, Normalize, Source
 from tailfit.errors import ArgumentError, TailfitError
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
-from tailfit.recipes.catalogue import NETWORK
+from tailfit.recipes import catalogue
 from tailfit.recipes.choices import Named, Own
 from tailfit.recipes.parts import Parts, weights_of_column
 from tailfit.recipes.recipe import Column, Recipe, Scheme
@@ -24,7 +24,7 @@ from tailfit.weights import class_weights
 __all__ = ["compiled_model", "fitted_correction", "held_back", "network_of", "training_batches"]
 
 _HEADS: Final = {"LDAM": "cosine", "InfluenceBalanced": "features"}  # of losses that need other than plain logits
-_NETWORK: Final = TypeAdapter(NETWORK)
+_NETWORK: Final = TypeAdapter(catalogue.Network)
 
 
 def training_batches(recipe: Recipe, parts: Parts) -> Batches:
@@ -99,7 +99,14 @@ def fitted_correction(recipe: Recipe, parts: Parts, batches: Batches, model: Mod
         return None
     made = _made(recipe, "correction", recipe.correction, Correction, from_logits=True, prior=batches.class_counts)
     y = None if parts.validation is None else parts.validation.labels
-    fitted = made.fit(model, scores, y) if isinstance(made, TauNorm) else made.fit(scores, y)
+    try:
+        fitted = made.fit(model, scores, y) if isinstance(made, TauNorm) else made.fit(scores, y)
+    except TailfitError as error:
+        raise type(error)(
+            f"{recipe.at('correction')}: {error.received}",
+            allowed=error.allowed,
+            mend=f"{error.mend}; or leave it out: the training is kept, and the same command goes on from there",
+        ) from error
     return cast(Correction, fitted)
 
 

@@ -4,16 +4,27 @@ from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tailfit.errors import ArgumentError
-from tailfit.recipes import catalogue
 from tailfit.recipes.choices import Own, Strict, of_kinds
 from tailfit.recipes.document import Document, read
 from tailfit.recipes.messages import in_our_words
 from tailfit.recipes.modules import imported_modules
+
+if TYPE_CHECKING:
+    Correction: TypeAlias = Any
+    Loss: TypeAlias = Any
+    Metric: TypeAlias = Any
+    Network: TypeAlias = Any
+    Optimizer: TypeAlias = Any
+    Sampler: TypeAlias = Any
+    Schedule: TypeAlias = Any
+    Step: TypeAlias = Any
+else:  # types that are made as the module is imported
+    from tailfit.recipes.catalogue import Correction, Loss, Metric, Network, Optimizer, Sampler, Schedule, Step
 
 __all__ = [
     "Column",
@@ -138,7 +149,7 @@ class Compare(Strict):
     """
 
     vary: Annotated[dict[str, dict[str, Any] | list[Any]], Field(min_length=1)]
-    seeds: _Whole = 3
+    seeds: _Whole = 5
 
 
 class Recipe(Strict):
@@ -169,18 +180,18 @@ class Recipe(Strict):
     data: Data
     name: str | None = None
     backend: Literal["jax", "tensorflow", "torch"] | None = None
-    network: catalogue.NETWORK | None = None
-    loss: catalogue.LOSS = Field(default="CrossEntropy", validate_default=True)
-    optimizer: catalogue.OPTIMIZER = Field(default="Adam", validate_default=True)
-    sampler: catalogue.SAMPLER = Field(default="Shuffle", validate_default=True)
+    network: Network | None = None
+    loss: Loss = Field(default="CrossEntropy", validate_default=True)
+    optimizer: Optimizer = Field(default="Adam", validate_default=True)
+    sampler: Sampler = Field(default="Shuffle", validate_default=True)
     class_weight: of_kinds(  # type: ignore[valid-type]
-        null=None, text=_SchemeName, scheme=Scheme, mapping=_Weights, named=catalogue.SCHEDULE
+        null=None, text=_SchemeName, scheme=Scheme, mapping=_Weights, named=Schedule
     ) = None
     sample_weight: of_kinds(null=None, mapping=_Weights, column=Column) = None  # type: ignore[valid-type]
-    steps: list[catalogue.STEP] = Field(default_factory=list)
+    steps: list[Step] = Field(default_factory=list)
     transform: Own | None = None
-    metrics: list[catalogue.METRIC] = Field(default=["BalancedAccuracy"], validate_default=True)
-    correction: catalogue.CORRECTION | None = None
+    metrics: list[Metric] = Field(default=["BalancedAccuracy"], validate_default=True)
+    correction: Correction | None = None
     batch_size: _Whole = 64
     epochs: _Whole = 20
     steps_per_execution: _Whole = 1

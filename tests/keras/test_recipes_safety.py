@@ -1,0 +1,213 @@
+"""Recipes and runs that nobody wrote: an error of ours or a sound result, and nothing else happens."""
+
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tailfit
+from tailfit.errors import TailfitError
+from tailfit.recipes import evaluate_run, load_recipe, train
+from tailfit.recipes.document import parse
+from tailfit.recipes.recipe import Recipe
+from tailfit.recipes.result import Result, saved_result
+
+fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+TEXT = b"""data: {path: pumps, split: {train: 0.8, validation: null, test: 0.2}, options: {label: a}}
+network: {name: mlp, units: [4]}
+loss: {name: Focal, gamma: {name: Linear, start: 0, stop: 1, epochs: 3}}
+optimizer: {name: SGD, learning_rate: {name: CosineDecay, initial_learning_rate: 0.1}}
+sampler: {name: ClassBalanced, power: 0.5}
+steps: [Mixup, {name: SAM, rho: 0.1}]
+class_weight: {leak: 2.0}
+sample_weight: {column: trust}
+compare: {vary: {a: {}, b: {loss: LDAM}}, seeds: 2}
+"""
+WORDS = ["Focal", "name", "data", "path", "loss", "function", "os:system", "steps", "tau", "gamma", "Linear", "split"]
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.sampled_from(WORDS)
+    | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*WORDS, *Recipe.model_fields]) | st.integers(0, 3), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def damaged(draw, whole):
+    """These bytes with some replaced, cut out or put in."""
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(whole)))
+        stop = draw(st.integers(start, min(start + 12, len(whole))))
+        whole = whole[:start] + draw(st.binary(max_size=12)) + whole[stop:]
+    return whole
+
+
+def refused(call, most=1 << 25):
+    """Whether the call is refused as it should be; what it takes of memory is bounded either way."""
+    tracemalloc.start()
+    try:
+        call()
+    except TailfitError:
+        return True
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < most
+    return False
+
+
+def sound(document):
+    """Of what is accepted: it can be said again, and means the same."""
+    recipe = load_recipe(document)
+    plain = recipe.plain()
+    assert load_recipe(json.loads(json.dumps(plain))).plain() == plain
+
+
+def test_the_text_is_sound():
+    assert not refused(lambda: sound(parse(TEXT)))
+
+
+@fuzzed
+@given(damaged(TEXT))
+def test_recipes_of_any_bytes(content):
+    refused(lambda: sound(parse(content)))
+
+
+@fuzzed
+@given(values)
+def test_recipes_of_any_values(value):
+    refused(lambda: sound(value if isinstance(value, dict) else {"data": value}))
+
+
+@fuzzed
+@given(st.sampled_from(sorted(Recipe.model_fields)), values)
+def test_any_value_in_the_place_of_any_key(key, value):
+    document = parse(TEXT)
+    refused(lambda: sound({**document.value, key: value}))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run."""
+    root = tmp_path_factory.mktemp("safety")
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [60, 20])
+    x = rng.normal(2.0 * y[:, None], size=(80, 3)).astype("float32")
+    tailfit.data.save_npy_folder(root / "pumps", x, np.array(["leak", "ok"])[y])
+    (root / "pumps.yaml").write_text(
+        "data: {path: pumps}\nnetwork: {name: mlp, units: [4]}\nepochs: 8\n"
+        "optimizer: {learning_rate: 0.05}\ncorrection: TemperatureScaling\n"
+    )
+    return train(root / "pumps.yaml", root / "run")
+
+
+@fuzzed
+@given(st.data())
+def test_a_result_of_any_bytes(run, data):
+    path = run.directory / "result.json"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(data.draw(damaged(whole)))
+
+        def read():
+            result, entries = Result.read(run.directory)
+            saved_result(run.directory, run.model, entries)
+            assert np.isfinite(result.corrected(np.zeros((1, 2)))).all()
+
+        refused(read)
+    finally:
+        path.write_bytes(whole)
+
+
+@fuzzed
+@given(st.data())
+def test_weights_of_any_bytes(run, data):
+    path = run.directory / "weights.safetensors"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(data.draw(damaged(whole)))
+        _, entries = Result.read(run.directory)
+        refused(lambda: saved_result(run.directory, run.model, entries))
+    finally:
+        path.write_bytes(whole)
+
+
+# Loaded once first: what is imported at a first use is no matter of the file's.
+AUDITED = """
+import json, sys
+from pathlib import Path
+from tailfit.recipes import evaluate_run, load_recipe
+recipe, run = sys.argv[1:]
+load_recipe(recipe)
+evaluate_run(run)
+events, watched = [], True
+def hook(event, arguments):
+    if watched:
+        events.append((event, [str(each) for each in arguments[:1] if isinstance(each, str | Path)]))
+sys.addaudithook(hook)
+load_recipe(recipe)
+loading, events = events, []
+evaluate_run(run)
+watched = False
+print(json.dumps({"loading": loading, "evaluating": events}))
+"""
+
+
+def test_a_recipe_and_a_run_are_read_without_running_importing_or_reaching_anything(run, backend):
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    recipe = run.directory.parent / "pumps.yaml"
+    command = [sys.executable, "-c", AUDITED, str(recipe), str(run.directory)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    harmless = {"open", "builtins.id", "object.__getattr__", "sys._getframe"}
+    assert {event for event, _ in seen["loading"]} <= harmless, seen["loading"]
+    assert [Path(arguments[0]) for event, arguments in seen["loading"] if event == "open"] == [recipe]
+    reaching = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pickle.", "marshal.")
+    assert not [event for event, _ in seen["evaluating"] if event.startswith(reaching)]
+    opened = {Path(arguments[0]) for event, arguments in seen["evaluating"] if event == "open" and arguments}
+    inside = {path for path in opened if path.is_relative_to(run.directory)}
+    assert {path.name for path in inside} == {"run.json", "result.json", "weights.safetensors"}  # no model.keras
+
+
+def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
+    """A module that lies beside a recipe, or that is imported already, is not its to name."""
+    (tmp_path / "evil.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    monkeypatch.chdir(tmp_path)
+    for function in ("evil:x", "os:system", "builtins:eval", "tailfit.cli:main"):
+        for key in ("network", "loss", "optimizer", "sampler", "transform"):
+            recipe = {"data": {"path": "x"}, key: {"function": function}}
+            with pytest.raises(TailfitError, match="modules that you name"):
+                load_recipe(recipe)
+    for plain in ({"function": "evil:x"}, ["evil:x"]):
+        with pytest.raises(TailfitError):
+            load_recipe({"data": {"path": "x"}, "steps": plain, "metrics": plain})
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "run.json").write_text(
+        json.dumps(
+            {
+                "format": "tailfit.run",
+                "version": 1,
+                "folder": ".",
+                "backend": "jax",
+                "recipe": {"data": {"path": "x"}, "network": {"function": "evil:x"}},
+            }
+        )
+    )
+    with pytest.raises(TailfitError, match="modules that you name"):
+        evaluate_run(tmp_path)
+    assert not (tmp_path / "ran").exists()
