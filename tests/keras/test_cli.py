@@ -1,14 +1,19 @@
 """The command line: exit codes, messages, and that the backend is chosen before Keras is imported."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tailfit
+from tailfit.cli import main
 from tailfit.cli.backends import Backend, choose_backend
 from tailfit.errors import ArgumentError
 
@@ -93,3 +98,100 @@ def test_the_wheel_carries_the_demo_and_the_page(tmp_path):
     assert "tailfit/_examples/demo.py" in names
     assert "tailfit/py.typed" in names
     assert "tailfit/evaluation/templates/report.html.j2" in names
+
+
+# -- recipes -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A recipe beside its records."""
+    root = tmp_path_factory.mktemp("recipes")
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [60, 30])
+    x = rng.normal(3.0 * y[:, None], size=(90, 4)).astype("float32")
+    tailfit.data.save_npy_folder(root / "pumps", x, np.array(["leak", "ok"])[y])
+    (root / "pumps.yaml").write_text(
+        "data: {path: pumps}\nnetwork: {name: mlp, units: [8]}\nepochs: 2\n"
+        "compare: {vary: {plain: {}, adjusted: {loss: LogitAdjusted}}}\n"
+    )
+    return root / "pumps.yaml"
+
+
+def command(*arguments, monkeypatch):
+    """The exit code of a command, run in this process."""
+    monkeypatch.setattr("sys.argv", ["tailfit", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_a_recipe_is_trained_measured_and_reported(recipe, tmp_path, monkeypatch, capsys):
+    run = partial(command, monkeypatch=monkeypatch)
+    assert run("recipe", "check", recipe) == 0
+    assert "sound" in capsys.readouterr().out
+    assert run("train", recipe, "--out", tmp_path / "run", "-s", "seed=3") == 0
+    trained = capsys.readouterr().out
+    assert "balanced accuracy" in trained
+    assert "Written:" in trained
+    assert run("evaluate", tmp_path / "run", "--out", tmp_path / "again.json") == 0
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "run" / "evaluation.json").read_text()
+    assert run("evaluate", tmp_path / "run", "--data", recipe.parent / "pumps", "--part", "validation") == 0
+    assert run("report", tmp_path / "run", tmp_path / "again.json", "--out", tmp_path / "page.html") == 0
+    assert "<h1>" in (tmp_path / "page.html").read_text()
+    assert run("compare", recipe, "--seeds", "1", "--out", tmp_path / "compared") == 0
+    assert "adjusted" in capsys.readouterr().out
+    assert (tmp_path / "compared" / "report.html").is_file()
+    assert run("recipe", "schema", "--out", tmp_path / "schema.json") == 0
+    assert json.loads((tmp_path / "schema.json").read_text())["required"] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "nothing.yaml"], 2, "nothing.yaml: No such file"),
+        (["train", "{recipe}", "-s", "loss.tau=x"], 2, "loss.tau: the unknown key|loss.tau"),
+        (["train", "{recipe}", "-s", "los=Focal"], 2, "los: the unknown key 'los'"),
+        (["train", "{recipe}", "-s", "epochs"], 2, "--set epochs"),
+        (["train", "{recipe}", "-s", "network={function: 'x:y'}"], 2, "--module x"),
+        (["train", "{recipe}", "-m", "no_such_module"], 2, "no_such_module"),
+        (["train", "{recipe}", "-s", "data.path=nowhere", "--out", "{out}"], 2, "nowhere: no such file or folder"),
+        (["train", "{recipe}", "-s", "data.path=s3://x/y", "--out", "{out}"], 2, "--fetch"),
+        (["recipe", "check", "{recipe}", "-s", "epochs=0"], 2, "epochs: 0"),
+        (["compare", "{recipe}", "-s", "compare=null"], 2, "nothing to vary"),
+        (["evaluate", "{out}"], 2, "no run.json lies"),
+        (["report", "{out}"], 2, "evaluation.json"),
+        (["evaluate", "{out}", "--part", "all"], 2, ""),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_ends_with_2(arguments, code, message, recipe, tmp_path, monkeypatch, capsys):
+    filled = [each.replace("{recipe}", str(recipe)).replace("{out}", str(tmp_path / "out")) for each in arguments]
+    assert command(*filled, monkeypatch=monkeypatch) == code
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert re.search(message, said), said
+
+
+def test_a_directory_of_another_run_ends_with_1(recipe, tmp_path, monkeypatch, capsys):
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert command("train", recipe, "--out", tmp_path, monkeypatch=monkeypatch) == 1
+    assert "thesis.txt" in capsys.readouterr().err
+
+
+def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, backend):
+    text = recipe.read_text() + f"backend: {backend}\n"
+    path = recipe.with_name("named.yaml")
+    path.write_text(text)
+    code = "from tailfit.cli import main\ntry: main()\n"
+    code += "except SystemExit: pass\nimport keras; print(keras.backend.backend())"
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "recipe", "check", str(path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.stdout.split()[-1] == backend, done.stderr

@@ -93,3 +93,10 @@ def test_demo_is_reproducible_and_helps(tmp_path, monkeypatch, capsys):
     assert "balanced accuracy" in out.lower()
     model = keras.saving.load_model(tmp_path / "a" / "tailored.keras", custom_objects={"Tailored": module["Tailored"]})
     assert model.count_params() > 0
+
+
+def test_which_remedy(capsys):
+    result = run("which_remedy", seeds=1)
+    assert list(result.evaluations) == ["plain", "class weights", "logit-adjusted"]
+    assert float(result.differences["logit-adjusted"]["balanced_accuracy"]) > 0
+    assert "One seed" in capsys.readouterr().out

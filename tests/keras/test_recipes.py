@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -185,6 +186,19 @@ def test_several_errors_are_counted():
 def test_of_a_dict_the_keys_are_named():
     with pytest.raises(DataError, match=r"^Received recipe, loss.gamma: 'x'"):
         load_recipe({"data": {"path": "x"}, "loss": {"name": "Focal", "gamma": "x"}})
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "examples/which_remedy.py"])
+def test_the_recipes_of_the_documentation_are_sound(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) or re.findall(r'RECIPE = """(.*?)"""', text, re.DOTALL)
+    recipes = [each for each in found if re.search(r"^data:", each, re.MULTILINE)]
+    assert recipes
+    for each in recipes:
+        assert load_recipe(parse(each)).compare is not None
 
 
 # -- what is trained -----------------------------------------------------------------------------------

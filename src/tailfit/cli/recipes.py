@@ -17,6 +17,8 @@ from tailfit.recipes.document import Document
 
 __all__ = ["run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
 
+_SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # two of them
+
 
 def run_train(document: Document, home: Path, out: Path, modules: Sequence[str], fetch: bool) -> None:
     """Train, and show what came out."""
@@ -75,16 +77,13 @@ def run_schema(out: Path | None) -> None:
 
 @contextmanager
 def _bar(epochs: int) -> Iterator[Any]:
+    """How far a training is, and the next one after it, with what matters of its figures."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as shown:
-        tasks: dict[str, Any] = {}
+        task = shown.add_task("", total=epochs, visible=False)
 
         def advance(what: str, epoch: int, figures: Mapping[str, float]) -> None:
-            said = ", ".join(
-                f"{key} {value:.3f}" for key, value in figures.items() if key.endswith(("loss", "accuracy"))
-            )
-            if what not in tasks:
-                tasks[what] = shown.add_task(what, total=epochs)
-            shown.update(tasks[what], completed=epoch, description=escape(f"{what}: {said}"))
+            said = [f"{key} {figures[key]:.3f}" for key in _SHOWN if key in figures][:2]
+            shown.update(task, completed=epoch, visible=True, description=escape(f"{what}: {', '.join(said)}"))
 
         yield advance

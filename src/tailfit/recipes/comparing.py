@@ -108,7 +108,7 @@ def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, An
     found = dict(named)
     if len(found) < 2 or len(found) < len(named):
         raise ArgumentError(
-            f"vary={vary!r}",
+            "nothing to vary" if vary is None else f"vary={vary!r}",
             allowed="two or more different remedies: mappings of keys by name, or lists of values by key",
             mend="pass vary={'loss': ['CrossEntropy', 'LogitAdjusted']}, or write compare.vary into the recipe",
         )
