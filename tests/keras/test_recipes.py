@@ -15,6 +15,7 @@ from tailfit import losses, metrics, samplers, steps
 from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
 from tailfit.recipes import evaluate_run, load_recipe, schema, train
 from tailfit.recipes.document import parse
+from tailfit.recipes.training import finished_evaluation
 
 NAMES = ("leak", "ok", "stuck")
 
@@ -389,6 +390,36 @@ def test_no_validation_part(home):
             train(written(home, text + key), home / f"needs-{key[:4]}")
 
 
+def test_a_correction_of_known_strength_needs_no_validation_part(home):
+    text = "data: {path: pumps, split: {train: 0.8, validation: null, test: 0.2}}\nepochs: 1\ncorrection: "
+    for number, correction in enumerate(("LogitAdjustment", "{name: TauNorm, tau: 0.5}")):
+        run = train(written(home, text + correction), home / f"known-{number}")
+        assert json.loads((run.directory / "result.json").read_text())["correction"] is not None
+
+
+def test_a_figure_that_is_not_there_is_no_monitor(home):
+    path = written(home, SOUND + "early_stopping: {monitor: val_macro_f1}\n")
+    with pytest.raises(ArgumentError, match=r"line 4, early_stopping.monitor: 'val_macro_f1'.*val_loss"):
+        train(path, home / "unknown-monitor")
+
+
+def test_a_run_that_goes_on_is_not_finished_before_it_is(home):
+    """What a shorter run has measured is no result of the longer one."""
+    recipe = load_recipe({**SOUND_DICT, "data": {"path": str(home / "pumps")}})
+    train(recipe, home / "longer")
+    assert finished_evaluation(recipe, home / "longer") is not None
+    more = recipe.model_copy(update={"epochs": 4})
+
+    def end(epoch, figures):
+        raise EndedError
+
+    with pytest.raises(EndedError):
+        train(more, home / "longer", progress=end)
+    assert finished_evaluation(more, home / "longer") is None
+    assert len(train(more, home / "longer").history["loss"]) == 4
+    assert finished_evaluation(more, home / "longer") is not None
+
+
 def test_windows_are_cut_after_the_records_are_divided(tmp_path):
     rng = np.random.default_rng(0)
     records = tmp_path / "runs" / "data"
@@ -444,6 +475,9 @@ def loss(class_counts):
 
 def nothing():
     return None
+
+def wide(input_shape):
+    return network(input_shape, 5)
 """
 OWN = SOUND + (
     "network: {function: 'mine:network', options: {units: 5}}\n"
@@ -473,6 +507,10 @@ def test_own_functions_that_do_not_do(home):
         train(written(home, SOUND + "loss: {function: 'mine:lost'}"), home / "own2", modules=modules)
     with pytest.raises(ArgumentError, match=r"nowhere.py.*FileNotFoundError"):
         load_recipe(written(home, SOUND), modules=["nowhere.py"])
+    with pytest.raises(ArgumentError, match=r"line 4, network: .*NoneType"):
+        train(written(home, SOUND + "network: {function: 'mine:nothing'}"), home / "own3", modules=modules)
+    with pytest.raises(ArgumentError, match=r"line 4, network: .*output shape \(None, 5\) for 3 classes"):
+        train(written(home, SOUND + "network: {function: 'mine:wide'}"), home / "own4", modules=modules)
     (home / "broken.py").write_text("1 / 0")
     with pytest.raises(ArgumentError, match=r"broken.py.*ZeroDivisionError"):
         load_recipe(written(home, SOUND), modules=[str(home / "broken.py")])
@@ -549,6 +587,13 @@ def test_remedies_that_differ_in_how_data_are_brought_to_scale(home):
     recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
     found = tailfit.compare(recipe, {"scaled": {}, "raw": {"data.normalize": False}}, 1)
     assert len(found.evaluations) == 2
+
+
+def test_remedies_of_own_functions(home):
+    (home / "mine.py").write_text(CODE)
+    recipe = load_recipe({**SOUND_DICT, "data": {"path": str(home / "pumps")}}, modules=[str(home / "mine.py")])
+    vary = {"ours": {}, "own": {"network": {"function": "mine:network"}}}
+    assert len(tailfit.compare(recipe, vary, 1).evaluations) == 2
 
 
 def test_names_of_remedies_do_not_leave_the_directory(home, tmp_path):

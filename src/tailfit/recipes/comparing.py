@@ -70,7 +70,7 @@ def compare(
     base = load_recipe(recipe, modules=modules)
     named = remedies(base, vary)
     chosen = _seeds(base, seeds)
-    recipes = {name: _changed(base, changes, modules) for name, changes in named.items()}
+    recipes = {name: _changed(base, changes) for name, changes in named.items()}
     with _place(directory) as root:
         found: dict[str, list[Evaluation]] = {name: [] for name in recipes}
         # Seed by seed, so that what is there when it is ended early is of all remedies.
@@ -123,8 +123,8 @@ def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, An
     return found
 
 
-def _changed(base: Recipe, changes: Mapping[str, Any], modules: Sequence[str]) -> Recipe:
-    return load_recipe(changed(base.document, changes), modules=modules, folder=base.folder)
+def _changed(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    return load_recipe(changed(base.document, changes), modules=base.modules, folder=base.folder)
 
 
 def _seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:

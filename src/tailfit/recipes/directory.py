@@ -73,6 +73,9 @@ class Claim:
                     allowed="the run that was begun there; epochs and correction may change",
                     mend="give this run a directory of its own",
                 )
+        if there != self:
+            # What lies there is of what was claimed before: a run that is ended now must not look finished.
+            (directory / "result.json").unlink(missing_ok=True)
         document = {**_RUN, "recipe": self.recipe, "folder": self.folder, "backend": self.backend}
         write_text(directory / "run.json", json.dumps(document, indent=1, allow_nan=False))
 

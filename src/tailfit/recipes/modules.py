@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -12,14 +12,16 @@ from tailfit.errors import ArgumentError
 __all__ = ["imported_modules"]
 
 
-def imported_modules(names: Sequence[str]) -> dict[str, ModuleType]:
+def imported_modules(names: Sequence[str] | Mapping[str, ModuleType]) -> dict[str, ModuleType]:
     """The modules, by the names that a recipe calls them.
 
     Args:
-        names: Importable names, or paths of `.py` files, which are called by the name of the file.
+        names: Importable names, or paths of `.py` files, which are called by the name of the file; or what this gave.
     Raises:
         ArgumentError: for a module that is not there or fails as it is imported.
     """
+    if isinstance(names, Mapping):
+        return dict(names)
     found: dict[str, ModuleType] = {}
     for name in [names] if isinstance(names, str) else names:
         path = Path(name) if name.endswith(".py") else None

@@ -61,11 +61,14 @@ def network_of(recipe: Recipe, input_shape: tuple[int, ...], num_classes: int, n
     if isinstance(chosen, Named) and getattr(chosen, "head", None) is None:
         chosen = chosen.model_copy(update={"head": _HEADS.get(getattr(recipe.loss, "name", ""))})
 
-    def model_fn(shape: tuple[int, ...], classes: int) -> keras.Model:
+    def network(shape: tuple[int, ...], classes: int) -> Any:
         told = {"input_shape": shape, "num_classes": classes, "normalize": normalize}
-        return cast(keras.Model, _made(recipe, "network", chosen, keras.Model, **told))
+        return chosen.build(**told) if isinstance(chosen, Named) else chosen.build(recipe.modules, **told)
 
-    return Network(model_fn, input_shape, num_classes, seed=recipe.seed).model
+    try:
+        return Network(network, input_shape, num_classes, seed=recipe.seed).model
+    except TailfitError as error:
+        raise _at(recipe, "network", error) from error
 
 
 def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
@@ -100,14 +103,14 @@ def fitted_correction(recipe: Recipe, parts: Parts, batches: Batches, model: Mod
     made = _made(recipe, "correction", recipe.correction, Correction, from_logits=True, prior=batches.class_counts)
     y = None if parts.validation is None else parts.validation.labels
     try:
-        fitted = made.fit(model, scores, y) if isinstance(made, TauNorm) else made.fit(scores, y)
+        if isinstance(made, TauNorm):
+            made.fit(model, scores, y)
+        elif scores is not None:
+            made.fit(scores, y)
     except TailfitError as error:
-        raise type(error)(
-            f"{recipe.at('correction')}: {error.received}",
-            allowed=error.allowed,
-            mend=f"{error.mend}; or leave it out: the training is kept, and the same command goes on from there",
-        ) from error
-    return cast(Correction, fitted)
+        kept = "; or leave it out: the training is kept, and the same command goes on from there"
+        raise _at(recipe, "correction", error, kept) from error
+    return cast(Correction, made)
 
 
 def _made(recipe: Recipe, place: str, thing: Named | Own, kind: type, **told: Any) -> Any:
@@ -115,7 +118,7 @@ def _made(recipe: Recipe, place: str, thing: Named | Own, kind: type, **told: An
     try:
         made = thing.build(**told) if isinstance(thing, Named) else thing.build(recipe.modules, **told)
     except TailfitError as error:
-        raise type(error)(f"{recipe.at(place)}: {error.received}", allowed=error.allowed, mend=error.mend) from error
+        raise _at(recipe, place, error) from error
     if not isinstance(made, kind):
         raise ArgumentError(
             f"{recipe.at(place)}: a function that returns {type(made).__name__}",
@@ -123,3 +126,8 @@ def _made(recipe: Recipe, place: str, thing: Named | Own, kind: type, **told: An
             mend="return one",
         )
     return made
+
+
+def _at(recipe: Recipe, place: str, error: TailfitError, more: str = "") -> TailfitError:
+    """The error, with the place in the recipe that led to it."""
+    return type(error)(f"{recipe.at(place)}: {error.received}", allowed=error.allowed, mend=error.mend + more)

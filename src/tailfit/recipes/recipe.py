@@ -243,7 +243,7 @@ class Recipe(Strict):
 def load_recipe(
     recipe: str | PathLike[str] | Mapping[str, Any] | Recipe | Document,
     *,
-    modules: Sequence[str] = (),
+    modules: Sequence[str] | Mapping[str, ModuleType] = (),
     folder: str | PathLike[str] | None = None,
 ) -> Recipe:
     """A recipe, checked.
@@ -251,7 +251,7 @@ def load_recipe(
     Args:
         recipe: The path of a YAML file, or the same in Python's dicts and lists.
         modules: Modules of yours that the recipe may name functions of: an importable name, or the path of a `.py`
-            file. They are imported here. A recipe by itself never runs code.
+            file, imported here; or modules by the names that the recipe calls them. A recipe by itself never runs code.
         folder: What its paths are relative to; without it the file's folder, or of a dict the current one.
     Raises:
         DataError: naming the file, line and key of what is wrong in it.

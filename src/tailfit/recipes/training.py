@@ -119,6 +119,12 @@ def _fitted(
     progress: Progress | None,
 ) -> dict[str, list[float]]:
     """The history of the training."""
+
+    def epoch_ends(epoch: int, logs: Mapping[str, float]) -> None:
+        _refuse_unknown_monitor(recipe, logs)
+        if progress is not None:
+            progress(epoch + 1, logs)
+
     logger = keras.callbacks.CSVLogger(str(place / "history.csv"))
     try:
         history = model.fit(
@@ -128,7 +134,7 @@ def _fitted(
             callbacks=[
                 *callbacks,
                 # There also where nobody looks: a run's callbacks are compared when it goes on.
-                keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress and progress(epoch + 1, logs)),
+                keras.callbacks.LambdaCallback(on_epoch_end=epoch_ends),
                 logger,
                 *([] if recipe.early_stopping is None else [_stopping(recipe.early_stopping)]),
                 Resume(place / "checkpoints", every_seconds=_SAVED_EVERY),
@@ -232,12 +238,26 @@ def _stopping(wanted: EarlyStopping) -> keras.callbacks.EarlyStopping:
 
 
 def _refuse_what_needs_validation(recipe: Recipe, parts: Parts) -> None:
-    needs = [key for key in ("early_stopping", "correction") if getattr(recipe, key) is not None]
+    needs = ["early_stopping"] if recipe.early_stopping is not None else []
+    if recipe.correction is not None and getattr(recipe.correction, "tau", None) is None:
+        needs.append("correction")  # with a tau that is given there is nothing to fit
     if parts.validation is None and needs:
         raise ArgumentError(
             f"{recipe.at(needs[0])}: {needs[0]} without a validation part",
             allowed="samples that are neither trained on nor measured on",
             mend="add a part validation to the partition, or a share to data.split",
+        )
+
+
+def _refuse_unknown_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
+    # Keras would only warn, and never stop.
+    wanted = recipe.early_stopping
+    if wanted is not None and wanted.monitor not in logs:
+        known = [key for key in logs if key.startswith("val_")]
+        raise ArgumentError(
+            f"{recipe.at('early_stopping.monitor')}: {wanted.monitor!r}",
+            allowed=", ".join(known),
+            mend="monitor one of these, or add the metric to metrics",
         )
 
 
