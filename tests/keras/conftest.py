@@ -47,7 +47,7 @@ def backend() -> str:
 
 
 # What uses only what other tests try on each backend: here not cases but whole tests are shared out.
-_ABOVE_TRAINING = {"test_cli", "test_examples", "test_readme", "test_recipes", "test_sklearn"}
+_ABOVE_TRAINING = {"test_cli", "test_examples", "test_readme", "test_recipes", "test_recipes_safety", "test_sklearn"}
 
 
 # What trains for long in a process of its own, whose memory is mostly that of `Batches`: quickly on JAX only.
