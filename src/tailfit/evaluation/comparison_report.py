@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tailfit.evaluation.charts import difference_chart
 from tailfit.evaluation.comparison_table import comparison_notes, signed
 from tailfit.evaluation.pages import environment, plot, versions
-from tailfit.evaluation.tables import best_of, class_order, count_text, percent
+from tailfit.evaluation.tables import UNDEFINED, best_of, class_order, count_text, percent
 
 if TYPE_CHECKING:
     from tailfit.evaluation.comparison import Comparison
@@ -43,7 +43,7 @@ def comparison_page(found: "Comparison", *, title: str, details: Mapping[str, ob
         headings=names,
         overall=_overall_rows(found),
         gains=plot(difference_chart(gains), _LABEL, "gains") if gains else None,
-        counted=first.train_counts is not None,
+        counted=any(several[0].train_counts for several in found.evaluations.values()),
         classes=_class_rows(found),
         details={
             **(details or {}),
@@ -81,9 +81,16 @@ def _class_rows(found: "Comparison") -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": first.class_names[k],
-                "train": count_text(first.classes[k].train_count),
+                "train": _train_text(found, k),
                 "test": count_text(first.classes[k].support),
                 "cells": list(zip(recalls, best_of(recalls), told, clear, strict=True)),
             }
         )
     return rows
+
+
+def _train_text(found: "Comparison", k: int) -> str:
+    """Training samples of class k; each remedy's where they differ."""
+    counts = [several[0].classes[k].train_count for several in found.evaluations.values()]
+    told = [UNDEFINED if count is None else count_text(count) for count in counts]
+    return " / ".join(told if len(set(counts)) > 1 else told[:1])

@@ -196,20 +196,26 @@ class Evaluation:
         if not isinstance(fields, dict) or {key: fields.get(key) for key in _FORMAT} != _FORMAT:
             raise DataError("JSON of something else", allowed=f"an object with {_FORMAT}", mend=mend)
         try:
-            counts = fields["train_counts"]
+            names = tuple(fields["class_names"])
+            if len(names) < 2 or not all(isinstance(name, str) for name in names):
+                raise ValueError("class_names that are not two names or more")
+            y_true, y_pred = (_codes(fields, key, len(names)) for key in ("y_true", "y_pred"))
+            if len(y_true) != len(y_pred):
+                raise ValueError(f"{len(y_true)} y_true and {len(y_pred)} y_pred")
+            _check_options(fields["name"], fields["confidence"], fields["resamples"], fields["seed"])
             return cls(
                 name=fields["name"],
-                class_names=tuple(fields["class_names"]),
-                train_counts=None if counts is None else tuple(counts),
-                y_true=_read_only(np.array(fields["y_true"], dtype=np.int64)),
-                y_pred=_read_only(np.array(fields["y_pred"], dtype=np.int64)),
+                class_names=names,
+                train_counts=_checked_counts(fields["train_counts"], len(names)),
+                y_true=y_true,
+                y_pred=y_pred,
                 confidence=fields["confidence"],
                 resamples=fields["resamples"],
                 seed=fields["seed"],
-                worst_class=fields["worst_class"],
+                worst_class=names[names.index(fields["worst_class"])],
                 classes=tuple(
                     ClassFigures(**{key: _from_plain(value, key) for key, value in figures.items()})
-                    for figures in fields["classes"]
+                    for _, figures in zip(names, fields["classes"], strict=True)
                 ),
                 **{key: _from_plain(fields["overall"][key], "figure") for key in OVERALL},
             )
@@ -425,6 +431,14 @@ def _read_only(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return copy
 
 
+def _codes(fields: dict[str, Any], key: str, num_classes: int) -> NDArray[np.int64]:
+    """Codes of a file, refused unless each is that of a class."""
+    codes = np.array(fields[key])
+    if codes.dtype.kind != "i" or codes.ndim != 1 or codes.min() < 0 or codes.max() >= num_classes:
+        raise ValueError(f"{key} that are not codes of {num_classes} classes")
+    return _read_only(codes.astype(np.int64))
+
+
 def _to_plain(value: Any) -> Any:
     if isinstance(value, Figure):
         return [_to_plain(float(value)), _to_plain(value.low), _to_plain(value.high)]
@@ -432,6 +446,13 @@ def _to_plain(value: Any) -> Any:
 
 
 def _from_plain(value: Any, key: str) -> Any:
-    if isinstance(value, list):
+    if key in ("figure", "recall"):
         return Figure(*(math.nan if number is None else number for number in value))
-    return math.nan if value is None and key in ("precision", "f1") else value
+    return math.nan if value is None and key in ("precision", "f1") else _of_kind(value, key)
+
+
+def _of_kind(value: Any, key: str) -> Any:
+    kinds: Any = {"name": str, "support": int}.get(key, int | float)
+    if not isinstance(value, kinds) and not (value is None and key == "train_count"):
+        raise TypeError(f"{key}={value!r:.60}")
+    return value
