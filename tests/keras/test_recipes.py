@@ -100,6 +100,11 @@ BAD = {
     "a key that is a number": (SOUND + "3: 4", "data, ", "the unknown key 3"),
     "partition and split": ("data: {path: x, partition: p, split: {}}", "one of them", "partition beside split"),
     "a share of one": ("data: {path: x, split: {train: 1.0}}", "below 1", r"data.split.train: 1.0"),
+    "shares of less": (
+        "data: {path: x, split: {train: 0.5, test: 0.2}}",
+        "sum to one",
+        "line 1, data.split: shares 0.5, 0.1, 0.2, which sum to 0.8",
+    ),
     "our own option": ("data: {path: x, options: {nan: keep}}", "the reader", "'nan'"),
     "the cache": ("data: {path: x, options: {cache: /tmp}}", "the reader", "'cache'"),
     "another filling": ("data: {path: x, fill_missing: best}", "'forward', 'mean' or 'zero'", "'best'"),

@@ -187,6 +187,7 @@ FILES = {
     "a row of labels too long": record("labels.csv", labels("labels.csv", "id,y\na,0,7\nb,1\n")),
     "a table without a label": data("ID 'b'", labels("labels.csv", "id,y\na,0\nb,\n")),
     "labels that are a number": argument("int", lambda folder: NpyFolder(folder, 3)),
+    "metadata that are a number": argument("int", lambda folder: NpyFolder(folder, metadata=3)),
     "a table with NUL in a name": data("NUL", lambda folder: Table(pl.DataFrame({"a\0b": [1.0]}))),
     "a partition of no JSON": record("partition.json", partition("{")),
     "a partition of a list": record("partition.json", partition('["a"]')),

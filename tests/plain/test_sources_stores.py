@@ -45,6 +45,10 @@ class TestHDF5:
             HDF5(path, class_names=["a"])
         with pytest.raises(ArgumentError, match=r"x=\[\]"):
             HDF5(path, [])
+        with pytest.raises(ArgumentError, match=r"y=\['x'\]"):
+            HDF5(path, y=["x"])
+        with pytest.raises(ArgumentError, match=r"ids=3"):
+            HDF5(path, ids=3)
         assert HDF5(path, y="plant/y").class_names == ("0",)
 
     def test_objects_are_refused(self, tmp_path: Path) -> None:

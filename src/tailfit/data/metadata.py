@@ -25,7 +25,14 @@ def read_table(path: str | PathLike[str], *, first_is_id: bool = False) -> pl.Da
             read as text whatever they look like: "007" is not the number 7.
     Raises:
         RecordError: naming the file, if it can't be read.
+        ArgumentError: for what is no path, or a file of another format.
     """
+    if not isinstance(path, str | PathLike):
+        raise ArgumentError(
+            f"a table of type {type(path).__name__}",
+            allowed="the path of a .csv, .json or .parquet file, or a polars DataFrame",
+            mend="pass one of these, e.g. metadata='metadata.csv'",
+        )
     file = Path(fspath(path))
     suffix = file.suffix.lower()
     if suffix not in _SUFFIXES:

@@ -55,6 +55,9 @@ class Stored(Source):
         names = [name for _, name in leaves(self._x)]
         if not names:
             raise ArgumentError(f"x={x!r}", allowed="the name of an array, or a nest of names", mend="pass one")
+        for option, name in (("y", y), ("ids", ids)):
+            if not (name is None or isinstance(name, str)):
+                raise ArgumentError(f"{option}={name!r}", allowed="the name of an array", mend="pass one name")
         shapes = {name: self._checked(name) for name in dict.fromkeys([*names, *filter(None, (y, ids))])}
         sizes = {name: shape[0] for name, (shape, _) in shapes.items()}
         if len(set(sizes.values())) != 1:

@@ -64,6 +64,17 @@ class Shares(Strict):
     by: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "Shares":
+        shares = [share for share in (self.train, self.validation, self.test) if share is not None]
+        if abs(sum(shares) - 1) > 1e-6:
+            raise ArgumentError(
+                f"shares {', '.join(f'{share:g}' for share in shares)}, which sum to {sum(shares):g}",
+                allowed="train, validation (0.1 unless said otherwise, or null) and test that sum to one",
+                mend="say all three",
+            )
+        return self
+
 
 class WindowsOf(Strict):
     """Windows cut out of long records; see `tailfit.data.Windows`."""
