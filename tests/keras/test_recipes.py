@@ -340,6 +340,25 @@ def test_other_data_must_be_alike(home, full, tmp_path):
         evaluate_run(tmp_path)
 
 
+def test_the_default_network_learns_from_few_steps(tmp_path):
+    """What it has learnt shows at once: no running means that lag behind by hundreds of steps."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [150, 50])
+    x = rng.normal(size=(200, 16, 2)).astype("float32")
+    x[y == 1, ::2] += 1.5
+    tailfit.data.save_npy_folder(tmp_path / "waves", x, np.array(["ok", "leak"])[y])
+    recipe = {
+        "data": {"path": str(tmp_path / "waves")},
+        "network": {"name": "cnn", "filters": [8]},
+        "optimizer": {"learning_rate": 0.02},
+        "batch_size": 16,
+        "epochs": 3,
+    }
+    run = train(recipe, tmp_path / "run")
+    assert run.evaluation.balanced_accuracy > 0.8
+    assert run.history["val_balanced_accuracy"][-1] > 0.8
+
+
 @pytest.mark.parametrize("loss", ["LDAM", "InfluenceBalanced", "Seesaw", "DistributionBalanced"])
 def test_losses_that_need_more_get_it(home, loss):
     recipe = load_recipe(written(home, SOUND + f"loss: {loss}\n"))

@@ -63,7 +63,7 @@ def cnn(
     head: Head | None = None,
     normalize: Normalize | None = None,
 ) -> Model:
-    """Convolutions with batch normalisation, halving the record after each; the mean over what is left; a head.
+    """Convolutions with layer normalisation, halving the record after each; the mean over what is left; a head.
 
     Args:
         input_shape: `(steps, channels)` of a sensor record or `(height, width, channels)` of an image. An image
@@ -94,8 +94,10 @@ def cnn(
     )
     inputs, x = _begun(input_shape, normalize)
     for channels in _whole("filters", filters):
-        x = convolution(channels, size, padding="same", use_bias=False)(x)
-        x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+        x = convolution(channels, size, padding="same")(x)
+        # Of each position by itself: nothing that follows the class mix of the batches, or is not yet learnt after
+        # a few of them.
+        x = keras.layers.Activation("relu")(keras.layers.LayerNormalization()(x))
         if min(x.shape[1:-1]) >= 2:
             x = pooling(2)(x)
     return _ended(inputs, mean()(x), num_classes, dropout, head)
