@@ -14,7 +14,7 @@ the normal quantile, the seed part with Student's t for S - 1 degrees of freedom
 doi:10.2307/3002019), would be narrower, and too narrow where seeds are few.
 
 A recall's test part is not symmetric: Jeffreys' limits of both recalls, combined for their difference by the
-correlation of their samples (Zou & Donner, sec. 2). Where trainings disagree about samples the limits are scaled to
+correlation of their samples (Zou & Donner). Where trainings disagree about samples the limits are scaled to
 what the mean over seeds really varies by. So 3 of 3 right beside 0 of 3 is no evidence, whatever the number of seeds.
 
 Differences to the baseline are paired, by seed and by sample. With K remedies beside the baseline their intervals hold
