@@ -1,5 +1,6 @@
 """A run that is killed and started again ends as one that never was: weights, optimizer, metrics, callbacks, logs."""
 
+import gc
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from batteries.resumable import EPOCHS, RUNS, batches, dense, run
 import tailfit
 from tailfit.callbacks import Resume, ResumeWarning
 from tailfit.errors import ArgumentError, CheckpointError, StepError
+from tailfit.resume import variables
 from tailfit.resume.disk import Disk
 from tailfit.resume.identity import differences, identity_of
 from tailfit.resume.store import Store
@@ -497,3 +499,13 @@ def test_another_backend_keeps_the_weights(tmp_path):
         run("transformed", tmp_path, Kill())
     with pytest.warns(ResumeWarning, match="backend: .*random numbers"):
         run("transformed", tmp_path, Kill(), allow=["backend"])
+
+
+def test_a_look_for_variables_leaves_what_other_threads_make_alone(monkeypatch):
+    """Held while it is made, a tuple is a SystemError in its thread: the collector's list of all objects holds them."""
+    mine = keras.Variable(1.0)
+    every = {id(each) for each in gc.get_objects() if issubclass(type(each), keras.Variable)}
+    monkeypatch.setattr(gc, "get_objects", None)
+    found = {id(each) for each in variables._all_variables()}
+    assert id(mine) in found
+    assert found == every

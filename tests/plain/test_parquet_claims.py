@@ -76,3 +76,18 @@ def test_any_bytes_have_an_answer(data):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     assert claimed_memory(bytes(whole)) >= 0
     assert claimed_memory(data.draw(st.binary(max_size=60))) >= 0
+
+
+def test_a_page_of_less_than_no_values_is_refused(tmp_path):
+    """What reads it takes the number without its sign, asks for 2**61 bytes, and the process ends."""
+    pl.DataFrame({"id": ["a", "b", "a", "b"], "x": [1, 2, 1, 2]}).write_parquet(file := io.BytesIO())
+    content = file.getvalue()
+    header = bytes([0x15, 0x08, 0x15, 0x10, 0x15, 0x06, 0x15, 0x06])  # 4 values, by dictionary; levels run-length
+    assert header in content
+    spoilt = content.replace(header, bytes([0x15, 0x03]) + header[2:], 1)  # -2 values
+    assert claimed_memory(content) < 1000
+    assert claimed_memory(spoilt) > 1 << 60
+    path = tmp_path / "index.parquet"
+    path.write_bytes(spoilt)
+    with pytest.raises(RecordError, match="claim more than fits into memory"):
+        read_table(path)

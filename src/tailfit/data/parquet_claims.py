@@ -12,6 +12,9 @@ __all__ = ["claimed_memory"]
 
 _VALUE: Final = 16  # bytes that a value takes while it is decoded: of text, its place and length
 _DEEPEST: Final = 32
+_ENDLESS: Final = 1 << 62
+# Fields that are numbers or lengths: of a data page, of a dictionary's, of a data page of version 2.
+_COUNTS: Final = {5: (1,), 7: (1,), 8: (1, 2, 3, 5, 6)}
 
 
 def claimed_memory(content: bytes) -> int:
@@ -39,9 +42,12 @@ def _of_chunk(content: bytes, chunk: dict[int, Any]) -> int:
         reader = _Compact(content, place)
         try:
             page = reader.struct()
-            own: dict[int, Any] = next((page[kind] for kind in (5, 7, 8) if kind in page), {})
-            total += max(page[2], 0) + _VALUE * max(own.get(1, 0), 0)
-            place = reader.place + max(page[3], 0)
+            kind = next((kind for kind in _COUNTS if kind in page), 0)
+            own: dict[int, Any] = page.get(kind, {})
+            if min(page[2], page[3], *(own.get(field, 0) for field in _COUNTS.get(kind, (1,)))) < 0:
+                return _ENDLESS  # read without its sign it is a number beyond any memory
+            total += page[2] + _VALUE * own.get(1, 0)
+            place = reader.place + page[3]
         except (IndexError, KeyError, TypeError, ValueError, AttributeError):
             break
     return total

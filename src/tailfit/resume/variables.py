@@ -120,11 +120,17 @@ def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: 
 def strangers(known: Variables) -> list[Any]:
     """Every other variable in this process that is in use."""
     ids = {id(variable) for variable in known.values()}
-    return [
-        candidate
-        for candidate in gc.get_objects()
-        # By its type: isinstance would ask each object for its class, at which lazy modules import what they stand for.
-        if issubclass(type(candidate), keras.Variable)
-        and id(candidate) not in ids
-        and value_behind(candidate) is not None
-    ]
+    return [each for each in _all_variables() if id(each) not in ids and value_behind(each) is not None]
+
+
+def _all_variables() -> list[Any]:
+    """Every variable that the garbage collector knows of: what refers to the class of variables as to its own.
+
+    Not out of `gc.get_objects()`: its list would hold, for a moment, what other threads are just making, and a tuple
+    that is held while it is made is a SystemError in its thread.
+    """
+    kinds = [keras.Variable]
+    for kind in kinds:  # which grows meanwhile
+        kinds += [each for each in kind.__subclasses__() if each not in kinds]
+    # By the type: isinstance would ask each object for its class, at which lazy modules import what they stand for.
+    return [each for each in gc.get_referrers(*kinds) if type(each) in kinds]
