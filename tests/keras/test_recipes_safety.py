@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import tracemalloc
+from functools import partial
 from pathlib import Path
 
+import fuzzing
 import numpy as np
 import pytest
+from fuzzing import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +21,7 @@ from tailfit.recipes.document import parse
 from tailfit.recipes.recipe import Recipe
 from tailfit.recipes.result import Result, saved_result
 
+refused = partial(fuzzing.refused, most=1 << 25)  # what a backend makes at its first use counts, too
 fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 TEXT = b"""data: {path: pumps, split: {train: 0.8, validation: null, test: 0.2}, options: {label: a}}
 network: {name: mlp, units: [4]}
@@ -44,30 +47,6 @@ values = st.recursive(
     ),
     max_leaves=12,
 )
-
-
-@st.composite
-def damaged(draw, whole):
-    """These bytes with some replaced, cut out or put in."""
-    for _ in range(draw(st.integers(1, 3))):
-        start = draw(st.integers(0, len(whole)))
-        stop = draw(st.integers(start, min(start + 12, len(whole))))
-        whole = whole[:start] + draw(st.binary(max_size=12)) + whole[stop:]
-    return whole
-
-
-def refused(call, most=1 << 25):
-    """Whether the call is refused as it should be; what it takes of memory is bounded either way."""
-    tracemalloc.start()
-    try:
-        call()
-    except TailfitError:
-        return True
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < most
-    return False
 
 
 def sound(document):

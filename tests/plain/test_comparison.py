@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from fuzzing import damaged, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from test_evaluation_report import HOSTILE, Page
-from test_fuzz_parsers import damaged, fuzzed, refused
+from test_fuzz_parsers import fuzzed
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, comparison, evaluate

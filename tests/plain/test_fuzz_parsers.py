@@ -2,17 +2,16 @@
 
 import io
 import json
-import tracemalloc
 
 import numpy as np
 import polars as pl
 import pytest
+from fuzzing import damaged, refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tailfit.data import Arrays, NpyFolder, Packed, pack
 from tailfit.data import open as open_source
-from tailfit.errors import TailfitError
 from tailfit.evaluation import Evaluation, evaluate
 from tailfit.resume.store import Position, Store
 from tailfit.weights import sample_weights
@@ -20,20 +19,7 @@ from tailfit.weights import sample_weights
 X, NAMES = np.arange(8.0).reshape(4, 2), ["a", "b", "c", "d"]
 TABLE = pl.DataFrame({"id": NAMES, "site": ["A", "B", "A", None], "snr": [1.0, 2.0, 3.0, 4.0]})
 SOURCE = Arrays(X, ["ok", "leak", "ok", "leak"], NAMES, TABLE)
-MOST = 1 << 24  # bytes, where the files have some hundred
 fuzzed = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@st.composite
-def damaged(draw, whole):
-    """These bytes with some replaced, cut out or put in; or bytes of no kind."""
-    if draw(st.integers(0, 9)) == 0:
-        return draw(st.binary(max_size=200))
-    for _ in range(draw(st.integers(1, 3))):
-        start = draw(st.integers(0, len(whole)))
-        stop = draw(st.integers(start, min(start + 12, len(whole))))
-        whole = whole[:start] + draw(st.binary(max_size=12)) + whole[stop:]
-    return whole
 
 
 json_values = st.recursive(
@@ -46,20 +32,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner),
     max_leaves=8,
 )
-
-
-def refused(call):
-    """Whether the call is refused as it should be; what it takes of memory is bounded either way."""
-    tracemalloc.start()
-    try:
-        call()
-    except TailfitError:
-        return True
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < MOST
-    return False
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import sys
 import time
 
 import pytest
+from fuzzing import damaged, refused
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from test_fuzz_parsers import damaged, fuzzed, json_values, refused
+from test_fuzz_parsers import fuzzed, json_values
 
 from tailfit.errors import ArgumentError, CheckpointError, DataError
 from tailfit.recipes.directory import Claim, claimed

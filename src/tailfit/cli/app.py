@@ -125,7 +125,7 @@ def train(
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_train
 
-    run_train(document, recipe.absolute().parent, out or Path("runs") / recipe.stem, module or [], fetch)
+    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch)
 
 
 @app.command()
@@ -163,7 +163,7 @@ def compare(
     from tailfit.cli.recipes import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, recipe.absolute().parent, place, seeds, module or [], fetch)
+    run_compare(document, place, seeds, module or [], fetch)
 
 
 @app.command()
@@ -197,7 +197,7 @@ def check(recipe: _Recipe, module: _Modules = None, set: _Set = None, backend: _
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_check
 
-    run_check(document, recipe.absolute().parent, module or [])
+    run_check(document, module or [])
 
 
 def _read(recipe: Path, settings_given: list[str] | None, backend: Backend | None) -> "Document":

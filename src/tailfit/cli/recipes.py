@@ -20,9 +20,9 @@ __all__ = ["run_check", "run_compare", "run_evaluate", "run_schema", "run_train"
 _SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # two of them
 
 
-def run_train(document: Document, home: Path, out: Path, modules: Sequence[str], fetch: bool) -> None:
+def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool) -> None:
     """Train, and show what came out."""
-    recipe = load_recipe(document, modules=modules, folder=home)
+    recipe = load_recipe(document, modules=modules)
     with _bar(recipe.epochs) as advance:
         run = train(recipe, out, fetch=fetch, progress=lambda epoch, figures: advance("training", epoch, figures))
     console = console_of_any_width()
@@ -40,17 +40,14 @@ def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str],
         (evaluation.save_html if out.suffix == ".html" else evaluation.save_json)(out)
 
 
-def run_compare(
-    document: Document, home: Path, out: Path, seeds: int | None, modules: Sequence[str], fetch: bool
-) -> None:
+def run_compare(document: Document, out: Path, seeds: int | None, modules: Sequence[str], fetch: bool) -> None:
     """Train all remedies, and show which helps."""
-    recipe = load_recipe(document, modules=modules, folder=home)
+    recipe = load_recipe(document, modules=modules)
     with _bar(recipe.epochs) as advance:
         result = compare(
             recipe,
             seeds=seeds,
             directory=out,
-            modules=modules,
             fetch=fetch,
             progress=lambda name, seed, epoch, figures: advance(f"{name}, seed {seed}", epoch, figures),
         )
@@ -59,9 +56,9 @@ def run_compare(
     console.print(f"Written: {escape(str(out))} (open report.html)", soft_wrap=True)
 
 
-def run_check(document: Document, home: Path, modules: Sequence[str]) -> None:
+def run_check(document: Document, modules: Sequence[str]) -> None:
     """Say that a recipe is sound; what is not is an error."""
-    recipe = load_recipe(document, modules=modules, folder=home)
+    recipe = load_recipe(document, modules=modules)
     loss = getattr(recipe.loss, "name", "a loss of yours")
     print(f"{document.name}: sound ({loss}, {recipe.epochs} epochs)")
 

@@ -46,14 +46,13 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.comparison_report import comparison_page
 from tailfit.evaluation.comparison_table import comparison_table
 from tailfit.evaluation.evaluation import Evaluation
-from tailfit.evaluation.files import write_text
+from tailfit.evaluation.files import json_fields, write_text
 from tailfit.evaluation.intervals import deviations, generator, jeffreys
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.evaluation.tables import as_text
@@ -161,9 +160,7 @@ class Comparison:
         """
         mend = "pass the whole text that Comparison.to_json returned"
         try:
-            fields = json.loads(text)
-            if not isinstance(fields, dict) or {key: fields.get(key) for key in _FORMAT} != _FORMAT:
-                raise DataError("JSON of something else", allowed=f"an object with {_FORMAT}", mend=mend)
+            fields = json_fields(text, _FORMAT, mend)
             return comparison(
                 {
                     name: [Evaluation.from_json(json.dumps(each)) for each in found]
@@ -322,14 +319,14 @@ class _Measured:
         return np.split(right[:, self._order], self._ends, axis=1)
 
     def _interval(self, values: NDArray[Any], test_part: float, confidence: float, least: float) -> Figure:
-        half = float(norm.ppf((1 + confidence) / 2)) * math.sqrt(test_part)
+        half = float(ndtri((1 + confidence) / 2)) * math.sqrt(test_part)
         return self._widened(values, half, half, confidence, least)
 
     def _widened(self, values: NDArray[Any], below: float, above: float, confidence: float, least: float) -> Figure:
         """The mean over seeds; the distances of its ends, so far of the test part, widened by the seed part."""
         wide = 0.0
         if self.number > 1:
-            quantile = float(student.ppf((1 + confidence) / 2, self.number - 1))
+            quantile = float(stdtrit(self.number - 1, (1 + confidence) / 2))
             wide = quantile * float(values.std(ddof=1)) / math.sqrt(self.number)
         value = float(values.mean())
         return Figure(value, max(least, value - math.hypot(below, wide)), min(1.0, value + math.hypot(above, wide)))

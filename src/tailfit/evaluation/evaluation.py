@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.evaluation.files import write_text
+from tailfit.evaluation.files import json_fields, write_text
 from tailfit.evaluation.intervals import difference_figures, jeffreys, overall_figures
 from tailfit.evaluation.metrics import OVERALL, Figure, confusion_matrix, f1_scores
 from tailfit.evaluation.report import report
@@ -187,14 +187,7 @@ class Evaluation:
             DataError: if the text is not one.
         """
         mend = "pass the whole text that Evaluation.to_json returned"
-        try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"text that is not JSON ({error})", allowed="the JSON of an Evaluation", mend=mend
-            ) from error
-        if not isinstance(fields, dict) or {key: fields.get(key) for key in _FORMAT} != _FORMAT:
-            raise DataError("JSON of something else", allowed=f"an object with {_FORMAT}", mend=mend)
+        fields = json_fields(text, _FORMAT, mend)
         try:
             names = tuple(fields["class_names"])
             if len(names) < 2 or not all(isinstance(name, str) for name in names):

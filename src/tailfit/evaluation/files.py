@@ -1,12 +1,33 @@
-"""Writing a file whole or not at all."""
+"""Files of figures: written whole or not at all, and known by their format when they are read."""
 
+import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_parts", "write_text"]
+from tailfit.errors import DataError
+
+__all__ = ["json_fields", "write_parts", "write_text"]
+
+
+def json_fields(text: str, known: Mapping[str, Any], mend: str) -> dict[str, Any]:
+    """The object that a text is, which must have the fields of a known format.
+
+    Raises:
+        DataError: for anything else.
+
+    >>> json_fields('{"format": "x", "value": 1}', {"format": "x"}, "pass the whole text")["value"]
+    1
+    """
+    try:
+        fields = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"text that is not JSON ({error})", allowed=f"the JSON of {known}", mend=mend) from error
+    if not isinstance(fields, dict) or {key: fields.get(key) for key in known} != dict(known):
+        raise DataError("JSON of something else", allowed=f"an object with {known}", mend=mend)
+    return fields
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

@@ -33,7 +33,7 @@ from tailfit.errors import ArgumentError, TailfitError
 from tailfit.schedules import Schedule
 from tailfit.sklearn.network import seeded
 
-__all__ = ["KINDS", "MARK", "Named", "Number", "Own", "Strict", "UnknownKeyError", "choice", "of_kinds"]
+__all__ = ["KINDS", "MARK", "Named", "Number", "Own", "Strict", "UnknownKeyError", "choice", "of_kinds", "short"]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 # What each kind of value is called in messages.
@@ -195,7 +195,7 @@ def choice(
     """
     models = {name: _model(name, thing, schedule, known or {}) for name, thing in things.items()}
     members = {name: model for name, model in models.items() if model is not None}
-    # Names alone are for an editor's sake: by then `_spelled_out` has made mappings of them.
+    # Names alone are for an editor's sake: by then `spelled_out` has made mappings of them.
     tagged = [Annotated[model, Tag(MARK + name)] for name, model in members.items()]
     if own:
         tagged.append(Annotated[Own, Tag(MARK + "function")])
@@ -210,7 +210,7 @@ def choice(
             value = {"name": default, **value}
         if not isinstance(value, Mapping) or not ({"name", "function"} & value.keys()):
             raise ArgumentError(
-                _short(value),
+                short(value),
                 allowed=f"the name of a {kind}, or a mapping with name and its options",
                 mend=f"write e.g. {next(iter(members))}",
             )
@@ -349,7 +349,8 @@ def _of_numbers(annotation: Any) -> Any:
     return of_kinds(**kinds) if len(_members(annotation)) > 1 else Number
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value for a message."""
     text = repr(value)
     return text if len(text) < 60 else text[:57] + "..."
 

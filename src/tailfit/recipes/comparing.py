@@ -13,8 +13,9 @@ from typing import Any, Final
 from tailfit.errors import ArgumentError
 from tailfit.evaluation import Comparison, Evaluation, comparison
 from tailfit.recipes.overriding import changed
+from tailfit.recipes.parts import Parts, open_parts
 from tailfit.recipes.recipe import Recipe, load_recipe
-from tailfit.recipes.training import finished_evaluation, train
+from tailfit.recipes.training import finished_evaluation, train_on
 
 __all__ = ["compare", "remedies"]
 
@@ -73,14 +74,18 @@ def compare(
     recipes = {name: _changed(base, changes) for name, changes in named.items()}
     with _place(directory) as root:
         found: dict[str, list[Evaluation]] = {name: [] for name in recipes}
+        opened: dict[str, Parts] = {}  # by what recipes say of their data: read and measured once for all seeds
         # Seed by seed, so that what is there when it is ended early is of all remedies.
         for seed, (number, (name, each)) in itertools.product(chosen, enumerate(recipes.items())):
             seeded = each.model_copy(update={"seed": seed, "name": name})
             place = root / f"{number:02d}-{_slug(name)}" / f"seed-{seed}"
             done = finished_evaluation(seeded, place)
             if done is None:
+                data = each.data.model_dump_json()
+                if data not in opened:
+                    opened[data] = open_parts(each, fetch=fetch)
                 shown = None if progress is None else _shown(progress, name, seed)
-                done = train(seeded, place, fetch=fetch, progress=shown).evaluation
+                done = train_on(opened[data], seeded, place, progress=shown).evaluation
             found[name].append(done)
         result = comparison(found, seeds=chosen)
         if directory is not None:

@@ -8,7 +8,7 @@ recipe could need; and each value's line is known, for messages.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -36,6 +36,7 @@ class Document:
     Attributes:
         value: Of text, numbers, bools, None, lists and dicts with keys of text or whole numbers.
         name: How messages call the text: its path.
+        folder: Of its file; None of a text without one.
         lines: Line of each place, counted from 1.
 
     >>> document = parse("loss: LogitAdjusted\\nsteps:\\n  - Mixup\\n")
@@ -45,6 +46,7 @@ class Document:
 
     value: Any
     name: str = "recipe"
+    folder: Path | None = None
     lines: Mapping[Place, int] = field(default_factory=dict)
 
     def where(self, place: Place) -> str:
@@ -69,7 +71,7 @@ def read(path: str | PathLike[str]) -> Document:
         raise DataError(
             f"{file}: {error.strerror or error}", allowed="a recipe's file", mend="check its path"
         ) from error
-    return parse(content, str(file))
+    return replace(parse(content, str(file)), folder=file.absolute().parent)
 
 
 def parse(text: str | bytes, name: str = "recipe") -> Document:
@@ -99,7 +101,7 @@ def parse(text: str | bytes, name: str = "recipe") -> Document:
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, AssertionError) as error:
         raise _broken(name, f"what the parser fails at ({type(error).__name__}: {error})") from None
     reader = _Reader(name)
-    return Document(None if node is None else reader.value(node, ()), name, reader.lines)
+    return Document(None if node is None else reader.value(node, ()), name, lines=reader.lines)
 
 
 class _Yaml(YAML):

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tailfit.errors import DataError, TailfitError
-from tailfit.recipes.choices import KINDS, MARK, UnknownKeyError
+from tailfit.recipes.choices import KINDS, MARK, UnknownKeyError, short
 from tailfit.recipes.document import Document, Place
 
 __all__ = ["in_our_words"]
@@ -51,7 +51,7 @@ def in_our_words(error: ValidationError, document: Document) -> DataError:
 
 def _parts(place: Place, each: Mapping[str, Any]) -> tuple[str, str, str]:
     kind, context = each["type"], each.get("ctx") or {}
-    value = _short(each["input"])
+    value = short(each["input"])
     if isinstance(cause := context.get("error"), TailfitError):
         return cause.received, cause.allowed, cause.mend
     if kind == "missing":
@@ -81,8 +81,3 @@ def _place(document: Document, each: Mapping[str, Any]) -> Place:
             break
         place.append(part)
     return tuple(place)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else text[:57] + "..."

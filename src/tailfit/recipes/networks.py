@@ -12,6 +12,7 @@ import keras
 from tailfit.data import Normalize
 from tailfit.errors import ArgumentError
 from tailfit.layers import CosineDense, WithFeatures
+from tailfit.samplers.base import whole_number
 from tailfit.training import Model
 
 __all__ = ["NETWORKS", "cnn", "mlp", "rnn"]
@@ -66,8 +67,7 @@ def cnn(
     """Convolutions with layer normalisation, halving the record after each; the mean over what is left; a head.
 
     Args:
-        input_shape: `(steps, channels)` of a sensor record or `(height, width, channels)` of an image. An image
-            `(height, width)` gets its channel.
+        input_shape: `(steps, channels)` of a sensor record or `(height, width, channels)` of an image.
         num_classes: Outputs C.
         filters: Channels of each convolution.
         kernel_size: Steps, or pixels along each side, that one sees.
@@ -85,7 +85,7 @@ def cnn(
             allowed="(steps, channels) or (height, width, channels)",
             mend="use network: mlp, or reshape the records",
         )
-    (size,) = _whole("kernel_size", [kernel_size])
+    size = whole_number("kernel_size", kernel_size, least=1)
     flat = len(input_shape) == 2
     convolution, pooling, mean = (
         (keras.layers.Conv1D, keras.layers.MaxPooling1D, keras.layers.GlobalAveragePooling1D)
@@ -156,9 +156,6 @@ def _ended(inputs: Any, x: Any, num_classes: int, dropout: float, head: str | No
 
 
 def _whole(name: str, sizes: Sequence[int]) -> Sequence[int]:
-    for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ArgumentError(f"{name} with {size!r}", allowed="whole numbers >= 1", mend="correct it")
     if not sizes:
         raise ArgumentError(f"{name} of none", allowed="one or more", mend="give one layer at least")
-    return sizes
+    return [whole_number(name, size, least=1) for size in sizes]

@@ -4,7 +4,6 @@ import functools
 from typing import Any, Final, cast
 
 import keras
-import numpy as np
 from pydantic import TypeAdapter
 
 from tailfit.data import Batches, Normalize, Source
@@ -13,7 +12,7 @@ from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
 from tailfit.recipes import catalogue
 from tailfit.recipes.choices import Named, Own
-from tailfit.recipes.parts import Parts, weights_of_column
+from tailfit.recipes.parts import Parts, record_shape, weights_of_column
 from tailfit.recipes.recipe import Column, Recipe, Scheme
 from tailfit.samplers import Sampler, Sequential
 from tailfit.sklearn.network import Network, seeded
@@ -74,7 +73,7 @@ def network_of(recipe: Recipe, input_shape: tuple[int, ...], num_classes: int, n
 def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
     """The network, compiled with the recipe's loss, optimizer, steps and metrics."""
     names = parts.train.class_names
-    model = network_of(recipe, tuple(np.shape(parts.train.read([0]))[1:]), len(names), parts.normalize)
+    model = network_of(recipe, record_shape(parts.train), len(names), parts.normalize)
     of_classes = {"class_names": names, "num_classes": len(names), "from_logits": True}
     # A loss corrects for the stream as sampled and weighted; a step or metric speaks of the data as they are.
     stream = {"class_counts": batches.class_counts, "num_samples": float(batches.plan.size(0)), **of_classes}

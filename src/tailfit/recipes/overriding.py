@@ -28,10 +28,10 @@ def changed(document: Document, changes: Mapping[str, Any]) -> Document:
     for key, new in changes.items():
         *outer, last = key.split(".")
         inside = value
-        for depth, name in enumerate(outer):
-            inside = inside.setdefault(name, {}) if isinstance(inside, dict) else None
-            if isinstance(inside, str):  # "loss.tau" of "loss: LogitAdjusted"
-                inside = _outer(value, outer[:depth])[name] = {"name": inside}
+        for name in outer:
+            if isinstance(inside, dict) and isinstance(inside.setdefault(name, {}), str):
+                inside[name] = {"name": inside[name]}  # "loss.tau" of "loss: LogitAdjusted"
+            inside = inside[name] if isinstance(inside, dict) else None
         if not isinstance(inside, dict):
             raise ArgumentError(
                 f"the key {key!r}, part of what is no mapping",
@@ -58,9 +58,3 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
             raise ArgumentError(f"--set {each}", allowed="KEY=VALUE", mend="write it so, e.g. --set loss.tau=0.5")
         found[key] = parse(value, f"--set {key}").value
     return found
-
-
-def _outer(value: Any, names: Sequence[str]) -> Any:
-    for name in names:
-        value = value[name]
-    return value

@@ -13,7 +13,7 @@ from tailfit.data.remote import is_url
 from tailfit.errors import ArgumentError, DataError
 from tailfit.recipes.recipe import Recipe, Shares
 
-__all__ = ["Parts", "open_other", "open_parts", "weights_of_column"]
+__all__ = ["Parts", "open_other", "open_part", "open_parts", "record_shape", "weights_of_column"]
 
 _FILES = ("class_names", "labels", "metadata")  # options that are paths, where they are text
 _NAMES = ("train", "validation", "test")
@@ -47,14 +47,29 @@ def open_parts(recipe: Recipe, *, fetch: bool = False) -> Parts:
         DataError: for data that are not there, not labelled by one class a sample, or whose parts lack a class.
         ArgumentError: for a URL without `fetch`; for what the source does not take.
     """
-    # Divided first, cut into windows then: two windows of one record resemble each other.
-    named = {name: _windows(recipe, part) for name, part in _divided(recipe, _opened(recipe, fetch)).items()}
-    fill = None
+    named, fill = _cut(recipe, fetch), None
     if recipe.data.fill_missing is not None:
         fill = FillMissing.fit(named["train"], method=recipe.data.fill_missing)
-        named = {name: Mapped(part, fill) for name, part in named.items()}
+        named = {name: _filled(part, fill) for name, part in named.items()}
     normalize = Normalize.fit(named["train"]) if recipe.data.normalize else None
     return Parts(named["train"], named.get("validation"), named["test"], fill, normalize)
+
+
+def open_part(recipe: Recipe, name: str, fill: FillMissing | None, *, fetch: bool = False) -> Source:
+    """One part of a recipe's data, filled as it was for the training: nothing is measured again.
+
+    Args:
+        recipe: Its `data` says where it is.
+        name: Of the part.
+        fill: As `Parts.fill` was.
+        fetch: Whether a URL may be fetched.
+    Raises:
+        ArgumentError: for a part that the data do not have; else as `open_parts`.
+    """
+    named = _cut(recipe, fetch)
+    if name not in named:
+        raise ArgumentError(f"part={name!r}", allowed="a part that the run's data have", mend="use test")
+    return _filled(named[name], fill)
 
 
 def open_other(recipe: Recipe, path: str, fill: FillMissing | None) -> Source:
@@ -65,8 +80,12 @@ def open_other(recipe: Recipe, path: str, fill: FillMissing | None) -> Source:
         path: What `tailfit.data.open` reads; a URL too, as the user names it.
         fill: As `Parts.fill` was.
     """
-    source = _windows(recipe, _of_classes(tailfit.data.open(path, nan=_nan(recipe)), path))
-    return source if fill is None else Mapped(source, fill)
+    return _filled(_windows(recipe, _of_classes(tailfit.data.open(path, nan=_nan(recipe)), path)), fill)
+
+
+def record_shape(source: Source) -> tuple[int, ...]:
+    """Of one record."""
+    return tuple(np.shape(source.read([0]))[1:])
 
 
 def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -91,6 +110,15 @@ def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[n
             mend="fill it in",
         )
     return values.cast(pl.Float64).to_numpy()
+
+
+def _cut(recipe: Recipe, fetch: bool) -> dict[str, Source]:
+    # Divided first, cut into windows then: two windows of one record resemble each other.
+    return {name: _windows(recipe, part) for name, part in _divided(recipe, _opened(recipe, fetch)).items()}
+
+
+def _filled(source: Source, fill: FillMissing | None) -> Source:
+    return source if fill is None else Mapped(source, fill)
 
 
 def _opened(recipe: Recipe, fetch: bool) -> Source:

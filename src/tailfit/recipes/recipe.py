@@ -277,10 +277,9 @@ def load_recipe(
     """
     if isinstance(recipe, Recipe):
         return recipe
-    if isinstance(recipe, str | PathLike):
-        document, home = read(recipe), Path(fspath(recipe)).absolute().parent
-    else:
-        document, home = recipe if isinstance(recipe, Document) else Document(recipe), Path.cwd()
+    document = read(recipe) if isinstance(recipe, str | PathLike) else recipe
+    if not isinstance(document, Document):
+        document = Document(document)
     imported = imported_modules(modules)
     try:
         made = Recipe.model_validate(document.value, context={"modules": imported})
@@ -288,7 +287,7 @@ def load_recipe(
         raise in_our_words(error, document) from None
     if made.name is None and document.lines:  # it is a file's
         made = made.model_copy(update={"name": Path(document.name).stem})
-    made._folder = home if folder is None else Path(fspath(folder)).absolute()
+    made._folder = Path(fspath(folder)).absolute() if folder is not None else document.folder or Path.cwd()
     made._modules, made._document = imported, document
     return made
 

@@ -22,12 +22,12 @@ from tailfit.evaluation.files import write_parts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.directory import Claim, claimed
 from tailfit.recipes.objects import compiled_model, fitted_correction, held_back, network_of, training_batches
-from tailfit.recipes.parts import Parts, open_other, open_parts
+from tailfit.recipes.parts import Parts, open_other, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import Result, saved_result
 from tailfit.training import Model
 
-__all__ = ["Run", "evaluate_run", "finished_evaluation", "train"]
+__all__ = ["Run", "evaluate_run", "finished_evaluation", "train", "train_on"]
 
 Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
 _SAVED_EVERY: Final = 60.0  # seconds, and at the end of each epoch
@@ -90,23 +90,34 @@ def train(
     True
     """
     checked = load_recipe(recipe, modules=modules)
-    place = Path(fspath(directory)).absolute()
-    Claim(checked.plain(), str(checked.folder), keras.backend.backend()).write(place)
     parts = open_parts(checked, fetch=fetch)
-    _refuse_what_needs_validation(checked, parts)
-    batches = training_batches(checked, parts)
-    model = compiled_model(checked, parts, batches)
-    history = _fitted(checked, parts, batches, model, place, callbacks, progress)
+    return train_on(parts, checked, Path(fspath(directory)).absolute(), callbacks=callbacks, progress=progress)
+
+
+def train_on(
+    parts: Parts,
+    recipe: Recipe,
+    place: Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """As `train`, on data that are open: several runs may share them."""
+    Claim(recipe.plain(), str(recipe.folder), keras.backend.backend()).write(place)
+    _refuse_what_needs_validation(recipe, parts)
+    batches = training_batches(recipe, parts)
+    model = compiled_model(recipe, parts, batches)
+    history = _fitted(recipe, parts, batches, model, place, callbacks, progress)
     held_out = None
-    if checked.correction is not None and parts.validation is not None:
-        held_out = _scores(checked, model, parts.validation)
-    correction = fitted_correction(checked, parts, batches, model, held_out)
+    if recipe.correction is not None and parts.validation is not None:
+        held_out = _scores(recipe, model, parts.validation)
+    correction = fitted_correction(recipe, parts, batches, model, held_out)
     result = _result(parts, correction)
-    evaluation = _measured(checked, model, result, parts.test, place)
+    evaluation = _measured(recipe, model, result, parts.test, place)
     evaluation.save_html(place / "report.html")
     _save_model(model, correction, place / "model.keras")
     result.write(place, model)
-    return Run(place, checked, model, history, evaluation)
+    return Run(place, recipe, model, history, evaluation)
 
 
 def _fitted(
@@ -174,9 +185,7 @@ def evaluate_run(
     model = network_of(recipe, result.input_shape, len(result.class_names), result.normalize)
     saved_result(place, model, entries)
     if data is None:
-        source = getattr(open_parts(recipe, fetch=fetch), part, None)
-        if source is None:
-            raise ArgumentError(f"part={part!r}", allowed="a part that the run's data have", mend="use test")
+        source = open_part(recipe, part, result.fill, fetch=fetch)
     else:
         source = open_other(recipe, data, result.fill)
     _refuse_others(source, result)
@@ -217,7 +226,7 @@ def _result(parts: Parts, correction: Correction | None) -> Result:
     return Result(
         class_names=parts.train.class_names,
         train_counts=tuple(parts.train.class_counts.tolist()),
-        input_shape=tuple(np.shape(parts.train.read([0]))[1:]),
+        input_shape=record_shape(parts.train),
         fill=parts.fill,
         normalize=parts.normalize,
         scale=scale,
@@ -262,7 +271,7 @@ def _refuse_unknown_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
 
 
 def _refuse_others(source: Source, result: Result) -> None:
-    shape = tuple(np.shape(source.read([0]))[1:])
+    shape = record_shape(source)
     if source.class_names != result.class_names:
         raise DataError(
             f"data of the classes {', '.join(map(repr, source.class_names))}",
