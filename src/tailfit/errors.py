@@ -1,4 +1,4 @@
-"""The tree of exceptions. Each message has three parts: what was passed, what is allowed, how to mend it.
+"""The tree of exceptions. Each message has three parts: what was passed, what is expected, how to fix it.
 
 Every error that tailfit raises on purpose is a `TailfitError`; each also derives from the built-in
 exception that Python users expect in its place, so `except ValueError` keeps working.
@@ -20,24 +20,24 @@ class TailfitError(Exception):
 
     Args:
         received: What was passed, with the file, row, ID or key it was found at.
-        allowed: The rule it breaks.
-        mend: What the user can do about it.
+        expected: The rule it breaks.
+        fix: What the user can do about it.
 
-    >>> error = ArgumentError("gamma=-1.0", allowed="gamma >= 0", mend="use gamma=0 for cross-entropy")
+    >>> error = ArgumentError("gamma=-1.0", expected="gamma >= 0", fix="use gamma=0 for cross-entropy")
     >>> print(error)
-    Received gamma=-1.0. Allowed: gamma >= 0. To mend it: use gamma=0 for cross-entropy.
+    Received gamma=-1.0. Expected gamma >= 0. Fix: use gamma=0 for cross-entropy.
     >>> isinstance(error, ValueError)
     True
     """
 
-    def __init__(self, received: str, *, allowed: str, mend: str) -> None:
-        self.received, self.allowed, self.mend = (text.rstrip(".") for text in (received, allowed, mend))
-        super().__init__(f"Received {self.received}. Allowed: {self.allowed}. To mend it: {self.mend}.")
+    def __init__(self, received: str, *, expected: str, fix: str) -> None:
+        self.received, self.expected, self.fix = (text.rstrip(".") for text in (received, expected, fix))
+        super().__init__(f"Received {self.received}. Expected {self.expected}. Fix: {self.fix}.")
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with the one composed message: an error raised in a worker
         # process must arrive whole.
-        return _rebuild, (type(self), self.received, self.allowed, self.mend)
+        return _rebuild, (type(self), self.received, self.expected, self.fix)
 
 
 class ArgumentError(TailfitError, ValueError):
@@ -64,5 +64,5 @@ class CheckpointError(TailfitError, RuntimeError):
     """A run's directory can't be used: it is damaged, in use, or of another run than the one that asks."""
 
 
-def _rebuild(cls: type[TailfitError], received: str, allowed: str, mend: str) -> TailfitError:
-    return cls(received, allowed=allowed, mend=mend)
+def _rebuild(cls: type[TailfitError], received: str, expected: str, fix: str) -> TailfitError:
+    return cls(received, expected=expected, fix=fix)

@@ -89,8 +89,8 @@ def encode(
     if array.ndim == 0:
         raise DataError(
             f"{what} of type {type(y).__name__}",
-            allowed="a label for each sample",
-            mend="pass them as a list or an array",
+            expected="a label for each sample",
+            fix="pass them as a list or an array",
         )
     if array.dtype == object:
         array = _from_objects(array, subject)
@@ -101,8 +101,8 @@ def encode(
     if array.ndim != 1:
         raise DataError(
             f"{what} of shape {array.shape}",
-            allowed="one label a sample [n], or a matrix [n, classes]",
-            mend="labels per time step or pixel: flatten them first",
+            expected="one label a sample [n], or a matrix [n, classes]",
+            fix="labels per time step or pixel: flatten them first",
         )
     if _is_text(array):
         return _encode_text(array, names, num_classes, subject)
@@ -126,8 +126,8 @@ def encode_codes(
     row = int(np.argmax((encoded.values > 0).sum(axis=1) != 1))
     raise DataError(
         f"{what} whose row {row} is {_row(encoded.values[row])} ({encoded.kind})",
-        allowed="one class a sample: codes, names, or one-hot rows that sum to one",
-        mend="pass one code a sample, e.g. y.argmax(axis=1) where the largest is meant",
+        expected="one class a sample: codes, names, or one-hot rows that sum to one",
+        fix="pass one code a sample, e.g. y.argmax(axis=1) where the largest is meant",
     )
 
 
@@ -147,8 +147,8 @@ def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[
     if array.ndim != 2 or array.shape[1] < 2:
         raise DataError(
             f"{what} of shape {np.shape(rows)}",
-            allowed="a matrix [n, C], one column a class",
-            mend="pass what predict gives for C >= 2 outputs",
+            expected="a matrix [n, C], one column a class",
+            fix="pass what predict gives for C >= 2 outputs",
         )
     good = ((array >= 0) & (array <= 1 + _ROW_SUM_TOLERANCE)).all(axis=1)  # False for NaN too
     good &= np.abs(array.sum(axis=1) - 1) <= _ROW_SUM_TOLERANCE
@@ -156,8 +156,8 @@ def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[
         row = int(np.argmin(good))
         raise DataError(
             f"{what} whose row {row} is {_row(array[row])}",
-            allowed="numbers in [0, 1] that sum to one",
-            mend="of logits, take the softmax first, or say from_logits=True where that is asked",
+            expected="numbers in [0, 1] that sum to one",
+            fix="of logits, take the softmax first, or say from_logits=True where that is asked",
         )
     return array
 
@@ -181,16 +181,16 @@ def _checked_names(class_names: Sequence[str] | None, num_classes: int | None, w
     if class_names is None:
         return None
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
-        raise DataError(f"class_names={class_names!r}", allowed="a sequence of names", mend="put the names in a list")
+        raise DataError(f"class_names={class_names!r}", expected="a sequence of names", fix="put the names in a list")
     names = tuple(str(name) for name in class_names)
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
-        raise DataError(f"class_names with {repeated[0]!r} twice", allowed="each name once", mend="rename one of them")
+        raise DataError(f"class_names with {repeated[0]!r} twice", expected="each name once", fix="rename one of them")
     if num_classes is not None and num_classes != len(names):
         raise DataError(
             f"{len(names)} class_names and num_classes={num_classes} for the {what}",
-            allowed="the same number of both",
-            mend="leave num_classes out: the names tell it",
+            expected="the same number of both",
+            fix="leave num_classes out: the names tell it",
         )
     return names
 
@@ -199,7 +199,7 @@ def _as_array(y: Any, what: _Subject) -> NDArray[Any]:
     if np.ma.is_masked(y):
         row = int(np.nonzero(np.ma.getmaskarray(y))[0][0])
         raise DataError(
-            f"{what.row(row)} is masked", allowed="labels, none missing", mend="drop the sample or label it"
+            f"{what.row(row)} is masked", expected="labels, none missing", fix="drop the sample or label it"
         )
     try:
         array = np.asarray(y)
@@ -214,8 +214,8 @@ def _as_array(y: Any, what: _Subject) -> NDArray[Any]:
 def _ragged(what: _Subject) -> DataError:
     return DataError(
         f"{what} with rows of unequal length",
-        allowed="a rectangular array",
-        mend="give every row the same classes",
+        expected="a rectangular array",
+        fix="give every row the same classes",
     )
 
 
@@ -234,8 +234,8 @@ def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
         odd = missing.index(True) if any(missing) else text.index(False)
         raise DataError(
             f"{what.row(odd // (flat.size // len(array)))} is {flat[odd]!r} among strings or empty values",
-            allowed="all strings, or all numbers, none missing",
-            mend="give every sample a label of the same type",
+            expected="all strings, or all numbers, none missing",
+            fix="give every sample a label of the same type",
         )
     try:
         return np.asarray(array.tolist())
@@ -253,8 +253,8 @@ def _encode_text(
         if num_classes is not None and num_classes != len(names):
             raise DataError(
                 f"{what} with {len(names)} names and num_classes={num_classes}",
-                allowed="as many names as classes",
-                mend="pass class_names: the name of a class without a sample can't be guessed",
+                expected="as many names as classes",
+                fix="pass class_names: the name of a class without a sample can't be guessed",
             )
         return Encoded("codes", codes, names)
     position = {name: code for code, name in enumerate(names)}
@@ -263,8 +263,8 @@ def _encode_text(
         row = int(np.argmax(array == unknown[0]))
         raise DataError(
             f"{what.row(row)} is {unknown[0]!r}",
-            allowed=f"the class names {', '.join(map(repr, names))}",
-            mend="add the name to class_names or correct the label",
+            expected=f"the class names {', '.join(map(repr, names))}",
+            fix="add the name to class_names or correct the label",
         )
     table = np.array([position[str(name)] for name in found], dtype=np.int64)
     return Encoded("codes", table[codes], names)
@@ -281,28 +281,28 @@ def _encode_integers(
             row = int(np.argmax(odd))
             raise DataError(
                 f"{what.row(row)} is {array[row]}" if array.size else f"{what} of type {array.dtype}",
-                allowed="whole numbers (class codes) or strings (class names)",
-                mend="give every sample the code or the name of its class",
+                expected="whole numbers (class codes) or strings (class names)",
+                fix="give every sample the code or the name of its class",
             )
     codes = array.astype(np.int64)
     if array.dtype.kind == "u" and codes.size and codes.min() < 0:
-        raise DataError(f"{what} beyond 2**63", allowed="codes from 0", mend="number the classes from 0")
+        raise DataError(f"{what} beyond 2**63", expected="codes from 0", fix="number the classes from 0")
     given = len(names) if names is not None else num_classes
     count = given if given is not None else (int(codes.max()) + 1 if codes.size else 0)
     if codes.size and (codes.min() < 0 or codes.max() >= count):  # a mask only then: it is slow at 10**8
         row = int(np.argmax((codes < 0) | (codes >= count)))
         raise DataError(
             f"{what.row(row)} is {int(codes[row])}",
-            allowed=f"class codes from 0 to {count - 1}" if given is not None else "class codes from 0",
-            mend="number the classes from 0, or pass their names as strings",
+            expected=f"class codes from 0 to {count - 1}" if given is not None else "class codes from 0",
+            fix="number the classes from 0, or pass their names as strings",
         )
     if given is None and count > max(1024, 64 * codes.size):
         # One stray code, say 10**9, would ask for gigabytes of class table.
         row = int(np.argmax(codes))
         raise DataError(
             f"{what.row(row)} is {int(codes[row])}, of {codes.size} samples",
-            allowed="class codes counted from 0 without large gaps",
-            mend="number the classes 0 to C - 1, or pass num_classes if such gaps are meant",
+            expected="class codes counted from 0 without large gaps",
+            fix="number the classes 0 to C - 1, or pass num_classes if such gaps are meant",
         )
     return Encoded("codes", codes, names if names is not None else tuple(map(str, range(count))))
 
@@ -315,8 +315,8 @@ def _encode_matrix(
     if expected is not None and expected != columns:
         raise DataError(
             f"{what} with {columns} columns for {expected} classes",
-            allowed="one column a class",
-            mend="check the order and number of class_names",
+            expected="one column a class",
+            fix="check the order and number of class_names",
         )
     names = names if names is not None else tuple(map(str, range(columns)))
     values = array.astype(np.float32)
@@ -325,8 +325,8 @@ def _encode_matrix(
         row = int(np.argmax(~inside.all(axis=1)))
         raise DataError(
             f"{what.row(row)} is {_row(array[row])}",
-            allowed="indicators or probabilities from 0 to 1, none missing",
-            mend="normalise the row, or pass class codes",
+            expected="indicators or probabilities from 0 to 1, none missing",
+            fix="normalise the row, or pass class codes",
         )
     sums = values.sum(axis=1, dtype=np.float64)
     whole = bool(np.all((values == 0) | (values == 1)))
@@ -339,8 +339,8 @@ def _encode_matrix(
         row = int(np.argmax(off))
         raise DataError(
             f"{what.row(row)} is {_row(array[row])}, which sums to {sums[row]:g}",
-            allowed="one-hot or soft rows that sum to one; multi-label rows of 0 and 1, some with several",
-            mend="correct or drop the row",
+            expected="one-hot or soft rows that sum to one; multi-label rows of 0 and 1, some with several",
+            fix="correct or drop the row",
         )
     return Encoded("soft", values, names)
 

@@ -102,7 +102,7 @@ def test_bad_input_is_named_and_mended(name):
     error = caught.value
     assert isinstance(error, kind), f"{type(error).__name__}: {error}"
     assert re.search(received, error.received), error
-    assert all(len(part) > 2 for part in (error.received, error.allowed, error.mend)), error
+    assert all(len(part) > 2 for part in (error.received, error.expected, error.fix)), error
 
 
 @pytest.mark.parametrize("refused", [3, "x", [len]], ids=str)

@@ -178,9 +178,9 @@ def test_bad_recipes_name_the_place_and_the_mend(name):
         load_recipe(parse(text))
     error = caught.value
     assert re.search(received, error.received), error
-    assert re.search(allowed, error.allowed), error
+    assert re.search(allowed, error.expected), error
     assert error.received.startswith("recipe")
-    assert len(error.mend) > 4
+    assert len(error.fix) > 4
     assert "\n" not in str(error)
 
 

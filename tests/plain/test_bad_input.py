@@ -26,7 +26,7 @@ def test_bad_input_is_named_and_mended(room, name, tmp_path):
     error = caught.value
     assert isinstance(error, bad.error), f"{type(error).__name__}: {error}"
     assert re.search(bad.received, error.received, re.DOTALL), error
-    assert all(len(part) > 2 for part in (error.received, error.allowed, error.mend)), error
+    assert all(len(part) > 2 for part in (error.received, error.expected, error.fix)), error
     assert "\n" not in str(error)
 
 

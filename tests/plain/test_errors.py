@@ -17,10 +17,10 @@ def test_all_is_the_whole_tree():
 @pytest.mark.parametrize("kind", TREE)
 class TestEachError:
     def make(self, kind):
-        return kind("gamma=-1.0.", allowed="gamma >= 0", mend="use gamma=0")
+        return kind("gamma=-1.0.", expected="gamma >= 0", fix="use gamma=0")
 
     def test_says_what_was_passed_what_is_allowed_and_how_to_mend_it(self, kind):
-        expected = "Received gamma=-1.0. Allowed: gamma >= 0. To mend it: use gamma=0."
+        expected = "Received gamma=-1.0. Expected gamma >= 0. Fix: use gamma=0."
         assert str(self.make(kind)) == expected
 
     def test_the_parts_are_keywords(self, kind):
@@ -35,4 +35,4 @@ class TestEachError:
 
     def test_arrives_whole_from_another_process(self, kind):
         error = pickle.loads(pickle.dumps(self.make(kind)))
-        assert (type(error), str(error), error.mend) == (kind, str(self.make(kind)), "use gamma=0")
+        assert (type(error), str(error), error.fix) == (kind, str(self.make(kind)), "use gamma=0")

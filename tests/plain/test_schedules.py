@@ -150,7 +150,7 @@ def test_deferred_is_a_step_of_one_boundary(before, after, at, epoch):
     ],
 )
 def test_bad_arguments_are_refused(make):
-    with pytest.raises(ArgumentError, match="To mend it"):
+    with pytest.raises(ArgumentError, match="Fix: "):
         make()
 
 

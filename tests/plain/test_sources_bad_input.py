@@ -89,8 +89,8 @@ def test_a_bad_file_is_named(name: str, tmp_path: Path) -> None:
 def test_a_different_file_is_told_from_which(name: str, tmp_path: Path) -> None:
     with pytest.raises(RecordError) as caught:
         folder_with(tmp_path, SPOILT[name][0]).read([1])
-    assert "shape (4, 3), type float32" in caught.value.allowed
-    assert str(tmp_path / "a.npy") in caught.value.allowed
+    assert "shape (4, 3), type float32" in caught.value.expected
+    assert str(tmp_path / "a.npy") in caught.value.expected
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

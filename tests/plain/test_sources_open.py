@@ -154,7 +154,7 @@ def test_options_are_handed_on(tmp_path: Path) -> None:
     assert source.read([1]).shape == (1, 3, 4, 1)
     assert source.labels.tolist() == [0, 1, 2]
     assert open_source(tfrecord(tmp_path), label="label").class_names == ("leak", "ok")
-    with pytest.raises(ArgumentError, match=r"siz=3 for .*Allowed: labels, size, mode, metadata"):
+    with pytest.raises(ArgumentError, match=r"siz=3 for .*Expected labels, size, mode, metadata"):
         open_source(tmp_path / "set", siz=3)
     with pytest.raises(ArgumentError, match="nan='drop'"):
         open_source(tmp_path / "set", nan="drop")

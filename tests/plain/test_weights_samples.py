@@ -64,7 +64,7 @@ class TestByClass:
         for y in (CAUSES, without):
             with pytest.raises(ArgumentError, match=r"'valve leek'.*'ok', 'pump wear'|'valve leek'.*'ok'") as caught:
                 sample_weights(y, {"valve leek": 2.0})
-            assert "'valve leak'" in caught.value.mend
+            assert "'valve leak'" in caught.value.fix
         for key in (3, -1):
             with pytest.raises(ArgumentError, match="unknown class"):
                 sample_weights([0, 1, 2], {key: 2.0})

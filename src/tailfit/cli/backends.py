@@ -31,8 +31,8 @@ def choose_backend(wanted: Backend | None) -> Backend:
     if chosen is None or chosen not in installed:
         raise ArgumentError(
             f"the backend {chosen}" if chosen else "no Keras backend installed",
-            allowed=f"an installed one: {', '.join(installed)}" if installed else "jax, tensorflow or torch",
-            mend=f"pip install 'tailfit[{chosen or 'jax'}]'",
+            expected=f"an installed one: {', '.join(installed)}" if installed else "jax, tensorflow or torch",
+            fix=f"pip install 'tailfit[{chosen or 'jax'}]'",
         )
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on the machine are not the user's matter

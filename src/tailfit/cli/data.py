@@ -49,7 +49,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
     for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name.isidentifier():
-            raise ArgumentError(f"--option {each}", allowed="NAME=VALUE", mend="write it so, e.g. -o label=cause")
+            raise ArgumentError(f"--option {each}", expected="NAME=VALUE", fix="write it so, e.g. -o label=cause")
         try:
             options[name] = json.loads(value)
         except ValueError:
@@ -66,7 +66,7 @@ def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
     missing = [name for name in source.class_names if name not in table.columns]
     if missing:
         raise DataError(
-            f"{path}: no column {missing[0]!r}, but {table.columns}", allowed="a column a class", mend="add it"
+            f"{path}: no column {missing[0]!r}, but {table.columns}", expected="a column a class", fix="add it"
         )
     return table.select(source.class_names).to_numpy()
 

@@ -20,6 +20,6 @@ def run_demo(out: Path, seed: int) -> None:
     script = next((place for place in places if place.is_file()), None)
     if script is None:
         raise DataError(
-            f"no demo at {places[0]}", allowed="a complete installation", mend="install tailfit again from a wheel"
+            f"no demo at {places[0]}", expected="a complete installation", fix="install tailfit again from a wheel"
         )
     runpy.run_path(str(script))["main"](out, seed)

@@ -27,8 +27,8 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path}: {error}",
-                allowed="the directory of a finished run, or its evaluation.json",
-                mend="check the path",
+                expected="the directory of a finished run, or its evaluation.json",
+                fix="check the path",
             ) from error
         evaluation = Evaluation.from_json(text)
         name = evaluation.name if evaluation.name not in found else f"{evaluation.name} ({run})"

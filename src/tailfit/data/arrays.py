@@ -61,25 +61,25 @@ class Arrays(Source):
             if not leaf.shape or leaf.dtype.hasobject:
                 raise DataError(
                     f"x{path} of shape {leaf.shape} and type {leaf.dtype}",
-                    allowed="arrays of numbers or text whose first axis counts the samples",
-                    mend="stack the records, np.stack(records); those of different length with Ragged(records)",
+                    expected="arrays of numbers or text whose first axis counts the samples",
+                    fix="stack the records, np.stack(records); those of different length with Ragged(records)",
                 )
         if len(set(sizes.values())) != 1:
             lengths = ", ".join(f"{path}: {size[0]}" for path, size in sizes.items())
             raise DataError(
                 f"x with arrays of different length ({lengths})" if sizes else "x without an array",
-                allowed="arrays of the same length",
-                mend="give each sample one entry in each array",
+                expected="arrays of the same length",
+                fix="give each sample one entry in each array",
             )
         size = next(iter(sizes.values()))[0]
         names = Numbered(size) if ids is None else checked_ids(ids, size)
         labels = None if y is None else encode(y, class_names=class_names, ids=names)
         if labels is not None and len(labels.values) != size:
             raise DataError(
-                f"{len(labels.values)} labels for {size} records", allowed="one label a record", mend="check y"
+                f"{len(labels.values)} labels for {size} records", expected="one label a record", fix="check y"
             )
         if labels is None and class_names is not None:
-            raise ArgumentError("class_names without y", allowed="both, or none", mend="pass y")
+            raise ArgumentError("class_names without y", expected="both, or none", fix="pass y")
         super().__init__(names, labels, metadata)
         self._lengths: Final = _shared_lengths(self._x)
         self.ragged = self._lengths is not None
@@ -125,7 +125,7 @@ def _shared_lengths(x: Any) -> NDArray[np.int64] | None:
             record = int(np.argmax(lengths != theirs))
             raise DataError(
                 f"record {record} of {lengths[record]} steps in x{path} and {theirs[record]} in x{other}",
-                allowed="as many steps in all arrays of a record",
-                mend="cut or fill them, or make them sources of their own",
+                expected="as many steps in all arrays of a record",
+                fix="cut or fill them, or make them sources of their own",
             )
     return lengths

@@ -106,28 +106,28 @@ class Batches(keras.utils.PyDataset):
         if not isinstance(source, Source):
             raise ArgumentError(
                 f"source of type {type(source).__name__}",
-                allowed="a tailfit.data.Source",
-                mend="wrap arrays: tailfit.data.Arrays(x, y)",
+                expected="a tailfit.data.Source",
+                fix="wrap arrays: tailfit.data.Arrays(x, y)",
             )
         if not len(source):
-            raise ArgumentError("a source without a sample", allowed="one sample or more", mend="check its files")
+            raise ArgumentError("a source without a sample", expected="one sample or more", fix="check its files")
         if on_error not in ("raise", "skip"):
-            raise ArgumentError(f"on_error={on_error!r}", allowed="'raise' or 'skip'", mend="leave it out")
+            raise ArgumentError(f"on_error={on_error!r}", expected="'raise' or 'skip'", fix="leave it out")
         if not (sampler is None or isinstance(sampler, Sampler)):
             raise ArgumentError(
-                f"sampler={sampler!r}", allowed="a sampler of tailfit.samplers", mend="pass one made, e.g. Shuffle()"
+                f"sampler={sampler!r}", expected="a sampler of tailfit.samplers", fix="pass one made, e.g. Shuffle()"
             )
         if not (transform is None or callable(transform)):
             raise ArgumentError(
-                f"transform={transform!r}", allowed="transform(batch, rng) -> batch", mend="pass a function"
+                f"transform={transform!r}", expected="transform(batch, rng) -> batch", fix="pass a function"
             )
         for name, flag in (("one_hot", one_hot), ("drop_remainder", drop_remainder)):
             if not isinstance(flag, bool | np.bool_):
-                raise ArgumentError(f"{name}={flag!r}", allowed="True or False", mend="leave it out")
+                raise ArgumentError(f"{name}={flag!r}", expected="True or False", fix="leave it out")
         if source.ragged and transform is None:
             raise _refuse_ragged(source)
         if one_hot and source.labels is None:
-            raise ArgumentError("one_hot=True for an unlabelled source", allowed="labels", mend="leave it out")
+            raise ArgumentError("one_hot=True for an unlabelled source", expected="labels", fix="leave it out")
         self.source: Final = source
         self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
         self.sampler: Final = Shuffle() if sampler is None else sampler
@@ -162,8 +162,8 @@ class Batches(keras.utils.PyDataset):
         if reads_here and self._transform is None:
             raise ArgumentError(
                 f"processes={number} for {self.source!r} without a transform",
-                allowed="processes for a transform, or for a source that is read from files",
-                mend="leave it out: reading from memory is faster than receiving from a process",
+                expected="processes for a transform, or for a source that is read from files",
+                fix="leave it out: reading from memory is faster than receiving from a process",
             )
         return Processes(number, None if reads_here else self.source, self._transform)
 
@@ -174,14 +174,14 @@ class Batches(keras.utils.PyDataset):
             raise ArgumentError(
                 f"an epoch of {self._size} samples in batches of {self.batch_size}"
                 + (" with drop_remainder=True" if self.drop_remainder else ""),
-                allowed="one batch an epoch, at least",
-                mend="use a smaller batch_size, or a source with samples",
+                expected="one batch an epoch, at least",
+                fix="use a smaller batch_size, or a source with samples",
             )
         if steps > whole and rest < self.shard[1]:
             raise ArgumentError(
                 f"a last batch of {rest} samples for {self.shard[1]} shards",
-                allowed="a sample for each shard in each batch",
-                mend="pass drop_remainder=True, or another batch_size",
+                expected="a sample for each shard in each batch",
+                fix="pass drop_remainder=True, or another batch_size",
             )
         return steps
 
@@ -239,7 +239,7 @@ class Batches(keras.utils.PyDataset):
         if not 0 <= step < len(self):
             # An IndexError ends `for batch in batches` of the old sequence protocol, too.
             raise _NoSuchStepError(
-                f"step {step}", allowed=f"0 to {len(self) - 1}", mend="an epoch has len(batches) steps"
+                f"step {step}", expected=f"0 to {len(self) - 1}", fix="an epoch has len(batches) steps"
             )
         return self.plan.indices(whole_number("epoch", epoch), *self._positions(step))
 
@@ -360,7 +360,7 @@ class Batches(keras.utils.PyDataset):
         """
         whole_number("epoch", epoch)
         if not 0 <= start <= len(self):
-            raise ArgumentError(f"start={start}", allowed=f"0 to {len(self)}", mend="an epoch has len(batches) steps")
+            raise ArgumentError(f"start={start}", expected=f"0 to {len(self)}", fix="an epoch has len(batches) steps")
         if self._processes is not None:
             planned = enumerate(self._planned(epoch, start), start)
             return self._processes.make((self._task(epoch, step, indices) for step, indices in planned), self.prefetch)
@@ -434,8 +434,8 @@ class _NoSuchStepError(ArgumentError, IndexError):
 def _refuse_ragged(source: Source) -> ArgumentError:
     return ArgumentError(
         f"{source!r} with records of different length",
-        allowed="records of one length in a batch",
-        mend="pad them: Batches(tailfit.data.Mapped(source, tailfit.data.Pad()), ...), or transform=Pad().transform",
+        expected="records of one length in a batch",
+        fix="pad them: Batches(tailfit.data.Mapped(source, tailfit.data.Pad()), ...), or transform=Pad().transform",
     )
 
 
@@ -452,24 +452,24 @@ def _refuse_empty_classes(source: Source) -> None:
     if source.labels is None:
         raise ArgumentError(
             f"a sampler that draws by class, for the unlabelled {source!r}",
-            allowed="a source with labels",
-            mend="pass labels to the source, or use samplers.Shuffle()",
+            expected="a source with labels",
+            fix="pass labels to the source, or use samplers.Shuffle()",
         )
     empty = np.flatnonzero(source.class_counts == 0)
     if len(empty):
         raise DataError(
             f"a sampler that draws by class, for {source!r} without a sample of class "
             f"{source.class_names[empty[0]]!r} ({len(empty)} of {len(source.class_names)} classes have none)",
-            allowed="at least one sample of each class",
-            mend="split the data so that every part trained on has one, or leave the class out of class_names",
+            expected="at least one sample of each class",
+            fix="split the data so that every part trained on has one, or leave the class out of class_names",
         )
 
 
 def _keras_readers(workers: int, use_multiprocessing: bool) -> ArgumentError:
     return ArgumentError(
         f"workers={workers}, use_multiprocessing={use_multiprocessing}",
-        allowed="workers=1, use_multiprocessing=False: Keras' readers neither keep the order nor end with fit",
-        mend="leave them out; prefetch= reads ahead in a thread, processes= in processes",
+        expected="workers=1, use_multiprocessing=False: Keras' readers neither keep the order nor end with fit",
+        fix="leave them out; prefetch= reads ahead in a thread, processes= in processes",
     )
 
 
@@ -481,7 +481,7 @@ def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
     if not 0 <= index < count <= batch_size:
         raise ArgumentError(
             f"shard={shard!r} of batches of {batch_size}",
-            allowed="(index, count) with 0 <= index < count <= batch_size",
-            mend="number the shards from 0; batch_size is that of the global batch",
+            expected="(index, count) with 0 <= index < count <= batch_size",
+            fix="number the shards from 0; batch_size is that of the global batch",
         )
     return index, count

@@ -65,7 +65,7 @@ class Columnar(Source):
         label = _named_column(there, label, "label", where)
         key = _named_column(there, id, "id", where)
         if columns is not None and (isinstance(columns, str) or not isinstance(columns, Sequence)):
-            raise ArgumentError(f"columns={columns!r}", allowed="a list of names", mend=f"pass [{columns!r}]")
+            raise ArgumentError(f"columns={columns!r}", expected="a list of names", fix=f"pass [{columns!r}]")
         rest = [name for name in there if name not in (label, key)]
         kinds = {name: schema.field(name).type for name in rest}
         numbers = [name for name in rest if _is_numbers(kinds[name])]
@@ -76,22 +76,22 @@ class Columnar(Source):
             if name not in (*numbers, *images):
                 raise DataError(
                     f"{where}: column {name!r} of type {kinds.get(name, 'label or ID')} among the records",
-                    allowed="numbers, lists of numbers, or images",
-                    mend="leave it out of columns=: it is metadata then",
+                    expected="numbers, lists of numbers, or images",
+                    fix="leave it out of columns=: it is metadata then",
                 )
         if not chosen:
             raise DataError(
                 f"{where}: no column for the records, but {_listing(schema)}",
-                allowed="columns of numbers, of lists of numbers, or of images",
-                mend="pass columns=, label= and id=",
+                expected="columns of numbers, of lists of numbers, or of images",
+                fix="pass columns=, label= and id=",
             )
         self._features: Final = chosen
         self._lists: Final = [name for name in chosen if ragged and _is_open_list(kinds[name])]
         if ragged and not self._lists:
             raise DataError(
                 f"{where}: ragged=True, while no column of the records is of lists",
-                allowed="a column of lists of numbers, not of a fixed size, among the records",
-                mend="leave it out",
+                expected="a column of lists of numbers, not of a fixed size, among the records",
+                fix="leave it out",
             )
         self._decoders: Final = {
             name: Decoder(image_mode, image_size, _THREADS, _MAX_PIXELS) for name in chosen if name in images
@@ -107,7 +107,7 @@ class Columnar(Source):
             given = class_names if class_names is not None else names_of_codes(label)
             labels = encode(_label_values(table[label], label, where), class_names=given, ids=ids)
         elif class_names is not None:
-            raise ArgumentError("class_names without label", allowed="both, or none", mend="pass label=")
+            raise ArgumentError("class_names without label", expected="both, or none", fix="pass label=")
         metadata = pl.DataFrame(pl.from_arrow(table.select(others))) if others else None
         if metadata is not None and "id" in metadata.columns:  # a column of another meaning: ids are numbers, or named
             metadata = metadata.rename({"id": "id (column)"})
@@ -152,8 +152,8 @@ class Columnar(Source):
                 raise RecordError(
                     f"{self._named(int(indices[row]))}: lists of {self._steps_in(arrays)[row]} in column "
                     f"{self._lists[0]!r} and {arrays[name].lengths[row]} in {name!r}",
-                    allowed="as many steps in all columns of a record",
-                    mend="cut or fill them, or leave the column out of columns=",
+                    expected="as many steps in all columns of a record",
+                    fix="cut or fill them, or leave the column out of columns=",
                 )
         if all(len(array.shape) == 1 for array in arrays.values()):
             batch = np.stack(list(batch.values()), axis=1)
@@ -185,8 +185,8 @@ class Images:
         if content is None:
             raise RecordError(
                 f"{where}: no bytes of an image",
-                allowed="images whose bytes are in the table",
-                mend="read files by their paths with ImageFolder",
+                expected="images whose bytes are in the table",
+                fix="read files by their paths with ImageFolder",
             )
         return content, where
 
@@ -223,8 +223,8 @@ def to_array(column: Any, name: str, row: Callable[[int], str]) -> NDArray[Any]:
             other = int(np.argmax(widths != width))
             raise RecordError(
                 f"{row(other)}: a list of {widths[other]} in column {name!r}",
-                allowed=f"lists of one length, {width} as in {row(0)}",
-                mend="pass ragged=True if records differ in length; or leave the column out of columns=",
+                expected=f"lists of one length, {width} as in {row(0)}",
+                fix="pass ragged=True if records differ in length; or leave the column out of columns=",
             )
     inner = to_array(column.flatten(), name, lambda number: row(number // max(width, 1)))
     return inner.reshape(len(column), width, *inner.shape[1:])
@@ -246,8 +246,8 @@ def _to_ragged(column: Any, name: str, row: Callable[[int], str]) -> Ragged:
 def _refuse_null(column: Any, name: str, row: Callable[[int], str]) -> NoReturn:
     raise RecordError(
         f"{row(int(np.argmax(column.is_null())))}: nothing (null) in column {name!r} of type {column.type}",
-        allowed="a value in each row; in columns of floats nothing is NaN",
-        mend="fill or drop the row, or write the column as floats",
+        expected="a value in each row; in columns of floats nothing is NaN",
+        fix="fill or drop the row, or write the column as floats",
     )
 
 
@@ -291,7 +291,7 @@ def _id_values(column: Any, name: str, where: str) -> list[Any]:
     text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     if not text and not types.is_integer(kind):
         raise DataError(
-            f"{where}: column {name!r} of type {kind} for the IDs", allowed="text or whole numbers", mend="pass id="
+            f"{where}: column {name!r} of type {kind} for the IDs", expected="text or whole numbers", fix="pass id="
         )
     values: list[Any] = column.to_pylist()
     return values if text else [value if value is None else str(value) for value in values]
@@ -316,8 +316,8 @@ def _named_column(there: list[str], wanted: str | None, usual: str, where: str) 
     if there.count(wanted) != 1:
         raise DataError(
             f"{where}: {'no' if wanted not in there else 'more than one'} column {wanted!r}, but {there}",
-            allowed="the name of one of its columns",
-            mend="correct the name",
+            expected="the name of one of its columns",
+            fix="correct the name",
         )
     return wanted
 

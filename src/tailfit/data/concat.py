@@ -45,12 +45,12 @@ class Concat(Source):
         if len(sources) < 2 or not all(isinstance(source, Source) for source in sources):
             raise ArgumentError(
                 f"{len(sources)} sources of the types {[type(source).__name__ for source in sources]}",
-                allowed="two sources or more",
-                mend="wrap arrays: tailfit.data.Arrays(x, y)",
+                expected="two sources or more",
+                fix="wrap arrays: tailfit.data.Arrays(x, y)",
             )
         if prefixes is not None and len(prefixes) != len(sources):
             raise ArgumentError(
-                f"{len(prefixes)} prefixes for {len(sources)} sources", allowed="one a source", mend="pass as many"
+                f"{len(prefixes)} prefixes for {len(sources)} sources", expected="one a source", fix="pass as many"
             )
         named = zip(prefixes or [""] * len(sources), sources, strict=True)
         ids = tuple(f"{prefix}{name}" for prefix, source in named for name in source.ids)
@@ -58,8 +58,8 @@ class Concat(Source):
         if again is not None:
             raise DataError(
                 f"ID {again!r} in two sources",
-                allowed="unique IDs",
-                mend='pass prefixes, e.g. ["plant A/", "plant B/"]',
+                expected="unique IDs",
+                fix='pass prefixes, e.g. ["plant A/", "plant B/"]',
             )
         self.sources: Final = sources
         self._ends: Final = np.array(list(accumulate(map(len, sources))), dtype=np.int64)
@@ -69,8 +69,8 @@ class Concat(Source):
         if any(source.ragged != self.ragged for source in sources):
             raise DataError(
                 "sources of which some have records of different length, and some do not",
-                allowed="all of them, or none",
-                mend="bring them to one form, e.g. Mapped(source, Pad(to=...))",
+                expected="all of them, or none",
+                fix="bring them to one form, e.g. Mapped(source, Pad(to=...))",
             )
 
     @property
@@ -100,8 +100,8 @@ class Concat(Source):
         if given != expected:
             raise DataError(
                 f"records of {given} in source {owner}",
-                allowed=f"{expected} as in the sources before it",
-                mend="bring the records to one shape and type, e.g. with Mapped",
+                expected=f"{expected} as in the sources before it",
+                fix="bring the records to one shape and type, e.g. with Mapped",
             )
         for whole, leaf in pairs(batch, part):
             whole[rows] = leaf
@@ -136,8 +136,8 @@ class Mapped(Source):
         if not isinstance(source, Source) or not callable(function):
             raise ArgumentError(
                 f"Mapped of {type(source).__name__} by {type(function).__name__}",
-                allowed="a source and a function of its records",
-                mend="wrap arrays: tailfit.data.Arrays(x, y)",
+                expected="a source and a function of its records",
+                fix="wrap arrays: tailfit.data.Arrays(x, y)",
             )
         super().__init__(source.ids, source.encoded, source.metadata)
         self.source: Final = source
@@ -166,8 +166,8 @@ class Mapped(Source):
         if not shapes or any(shape[:1] != (len(indices),) for shape in shapes):
             raise DataError(
                 f"arrays of the shapes {shapes} from the function of Mapped, for {len(indices)} records",
-                allowed=f"arrays whose first axis is {len(indices)}",
-                mend="return one record for each that was passed",
+                expected=f"arrays whose first axis is {len(indices)}",
+                fix="return one record for each that was passed",
             )
         return changed
 
@@ -177,8 +177,8 @@ def _lengths_of(batch: Any) -> NDArray[np.int64]:
     if not ragged or any(not np.array_equal(ragged[0], other) for other in ragged[1:]):
         raise DataError(
             "records whose arrays differ in steps, or not, from one batch to the other, from the function of Mapped",
-            allowed="as many steps in all arrays of a record that differ in length",
-            mend="cut or fill them in the function",
+            expected="as many steps in all arrays of a record that differ in length",
+            fix="cut or fill them in the function",
         )
     return ragged[0]
 
@@ -189,8 +189,8 @@ def _joined_labels(sources: Sequence[Source]) -> Encoded | None:
     if len(kinds) > 1:
         raise DataError(
             f"labels of the kinds {sorted(map(str, kinds))}",
-            allowed="labels of one kind in all sources, or in none",
-            mend="label all sources alike",
+            expected="labels of one kind in all sources, or in none",
+            fix="label all sources alike",
         )
     labelled = [part for part in encoded if part is not None]
     if not labelled:

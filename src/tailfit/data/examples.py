@@ -43,8 +43,8 @@ class Examples:
             if not sound:
                 raise ArgumentError(
                     f"features[{name!r}]={feature!r}",
-                    allowed="(shape, type) of numbers",
-                    mend="write it so, e.g. {'signal': ((128, 12), 'float32')}",
+                    expected="(shape, type) of numbers",
+                    fix="write it so, e.g. {'signal': ((128, 12), 'float32')}",
                 )
 
     def record(self, content: bytes, where: str) -> Any:
@@ -84,8 +84,8 @@ class Examples:
             return values.reshape(shape).astype(dtype)
         raise RecordError(
             f"{where}: {values.size} {'bytes' if values.dtype == np.uint8 else 'values'} in feature {name!r}",
-            allowed=f"shape {tuple(shape)}, type {np.dtype(dtype)}",
-            mend="correct features=",
+            expected=f"shape {tuple(shape)}, type {np.dtype(dtype)}",
+            fix="correct features=",
         )
 
 
@@ -95,14 +95,14 @@ def _features(content: bytes, where: str) -> Any:
         example.ParseFromString(content)
     except needed("google.protobuf.message", "records", where).DecodeError as error:
         raise RecordError(
-            f"{where}: no tf.train.Example", allowed="records that are", mend="pass parse= for other content"
+            f"{where}: no tf.train.Example", expected="records that are", fix="pass parse= for other content"
         ) from error
     return example.features.feature
 
 
 def _values(given: Any, name: str, where: str) -> NDArray[Any] | list[bytes]:
     if name not in given:  # before it is asked for: a map of protobuf makes what is not there
-        raise RecordError(f"{where}: no feature {name!r}, but {sorted(given)[:20]}", allowed="it", mend="name another")
+        raise RecordError(f"{where}: no feature {name!r}, but {sorted(given)[:20]}", expected="it", fix="name another")
     kind = given[name].WhichOneof("kind")
     if kind == "bytes_list":
         return list(given[name].bytes_list.value)
@@ -121,9 +121,9 @@ def _single(values: NDArray[Any] | list[bytes], name: str, where: str) -> Any:
         try:
             return values[0].decode()
         except UnicodeDecodeError as error:
-            raise RecordError(f"{where}: feature {name!r} is no text", allowed="UTF-8", mend="name another") from error
+            raise RecordError(f"{where}: feature {name!r} is no text", expected="UTF-8", fix="name another") from error
     if isinstance(values, list) or not values.size:
-        raise RecordError(f"{where}: {len(values)} values in feature {name!r}", allowed="one", mend="name another")
+        raise RecordError(f"{where}: {len(values)} values in feature {name!r}", expected="one", fix="name another")
     return values[0] if values.size == 1 else values
 
 

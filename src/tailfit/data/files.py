@@ -43,7 +43,7 @@ class KnownFile:
         except OSError as error:
             raise _unreadable(name, error) from error
         if not found.size:
-            raise RecordError(f"{name}: empty", allowed="a whole file", mend="write the file again")
+            raise RecordError(f"{name}: empty", expected="a whole file", fix="write the file again")
         return found
 
     @classmethod
@@ -53,7 +53,7 @@ class KnownFile:
         except OSError as error:
             raise _unreadable(name, error) from error
         if not stat.S_ISREG(found.st_mode):
-            raise RecordError(f"{name}: not a regular file", allowed="a file", mend="check the path")
+            raise RecordError(f"{name}: not a regular file", expected="a file", fix="check the path")
         return cls(name, found.st_size, found.st_mtime_ns)
 
     def check(self) -> None:
@@ -66,8 +66,8 @@ class KnownFile:
         if now != self:
             raise RecordError(
                 f"{self.path}: changed since it was opened ({self.size} bytes then, {now.size} now)",
-                allowed="files that stay as they are while they are read",
-                mend="open the source again when the file is whole",
+                expected="files that stay as they are while they are read",
+                fix="open the source again when the file is whole",
             )
 
 
@@ -112,8 +112,8 @@ class MappedFile:
         if found.st_ino == self.inode and found.st_size < self.needed:
             raise RecordError(
                 f"{self.path}: truncated to {found.st_size} bytes while it is mapped",
-                allowed=f"the {self.needed} bytes that the array lies in",
-                mend="open it again when it is whole; to replace a file, rename another one to its name",
+                expected=f"the {self.needed} bytes that the array lies in",
+                fix="open it again when it is whole; to replace a file, rename another one to its name",
             )
 
 
@@ -140,7 +140,7 @@ def known_files(
         paths = [absolute(path)]
     if not paths:
         raise DataError(
-            f"{path}: no file to read", allowed=f"files that end in {', '.join(suffixes)}", mend="check the path"
+            f"{path}: no file to read", expected=f"files that end in {', '.join(suffixes)}", fix="check the path"
         )
     return [KnownFile.of(one) for one in paths]
 
@@ -159,7 +159,7 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
             entries = sorted(os.scandir(pending.pop()), key=lambda entry: entry.name)
         except OSError as error:
             raise DataError(
-                f"{error.filename}: {error.strerror}", allowed="a folder that can be read", mend="check the path"
+                f"{error.filename}: {error.strerror}", expected="a folder that can be read", fix="check the path"
             ) from error
         for entry in entries:
             if entry.name.startswith(".") and not hidden:
@@ -167,8 +167,8 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
             if entry.is_symlink() and os.path.commonpath([root, os.path.realpath(entry.path)]) != root:
                 raise RecordError(
                     f"{entry.path}: a link out of the folder, to {os.path.realpath(entry.path)}",
-                    allowed="files within the folder",
-                    mend="copy the file into the folder",
+                    expected="files within the folder",
+                    fix="copy the file into the folder",
                 )
             if entry.is_dir(follow_symlinks=False):
                 if deep:
@@ -176,7 +176,7 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
             elif entry.is_file():
                 yield entry.path
             else:
-                raise RecordError(f"{entry.path}: not a regular file", allowed="files and folders", mend="remove it")
+                raise RecordError(f"{entry.path}: not a regular file", expected="files and folders", fix="remove it")
 
 
 def absolute(path: str | PathLike[str]) -> str:
@@ -186,13 +186,13 @@ def absolute(path: str | PathLike[str]) -> str:
         ArgumentError: for what is none.
     """
     if not isinstance(path, str | PathLike):
-        raise ArgumentError(f"a path of type {type(path).__name__}", allowed="text or a Path", mend="pass one")
+        raise ArgumentError(f"a path of type {type(path).__name__}", expected="text or a Path", fix="pass one")
     return os.path.abspath(fspath(path))
 
 
 def _unreadable(name: str, error: OSError) -> RecordError:
     return RecordError(
-        f"{name}: {error.strerror}", allowed="a file that can be read", mend="check the path and its permissions"
+        f"{name}: {error.strerror}", expected="a file that can be read", fix="check the path and its permissions"
     )
 
 
@@ -209,8 +209,8 @@ def read_within(path: str, root: str, most: int) -> bytes:
         if real is not path and os.path.commonpath([os.path.realpath(root), real]) != os.path.realpath(root):
             raise RecordError(
                 f"{path}: a link out of the folder, to {real}",
-                allowed="files within the folder",
-                mend="copy the file into the folder",
+                expected="files within the folder",
+                fix="copy the file into the folder",
             )
         # Not followed again: nobody can put a link in its place meanwhile. Not waited for: it may be a pipe by now.
         with os.fdopen(os.open(real, flags | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
@@ -221,7 +221,7 @@ def read_within(path: str, root: str, most: int) -> bytes:
             elif 0 < found.st_size <= most:
                 return file.read(most)
             raise RecordError(
-                f"{path}: {what}", allowed=f"a file of 1 to {most} bytes", mend="write the file again, or remove it"
+                f"{path}: {what}", expected=f"a file of 1 to {most} bytes", fix="write the file again, or remove it"
             )
     except RecordError:
         raise

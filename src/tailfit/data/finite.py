@@ -27,8 +27,8 @@ def checked_policy(nan: str) -> NanPolicy:
             return policy  # type: ignore[no-any-return]
     raise ArgumentError(
         f"nan={nan!r}",
-        allowed="'raise', 'warn' or 'keep'",
-        mend="use nan='keep' where the model handles missing readings",
+        expected="'raise', 'warn' or 'keep'",
+        fix="use nan='keep' where the model handles missing readings",
     )
 
 
@@ -62,12 +62,12 @@ class Look:
                 continue
             row, what = found
             where = f"{named(int(indices[row]))}: {what} in {f'x{path}' if path else 'the record'}"
-            mend = "fill or drop the record, or pass nan='keep' where the model handles it"
+            fix = "fill or drop the record, or pass nan='keep' where the model handles it"
             if self._policy == "raise":
-                raise self._error(where, allowed="finite values", mend=mend)
+                raise self._error(where, expected="finite values", fix=fix)
             self.over = True
             warnings.warn(
-                f"{where}. It may not be the only one: tailfit.data.inspect lists them. To mend it: {mend}.",
+                f"{where}. It may not be the only one: tailfit.data.inspect lists them. Fix: {fix}.",
                 DataWarning,
                 stacklevel=5,
             )

@@ -89,7 +89,7 @@ class HDF5(Stored):
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             what = str(error).splitlines()[0]
             raise RecordError(
-                f"{self._file.path}: {what}", allowed="a whole HDF5 file", mend="write it again"
+                f"{self._file.path}: {what}", expected="a whole HDF5 file", fix="write it again"
             ) from error
 
     def _has(self, name: str) -> bool:
@@ -127,9 +127,9 @@ class HDF5(Stored):
                 )
             return shape, dtype
 
-    def _refuse(self, name: str, what: str, mend: str) -> NoReturn:
+    def _refuse(self, name: str, what: str, fix: str) -> NoReturn:
         raise RecordError(
-            f"{self._file.path}: dataset {name!r} {what}", allowed="a dataset that is whole, in the file", mend=mend
+            f"{self._file.path}: dataset {name!r} {what}", expected="a dataset that is whole, in the file", fix=fix
         )
 
     def _rows(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -80,7 +80,7 @@ class ImageFolder(Source):
             match_files(ids, set(found), self._folder)
         elif values is None and class_names is not None:
             raise ArgumentError(
-                "class_names for images in no folder", allowed="a folder a class, or labels", mend="pass labels"
+                "class_names for images in no folder", expected="a folder a class, or labels", fix="pass labels"
             )
         encoded = None if values is None else encode(values, class_names=class_names, ids=ids)
         if metadata is not None and not isinstance(metadata, pl.DataFrame):
@@ -106,7 +106,7 @@ def _folders_of(ids: Sequence[str], folder: str) -> list[str] | None:
     if outside:
         raise DataError(
             f"{folder}: the image {outside[0]!r} beside folders of images",
-            allowed="each image in the folder of its class, or none in a folder",
-            mend="move it into one, or pass labels",
+            expected="each image in the folder of its class, or none in a folder",
+            fix="move it into one, or pass labels",
         )
     return [name.split("/")[0] for name in ids]

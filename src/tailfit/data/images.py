@@ -37,9 +37,9 @@ class Decoder:
     def __init__(self, mode: Mode, size: tuple[int, int] | None, threads: int, max_pixels: int) -> None:
         needed("PIL.Image", "images", "an image")
         if mode not in get_args(Mode):
-            raise ArgumentError(f"mode={mode!r}", allowed=f"one of {get_args(Mode)}", mend="use mode='RGB'")
+            raise ArgumentError(f"mode={mode!r}", expected=f"one of {get_args(Mode)}", fix="use mode='RGB'")
         if size is not None and (not isinstance(size, tuple | list) or len(size) != 2):
-            raise ArgumentError(f"size={size!r}", allowed="(height, width)", mend="pass two whole numbers")
+            raise ArgumentError(f"size={size!r}", expected="(height, width)", fix="pass two whole numbers")
         for what, length in zip(("height", "width"), size or (), strict=False):
             whole_number(what, length, least=1)
         self._mode: Final = mode
@@ -70,8 +70,8 @@ class Decoder:
             if image.shape != images.shape[1:]:
                 raise RecordError(
                     f"{where}: an image of {image.shape[0]} x {image.shape[1]} pixels",
-                    allowed=f"{images.shape[1]} x {images.shape[2]}, as the first one",
-                    mend="pass size=(height, width) to scale them",
+                    expected=f"{images.shape[1]} x {images.shape[2]}, as the first one",
+                    fix="pass size=(height, width) to scale them",
                 )
             images[row] = image
 
@@ -89,8 +89,8 @@ class Decoder:
             deep = "16 bits a pixel" if self._mode == "I;16" else "8 bits a pixel; mode='I;16' reads 16"
             raise RecordError(
                 f"{where}: {what}",
-                allowed=f"a whole image of at most {self._max_pixels} pixels, {deep}",
-                mend="replace or remove the file",
+                expected=f"a whole image of at most {self._max_pixels} pixels, {deep}",
+                fix="replace or remove the file",
             ) from error
         return array.reshape(*array.shape[:2], self._channels)
 

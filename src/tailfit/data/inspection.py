@@ -154,8 +154,8 @@ def _owners(source: Source, parts: Mapping[str, Source]) -> dict[int, str]:
         except DataError as error:
             raise ArgumentError(
                 f"part {name!r}, which is not of this source ({error})",
-                allowed="parts of it",
-                mend="use source.split()",
+                expected="parts of it",
+                fix="use source.split()",
             ) from error
     return owners
 
@@ -165,8 +165,8 @@ def _quality(source: Source, probabilities: ArrayLike) -> pl.DataFrame:
     if codes is None or codes.kind != "codes":
         raise DataError(
             f"probabilities for {source.label_kind or 'no'} labels",
-            allowed="labels of one class a sample",
-            mend="leave probabilities out",
+            expected="labels of one class a sample",
+            fix="leave probabilities out",
         )
     quality = label_quality(codes.values, probabilities)
     doubtful = label_quality(codes.values, probabilities, "confident_joint") == 0

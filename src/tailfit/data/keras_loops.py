@@ -85,6 +85,6 @@ class KerasLoops:
 def _out_of_order(received: str) -> StepError:
     return StepError(
         received,
-        allowed="the steps of an epoch in their order: the sampler has shuffled already, reproducibly",
-        mend="pass fit(..., shuffle=False), or train with tailfit.Model, which reads in order whatever shuffle= says",
+        expected="the steps of an epoch in their order: the sampler has shuffled already, reproducibly",
+        fix="pass fit(..., shuffle=False), or train with tailfit.Model, which reads in order whatever shuffle= says",
     )

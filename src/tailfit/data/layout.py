@@ -140,8 +140,8 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
     if not overwrite:
         raise ArgumentError(
             f"{target}, which exists",
-            allowed="a folder that does not exist yet",
-            mend="choose another, or pass overwrite=True",
+            expected="a folder that does not exist yet",
+            fix="choose another, or pass overwrite=True",
         )
     inside = {entry.name for entry in target.iterdir()} if target.is_dir() and not target.is_symlink() else {"?"}
     records = target / "data"
@@ -149,8 +149,8 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
     if foreign:
         raise ArgumentError(
             f"{target}, which holds more than records, labels, metadata and a partition",
-            allowed="overwrite=True for a folder that save_npy_folder wrote",
-            mend="move it away yourself",
+            expected="overwrite=True for a folder that save_npy_folder wrote",
+            fix="move it away yourself",
         )
 
 
@@ -172,7 +172,7 @@ def _read_names(path: Path) -> list[str]:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RecordError(f"{path}: {error}", allowed="a JSON list of names", mend="check the file") from error
+        raise RecordError(f"{path}: {error}", expected="a JSON list of names", fix="check the file") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RecordError(f"{path}: not a list of strings", allowed="a JSON list of names", mend="check the file")
+        raise RecordError(f"{path}: not a list of strings", expected="a JSON list of names", fix="check the file")
     return names

@@ -66,8 +66,8 @@ class MapStyle(Source):
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise ArgumentError(
                 f"dataset of type {type(dataset).__name__}",
-                allowed="an object with __len__ and __getitem__",
-                mend="of a stream, write the samples to files first",
+                expected="an object with __len__ and __getitem__",
+                fix="of a stream, write the samples to files first",
             )
         size = len(dataset)
         names = Numbered(size) if ids is None else checked_ids(ids, size)
@@ -78,10 +78,10 @@ class MapStyle(Source):
         encoded = None if labels is None else encode(_plain(labels), class_names=class_names, ids=names)
         if encoded is not None and len(encoded.values) != size:
             raise DataError(
-                f"{len(encoded.values)} labels for {size} items", allowed="one label an item", mend="check labels"
+                f"{len(encoded.values)} labels for {size} items", expected="one label an item", fix="check labels"
             )
         if labels is None and class_names is not None:
-            raise ArgumentError("class_names without labels", allowed="both, or none", mend="pass labels or label")
+            raise ArgumentError("class_names without labels", expected="both, or none", fix="pass labels or label")
         super().__init__(names, encoded, metadata)
         self._look: Final = FirstLook(size, nan)
 
@@ -122,8 +122,8 @@ class MapStyle(Source):
         except (KeyError, IndexError, TypeError) as error:
             raise DataError(
                 f"ID {name!r}: an item of type {type(item).__name__} without {self._label!r}",
-                allowed="items with a label at label=",
-                mend="correct label=, or pass labels=",
+                expected="items with a label at label=",
+                fix="correct label=, or pass labels=",
             ) from error
         return rest[0] if len(rest) == 1 else rest, label
 
@@ -136,7 +136,7 @@ class MapStyle(Source):
         items = self._items(wanted, self.ids)
         if len(items) != len(wanted):
             raise DataError(
-                f"{len(items)} items for {len(wanted)}", allowed="one an index", mend="correct __getitems__"
+                f"{len(items)} items for {len(wanted)}", expected="one an index", fix="correct __getitems__"
             )
         records = [self._parted(item, name)[0] for item, name in zip(items, names, strict=True)]
         batch = _stacked(records, names)
@@ -156,8 +156,8 @@ def _stacked(records: list[Any], names: list[str]) -> Any:
         if found != first or any(dtype.hasobject for _, dtype in found.values()):
             raise DataError(
                 f"ID {name!r}: a record of {_described(found)}",
-                allowed=f"numbers, alike in all records: {_described(first)} as of ID {names[0]!r}",
-                mend="bring the items to one shape and type",
+                expected=f"numbers, alike in all records: {_described(first)} as of ID {names[0]!r}",
+                fix="bring the items to one shape and type",
             )
     columns = iter([np.stack([arrays[path] for arrays in flat]) for path in first])
     return map_tree(lambda leaf: next(columns), records[0])
@@ -176,5 +176,5 @@ def _plain(labels: Any) -> Any:
 
 def _unread(which: str, error: Exception) -> DataError:
     return DataError(
-        f"{which}: {type(error).__name__}: {error}", allowed="items that can be read", mend="check the data set"
+        f"{which}: {type(error).__name__}: {error}", expected="items that can be read", fix="check the data set"
     )

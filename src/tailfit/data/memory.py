@@ -50,7 +50,7 @@ def fits_in_memory(nbytes: int, memory: bool | Literal["auto"]) -> bool:
     (True, False, True)
     """
     if memory not in (True, False, "auto"):
-        raise ArgumentError(f"memory={memory!r}", allowed="True, False or 'auto'", mend="leave it out")
+        raise ArgumentError(f"memory={memory!r}", expected="True, False or 'auto'", fix="leave it out")
     return nbytes <= _SHARE * available_memory() if memory == "auto" else bool(memory)
 
 

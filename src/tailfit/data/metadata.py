@@ -30,14 +30,14 @@ def read_table(path: str | PathLike[str], *, first_is_id: bool = False) -> pl.Da
     if not isinstance(path, str | PathLike):
         raise ArgumentError(
             f"a table of type {type(path).__name__}",
-            allowed="the path of a .csv, .json or .parquet file, or a polars DataFrame",
-            mend="pass one of these, e.g. metadata='metadata.csv'",
+            expected="the path of a .csv, .json or .parquet file, or a polars DataFrame",
+            fix="pass one of these, e.g. metadata='metadata.csv'",
         )
     file = Path(fspath(path))
     suffix = file.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ArgumentError(
-            f"{file}", allowed="a .csv, .json or .parquet file", mend="convert it, or pass a polars DataFrame"
+            f"{file}", expected="a .csv, .json or .parquet file", fix="convert it, or pass a polars DataFrame"
         )
     try:
         # From its bytes: polars maps files into memory, where one that is truncated meanwhile ends the process.
@@ -51,12 +51,12 @@ def read_table(path: str | PathLike[str], *, first_is_id: bool = False) -> pl.Da
     except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise RecordError(
             f"{file}: {(str(error).splitlines() or [type(error).__name__])[0]}",
-            allowed=f"a readable {suffix[1:]} table",
-            mend="check the file",
+            expected=f"a readable {suffix[1:]} table",
+            fix="check the file",
         ) from error
     if any("\0" in name for name in table.columns):
         # Handed on to another library, a name is a text that ends with NUL: polars would end the process.
-        raise RecordError(f"{file}: a column with NUL in its name", allowed="names of text", mend="check the file")
+        raise RecordError(f"{file}: a column with NUL in its name", expected="names of text", fix="check the file")
     return table
 
 
@@ -84,16 +84,16 @@ def align(metadata: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
     if not isinstance(metadata, pl.DataFrame):
         raise ArgumentError(
             f"metadata of type {type(metadata).__name__}",
-            allowed="a polars DataFrame",
-            mend="convert it with polars.DataFrame(...) or polars.from_pandas(...)",
+            expected="a polars DataFrame",
+            fix="convert it with polars.DataFrame(...) or polars.from_pandas(...)",
         )
     wanted = pl.Series("id", list(ids), dtype=pl.String)
     if "id" not in metadata.columns:
         if metadata.height != len(wanted):
             raise DataError(
                 f"metadata of {metadata.height} rows for {len(wanted)} samples",
-                allowed="one row a sample, or a column 'id' to find them by",
-                mend="add the column 'id'",
+                expected="one row a sample, or a column 'id' to find them by",
+                fix="add the column 'id'",
             )
         return metadata.insert_column(0, wanted) if metadata.width else wanted.to_frame()
     table = metadata.with_columns(pl.col("id").cast(pl.String))
@@ -102,14 +102,14 @@ def align(metadata: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
     if repeated.height:
         raise DataError(
             f"metadata with several rows for ID {repeated['id'][0]!r}",
-            allowed="one row a sample",
-            mend="keep one of them",
+            expected="one row a sample",
+            fix="keep one of them",
         )
     missing = wanted.to_frame().join(table, on="id", how="anti", maintain_order="left")["id"]
     if len(missing):
         raise DataError(
             f"metadata without a row for ID {missing[0]!r} ({len(missing)} of {len(wanted)} IDs have none)",
-            allowed="one row a sample",
-            mend="add the rows, with empty values where nothing is known",
+            expected="one row a sample",
+            fix="add the rows, with empty values where nothing is known",
         )
     return wanted.to_frame().join(table, on="id", how="left", maintain_order="left")

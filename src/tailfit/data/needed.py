@@ -27,6 +27,6 @@ def needed(module: str, extra: str, what: str) -> Any:
         name = error.name or module
         raise PackageError(
             f"{what}, which needs {name.split('.')[0]}",
-            allowed="that package installed",
-            mend=f"pip install 'tailfit[{extra}]'",
+            expected="that package installed",
+            fix=f"pip install 'tailfit[{extra}]'",
         ) from error

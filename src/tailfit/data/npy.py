@@ -100,12 +100,12 @@ def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path
         if header.shape != reference.shape or not same_kind:
             raise RecordError(
                 f"{path}: {header}",
-                allowed=f"{reference} as in the first file, {reference_path}",
-                mend="bring all records to one shape and type; where they differ in length, pass ragged=True",
+                expected=f"{reference} as in the first file, {reference_path}",
+                fix="bring all records to one shape and type; where they differ in length, pass ragged=True",
             )
         body = file.read(header.nbytes)
         if len(body) != header.nbytes:
-            _refuse(path, "truncated while it was read", mend="do not write to a folder in use")
+            _refuse(path, "truncated while it was read", fix="do not write to a folder in use")
         array: NDArray[Any] = np.frombuffer(body, dtype=header.dtype)
         row[...] = array.reshape(header.shape, order="F" if header.fortran else "C")
 
@@ -125,13 +125,13 @@ def _opened(path: str) -> IO[bytes]:
             raise
     except FileNotFoundError as error:
         raise RecordError(
-            f"{path}: no such file", allowed="one .npy file an ID", mend="restore it, or drop its label"
+            f"{path}: no such file", expected="one .npy file an ID", fix="restore it, or drop its label"
         ) from error
     except OSError as error:
         raise RecordError(
             f"{path}: {error.strerror}",
-            allowed="a regular file that can be read",
-            mend="check its permissions, and that it has not been replaced by a link",
+            expected="a regular file that can be read",
+            fix="check its permissions, and that it has not been replaced by a link",
         ) from error
 
 
@@ -142,16 +142,16 @@ def _parse(file: IO[bytes], path: str) -> Header:
         if not start:
             _refuse(path, "empty")
         if start[:6] != _MAGIC[: len(start)]:
-            _refuse(path, "not a .npy file", mend="write it with numpy.save")
+            _refuse(path, "not a .npy file", fix="write it with numpy.save")
         length_type = _LENGTH.get(start[6]) if len(start) == 8 and start[7] == 0 else None
         if len(start) == 8 and length_type is None:
-            _refuse(path, f"of the unknown .npy version {start[6]}.{start[7]}", mend="write it with numpy.save")
+            _refuse(path, f"of the unknown .npy version {start[6]}.{start[7]}", fix="write it with numpy.save")
         length_bytes = file.read(struct.calcsize(length_type or "<H"))
         if length_type is None or len(length_bytes) != struct.calcsize(length_type):
             _refuse(path, f"truncated in its header (it has {size} bytes)")
         (length,) = struct.unpack(length_type, length_bytes)
         if length > _LONGEST:
-            _refuse(path, f"with a header of {length} bytes", mend="write it with numpy.save")
+            _refuse(path, f"with a header of {length} bytes", fix="write it with numpy.save")
         text = file.read(length)
         if len(text) != length:
             _refuse(path, f"truncated in its header (it has {size} bytes)")
@@ -180,15 +180,15 @@ def _fields(text: bytes, path: str, encoding: str) -> tuple[tuple[int, ...], np.
     except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
         sound = False
     if not sound:
-        _refuse(path, "with a damaged header", mend="write it again with numpy.save")
+        _refuse(path, "with a damaged header", fix="write it again with numpy.save")
     if dtype.hasobject:
         _refuse(
             path,
             "an object array, which is a pickle: unpickling a file can run any code in it",
-            mend="save numbers, e.g. np.save(path, np.asarray(record, dtype='float32'))",
+            fix="save numbers, e.g. np.save(path, np.asarray(record, dtype='float32'))",
         )
     return shape, dtype, fortran
 
 
-def _refuse(path: str, what: str, mend: str = "write the file again, or drop its ID and label") -> NoReturn:
-    raise RecordError(f"{path}: {what}", allowed="a whole .npy file of numbers", mend=mend)
+def _refuse(path: str, what: str, fix: str = "write the file again, or drop its ID and label") -> NoReturn:
+    raise RecordError(f"{path}: {what}", expected="a whole .npy file of numbers", fix=fix)

@@ -69,7 +69,7 @@ class NpyFolder(Source):
         self._look: Final = Look(nan, RecordError)
         self._folder: Final = os.path.abspath(fspath(folder))
         if labels is None and class_names is not None:
-            raise ArgumentError("class_names without labels", allowed="both, or none", mend="pass labels")
+            raise ArgumentError("class_names without labels", expected="both, or none", fix="pass labels")
         found, self._links = _listed(self._folder)
         encoded = None
         if labels is None:
@@ -125,8 +125,8 @@ class NpyFolder(Source):
             if not header.shape or not alike:
                 raise RecordError(
                     f"{path}: {header}",
-                    allowed=f"{reference} as in the first file, {reference_path}, but for the first axis",
-                    mend="bring all records to one type, and one shape but for their steps",
+                    expected=f"{reference} as in the first file, {reference_path}, but for the first axis",
+                    fix="bring all records to one type, and one shape but for their steps",
                 )
             steps = header.shape[0]
             # The length last: another thread that sees it finds the header.
@@ -167,14 +167,14 @@ def check_id(name: object) -> None:
     >>> check_id("pump-7 2024.01")
     >>> check_id("../x")
     Traceback (most recent call last):
-    tailfit.errors.DataError: Received ID '../x'. Allowed: ...
+    tailfit.errors.DataError: Received ID '../x'. Expected ...
     """
     plain = isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0]|^[A-Za-z]:", name)
     if not plain:
         raise DataError(
             f"ID {name!r}",
-            allowed="a non-empty name without path separators, drive or NUL",
-            mend="name the records without folders; IDs are strings, '7' and not 7",
+            expected="a non-empty name without path separators, drive or NUL",
+            fix="name the records without folders; IDs are strings, '7' and not 7",
         )
 
 
@@ -197,12 +197,12 @@ def read_json(path: str | PathLike[str]) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             content = json.load(file, object_pairs_hook=unique)
     except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{fspath(path)}: {error}", allowed="a JSON object", mend="check the file") from error
+        raise RecordError(f"{fspath(path)}: {error}", expected="a JSON object", fix="check the file") from error
     if not isinstance(content, dict):
         raise RecordError(
             f"{fspath(path)}: a JSON {type(content).__name__}",
-            allowed="a JSON object, ID to label",
-            mend="write a dict",
+            expected="a JSON object, ID to label",
+            fix="write a dict",
         )
     return content
 
@@ -225,18 +225,18 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
                     if os.path.commonpath([root, target]) != root:
                         raise RecordError(
                             f"{entry.path}: a link out of the folder, to {target}",
-                            allowed="files within the folder",
-                            mend="copy the file into the folder",
+                            expected="files within the folder",
+                            fix="copy the file into the folder",
                         )
                     links[name] = target
                 elif not entry.is_file(follow_symlinks=False):
                     raise RecordError(
-                        f"{entry.path}: not a regular file", allowed="one .npy file an ID", mend="remove it"
+                        f"{entry.path}: not a regular file", expected="one .npy file an ID", fix="remove it"
                     )
     except NotADirectoryError:
-        raise DataError(f"{folder}: a file", allowed="a folder of .npy files", mend="pass its folder") from None
+        raise DataError(f"{folder}: a file", expected="a folder of .npy files", fix="pass its folder") from None
     except FileNotFoundError:
-        raise DataError(f"{folder}: no such folder", allowed="a folder of .npy files", mend="check the path") from None
+        raise DataError(f"{folder}: no such folder", expected="a folder of .npy files", fix="check the path") from None
     return found, links
 
 
@@ -245,8 +245,8 @@ def label_table(labels: Labels) -> tuple[tuple[str, ...], Any]:
     if not isinstance(labels, Mapping | pl.DataFrame | str | PathLike):
         raise ArgumentError(
             f"labels of type {type(labels).__name__}",
-            allowed="a dict of ID to label, a polars DataFrame, or the path of a .json, .csv or .parquet file",
-            mend="pass dict(zip(ids, labels))",
+            expected="a dict of ID to label, a polars DataFrame, or the path of a .json, .csv or .parquet file",
+            fix="pass dict(zip(ids, labels))",
         )
     if isinstance(labels, Mapping):
         table: Mapping[Any, Any] = labels
@@ -265,8 +265,8 @@ def _label_columns(labels: pl.DataFrame | str | PathLike[str]) -> tuple[tuple[st
     if frame.width != 2:
         raise DataError(
             f"labels with the columns {frame.columns}",
-            allowed="two columns: the ID and the label",
-            mend="select them, e.g. frame.select('id', 'cause')",
+            expected="two columns: the ID and the label",
+            fix="select them, e.g. frame.select('id', 'cause')",
         )
     id_column = "id" if "id" in frame.columns else frame.columns[0]
     ids = frame[id_column].cast(pl.String)
@@ -276,12 +276,12 @@ def _label_columns(labels: pl.DataFrame | str | PathLike[str]) -> tuple[tuple[st
             row = int(np.argmax(column.is_null().to_numpy()))
             raise DataError(
                 f"labels with {what} in row {row} (ID {ids[row]!r})",
-                allowed="an ID and a label in each row",
-                mend="fill in or drop the row",
+                expected="an ID and a label in each row",
+                fix="fill in or drop the row",
             )
     repeated = ids.filter(ids.is_duplicated())
     if len(repeated):
-        raise DataError(f"labels with ID {repeated[0]!r} twice", allowed="one label an ID", mend="drop one of the rows")
+        raise DataError(f"labels with ID {repeated[0]!r} twice", expected="one label an ID", fix="drop one of the rows")
     return tuple(ids.to_list()), _stacked(values.to_list())
 
 
@@ -308,13 +308,13 @@ def match_files(ids: Sequence[str], found: set[str], folder: str, ending: str = 
         raise DataError(
             f"a label for the unknown ID {missing[0]!r}: no file {missing[0]}{ending} in {folder}"
             + (f" ({len(missing)} such IDs)" if len(missing) > 1 else ""),
-            allowed="labels of the files in the folder",
-            mend="restore the file, or drop the label",
+            expected="labels of the files in the folder",
+            fix="restore the file, or drop the label",
         )
     if len(found) > len(labelled):
         extra = sorted(found - labelled)
         raise DataError(
             f"ID {extra[0]!r} without a label ({len(extra)} of {len(found)} files in {folder} have none)",
-            allowed="a label for each file",
-            mend="label it, or move the file elsewhere",
+            expected="a label for each file",
+            fix="label it, or move the file elsewhere",
         )

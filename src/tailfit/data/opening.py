@@ -80,16 +80,16 @@ def open(
     if not isinstance(path, str | PathLike):
         raise ArgumentError(
             f"path of type {type(path).__name__}",
-            allowed="a path or URL",
-            mend="wrap arrays: tailfit.data.Arrays(x, y)",
+            expected="a path or URL",
+            fix="wrap arrays: tailfit.data.Arrays(x, y)",
         )
     where = fetched(fspath(path), cache) if is_url(path) else Path(fspath(path))
     found = _in_folder(where) if where.is_dir() else _in_file(where)
     if found is None:
         raise DataError(
             f"{where}: {'nothing known lies there' if where.exists() else 'no such file or folder'}",
-            allowed=_KINDS,
-            mend="check the path, or make the source yourself, e.g. tailfit.data.HDF5(path, ...)",
+            expected=_KINDS,
+            fix="check the path, or make the source yourself, e.g. tailfit.data.HDF5(path, ...)",
         )
     kind, prepare = found
     known = list(inspect.signature(kind).parameters)[1:]
@@ -97,8 +97,8 @@ def open(
     if unknown:
         raise ArgumentError(
             f"{unknown[0]}={options[unknown[0]]!r} for {where}",
-            allowed=", ".join(known),
-            mend=f"leave it out: what lies there is read by {kind.__name__}, which does not take it",
+            expected=", ".join(known),
+            fix=f"leave it out: what lies there is read by {kind.__name__}, which does not take it",
         )
     if "nan" in known:
         options["nan"] = nan
@@ -120,7 +120,7 @@ def _in_folder(root: Path) -> _Found | None:
         return HuggingFace, _saved_dataset
     if (root / "dataset_dict.json").is_file():
         splits = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-        raise DataError(f"{root}: the splits {splits}", allowed="one data set", mend=f"open one, {root}/<split>")
+        raise DataError(f"{root}: the splits {splits}", expected="one data set", fix=f"open one, {root}/<split>")
     folder = records_folder(root)
     if folder is not None:
         return NpyFolder, lambda _: folder
@@ -162,7 +162,7 @@ def _arrow_table(path: Path) -> Any:
     file = KnownFile.of(path)
     if file.size > available_memory():
         raise DataError(
-            f"{path}: {file.size} bytes", allowed="a file that fits into memory", mend="write it as Parquet"
+            f"{path}: {file.size} bytes", expected="a file that fits into memory", fix="write it as Parquet"
         )
     try:
         with pa.OSFile(file.path) as opened:  # read, not mapped
@@ -174,7 +174,7 @@ def _arrow_table(path: Path) -> Any:
         table.validate(full=True)
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
-        raise RecordError(f"{path}: {what}", allowed="a whole Arrow file", mend="write it again") from error
+        raise RecordError(f"{path}: {what}", expected="a whole Arrow file", fix="write it again") from error
     return table
 
 
@@ -184,4 +184,4 @@ def _saved_dataset(path: Path) -> Any:
         return datasets.load_from_disk(path)
     except Exception as error:  # of many kinds
         what = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RecordError(f"{path}: {what}", allowed="what save_to_disk wrote", mend="write it again") from error
+        raise RecordError(f"{path}: {what}", expected="what save_to_disk wrote", fix="write it again") from error

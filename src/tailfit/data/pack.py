@@ -59,17 +59,17 @@ def pack(
     if not isinstance(source, Source):
         raise ArgumentError(
             f"a source of type {type(source).__name__}",
-            allowed="a source",
-            mend="wrap arrays: tailfit.data.Arrays(x, y)",
+            expected="a source",
+            fix="wrap arrays: tailfit.data.Arrays(x, y)",
         )
     target = Path(os.path.abspath(fspath(out)))
     if target.exists() or target.is_symlink():
         raise ArgumentError(
-            f"{target}, which exists", allowed="a folder that does not exist yet", mend="choose another"
+            f"{target}, which exists", expected="a folder that does not exist yet", fix="choose another"
         )
     whole_number("shard_bytes", shard_bytes, least=1)
     if not len(source):
-        raise DataError(f"{source!r}", allowed="a source with samples", mend="check its files")
+        raise DataError(f"{source!r}", expected="a source with samples", fix="check its files")
     first = source.read([0])
     leaves = tuple(Leaf.of(leaf) for _, leaf in leaves_of(first))
     lengths = source.lengths
@@ -115,8 +115,8 @@ def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
     if begun["source"] != fingerprint:
         raise ArgumentError(
             f"{folder}, in which another source, or another shard_bytes, was begun to be packed",
-            allowed="the same source to go on with",
-            mend="delete the folder to begin anew",
+            expected="the same source to go on with",
+            fix="delete the folder to begin anew",
         )
     return {name: digest for name, digest in begun["digests"].items() if (folder / "data" / name).is_file()}
 
@@ -205,8 +205,8 @@ def _listed(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> l
     if found != list(manifest.leaves):
         raise DataError(
             f"the records of ID {source.ids[int(indices[0])]!r} and after: {found}",
-            allowed=f"{list(manifest.leaves)} as in the first",
-            mend="bring all records to one shape and type",
+            expected=f"{list(manifest.leaves)} as in the first",
+            fix="bring all records to one shape and type",
         )
     return arrays
 

@@ -126,8 +126,8 @@ class Manifest:
         if content.get("format") != FORMAT:
             raise RecordError(
                 f"{path}: format {content.get('format')!r}",
-                allowed=f"format {FORMAT}",
-                mend="update tailfit, or pack anew",
+                expected=f"format {FORMAT}",
+                fix="update tailfit, or pack anew",
             )
         try:
             manifest = cls(
@@ -151,7 +151,7 @@ class Manifest:
                 raise ValueError(f"digests of {len(manifest.digests)} files for {files}")
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RecordError(
-                f"{path}: {type(error).__name__}: {error}", allowed="the manifest that pack wrote", mend="pack anew"
+                f"{path}: {type(error).__name__}: {error}", expected="the manifest that pack wrote", fix="pack anew"
             ) from error
         return manifest
 

@@ -63,8 +63,8 @@ class Packed(Source):
         if not (root / "pack.json").is_file():
             raise DataError(
                 f"{root}: {'no pack.json in it' if root.is_dir() else 'no such folder'}",
-                allowed="a folder that tailfit.data.pack wrote",
-                mend="check the path; a folder named .<name>.partial is not finished: pack again",
+                expected="a folder that tailfit.data.pack wrote",
+                fix="check the path; a folder named .<name>.partial is not finished: pack again",
             )
         self._root: Final = root
         self._manifest: Final = Manifest.read(root / "pack.json")
@@ -107,8 +107,8 @@ class Packed(Source):
             if (header.shape, header.dtype, header.fortran) != (expected, manifest.leaves[leaf].dtype, False):
                 raise RecordError(
                     f"{path}: {header}",
-                    allowed=f"shape {expected}, type {manifest.leaves[leaf].dtype}, as pack.json says",
-                    mend="restore the file, or pack anew",
+                    expected=f"shape {expected}, type {manifest.leaves[leaf].dtype}, as pack.json says",
+                    fix="restore the file, or pack anew",
                 )
             starts.append(len(header.raw))
         return np.array(starts, dtype=np.int64)
@@ -124,8 +124,8 @@ class Packed(Source):
         if len(index) != manifest.samples or any((name in index.columns) != there for name, there in wanted.items()):
             raise RecordError(
                 f"{path}: {len(index)} rows with the columns {index.columns}",
-                allowed=f"{manifest.samples} rows with {', '.join(name for name, there in wanted.items() if there)}",
-                mend="restore the file, or pack anew",
+                expected=f"{manifest.samples} rows with {', '.join(name for name, there in wanted.items() if there)}",
+                fix="restore the file, or pack anew",
             )
         return index
 
@@ -135,8 +135,8 @@ class Packed(Source):
         if not sound or lengths.sum() != self._manifest.steps:
             raise RecordError(
                 f"{self._root / 'index.parquet'}: steps of type {lengths.dtype}",
-                allowed=f"whole numbers that sum to {self._manifest.steps}, as pack.json says",
-                mend="restore the file, or pack anew",
+                expected=f"whole numbers that sum to {self._manifest.steps}, as pack.json says",
+                fix="restore the file, or pack anew",
             )
         return np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
 
@@ -194,8 +194,8 @@ class Packed(Source):
             if digest.hexdigest() != manifest.digests[file_name(leaf, shard)]:
                 raise RecordError(
                     f"{path}: another SHA-256 than pack.json says",
-                    allowed="the file as it was packed",
-                    mend="restore the file, or pack anew",
+                    expected="the file as it was packed",
+                    fix="restore the file, or pack anew",
                 )
         return Ragged(array, np.diff(begin)) if what.ragged else array
 
@@ -283,4 +283,4 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 def _truncated(path: str) -> RecordError:
-    return RecordError(f"{path}: truncated", allowed="the file as it was packed", mend="restore the file, or pack anew")
+    return RecordError(f"{path}: truncated", expected="the file as it was packed", fix="restore the file, or pack anew")

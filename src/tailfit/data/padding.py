@@ -51,7 +51,7 @@ class Pad(OfRecords):
 
     def __post_init__(self) -> None:
         if self.mask not in _MASKS:
-            raise ArgumentError(f"mask={self.mask!r}", allowed=f"one of {_MASKS}", mend="leave it out")
+            raise ArgumentError(f"mask={self.mask!r}", expected=f"one of {_MASKS}", fix="leave it out")
         if self.to is not None:
             object.__setattr__(self, "to", _checked_lengths(self.to))
 
@@ -61,15 +61,15 @@ class Pad(OfRecords):
         if not ragged:
             raise DataError(
                 f"records of the types {[type(leaf).__name__ for _, leaf in leaves(x)]}",
-                allowed="records of different length, a Ragged",
-                mend="leave Pad out where all records have one length",
+                expected="records of different length, a Ragged",
+                fix="leave Pad out where all records have one length",
             )
         lengths = ragged[0].lengths
         if any(not np.array_equal(lengths, other.lengths) for other in ragged[1:]):
             raise DataError(
                 "a nest whose arrays differ in steps within a record",
-                allowed="as many steps in all arrays of a record",
-                mend="pad them apart, e.g. Mapped(source, lambda x: {**x, 'a': Pad()(x['a'])})",
+                expected="as many steps in all arrays of a record",
+                fix="pad them apart, e.g. Mapped(source, lambda x: {**x, 'a': Pad()(x['a'])})",
             )
         length = self._length(int(lengths.max(initial=0)))
         padded = map_tree(lambda leaf: self._padded(leaf, length) if isinstance(leaf, Ragged) else leaf, x)
@@ -81,8 +81,8 @@ class Pad(OfRecords):
         if len(records.shape) < 3:
             raise DataError(
                 f"{records!r} and mask='channel'",
-                allowed="records [steps, ..., channels]",
-                mend="add an axis of channels, or use mask='input'",
+                expected="records [steps, ..., channels]",
+                fix="add an axis of channels, or use mask='input'",
             )
         array = np.zeros(
             (len(records), length, *records.values.shape[1:-1], records.values.shape[-1] + 1), records.dtype
@@ -98,8 +98,8 @@ class Pad(OfRecords):
         if not fitting:
             raise DataError(
                 f"a record of {longest} steps",
-                allowed=f"at most {lengths[-1]} steps, the last of to={list(lengths)}",
-                mend="add a length, or cut the records with Mapped before they are padded",
+                expected=f"at most {lengths[-1]} steps, the last of to={list(lengths)}",
+                fix="add a length, or cut the records with Mapped before they are padded",
             )
         return int(fitting[0])
 
@@ -110,5 +110,5 @@ def _checked_lengths(to: Any) -> tuple[int, ...]:
     except TypeError:
         lengths = ()
     if not lengths or lengths[0] < 1 or isinstance(to, bool):
-        raise ArgumentError(f"to={to!r}", allowed="one or several whole numbers >= 1, in steps", mend="leave it out")
+        raise ArgumentError(f"to={to!r}", expected="one or several whole numbers >= 1, in steps", fix="leave it out")
     return lengths

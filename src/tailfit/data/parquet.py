@@ -81,8 +81,8 @@ class Parquet(Columnar):
             if not group.schema.equals(first.schema):
                 raise RecordError(
                     f"{group.file.path}: the columns {_names(group.schema)}",
-                    allowed=f"{_names(first.schema)} as in the first file, {first.file.path}",
-                    mend="write all files with the same columns, or keep them in folders of their own",
+                    expected=f"{_names(first.schema)} as in the first file, {first.file.path}",
+                    fix="write all files with the same columns, or keep them in folders of their own",
                 )
         sizes = [group.rows for group in self._groups]
         self._ends: Final = np.cumsum(sizes, dtype=np.int64)
@@ -136,8 +136,8 @@ class Parquet(Columnar):
                 if whole.shape[1:] != part.shape[1:]:
                     raise RecordError(
                         f"{self._groups[owner].file.path}: lists of shape {part.shape[1:]} in column {name!r}",
-                        allowed=f"{whole.shape[1:]} as in the records before",
-                        mend="pass ragged=True if records differ in length; or leave the column out of columns=",
+                        expected=f"{whole.shape[1:]} as in the records before",
+                        fix="pass ragged=True if records differ in length; or leave the column out of columns=",
                     )
                 whole[rows] = part
         return {name: filled(whole) for name, whole in out.items()}
@@ -209,7 +209,7 @@ def _opened(file: KnownFile, **options: Any) -> Iterator[Any]:
             yield opened
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
-        raise RecordError(f"{file.path}: {what}", allowed="a whole Parquet file", mend="write it again") from error
+        raise RecordError(f"{file.path}: {what}", expected="a whole Parquet file", fix="write it again") from error
 
 
 def _groups(file: KnownFile) -> list[_Group]:

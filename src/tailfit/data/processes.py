@@ -71,8 +71,8 @@ class Processes:
         except Exception as error:
             raise ArgumentError(
                 f"processes={number} with a source or transform that can't be sent to them ({error})",
-                allowed="what pickle takes: functions and classes from the top level of a module",
-                mend="define the transform with `def` in a module, or use processes=0",
+                expected="what pickle takes: functions and classes from the top level of a module",
+                fix="define the transform with `def` in a module, or use processes=0",
             ) from error
         self._pool: ProcessPoolExecutor | None = None
         self._keep: Connection | None = None
@@ -103,8 +103,8 @@ class Processes:
             self.close()
             raise StepError(
                 f"processes={self.number}, one of which has ended",
-                allowed="processes that live as long as they are asked for batches",
-                mend="look for its message above: it may have been out of memory; and a script that uses processes "
+                expected="processes that live as long as they are asked for batches",
+                fix="look for its message above: it may have been out of memory; and a script that uses processes "
                 'begins its work under `if __name__ == "__main__":`',
             ) from error
         finally:

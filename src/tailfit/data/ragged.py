@@ -43,8 +43,8 @@ class Ragged:
             if self.values.ndim == 0 or self.values.dtype.hasobject:
                 raise DataError(
                     f"records of shape {self.values.shape} and type {self.values.dtype}",
-                    allowed="one array of numbers or text, [all steps, ...]",
-                    mend="leave lengths out to pass one array a record",
+                    expected="one array of numbers or text, [all steps, ...]",
+                    fix="leave lengths out to pass one array a record",
                 )
             sizes = sizes.astype(np.int64) if sizes.size == 0 else sizes
             sound = sizes.ndim == 1 and sizes.dtype.kind in "iu" and sizes.min(initial=0) >= 0
@@ -52,8 +52,8 @@ class Ragged:
                 raise ArgumentError(
                     f"lengths of shape {sizes.shape} and type {sizes.dtype}, in all {sizes.sum()} steps, for "
                     f"{len(self.values)}",
-                    allowed="whole numbers >= 0, one a record, that sum to the steps",
-                    mend="pass the steps of each record",
+                    expected="whole numbers >= 0, one a record, that sum to the steps",
+                    fix="pass the steps of each record",
                 )
         self.offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -127,8 +127,8 @@ class Ragged:
         if length is not None and length < longest:
             raise ArgumentError(
                 f"length={length} for a record of {longest} steps",
-                allowed=f"{longest} steps or more",
-                mend="pad to more steps, or cut the records first",
+                expected=f"{longest} steps or more",
+                fix="pad to more steps, or cut the records first",
             )
         return longest if length is None else length
 
@@ -185,13 +185,13 @@ def filled(room: Any) -> Any:
 def _joined(records: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
     arrays = [np.asanyarray(record) for record in records]
     if not arrays:
-        raise DataError("no records", allowed="one array or more", mend="pass lengths=[] beside an empty array")
+        raise DataError("no records", expected="one array or more", fix="pass lengths=[] beside an empty array")
     first = arrays[0]
     for number, array in enumerate(arrays):
         if array.ndim == 0 or array.dtype.hasobject or (array.shape[1:], array.dtype) != (first.shape[1:], first.dtype):
             raise DataError(
                 f"record {number} of shape {array.shape} and type {array.dtype}",
-                allowed=f"(steps, {', '.join(map(str, first.shape[1:]))}) and {first.dtype}, as the first one",
-                mend="bring all records to one type, and one shape but for their first axis",
+                expected=f"(steps, {', '.join(map(str, first.shape[1:]))}) and {first.dtype}, as the first one",
+                fix="bring all records to one type, and one shape but for their first axis",
             )
     return np.concatenate(arrays), np.array([len(array) for array in arrays], dtype=np.int64)

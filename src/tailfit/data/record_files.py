@@ -68,8 +68,8 @@ class RecordFiles:
     def _contents(self, number: int, records: list[int]) -> list[bytes]:
         """Of these records of a file, which ascend."""
 
-    def _damaged(self, file: KnownFile, what: str, mend: str = "write the file again") -> RecordError:
-        return RecordError(f"{file.path}: {what}", allowed="a whole file of records", mend=mend)
+    def _damaged(self, file: KnownFile, what: str, fix: str = "write the file again") -> RecordError:
+        return RecordError(f"{file.path}: {what}", expected="a whole file of records", fix=fix)
 
 
 class TFRecordFiles(RecordFiles):

@@ -40,13 +40,13 @@ class _Records(MapStyle):
         if parse is not None:
             if features is not None or id is not None:
                 raise ArgumentError(
-                    "features= or id= beside parse=", allowed="one way to read a record", mend="pass ids= for IDs"
+                    "features= or id= beside parse=", expected="one way to read a record", fix="pass ids= for IDs"
                 )
             options = {"label": label, "class_names": class_names, "nan": nan}
             super().__init__(_Parsed(files, parse), labels, ids, metadata, **options)  # type: ignore[arg-type]
             return
         if isinstance(label, int):
-            raise ArgumentError(f"label={label}", allowed="the name of a feature", mend="pass parse= for other content")
+            raise ArgumentError(f"label={label}", expected="the name of a feature", fix="pass parse= for other content")
         gather = [name for name in (label, id) if name is not None]
         parsed = _Examples(files, Examples(features, gather))
         if (label is not None and labels is None) or (id is not None and ids is None):
@@ -181,8 +181,8 @@ class _Parsed:
         except Exception as error:
             raise RecordError(
                 f"{self._files.named(index)}: {type(error).__name__}: {error}",
-                allowed="records that parse= can read",
-                mend="check parse=",
+                expected="records that parse= can read",
+                fix="check parse=",
             ) from error
 
 

@@ -110,7 +110,7 @@ def _listed(system: Any, path: str, shown: str) -> dict[str, dict[str, Any]]:
         for part in name.split("/"):
             _safe(part, shown)
     if not found:
-        raise RecordError(f"{shown}: no file", allowed="a file, or a folder of files", mend="check the URL")
+        raise RecordError(f"{shown}: no file", expected="a file, or a folder of files", fix="check the URL")
     return found
 
 
@@ -125,7 +125,7 @@ def _safe(name: str, shown: str) -> str:
         check_id(name)
     except DataError as error:
         raise RecordError(
-            f"{shown}: a file of the unsafe name {name!r}", allowed=error.allowed, mend="rename it"
+            f"{shown}: a file of the unsafe name {name!r}", expected=error.expected, fix="rename it"
         ) from None
     return name
 
@@ -179,8 +179,8 @@ def _copied(system: Any, file: Mapping[str, Any], local: Path, shown: str) -> _C
                 os.unlink(fresh)
     raise RecordError(
         f"{shown}: {size} bytes came of {before.get('size')}, or it changed meanwhile ({_TRIES} attempts)",
-        allowed="a file that stays as it is while it is copied",
-        mend="try again",
+        expected="a file that stays as it is while it is copied",
+        fix="try again",
     )
 
 
@@ -189,7 +189,7 @@ def _check_room(folder: Path, files: Mapping[str, Mapping[str, Any]], shown: str
     wanted, free = sum(file.get("size") or 0 for file in files.values()), shutil.disk_usage(folder).free
     if wanted > free:
         raise DataError(
-            f"{shown}: {wanted} bytes to copy to {folder}", allowed=f"the {free} bytes free there", mend="pass cache="
+            f"{shown}: {wanted} bytes to copy to {folder}", expected=f"the {free} bytes free there", fix="pass cache="
         )
 
 
@@ -243,11 +243,11 @@ def _named(url: str, shown: str) -> Iterator[None]:
     except TailfitError:
         raise
     except ImportError as error:
-        raise PackageError(f"{shown}: {error}", allowed="that package installed", mend="pip install it") from error
+        raise PackageError(f"{shown}: {error}", expected="that package installed", fix="pip install it") from error
     except Exception as error:
         what = (str(error).splitlines() or [""])[0].replace(url, shown)
         raise RecordError(
             f"{shown}: {type(error).__name__}: {what}",
-            allowed="a file or folder that can be read",
-            mend="check the URL, the network and your credentials",
+            expected="a file or folder that can be read",
+            fix="check the URL, the network and your credentials",
         ) from error

@@ -60,8 +60,8 @@ class Normalize(OfRecords):
         if len(mean) != len(std) or (std < 0).any():
             raise ArgumentError(
                 f"mean of {len(mean)} channels and std={std!r}",
-                allowed="one of both a channel, std >= 0",
-                mend="use Normalize.fit(training_source)",
+                expected="one of both a channel, std >= 0",
+                fix="use Normalize.fit(training_source)",
             )
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
@@ -90,8 +90,8 @@ class Normalize(OfRecords):
         if (count == 0).any():
             raise DataError(
                 f"channel {int(np.argmax(count == 0))} without a reading in {source!r}",
-                allowed="one finite value a channel, at least",
-                mend="drop the channel",
+                expected="one finite value a channel, at least",
+                fix="drop the channel",
             )
         return cls(mean=mean, std=np.sqrt(squares / count))
 
@@ -102,7 +102,7 @@ class Normalize(OfRecords):
         x = np.asarray(x)
         if x.ndim == 0 or x.shape[-1] != len(self.mean):
             raise DataError(
-                f"records of shape {x.shape}", allowed=f"{len(self.mean)} channels in the last axis", mend="check x"
+                f"records of shape {x.shape}", expected=f"{len(self.mean)} channels in the last axis", fix="check x"
             )
         kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
         normalised: NDArray[Any] = ((x - self.mean) / np.where(self.std == 0, 1.0, self.std)).astype(kind)
@@ -143,7 +143,7 @@ class FillMissing(OfRecords):
 
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
-            raise ArgumentError(f"method={self.method!r}", allowed=f"one of {_METHODS}", mend="leave it out")
+            raise ArgumentError(f"method={self.method!r}", expected=f"one of {_METHODS}", fix="leave it out")
         if self.mean is not None:
             object.__setattr__(self, "mean", _per_channel("mean", self.mean))
 
@@ -164,9 +164,9 @@ class FillMissing(OfRecords):
         if x.ndim < steps or wrong or x.dtype.kind not in "fiu":
             raise DataError(
                 f"records of shape {x.shape} and type {x.dtype}",
-                allowed=f"numbers of {'any' if self.mean is None else len(self.mean)} channels in the last axis"
+                expected=f"numbers of {'any' if self.mean is None else len(self.mean)} channels in the last axis"
                 + (", steps in the axis before" if self.method == "forward" else ""),
-                mend="check x",
+                fix="check x",
             )
         missing = np.isnan(x)
         instead: Any = np.zeros(x.shape[-1]) if self.mean is None or self.method == "zero" else self.mean
@@ -185,7 +185,7 @@ def _per_channel(what: str, values: Any) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         array = np.empty(())
     if array.ndim != 1 or not np.isfinite(array).all():
-        raise ArgumentError(f"{what}={values!r}", allowed="a finite number a channel", mend="use Normalize.fit")
+        raise ArgumentError(f"{what}={values!r}", expected="a finite number a channel", fix="use Normalize.fit")
     return array
 
 
@@ -194,8 +194,8 @@ def _batches(source: Source) -> Any:
     if not isinstance(first, np.ndarray | Ragged) or len(first.shape) < 2 or first.dtype.kind not in "fiub":
         raise DataError(
             f"{source!r} with records of the type {type(first).__name__}",
-            allowed="arrays of numbers whose last axis is the channels",
-            mend="pick the array with Mapped(source, lambda records: records['name'])",
+            expected="arrays of numbers whose last axis is the channels",
+            fix="pick the array with Mapped(source, lambda records: records['name'])",
         )
     together = max(1, _AT_ONCE // max(first.nbytes, 1))
     for positions in stretches(0, len(source), together):

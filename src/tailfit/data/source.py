@@ -126,15 +126,15 @@ class Source(ABC):
         if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
             raise ArgumentError(
                 f"indices of shape {wanted.shape} and type {wanted.dtype}",
-                allowed="a one-dimensional array of integers",
-                mend="pass positions, e.g. np.arange(32); of a mask, np.flatnonzero(mask)",
+                expected="a one-dimensional array of integers",
+                fix="pass positions, e.g. np.arange(32); of a mask, np.flatnonzero(mask)",
             )
         outside = (wanted < 0) | (wanted >= len(self))
         if outside.any():
             raise ArgumentError(
                 f"index {wanted[int(np.argmax(outside))]} of a source of {len(self)} samples",
-                allowed=f"0 to {len(self) - 1}" if len(self) else "none, the source is empty",
-                mend="count positions from 0; negative ones do not count from the end",
+                expected=f"0 to {len(self) - 1}" if len(self) else "none, the source is empty",
+                fix="count positions from 0; negative ones do not count from the end",
             )
         wanted = wanted.astype(np.int64, copy=False)
         if out is None:
@@ -142,8 +142,8 @@ class Source(ABC):
         if self.ragged or any(np.shape(leaf)[:1] != wanted.shape for _, leaf in leaves(out)):
             raise ArgumentError(
                 f"out of shapes {[np.shape(leaf) for _, leaf in leaves(out)]} for {len(wanted)} of {self!r}",
-                allowed="arrays as `read` returns them, of as many records, all of one shape",
-                mend="leave it out",
+                expected="arrays as `read` returns them, of as many records, all of one shape",
+                fix="leave it out",
             )
         self._read_into(out, wanted)
         return out
@@ -161,8 +161,8 @@ class Source(ABC):
             name = next(name for name in ids if not isinstance(name, str) or name not in table)
             raise DataError(
                 f"ID {name!r}",
-                allowed=f"an ID of the source's {len(self)} samples",
-                mend="correct the ID, or leave it out",
+                expected=f"an ID of the source's {len(self)} samples",
+                fix="correct the ID, or leave it out",
             ) from None
 
     @cached_property
@@ -204,20 +204,20 @@ class Subset(Source):
         given = _as_indices(indices)
         if given.size and given.dtype.kind not in "iu":
             raise ArgumentError(
-                f"indices of type {given.dtype}", allowed="whole numbers", mend="of a mask, np.flatnonzero(mask)"
+                f"indices of type {given.dtype}", expected="whole numbers", fix="of a mask, np.flatnonzero(mask)"
             )
         chosen = given.astype(np.int64)
         if chosen.ndim != 1 or (chosen.size and (chosen.min() < 0 or chosen.max() >= len(source))):
             raise ArgumentError(
                 f"indices {np.asarray(indices)!r}",
-                allowed=f"positions of the source's {len(source)} samples",
-                mend="count from 0",
+                expected=f"positions of the source's {len(source)} samples",
+                fix="count from 0",
             )
         if len(np.unique(chosen)) != len(chosen):
             raise ArgumentError(
                 "indices with a position twice",
-                allowed="each sample at most once",
-                mend="draw samples repeatedly through a sampler",
+                expected="each sample at most once",
+                fix="draw samples repeatedly through a sampler",
             )
         encoded = source.encoded
         if encoded is not None:
@@ -302,19 +302,19 @@ def checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
 
     >>> checked_ids(["a", "a"], 2)
     Traceback (most recent call last):
-    tailfit.errors.DataError: Received ID 'a' twice. Allowed: unique IDs. To mend it: rename or drop one of them.
+    tailfit.errors.DataError: Received ID 'a' twice. Expected unique IDs. Fix: rename or drop one of them.
     """
     if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise DataError(f"ids={ids!r}", allowed="a list of strings", mend="pass one ID a record")
+        raise DataError(f"ids={ids!r}", expected="a list of strings", fix="pass one ID a record")
     names = tuple(ids)
     if len(names) != size:
-        raise DataError(f"{len(names)} ids for {size} records", allowed="one ID a record", mend="check ids")
+        raise DataError(f"{len(names)} ids for {size} records", expected="one ID a record", fix="check ids")
     for name in names:
         if not isinstance(name, str) or not name:
-            raise DataError(f"ID {name!r}", allowed="non-empty strings", mend="write the IDs as strings")
+            raise DataError(f"ID {name!r}", expected="non-empty strings", fix="write the IDs as strings")
     again = first_repeated(names)
     if again is not None:
-        raise DataError(f"ID {again!r} twice", allowed="unique IDs", mend="rename or drop one of them")
+        raise DataError(f"ID {again!r} twice", expected="unique IDs", fix="rename or drop one of them")
     return names
 
 

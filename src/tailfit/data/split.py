@@ -72,11 +72,11 @@ def split(source: Source, /, *shares: Any, by: Any = None, seed: int = 0) -> Any
     if len(shares) == 1 and isinstance(shares[0], Mapping | str | PathLike):
         if by is not None or seed != 0:
             raise ArgumentError(
-                "a partition together with by= or seed=", allowed="a partition alone", mend="leave them out"
+                "a partition together with by= or seed=", expected="a partition alone", fix="leave them out"
             )
         return _by_partition(source, shares[0])
     if not isinstance(seed, int | np.integer):
-        raise ArgumentError(f"seed={seed!r}", allowed="a whole number", mend="use seed=0")
+        raise ArgumentError(f"seed={seed!r}", expected="a whole number", fix="use seed=0")
     wanted = _checked_shares(shares)
     strata = _strata(source)
     groups = None if by is None else _group_codes(source, by)
@@ -86,8 +86,8 @@ def split(source: Source, /, *shares: Any, by: Any = None, seed: int = 0) -> Any
         if not len(indices):
             raise ArgumentError(
                 f"the share {share} of {len(source)} samples" + (f" in groups by {by!r}" if by is not None else ""),
-                allowed="shares that give each part a sample",
-                mend="raise the share, or leave the part out",
+                expected="shares that give each part a sample",
+                fix="raise the share, or leave the part out",
             )
     return tuple(Subset(source, indices) for indices in parts)
 
@@ -100,19 +100,19 @@ def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[
         if isinstance(ids, str) or not isinstance(ids, Sequence | np.ndarray):
             raise DataError(
                 f"partition {name!r} of type {type(ids).__name__}{where}",
-                allowed="a list of IDs for each partition",
-                mend="write the IDs as a list of strings",
+                expected="a list of IDs for each partition",
+                fix="write the IDs as a list of strings",
             )
         for sample in ids:
             if not isinstance(sample, str):
-                raise DataError(f"ID {sample!r} in partition {name!r}{where}", allowed="strings", mend="'7' and not 7")
+                raise DataError(f"ID {sample!r} in partition {name!r}{where}", expected="strings", fix="'7' and not 7")
             if sample in home:
                 again = f"twice in partition {name!r}"
                 both = f"in the partitions {home[sample]!r} and {name!r}"
                 raise DataError(
                     f"ID {sample!r} {again if home[sample] == name else both}{where}",
-                    allowed="each ID once, in one partition",
-                    mend="keep it in one: a sample that is trained on tells nothing about unseen ones",
+                    expected="each ID once, in one partition",
+                    fix="keep it in one: a sample that is trained on tells nothing about unseen ones",
                 )
             home[sample] = name
     known = set(source.ids)
@@ -120,8 +120,8 @@ def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[
         if sample not in known:
             raise DataError(
                 f"the unknown ID {sample!r} in partition {name!r}{where}",
-                allowed=f"IDs of the source's {len(source)} samples",
-                mend="correct the ID, or leave it out",
+                expected=f"IDs of the source's {len(source)} samples",
+                fix="correct the ID, or leave it out",
             )
     return {name: Subset(source, source.positions(ids)) for name, ids in table.items()}
 
@@ -134,8 +134,8 @@ def _checked_shares(shares: tuple[Any, ...]) -> NDArray[np.int64]:
     if not sound or abs(sum(shares) - 1) > 1e-6:
         raise ArgumentError(
             f"shares {', '.join(map(str, shares)) or 'none'}",
-            allowed="two or more positive fractions that sum to one, or one partition of IDs",
-            mend="name all parts, e.g. split(0.8, 0.1, 0.1)",
+            expected="two or more positive fractions that sum to one, or one partition of IDs",
+            fix="name all parts, e.g. split(0.8, 0.1, 0.1)",
         )
     wanted = np.array([round(float(share) * _UNIT) for share in shares], dtype=np.int64)
     wanted[np.argmax(wanted)] += _UNIT - wanted.sum()
@@ -210,13 +210,13 @@ def _group_codes(source: Source, by: Any) -> NDArray[np.int64]:
         if source.metadata is None or by not in source.metadata.columns:
             columns = "no metadata" if source.metadata is None else f"metadata columns {source.metadata.columns}"
             raise ArgumentError(
-                f"by={by!r} with {columns}", allowed="a metadata column", mend="name one, or pass an array of keys"
+                f"by={by!r} with {columns}", expected="a metadata column", fix="name one, or pass an array of keys"
             )
         column = source.metadata[by]
         if column.null_count():
             name = source.ids[int(np.argmax(column.is_null().to_numpy()))]
             raise DataError(
-                f"no {by!r} for ID {name!r}", allowed="a group for each sample", mend="fill in the metadata"
+                f"no {by!r} for ID {name!r}", expected="a group for each sample", fix="fill in the metadata"
             )
         keys: NDArray[Any] = column.to_numpy()
     else:
@@ -226,15 +226,15 @@ def _group_codes(source: Source, by: Any) -> NDArray[np.int64]:
             keys = np.empty(0)
     if keys.shape != (len(source),):
         raise ArgumentError(
-            f"by of shape {keys.shape}", allowed=f"one key for each of {len(source)} samples", mend="check by"
+            f"by of shape {keys.shape}", expected=f"one key for each of {len(source)} samples", fix="check by"
         )
     try:
         codes: NDArray[np.int64] = np.unique(keys, return_inverse=True)[1].astype(np.int64)
     except TypeError:
         raise ArgumentError(
             f"by with keys of the types {sorted({type(key).__name__ for key in keys})}",
-            allowed="keys of one type that can be sorted",
-            mend="write them as strings",
+            expected="keys of one type that can be sorted",
+            fix="write them as strings",
         ) from None
     return codes
 
@@ -247,8 +247,8 @@ def _grouped(
     if len(sizes) < len(shares):
         raise ArgumentError(
             f"{len(sizes)} groups for {len(shares)} parts",
-            allowed="a group for each part, at least",
-            mend="split without by=, or into fewer parts",
+            expected="a group for each part, at least",
+            fix="split without by=, or into fewer parts",
         )
     pairs, members = np.unique(np.stack([groups, strata], axis=1), axis=0, return_counts=True)
     starts = np.searchsorted(pairs[:, 0], np.arange(len(sizes) + 1))

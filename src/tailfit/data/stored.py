@@ -54,17 +54,17 @@ class Stored(Source):
         self._x: Final = map_tree(str, x)
         names = [name for _, name in leaves(self._x)]
         if not names:
-            raise ArgumentError(f"x={x!r}", allowed="the name of an array, or a nest of names", mend="pass one")
+            raise ArgumentError(f"x={x!r}", expected="the name of an array, or a nest of names", fix="pass one")
         for option, name in (("y", y), ("ids", ids)):
             if not (name is None or isinstance(name, str)):
-                raise ArgumentError(f"{option}={name!r}", allowed="the name of an array", mend="pass one name")
+                raise ArgumentError(f"{option}={name!r}", expected="the name of an array", fix="pass one name")
         shapes = {name: self._checked(name) for name in dict.fromkeys([*names, *filter(None, (y, ids))])}
         sizes = {name: shape[0] for name, (shape, _) in shapes.items()}
         if len(set(sizes.values())) != 1:
             raise RecordError(
                 f"{where}: arrays of different length ({', '.join(f'{name}: {n}' for name, n in sizes.items())})",
-                allowed="as many labels and IDs as records",
-                mend="write the file again, or pass the names of arrays that belong together",
+                expected="as many labels and IDs as records",
+                fix="write the file again, or pass the names of arrays that belong together",
             )
         size = sizes[names[0]]
         self._kinds: Final = {name: shapes[name] for name in names}
@@ -72,15 +72,15 @@ class Stored(Source):
             if shapes[name][1].hasobject:
                 raise RecordError(
                     f"{where}: array {name!r} of type {shapes[name][1]}",
-                    allowed="records of numbers, of one shape",
-                    mend="write numbers; objects are never unpickled",
+                    expected="records of numbers, of one shape",
+                    fix="write numbers; objects are never unpickled",
                 )
         known: Sequence[str] = Numbered(size) if ids is None else checked_ids(_texts(self._all_of(ids)), size)
         labels = None
         if y is not None:
             labels = encode(_label_values(self._all_of(y)), class_names=class_names, ids=known)
         elif class_names is not None:
-            raise ArgumentError("class_names without y", allowed="both, or none", mend="pass y, the labels' name")
+            raise ArgumentError("class_names without y", expected="both, or none", fix="pass y, the labels' name")
         if metadata is not None and not isinstance(metadata, pl.DataFrame):
             metadata = read_table(metadata)
         super().__init__(known, labels, metadata)
@@ -115,13 +115,13 @@ class Stored(Source):
         if not self._has(name):
             raise DataError(
                 f"{self._where}: no array {name!r}, but {sorted(self._names())[:20]}",
-                allowed="the name of an array in it",
-                mend="pass x=, y= and ids= as they are called there",
+                expected="the name of an array in it",
+                fix="pass x=, y= and ids= as they are called there",
             )
         shape, dtype = self._describe(name)
         if not shape:
             raise RecordError(
-                f"{self._where}: array {name!r} of shape ()", allowed="a first axis of samples", mend="pass another"
+                f"{self._where}: array {name!r} of shape ()", expected="a first axis of samples", fix="pass another"
             )
         return shape, dtype
 
@@ -131,8 +131,8 @@ class Stored(Source):
         if nbytes > available_memory():
             raise RecordError(
                 f"{self._where}: array {name!r} of shape {shape}, {nbytes} bytes",
-                allowed="labels and IDs that fit into memory",
-                mend="check the file",
+                expected="labels and IDs that fit into memory",
+                fix="check the file",
             )
         return self._whole(name)
 

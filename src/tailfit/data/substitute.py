@@ -57,8 +57,8 @@ class Substitute:
             name = self.source.ids[int(indices[0])]
             raise DataError(
                 f"a batch of {len(indices)} records, none of which can be read; the first: {self.skipped[name]}",
-                allowed="one readable record a batch, at least, with on_error='skip'",
-                mend="restore the files",
+                expected="one readable record a batch, at least, with on_error='skip'",
+                fix="restore the files",
             )
         good = np.flatnonzero(~bad)
         return indices[good[np.searchsorted(good, np.arange(len(indices))) % len(good)]]

@@ -49,12 +49,12 @@ class Table(Columnar):
             if not hasattr(table, "__arrow_c_stream__"):
                 raise ArgumentError(
                     f"a table of type {type(table).__name__}",
-                    allowed="a pyarrow.Table, a polars DataFrame, or another with __arrow_c_stream__",
-                    mend="wrap arrays: tailfit.data.Arrays(x, y)",
+                    expected="a pyarrow.Table, a polars DataFrame, or another with __arrow_c_stream__",
+                    fix="wrap arrays: tailfit.data.Arrays(x, y)",
                 )
             if any("\0" in name for name in getattr(table, "columns", ())):
                 # Handed on, a name ends with NUL: polars would end the process.
-                raise DataError("a column with NUL in its name", allowed="names of text", mend="rename it")
+                raise DataError("a column with NUL in its name", expected="names of text", fix="rename it")
             table = pa.table(table)
         super().__init__(
             table.schema,
@@ -114,8 +114,8 @@ class HuggingFace(Columnar):
         if not all(hasattr(dataset, name) for name in ("with_format", "features", "select_columns", "__len__")):
             raise ArgumentError(
                 f"dataset of type {type(dataset).__name__}",
-                allowed="a datasets.Dataset",
-                mend="of a DatasetDict pass a split, dataset['train']; load without streaming=True",
+                expected="a datasets.Dataset",
+                fix="of a DatasetDict pass a split, dataset['train']; load without streaming=True",
             )
         self._dataset: Final = dataset.with_format("arrow")
         super().__init__(

@@ -77,6 +77,6 @@ def _check(before: tuple[Any, ...], after: Any, rows: int) -> None:
         got = tuple(np.shape(leaf) for _, leaf in leaves(after))
         raise DataError(
             f"transform's result, a {type(after).__name__} of shapes {got}",
-            allowed=f"a tuple of {len(before)} like the batch passed in, each array with first axis {rows}",
-            mend="return (x, y) or (x, y, w) as received, of the same number of samples",
+            expected=f"a tuple of {len(before)} like the batch passed in, each array with first axis {rows}",
+            fix="return (x, y) or (x, y, w) as received, of the same number of samples",
         )

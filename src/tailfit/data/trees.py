@@ -52,8 +52,8 @@ def pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
     if first.keys() != second.keys():
         raise ArgumentError(
             f"arrays at {sorted(first)} for records with {sorted(second)}",
-            allowed="a nest of the same keys and places",
-            mend="pass arrays as `read` returns them",
+            expected="a nest of the same keys and places",
+            fix="pass arrays as `read` returns them",
         )
     for path, leaf in second.items():
         yield first[path], leaf

@@ -78,21 +78,21 @@ class ScheduledWeights:
         if not isinstance(value, tuple) or given != len(names):
             raise ArgumentError(
                 f"class_weight of {given} number{'s' * (given != 1)} {where}",
-                allowed=f"one weight for each of the {len(names)} classes",
-                mend="write them out, in the order of the source's class_names",
+                expected=f"one weight for each of the {len(names)} classes",
+                fix="write them out, in the order of the source's class_names",
             )
         try:
             return _checked_table(dict(enumerate(value)), names)
         except ArgumentError as error:
-            raise ArgumentError(f"{error.received} {where}", allowed=error.allowed, mend=error.mend) from None
+            raise ArgumentError(f"{error.received} {where}", expected=error.expected, fix=error.fix) from None
 
 
 def _labels_of(source: Source, for_what: str) -> Encoded:
     if source.encoded is None:
         raise ArgumentError(
             f"{for_what} for an unlabelled source",
-            allowed="labels: there is no loss to weigh without",
-            mend="leave it out",
+            expected="labels: there is no loss to weigh without",
+            fix="leave it out",
         )
     return source.encoded
 
@@ -101,8 +101,8 @@ def _of_classes(source: Source, encoded: Encoded, given: Mapping[Any, float] | s
     if encoded.kind == "multi-label":
         raise ArgumentError(
             "class_weight for multi-label samples, which have several classes",
-            allowed="one class a sample, or soft labels",
-            mend="pass class_weights= to the loss, which weighs each label, or sample_weight= here",
+            expected="one class a sample, or soft labels",
+            fix="pass class_weights= to the loss, which weighs each label, or sample_weight= here",
         )
     scheme: Any = given  # class_weights checks the name
     table = class_weights(source, scheme) if isinstance(given, str) else _checked_table(given, encoded.class_names)
@@ -113,13 +113,13 @@ def _checked_table(given: Any, names: Sequence[str]) -> dict[int, float]:
     try:
         table = class_table(given, names)
     except ArgumentError as error:
-        raise ArgumentError(f"class_weight: {error.received}", allowed=error.allowed, mend=error.mend) from None
+        raise ArgumentError(f"class_weight: {error.received}", expected=error.expected, fix=error.fix) from None
     missing = [name for code, name in enumerate(names) if code not in table]
     if missing:
         raise ArgumentError(
             f"class_weight without the class {missing[0]!r}",
-            allowed="a weight for every class: one left out would silently weigh 1",
-            mend=f"add {missing[0]!r}: 1.0 if that is meant",
+            expected="a weight for every class: one left out would silently weigh 1",
+            fix=f"add {missing[0]!r}: 1.0 if that is meant",
         )
     return table
 
@@ -131,8 +131,8 @@ def _of_samples(source: Source, given: ArrayLike | Mapping[str, float]) -> NDArr
     if weights.shape != (len(source),) or weights.dtype.kind not in "iuf":
         raise ArgumentError(
             f"sample_weight of shape {weights.shape} and type {weights.dtype}",
-            allowed=f"one number for each of the source's {len(source)} samples, in their order",
-            mend="index the weights as the source was split, e.g. weights[part.indices]",
+            expected=f"one number for each of the source's {len(source)} samples, in their order",
+            fix="index the weights as the source was split, e.g. weights[part.indices]",
         )
     weights = weights.astype(np.float64)
     bad = ~(np.isfinite(weights) & (weights >= 0))
@@ -140,7 +140,7 @@ def _of_samples(source: Source, given: ArrayLike | Mapping[str, float]) -> NDArr
         row = int(np.argmax(bad))
         raise DataError(
             f"sample_weight {weights[row]} for ID {source.ids[row]!r}",
-            allowed="finite numbers >= 0",
-            mend="correct the weight",
+            expected="finite numbers >= 0",
+            fix="correct the weight",
         )
     return weights

@@ -61,14 +61,14 @@ class Windows(Source):
         self.length: Final = whole_number("length", length, least=1)
         self.stride: Final = self.length if stride is None else whole_number("stride", stride, least=1)
         if label not in ("last", "first"):
-            raise ArgumentError(f"label={label!r}", allowed="'last' or 'first'", mend="leave it out")
+            raise ArgumentError(f"label={label!r}", expected="'last' or 'first'", fix="leave it out")
         self.x: Final = x if isinstance(x, Source) else np.asanyarray(x)
         if isinstance(self.x, Source):
             if by is not None or y is not None or class_names is not None:
                 raise ArgumentError(
                     "by=, y= or class_names= beside a source",
-                    allowed="a source alone, which has records, labels and names of its own",
-                    mend="leave them out",
+                    expected="a source alone, which has records, labels and names of its own",
+                    fix="leave them out",
                 )
             own = self.x.lengths
             lengths = np.full(len(self.x), _steps_of(self.x), dtype=np.int64) if own is None else own
@@ -79,8 +79,8 @@ class Windows(Source):
         if not windows.sum():
             raise DataError(
                 f"{len(lengths)} records of up to {int(lengths.max(initial=0))} steps",
-                allowed=f"a record of length={self.length} steps or more",
-                mend="use shorter windows",
+                expected=f"a record of length={self.length} steps or more",
+                fix="use shorter windows",
             )
         # Of each window: its record, and the step of the record that it begins at.
         self._records: Final = np.repeat(np.arange(len(lengths)), windows)
@@ -107,8 +107,8 @@ class Windows(Source):
             return encoded.take(self._begins[self._records] + self._starts + step)
         raise DataError(
             f"{len(encoded.values)} labels",
-            allowed=f"one a step ({len(self.x)}) or one a record ({records})",
-            mend="check y",
+            expected=f"one a step ({len(self.x)}) or one a record ({records})",
+            fix="check y",
         )
 
     def _table_of(self, names: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
@@ -140,13 +140,13 @@ class Windows(Source):
 
 def _steps_of(source: Source) -> int:
     if not len(source):
-        raise DataError(f"{source!r}", allowed="a source with records", mend="check its files")
+        raise DataError(f"{source!r}", expected="a source with records", fix="check its files")
     steps = {leaf.shape[1] if leaf.ndim > 1 else 0 for _, leaf in leaves(source.read([0]))}
     if len(steps) != 1 or 0 in steps:
         raise DataError(
             f"records of {sorted(steps)} steps (0: a single number)",
-            allowed="records whose arrays share one first axis, the steps",
-            mend="bring them there with Mapped",
+            expected="records whose arrays share one first axis, the steps",
+            fix="bring them there with Mapped",
         )
     return int(steps.pop())
 
@@ -155,11 +155,11 @@ def _runs(x: NDArray[Any], by: ArrayLike | None) -> tuple[list[str], NDArray[np.
     """Name, first step and length of each record of a long array."""
     if x.ndim == 0 or x.dtype.hasobject:
         raise DataError(
-            f"x of shape {x.shape} and type {x.dtype}", allowed="numbers, [steps, ...]", mend="stack the steps"
+            f"x of shape {x.shape} and type {x.dtype}", expected="numbers, [steps, ...]", fix="stack the steps"
         )
     keys = np.zeros(len(x), dtype=np.int64) if by is None else np.asarray(by)
     if keys.shape != (len(x),):
-        raise DataError(f"by of shape {keys.shape} for {len(x)} steps", allowed="one key a step", mend="check by")
+        raise DataError(f"by of shape {keys.shape} for {len(x)} steps", expected="one key a step", fix="check by")
     changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1
     begins = np.concatenate([[0], changes])[: len(x)].astype(np.int64)
     names = [str(key) for key in keys[begins].tolist()]
@@ -167,7 +167,7 @@ def _runs(x: NDArray[Any], by: ArrayLike | None) -> tuple[list[str], NDArray[np.
     if again is not None:
         raise DataError(
             f"by={again!r} in {names.count(again)} runs that do not touch",
-            allowed="each key in one run of steps",
-            mend="sort the steps by record and time, or give each run a key of its own",
+            expected="each key in one run of steps",
+            fix="sort the steps by record and time, or give each run a key of its own",
         )
     return names, begins, np.diff(np.append(begins, len(x)))

@@ -84,7 +84,7 @@ class Zarr(Stored):
             raise
         except Exception as error:  # the codecs of many libraries, each with errors of its own
             what = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RecordError(f"{self._path}: {what}", allowed="a whole Zarr store", mend="write it again") from error
+            raise RecordError(f"{self._path}: {what}", expected="a whole Zarr store", fix="write it again") from error
 
     def _arrays_in(self) -> dict[str, Any]:
         zarr = needed("zarr", "zarr", _WHAT)
@@ -108,8 +108,8 @@ class Zarr(Stored):
             if "pickle" in repr((array.filters, array.compressors, getattr(array, "serializer", None))).lower():
                 raise RecordError(
                     f"{self._path}: array {name!r} with a codec that unpickles: that can run any code in a chunk",
-                    allowed="codecs of numbers and text",
-                    mend="write it again without, e.g. as numbers, or text of type str",
+                    expected="codecs of numbers and text",
+                    fix="write it again without, e.g. as numbers, or text of type str",
                 )
             dtype = array.dtype
             return tuple(array.shape), dtype if isinstance(dtype, np.dtype) else np.dtype(object)
@@ -142,4 +142,4 @@ def _check_json(path: str) -> None:
         with open(path, encoding="utf-8") as file:
             json.load(file)
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: {error}", allowed="the JSON of a Zarr store", mend="write it again") from error
+        raise RecordError(f"{path}: {error}", expected="the JSON of a Zarr store", fix="write it again") from error

@@ -158,9 +158,9 @@ class Comparison:
         Raises:
             DataError: if the text is not one.
         """
-        mend = "pass the whole text that Comparison.to_json returned"
+        fix = "pass the whole text that Comparison.to_json returned"
         try:
-            fields = json_fields(text, _FORMAT, mend)
+            fields = json_fields(text, _FORMAT, fix)
             return comparison(
                 {
                     name: [Evaluation.from_json(json.dumps(each)) for each in found]
@@ -176,8 +176,8 @@ class Comparison:
         except (ArgumentError, KeyError, TypeError, ValueError, AttributeError, RecursionError, IndexError) as error:
             raise DataError(
                 f"JSON of a comparison with {type(error).__name__}: {error}",
-                allowed="every field that Comparison.to_json writes",
-                mend=mend,
+                expected="every field that Comparison.to_json writes",
+                fix=fix,
             ) from error
 
     def save_json(self, path: str | os.PathLike[str]) -> Path:
@@ -230,12 +230,12 @@ def comparison(
     chosen = _checked_seeds(seeds, number)
     first = names[0] if baseline is None else baseline
     if not isinstance(first, str) or first not in found:
-        raise ArgumentError(f"baseline={baseline!r}", allowed=", ".join(map(repr, names)), mend="name one of these")
+        raise ArgumentError(f"baseline={baseline!r}", expected=", ".join(map(repr, names)), fix="name one of these")
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
-        raise ArgumentError(f"confidence={confidence!r}", allowed="a number between 0 and 1", mend="use 0.95")
+        raise ArgumentError(f"confidence={confidence!r}", expected="a number between 0 and 1", fix="use 0.95")
     if isinstance(resamples, bool) or not isinstance(resamples, int) or not 100 <= resamples <= _MOST_RESAMPLES:
         raise ArgumentError(
-            f"resamples={resamples!r}", allowed=f"a whole number from 100 to {_MOST_RESAMPLES}", mend="use 1000"
+            f"resamples={resamples!r}", expected=f"a whole number from 100 to {_MOST_RESAMPLES}", fix="use 1000"
         )
     others = [name for name in names if name != first]
     measured = _Measured(found, resamples)
@@ -362,8 +362,8 @@ def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
     if not isinstance(evaluations, Mapping) or not evaluations:
         raise ArgumentError(
             f"evaluations of type {type(evaluations).__name__}" if evaluations else "no remedy",
-            allowed="a dict of lists of evaluations, by remedy",
-            mend="pass {'plain': [...], 'tailored': [...]}",
+            expected="a dict of lists of evaluations, by remedy",
+            fix="pass {'plain': [...], 'tailored': [...]}",
         )
     found: dict[str, tuple[Evaluation, ...]] = {}
     for name, several in evaluations.items():
@@ -371,8 +371,8 @@ def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
         if not isinstance(name, str) or not each or not all(isinstance(one, Evaluation) for one in each):
             raise ArgumentError(
                 f"the remedy {name!r} with {several!r:.60}",
-                allowed="a name, and a list of one evaluation a seed",
-                mend="pass what tailfit.evaluate returned for each training",
+                expected="a name, and a list of one evaluation a seed",
+                fix="pass what tailfit.evaluate returned for each training",
             )
         found[name] = each
     (heading, first), *others = found.items()
@@ -380,8 +380,8 @@ def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
         if len(each) != len(first):
             raise ArgumentError(
                 f"{len(each)} evaluations of {name!r} and {len(first)} of {heading!r}",
-                allowed="the same seeds for each remedy",
-                mend="train all of them with all seeds",
+                expected="the same seeds for each remedy",
+                fix="train all of them with all seeds",
             )
     for name, each in found.items():
         for one in each:
@@ -389,8 +389,8 @@ def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
             if not alike:
                 raise DataError(
                     f"evaluations of {heading!r} and {name!r} of other classes or test samples",
-                    allowed="the same test samples, in the same order",
-                    mend="measure all trainings on one test set",
+                    expected="the same test samples, in the same order",
+                    fix="measure all trainings on one test set",
                 )
     return found
 
@@ -404,8 +404,8 @@ def _checked_seeds(seeds: Any, number: int) -> tuple[int, ...]:
     if not whole or len(chosen) != number or len(set(chosen)) != number:
         raise ArgumentError(
             f"seeds={seeds!r:.60} of {number} evaluations",
-            allowed="a different whole number for each",
-            mend="pass those trained with",
+            expected="a different whole number for each",
+            fix="pass those trained with",
         )
     return tuple(map(int, chosen))
 

@@ -129,8 +129,8 @@ class Evaluation:
         if self.class_names != baseline.class_names or not np.array_equal(self.y_true, baseline.y_true):
             raise ArgumentError(
                 f"evaluations {self.name!r} and {baseline.name!r} of different classes or test samples",
-                allowed="the same test samples in the same order",
-                mend="evaluate both classifiers on one test set",
+                expected="the same test samples in the same order",
+                fix="evaluate both classifiers on one test set",
             )
         return difference_figures(
             self.y_true,
@@ -186,8 +186,8 @@ class Evaluation:
         Raises:
             DataError: if the text is not one.
         """
-        mend = "pass the whole text that Evaluation.to_json returned"
-        fields = json_fields(text, _FORMAT, mend)
+        fix = "pass the whole text that Evaluation.to_json returned"
+        fields = json_fields(text, _FORMAT, fix)
         try:
             names = tuple(fields["class_names"])
             if len(names) < 2 or not all(isinstance(name, str) for name in names):
@@ -215,8 +215,8 @@ class Evaluation:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"JSON of an evaluation with {type(error).__name__}: {error}",
-                allowed="every field that Evaluation.to_json writes",
-                mend=mend,
+                expected="every field that Evaluation.to_json writes",
+                fix=fix,
             ) from error
 
     def save_json(self, path: str | os.PathLike[str]) -> Path:
@@ -272,7 +272,7 @@ def evaluate(
     num_classes = len(names)
     if num_classes < 2:
         raise DataError(
-            f"{num_classes} class", allowed="two classes or more", mend="pass class_names for classes without a sample"
+            f"{num_classes} class", expected="two classes or more", fix="pass class_names for classes without a sample"
         )
     counts = _checked_counts(train_counts, num_classes)
     matrix = confusion_matrix(truth, y_pred, num_classes).astype(np.float64)
@@ -309,18 +309,18 @@ def evaluate(
 
 def _check_options(name: str, confidence: float, resamples: int, seed: int) -> None:
     if not isinstance(name, str):
-        raise ArgumentError(f"name={name!r}", allowed="text", mend="use name='model'")
+        raise ArgumentError(f"name={name!r}", expected="text", fix="use name='model'")
     if not isinstance(confidence, int | float | np.floating) or not 0 < confidence < 1:
-        raise ArgumentError(f"confidence={confidence!r}", allowed="a number between 0 and 1", mend="use 0.95 for 95 %")
+        raise ArgumentError(f"confidence={confidence!r}", expected="a number between 0 and 1", fix="use 0.95 for 95 %")
     needed = math.ceil(2 / (1 - confidence))
     if not isinstance(resamples, int | np.integer) or resamples < needed:
         raise ArgumentError(
             f"resamples={resamples!r}",
-            allowed=f"a whole number from {needed}, for confidence={confidence}",
-            mend="use the default of 1000",
+            expected=f"a whole number from {needed}, for confidence={confidence}",
+            fix="use the default of 1000",
         )
     if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed={seed!r}", allowed="a whole number from 0", mend="use seed=0")
+        raise ArgumentError(f"seed={seed!r}", expected="a whole number from 0", fix="use seed=0")
 
 
 def _decisions(
@@ -334,8 +334,8 @@ def _decisions(
     if scores.ndim == 0 or (scores.dtype == object and not _is_text(scores)):
         raise DataError(
             f"y_score of type {type(y_score).__name__}, which is no array of numbers or names",
-            allowed="scores of shape [n, classes], or predicted codes or names [n]",
-            mend="pass what model.predict returned",
+            expected="scores of shape [n, classes], or predicted codes or names [n]",
+            fix="pass what model.predict returned",
         )
     if scores.dtype.kind == "V":  # bfloat16 and its kin, which NumPy itself does not know
         scores = scores.astype(np.float32)
@@ -343,8 +343,8 @@ def _decisions(
         if scores.dtype.kind not in "fiub":
             raise DataError(
                 f"y_score of shape {scores.shape} and type {scores.dtype}",
-                allowed="numbers, one column a class",
-                mend="pass what model.predict returned",
+                expected="numbers, one column a class",
+                fix="pass what model.predict returned",
             )
         true = encode_codes(y_true, class_names=class_names, num_classes=scores.shape[1], what="y_true")
         _check_rows(true.values, scores)
@@ -352,15 +352,15 @@ def _decisions(
         if missing.any():
             raise DataError(
                 f"y_score whose row {int(np.argmax(missing))} has NaN",
-                allowed="a score for every class",
-                mend="look for divergence in training, or drop the row from both y_true and y_score",
+                expected="a score for every class",
+                fix="look for divergence in training, or drop the row from both y_true and y_score",
             )
         return true.values, scores.argmax(axis=1).astype(np.int64), true.class_names
     if scores.dtype.kind == "f" and not np.all(scores == np.floor(scores)) and not np.isnan(scores).any():
         raise DataError(
             f"y_score of shape {scores.shape} with fractions",
-            allowed="scores of shape [n, classes], or predicted codes [n]",
-            mend="for one sigmoid output p, pass numpy.stack([1 - p, p], axis=1)",
+            expected="scores of shape [n, classes], or predicted codes [n]",
+            fix="for one sigmoid output p, pass numpy.stack([1 - p, p], axis=1)",
         )
     true = encode_codes(y_true, class_names=class_names, what="y_true")
     if class_names is None and _is_text(scores):
@@ -368,8 +368,8 @@ def _decisions(
         if not _is_text(np.asarray(y_true)):
             raise DataError(
                 "y_true of codes and y_score of names",
-                allowed="codes on both sides, names on both, or class_names",
-                mend="pass class_names in the order of the codes",
+                expected="codes on both sides, names on both, or class_names",
+                fix="pass class_names in the order of the codes",
             )
         class_names = sorted({*map(str, np.ravel(np.asarray(y_true))), *map(str, scores.ravel())})
         true = encode_codes(y_true, class_names=class_names, what="y_true")
@@ -388,11 +388,11 @@ def _check_rows(y_true: NDArray[Any], scores: NDArray[Any]) -> None:
     if len(y_true) != len(scores):
         raise DataError(
             f"{len(y_true)} labels and {len(scores)} rows of scores",
-            allowed="one row of scores a label",
-            mend="predict on exactly the samples whose labels are passed",
+            expected="one row of scores a label",
+            fix="predict on exactly the samples whose labels are passed",
         )
     if len(y_true) == 0:
-        raise DataError("no sample", allowed="one sample or more", mend="check the test partition")
+        raise DataError("no sample", expected="one sample or more", fix="check the test partition")
 
 
 def _checked_counts(counts: Any, num_classes: int) -> tuple[float, ...] | None:
@@ -405,15 +405,15 @@ def _checked_counts(counts: Any, num_classes: int) -> tuple[float, ...] | None:
     if array.shape != (num_classes,):
         raise ArgumentError(
             f"train_counts of shape {array.shape} for {num_classes} classes",
-            allowed="one count a class, in the order of the class names",
-            mend="pass source.class_counts of the training source",
+            expected="one count a class, in the order of the class names",
+            fix="pass source.class_counts of the training source",
         )
     if not np.all(np.isfinite(array) & (array >= 0)):
         k = int(np.argmax(~(np.isfinite(array) & (array >= 0))))
         raise ArgumentError(
             f"train_counts whose entry {k} is {array[k]}",
-            allowed="numbers of samples, from 0",
-            mend="count the training labels, e.g. numpy.bincount(y, minlength=C)",
+            expected="numbers of samples, from 0",
+            fix="count the training labels, e.g. numpy.bincount(y, minlength=C)",
         )
     return tuple(array.tolist())
 

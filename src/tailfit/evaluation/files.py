@@ -12,7 +12,7 @@ from tailfit.errors import DataError
 __all__ = ["json_fields", "write_parts", "write_text"]
 
 
-def json_fields(text: str, known: Mapping[str, Any], mend: str) -> dict[str, Any]:
+def json_fields(text: str, known: Mapping[str, Any], fix: str) -> dict[str, Any]:
     """The object that a text is, which must have the fields of a known format.
 
     Raises:
@@ -24,9 +24,9 @@ def json_fields(text: str, known: Mapping[str, Any], mend: str) -> dict[str, Any
     try:
         fields = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"text that is not JSON ({error})", allowed=f"the JSON of {known}", mend=mend) from error
+        raise DataError(f"text that is not JSON ({error})", expected=f"the JSON of {known}", fix=fix) from error
     if not isinstance(fields, dict) or {key: fields.get(key) for key in known} != dict(known):
-        raise DataError("JSON of something else", allowed=f"an object with {known}", mend=mend)
+        raise DataError("JSON of something else", expected=f"an object with {known}", fix=fix)
     return fields
 
 

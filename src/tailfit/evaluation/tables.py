@@ -102,18 +102,18 @@ def check_comparable(evaluations: "Mapping[str, Evaluation]") -> "Evaluation":
     """The first evaluation, if all can stand side by side."""
     if not isinstance(evaluations, Mapping) or not all(hasattr(each, "classes") for each in evaluations.values()):
         raise ArgumentError(
-            f"evaluations {evaluations!r}", allowed="a dict of them by heading", mend='pass {"model": evaluation}'
+            f"evaluations {evaluations!r}", expected="a dict of them by heading", fix='pass {"model": evaluation}'
         )
     if not evaluations:
-        raise ArgumentError("no evaluation", allowed="one or more, by heading", mend='pass {"model": evaluation}')
+        raise ArgumentError("no evaluation", expected="one or more, by heading", fix='pass {"model": evaluation}')
     (heading, first), *others = evaluations.items()
     for other, evaluation in others:
         for what in ("class_names", "train_counts"):
             if getattr(evaluation, what) != getattr(first, what):
                 raise ArgumentError(
                     f"evaluations {heading!r} and {other!r} with different {what}",
-                    allowed="the same classes, in the same order, and the same training counts",
-                    mend="evaluate both with the same class_names and train_counts",
+                    expected="the same classes, in the same order, and the same training counts",
+                    fix="evaluate both with the same class_names and train_counts",
                 )
     return first
 

@@ -47,7 +47,7 @@ class CosineDense(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(units, bool) or not isinstance(units, int) or units < 1:
-            raise ArgumentError(f"units={units!r}", allowed="a whole number >= 1", mend="pass the number of classes")
+            raise ArgumentError(f"units={units!r}", expected="a whole number >= 1", fix="pass the number of classes")
         self.units = units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

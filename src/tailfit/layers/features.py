@@ -47,8 +47,8 @@ class WithFeatures(keras.layers.Layer):
         if len(y_pred_shape) != len(features_shape):
             raise ArgumentError(
                 f"features of shape {tuple(features_shape)} beside predictions of shape {tuple(y_pred_shape)}",
-                allowed="one vector of features for each row of predictions",
-                mend="pass what the last layer gets as its input",
+                expected="one vector of features for each row of predictions",
+                fix="pass what the last layer gets as its input",
             )
 
     def call(self, y_pred: Any, features: Any) -> Any:

@@ -35,15 +35,15 @@ def checked_flag(from_logits: object) -> bool:
         return bool(from_logits)
     raise ArgumentError(
         "no from_logits" if from_logits is REQUIRED else f"from_logits={from_logits!r}",
-        allowed="from_logits=True (the last layer has no activation: y_pred are logits) or from_logits=False "
+        expected="from_logits=True (the last layer has no activation: y_pred are logits) or from_logits=False "
         "(it ends in softmax, a multi-label one in sigmoid: y_pred are probabilities)",
-        mend="say which your last layer gives: with the wrong one a network trains badly and nothing says "
+        fix="say which your last layer gives: with the wrong one a network trains badly and nothing says "
         "so. Logits are safer: Dense(C) and from_logits=True",
     )
 
 
 def checked_number(
-    value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), above: float | None = None, mend: str
+    value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), above: float | None = None, fix: str
 ) -> Any:
     """A finite number in `[least, most]`, or in `(above, most]`, as float. What is not a number (a variable) passes."""
     if not isinstance(value, (bool, int, float, str, np.number, type(None), list, tuple, Schedule)):
@@ -53,7 +53,7 @@ def checked_number(
     if isinstance(value, bool) or not (np.isfinite(number) and enough and number <= most):
         bound = f">= {least:g}" if above is None else f"> {above:g}"
         bounds = f"a finite number {bound}" + ("" if most == float("inf") else f" and <= {most:g}")
-        raise ArgumentError(f"{name}={value!r}", allowed=bounds, mend=mend)
+        raise ArgumentError(f"{name}={value!r}", expected=bounds, fix=fix)
     return number
 
 
@@ -61,7 +61,7 @@ def checked_choice(value: Any, name: str, choices: Sequence[Any]) -> Any:
     """One of a few values."""
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
         raise ArgumentError(
-            f"{name}={value!r}", allowed=" or ".join(map(repr, choices)), mend="choose one of them; see the docstring"
+            f"{name}={value!r}", expected=" or ".join(map(repr, choices)), fix="choose one of them; see the docstring"
         )
     return value
 
@@ -74,8 +74,8 @@ def checked_per_class(values: Any, name: str) -> Any:
         if sorted(values) != list(range(len(values))):
             raise ArgumentError(
                 f"{name} with the keys {list(values)[:8]}",
-                allowed="the class codes 0 to C - 1, each once",
-                mend="give every class a value; tailfit.weights.class_weights(y, num_classes=C) does",
+                expected="the class codes 0 to C - 1, each once",
+                fix="give every class a value; tailfit.weights.class_weights(y, num_classes=C) does",
             )
         values = [values[code] for code in range(len(values))]
     numbers = _vector(values, name)
@@ -88,14 +88,14 @@ def checked_class_counts(class_counts: Any) -> tuple[float, ...]:
     numbers = _vector(getattr(class_counts, "class_counts", class_counts), "class_counts")
     good = np.isfinite(numbers) & (numbers > 0)
     rule = "finite counts > 0: a class that is never seen has no logarithm of its share, no weight and no margin"
-    mend = "drop class {} from the labels and the last layer, or give it a pseudo-count such as 1"
-    return _all_good(numbers, good, "class_counts", rule, mend)
+    fix = "drop class {} from the labels and the last layer, or give it a pseudo-count such as 1"
+    return _all_good(numbers, good, "class_counts", rule, fix)
 
 
-def _all_good(numbers: Any, good: Any, name: str, rule: str, mend: str) -> tuple[float, ...]:
+def _all_good(numbers: Any, good: Any, name: str, rule: str, fix: str) -> tuple[float, ...]:
     if not good.all():
         code = int(np.argmin(good))
-        raise ArgumentError(f"{name} with {numbers[code]:g} for class {code}", allowed=rule, mend=mend.format(code))
+        raise ArgumentError(f"{name} with {numbers[code]:g} for class {code}", expected=rule, fix=fix.format(code))
     return tuple(numbers.tolist())
 
 
@@ -107,7 +107,7 @@ def _vector(values: Any, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     if numbers.ndim != 1 or numbers.size < 2:
         raise ArgumentError(
             f"{name}={values!r}",
-            allowed="a sequence of C >= 2 numbers, one a class",
-            mend="pass one number a class",
+            expected="a sequence of C >= 2 numbers, one a class",
+            fix="pass one number a class",
         )
     return numbers

@@ -99,8 +99,8 @@ def class_constant(values: Sequence[float] | keras.Variable, logits: Tensor, nam
     if classes != logits.shape[-1]:
         raise ArgumentError(
             f"{name} for {classes} classes beside y_pred of shape {tuple(logits.shape)}",
-            allowed="as many classes in both",
-            mend="end the network in one output a class, and pass counts or weights of all classes",
+            expected="as many classes in both",
+            fix="end the network in one output a class, and pass counts or weights of all classes",
         )
     return ops.convert_to_tensor(values, dtype=logits.dtype)
 

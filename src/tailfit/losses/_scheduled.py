@@ -53,8 +53,8 @@ class Scheduled:
         if value.shape != tuple(self.variable.shape):
             raise ArgumentError(
                 f"{self._name} of shape {value.shape} at epoch {epoch}, of {tuple(self.variable.shape)} at epoch 0",
-                allowed="the same number of values at every epoch",
-                mend="correct the schedule's function",
+                expected="the same number of values at every epoch",
+                fix="correct the schedule's function",
             )
         self.variable.assign(value)
         self.epoch = epoch
@@ -65,7 +65,7 @@ class Scheduled:
             return self._check(value)
         except ArgumentError as error:
             raise ArgumentError(
-                f"{error.received} at epoch {epoch:g} of {self.schedule!r}", allowed=error.allowed, mend=error.mend
+                f"{error.received} at epoch {epoch:g} of {self.schedule!r}", expected=error.expected, fix=error.fix
             ) from None
 
     def read(self) -> Any:
@@ -100,8 +100,8 @@ def refuse_own_loop(received: str, variable: keras.Variable | None, *, what: str
     ):
         raise StepError(
             f"{received} in a step that Keras compiles itself, on JAX",
-            allowed=f"{what} in steps of tailfit: Keras' own would keep the first value for ever",
-            mend="train with tailfit.Model in place of keras.Model, or compile your loop with tailfit.function",
+            expected=f"{what} in steps of tailfit: Keras' own would keep the first value for ever",
+            fix="train with tailfit.Model in place of keras.Model, or compile your loop with tailfit.function",
         )
 
 

@@ -47,14 +47,14 @@ def class_count(y_pred: Tensor, fewest: int = 2) -> int:
     if len(shape) < 2 or shape[-1] is None:
         raise ArgumentError(
             f"y_pred of shape {shape}",
-            allowed="one score a class, (batch, ..., C), with C known",
-            mend="end the network in Dense(C), and add the batch axis to a single sample",
+            expected="one score a class, (batch, ..., C), with C known",
+            fix="end the network in Dense(C), and add the batch axis to a single sample",
         )
     if shape[-1] < fewest:
         raise ArgumentError(
             f"y_pred of shape {shape}: one output",
-            allowed="C >= 2 outputs, one a class",
-            mend="give a binary classifier two outputs, or use a loss made for one",
+            expected="C >= 2 outputs, one a class",
+            fix="give a binary classifier two outputs, or use a loss made for one",
         )
     return int(shape[-1])
 
@@ -72,9 +72,9 @@ def is_dense(y_true: Tensor, y_pred: Tensor) -> bool:
         return False
     raise ArgumentError(
         f"y_true of shape {tuple(y_true.shape)} beside y_pred of shape {tuple(y_pred.shape)}",
-        allowed=f"class codes of the shape of y_pred without its last axis (or with 1 there), or one-hot or "
+        expected=f"class codes of the shape of y_pred without its last axis (or with 1 there), or one-hot or "
         f"soft labels with {classes} columns",
-        mend="check that the last layer has one output a class and that y belongs to this output",
+        fix="check that the last layer has one output a class and that y belongs to this output",
     )
 
 

@@ -139,4 +139,4 @@ class ActivePassive(ClassificationLoss):
 
 
 def _checked_share(value: Any, name: str) -> Any:
-    return checked_number(value, name, mend="use a=1 and b=1 for about ten classes, as the authors do")
+    return checked_number(value, name, fix="use a=1 and b=1 for about ten classes, as the authors do")

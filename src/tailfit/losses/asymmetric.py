@@ -165,12 +165,12 @@ def _followed_gamma(gamma: Any, name: str, dtype: Any) -> Any:
 
 
 def _checked_gamma(gamma: Any, name: str) -> Any:
-    return checked_number(gamma, name, mend="use 0 for no focus; 4 for absent and 1 or 0 for present labels is usual")
+    return checked_number(gamma, name, fix="use 0 for no focus; 4 for absent and 1 or 0 for present labels is usual")
 
 
 def _checked_clip(clip: Any) -> float:
-    return float(checked_number(clip, "clip", most=0.99, mend="use 0 for no shift, 0.05 as the authors do"))
+    return float(checked_number(clip, "clip", most=0.99, fix="use 0 for no shift, 0.05 as the authors do"))
 
 
 def _checked_smoothing(label_smoothing: Any) -> Any:
-    return checked_number(label_smoothing, "label_smoothing", most=1.0, mend="use 0 for none, 0.1 as the authors do")
+    return checked_number(label_smoothing, "label_smoothing", most=1.0, fix="use 0 for none, 0.1 as the authors do")

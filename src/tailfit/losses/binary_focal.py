@@ -76,4 +76,4 @@ class BinaryFocal(MultiLabelLoss):
 
 
 def _checked_alpha(alpha: Any) -> Any:
-    return None if alpha is None else checked_number(alpha, "alpha", most=1.0, mend="use None to weigh both alike")
+    return None if alpha is None else checked_number(alpha, "alpha", most=1.0, fix="use None to weigh both alike")

@@ -84,4 +84,4 @@ class Bootstrapping(ClassificationLoss):
 
 def _checked_beta(beta: Any, hard: bool) -> Any:
     beta = (0.8 if hard else 0.95) if beta is None else beta
-    return checked_number(beta, "beta", most=1.0, mend="use 1 to believe all labels; 0.95 is usual, 0.8 with hard=True")
+    return checked_number(beta, "beta", most=1.0, fix="use 1 to believe all labels; 0.95 is usual, 0.8 with hard=True")

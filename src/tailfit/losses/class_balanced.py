@@ -113,7 +113,7 @@ class ClassBalanced(ClassificationLoss):
 def _weights(class_counts: Any, beta: Any) -> tuple[float, ...]:
     counts = np.array(checked_class_counts(class_counts))
     most = np.nextafter(1.0, 0.0)
-    beta = checked_number(beta, "beta", most=most, mend="use 0 for equal weights, 0.9999 for large data; below 1")
+    beta = checked_number(beta, "beta", most=most, fix="use 0 for equal weights, 0.9999 for large data; below 1")
     if beta == 0:
         return (1.0,) * len(counts)
     # Not 1 - beta ** n: of a large beta and few samples it keeps few digits.

@@ -83,7 +83,7 @@ class CrossEntropy(ClassificationLoss):
 
 
 def _checked_smoothing(label_smoothing: Any) -> Any:
-    return checked_number(label_smoothing, "label_smoothing", most=1.0, mend="use 0 for none; 0.1 is usual")
+    return checked_number(label_smoothing, "label_smoothing", most=1.0, fix="use 0 for none; 0.1 is usual")
 
 
 def checked_weights(class_weights: Any) -> Any:

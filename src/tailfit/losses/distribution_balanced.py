@@ -115,19 +115,19 @@ class DistributionBalanced(MultiLabelLoss):
 
 
 def _checked(value: Any, name: str) -> Any:
-    return checked_number(value, name, mend="the authors take alpha=0.1, beta=10, mu=0.2, kappa=0.05")
+    return checked_number(value, name, fix="the authors take alpha=0.1, beta=10, mu=0.2, kappa=0.05")
 
 
 def _checked_neg_scale(neg_scale: Any) -> Any:
-    return checked_number(neg_scale, "neg_scale", above=0.0, mend="use 1 to treat both alike, 2 as the authors do")
+    return checked_number(neg_scale, "neg_scale", above=0.0, fix="use 1 to treat both alike, 2 as the authors do")
 
 
 def _checked_total(num_samples: Any, counts: Any) -> float:
-    total = float(checked_number(num_samples, "num_samples", above=0.0, mend="pass the number of samples"))
+    total = float(checked_number(num_samples, "num_samples", above=0.0, fix="pass the number of samples"))
     if not (counts < total).all():
         raise ArgumentError(
             f"num_samples={num_samples!r} beside a count of {counts.max():g} for class {int(np.argmax(counts))}",
-            allowed="more samples than any label has",
-            mend="pass len(source); a label that every sample has teaches nothing, so drop it",
+            expected="more samples than any label has",
+            fix="pass len(source); a label that every sample has teaches nothing, so drop it",
         )
     return total

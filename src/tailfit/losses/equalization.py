@@ -75,4 +75,4 @@ class Equalization(MultiLabelLoss):
 
 
 def _checked_threshold(threshold: Any) -> Any:
-    return checked_number(threshold, "threshold", most=1.0, mend="pass a share of the samples; 0 for cross-entropy")
+    return checked_number(threshold, "threshold", most=1.0, fix="pass a share of the samples; 0 for cross-entropy")

@@ -85,9 +85,9 @@ def _checked_alpha(alpha: Any) -> Any:
         return alpha
     if isinstance(alpha, Mapping) or getattr(alpha, "__len__", None) is not None:
         return checked_per_class(alpha, "alpha")
-    return None if alpha is None else checked_number(alpha, "alpha", mend="leave it out for no weight")
+    return None if alpha is None else checked_number(alpha, "alpha", fix="leave it out for no weight")
 
 
 def checked_gamma(gamma: Any) -> Any:
     """A focusing exponent >= 0."""
-    return checked_number(gamma, "gamma", mend="use gamma=0 for cross-entropy, 2 as the authors do")
+    return checked_number(gamma, "gamma", fix="use gamma=0 for cross-entropy, 2 as the authors do")

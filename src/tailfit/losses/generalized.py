@@ -112,4 +112,4 @@ class MeanAbsolute(ClassificationLoss):
 
 
 def _checked_q(q: Any) -> Any:
-    return checked_number(q, "q", above=0.0, most=1.0, mend="use 0.7 as the authors do; CrossEntropy is the limit at 0")
+    return checked_number(q, "q", above=0.0, most=1.0, fix="use 0.7 as the authors do; CrossEntropy is the limit at 0")

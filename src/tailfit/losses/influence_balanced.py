@@ -128,8 +128,8 @@ class InfluenceBalanced(ClassificationLoss):
         if norms is None:
             raise ArgumentError(
                 "predictions without features beside them",
-                allowed="predictions that come from tailfit.layers.WithFeatures, nothing behind it",
-                mend="end the network in outputs = tailfit.layers.WithFeatures()(logits, features)",
+                expected="predictions that come from tailfit.layers.WithFeatures, nothing behind it",
+                fix="end the network in outputs = tailfit.layers.WithFeatures()(logits, features)",
             )
         return super().reduced((targets, norms), y_pred, sample_weight)
 
@@ -141,12 +141,12 @@ class InfluenceBalanced(ClassificationLoss):
 
 
 def _checked_alpha(alpha: Any) -> Any:
-    return checked_number(alpha, "alpha", above=0.0, mend="use 1000 as the authors do")
+    return checked_number(alpha, "alpha", above=0.0, fix="use 1000 as the authors do")
 
 
 def _checked_epsilon(epsilon: Any) -> Any:
-    return checked_number(epsilon, "epsilon", mend="use 0.001 as the authors do")
+    return checked_number(epsilon, "epsilon", fix="use 0.001 as the authors do")
 
 
 def _checked_share(share: Any) -> Any:
-    return checked_number(share, "share", most=1.0, mend="use 0 for cross-entropy, 1 for the balanced loss alone")
+    return checked_number(share, "share", most=1.0, fix="use 0 for cross-entropy, 1 for the balanced loss alone")

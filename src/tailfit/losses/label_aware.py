@@ -86,4 +86,4 @@ class LabelAwareSmoothing(ClassificationLoss):
 
 
 def _checked_smoothing(value: Any, name: str) -> Any:
-    return checked_number(value, name, most=1.0, mend="use head=0.4 and tail=0.1, as the authors do for 100 classes")
+    return checked_number(value, name, most=1.0, fix="use head=0.4 and tail=0.1, as the authors do for 100 classes")

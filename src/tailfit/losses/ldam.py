@@ -94,8 +94,8 @@ class LDAM(ClassificationLoss):
 
 
 def _checked_margin(max_margin: Any) -> Any:
-    return checked_number(max_margin, "max_margin", mend="use 0 for no margin, 0.5 as the authors do")
+    return checked_number(max_margin, "max_margin", fix="use 0 for no margin, 0.5 as the authors do")
 
 
 def _checked_scale(scale: Any) -> Any:
-    return checked_number(scale, "scale", above=0.0, mend="use 30 as the authors do")
+    return checked_number(scale, "scale", above=0.0, fix="use 30 as the authors do")

@@ -133,4 +133,4 @@ def log_shares(class_counts: Any) -> NDArray[np.float64]:
 
 def checked_tau(tau: Any) -> Any:
     """A strength >= 0."""
-    return checked_number(tau, "tau", mend="use tau=0 for cross-entropy, 1 for balanced error")
+    return checked_number(tau, "tau", fix="use tau=0 for cross-entropy, 1 for balanced error")

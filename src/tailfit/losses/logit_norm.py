@@ -72,4 +72,4 @@ class LogitNorm(ClassificationLoss):
 
 
 def _checked_temperature(temperature: Any) -> Any:
-    return checked_number(temperature, "temperature", above=0.0, mend="use 0.04 as the authors do, 1 for no scaling")
+    return checked_number(temperature, "temperature", above=0.0, fix="use 0.04 as the authors do, 1 for no scaling")

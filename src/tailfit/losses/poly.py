@@ -66,4 +66,4 @@ class Poly1(ClassificationLoss):
 
 
 def _checked_epsilon(epsilon: Any) -> Any:
-    return checked_number(epsilon, "epsilon", least=-1.0, mend="use 0 for cross-entropy, 1 or 2 for most problems")
+    return checked_number(epsilon, "epsilon", least=-1.0, fix="use 0 for cross-entropy, 1 or 2 for most problems")

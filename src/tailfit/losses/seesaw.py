@@ -143,4 +143,4 @@ def _counter(initializer: Any, classes: int) -> keras.Variable:
 
 
 def _checked_exponent(value: Any, name: str) -> Any:
-    return checked_number(value, name, mend="use 0 to switch the factor off; the authors take p=0.8 and q=2")
+    return checked_number(value, name, fix="use 0 to switch the factor off; the authors take p=0.8 and q=2")

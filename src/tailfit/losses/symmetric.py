@@ -82,8 +82,8 @@ class SymmetricCrossEntropy(ClassificationLoss):
 
 
 def _checked_share(value: Any, name: str) -> Any:
-    return checked_number(value, name, mend="use alpha=0.1 and beta=1 as the authors do, alpha=1 and beta=0 for CE")
+    return checked_number(value, name, fix="use alpha=0.1 and beta=1 as the authors do, alpha=1 and beta=0 for CE")
 
 
 def _checked_log_zero(log_zero: Any) -> Any:
-    return checked_number(log_zero, "A", least=-math.inf, most=0.0, mend="use -9.21, the logarithm of 1e-4, or -4")
+    return checked_number(log_zero, "A", least=-math.inf, most=0.0, fix="use -9.21, the logarithm of 1e-4, or -4")

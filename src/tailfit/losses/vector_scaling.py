@@ -86,4 +86,4 @@ class VectorScaling(ClassificationLoss):
 
 
 def _checked_gamma(gamma: Any) -> Any:
-    return checked_number(gamma, "gamma", mend="use gamma=0 for no factor, 0.3 as the authors do for a long tail")
+    return checked_number(gamma, "gamma", fix="use gamma=0 for no factor, 0.3 as the authors do for a long tail")

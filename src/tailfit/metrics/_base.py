@@ -51,8 +51,8 @@ class ClassMetric(keras.metrics.Metric):
         ):
             raise ArgumentError(
                 f"num_classes={num_classes!r}",
-                allowed=f"a whole number >= {least}",
-                mend="leave it out: the scores' last axis tells it",
+                expected=f"a whole number >= {least}",
+                fix="leave it out: the scores' last axis tells it",
             )
         self.num_classes = num_classes
         self._classes = num_classes
@@ -75,8 +75,8 @@ class ClassMetric(keras.metrics.Metric):
         elif self._classes != classes:
             raise ArgumentError(
                 f"y_pred of shape {tuple(scores.shape)} for {self.name!r} of {self._classes} classes",
-                allowed="as many scores as classes",
-                mend="leave num_classes out, and use one metric object for each output",
+                expected="as many scores as classes",
+                fix="leave num_classes out, and use one metric object for each output",
             )
 
     def _judged(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Judged:
@@ -205,7 +205,7 @@ def _like(weight: Any, codes: Tensor, dtype: str) -> Tensor:
     if len(weight.shape) > len(codes.shape):
         raise ArgumentError(
             f"sample_weight of shape {tuple(weight.shape)} beside class codes of shape {tuple(codes.shape)}",
-            allowed="one weight a sample, (batch,) or (batch, 1), or of the codes' shape",
-            mend="drop the last axes",
+            expected="one weight a sample, (batch,) or (batch, 1), or of the codes' shape",
+            fix="drop the last axes",
         )
     return weight

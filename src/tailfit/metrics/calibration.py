@@ -47,7 +47,7 @@ class CalibrationError(SumMetric):
         dtype: Any = None,
     ) -> None:
         if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-            raise ArgumentError(f"bins={bins!r}", allowed="a whole number >= 1", mend="leave it out: 15, as the paper")
+            raise ArgumentError(f"bins={bins!r}", expected="a whole number >= 1", fix="leave it out: 15, as the paper")
         self.bins, self.from_logits = bins, checked_flag(from_logits)
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
 

@@ -85,14 +85,14 @@ class GroupRecall(ConfusionMetric):
         counts = checked_per_class(getattr(class_counts, "class_counts", class_counts), "class_counts")
         self.class_counts = tuple(counts)
         for what, value in (("many", many), ("few", few)):
-            checked_number(value, what, mend="the papers take many=100 and few=20")
+            checked_number(value, what, fix="the papers take many=100 and few=20")
         if few > many:
-            raise ArgumentError(f"few={few} and many={many}", allowed="few <= many", mend="exchange them")
+            raise ArgumentError(f"few={few} and many={many}", expected="few <= many", fix="exchange them")
         if num_classes not in (None, len(counts)):
             raise ArgumentError(
                 f"{len(counts)} class_counts and num_classes={num_classes}",
-                allowed="the same number of both",
-                mend="leave num_classes out: the counts tell it",
+                expected="the same number of both",
+                fix="leave num_classes out: the counts tell it",
             )
         self.many, self.few = many, few
         super().__init__(num_classes=len(counts), name=name, dtype=dtype)

@@ -50,10 +50,10 @@ class RankingMetric(ClassMetric):
     ) -> None:
         if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
             raise ArgumentError(
-                f"capacity={capacity!r}", allowed="a whole number >= 1", mend="pass the size of the validation data"
+                f"capacity={capacity!r}", expected="a whole number >= 1", fix="pass the size of the validation data"
             )
         if not isinstance(multi_label, bool):
-            raise ArgumentError(f"multi_label={multi_label!r}", allowed="True or False", mend="pass one of both")
+            raise ArgumentError(f"multi_label={multi_label!r}", expected="True or False", fix="pass one of both")
         self.from_logits, self.multi_label, self.capacity = checked_flag(from_logits), multi_label, capacity
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
 
@@ -107,8 +107,8 @@ class RankingMetric(ClassMetric):
         if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] != y_pred.shape[-1]:
             raise ArgumentError(
                 f"y_true of shape {tuple(y_true.shape)} beside y_pred of shape {tuple(y_pred.shape)}",
-                allowed="rows of 0 and 1, one column a label, for multi_label=True",
-                mend="leave multi_label out where each sample has one class",
+                expected="rows of 0 and 1, one column a label, for multi_label=True",
+                fix="leave multi_label out where each sample has one class",
             )
         self._expect(int(y_pred.shape[-1]), y_pred)
         own = ops.cast(y_true, dtype)

@@ -44,7 +44,7 @@ class BalancedAccuracy(ConfusionMetric):
     ) -> None:
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
         if not isinstance(adjusted, bool):
-            raise ArgumentError(f"adjusted={adjusted!r}", allowed="True or False", mend="pass one of both")
+            raise ArgumentError(f"adjusted={adjusted!r}", expected="True or False", fix="pass one of both")
         self.adjusted = adjusted
 
     def result(self) -> Tensor:
@@ -97,7 +97,7 @@ class PerClassRecall(ConfusionMetric):
     ) -> None:
         self.class_names = _checked_names(class_names, num_classes)
         if isinstance(absent, bool) or not (absent == 0 or np.isnan(absent)):
-            raise ArgumentError(f"absent={absent!r}", allowed="0.0 or NaN", mend='pass float("nan") for "no number"')
+            raise ArgumentError(f"absent={absent!r}", expected="0.0 or NaN", fix='pass float("nan") for "no number"')
         self.absent = float(absent)
         known = num_classes if self.class_names is None else len(self.class_names)
         super().__init__(num_classes=known, name=name, dtype=dtype)
@@ -155,8 +155,8 @@ class GeometricMean(ConfusionMetric):
         if average not in ("recalls", "one_vs_rest"):
             raise ArgumentError(
                 f"average={average!r}",
-                allowed='"recalls" or "one_vs_rest"',
-                mend='"recalls" is imbalanced-learn\'s "multiclass"',
+                expected='"recalls" or "one_vs_rest"',
+                fix='"recalls" is imbalanced-learn\'s "multiclass"',
             )
         self.average = average
 
@@ -182,12 +182,12 @@ def _checked_names(class_names: Sequence[str] | None, num_classes: int | None) -
     names = (class_names,) if isinstance(class_names, str) else tuple(str(name) for name in class_names)
     if isinstance(class_names, str) or len(names) < 2 or len(set(names)) < len(names):
         raise ArgumentError(
-            f"class_names={class_names!r}", allowed="C >= 2 names, each once", mend="name every class apart"
+            f"class_names={class_names!r}", expected="C >= 2 names, each once", fix="name every class apart"
         )
     if num_classes not in (None, len(names)):
         raise ArgumentError(
             f"{len(names)} class_names and num_classes={num_classes}",
-            allowed="the same number of both",
-            mend="leave num_classes out: the names tell it",
+            expected="the same number of both",
+            fix="leave num_classes out: the names tell it",
         )
     return names

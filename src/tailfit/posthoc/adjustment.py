@@ -48,7 +48,7 @@ class LogitAdjustment(Correction):
         self.prior, self.tau = prior, tau
         self._log_prior()
         if tau is not None:
-            checked_number(tau, "tau", mend="use tau=1, or None to choose it on validation data")
+            checked_number(tau, "tau", fix="use tau=1, or None to choose it on validation data")
 
     def fit(self, scores: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Choose `tau` on validation data where it is None; else only check that the data fit."""
@@ -68,8 +68,8 @@ class LogitAdjustment(Correction):
             code = int(np.argmin(counts))
             raise ArgumentError(
                 f"prior with 0 for class {code}",
-                allowed="shares or counts > 0: a class that is never seen has no logarithm of its share",
-                mend=f"drop class {code}, or give it a pseudo-count such as 1",
+                expected="shares or counts > 0: a class that is never seen has no logarithm of its share",
+                fix=f"drop class {code}, or give it a pseudo-count such as 1",
             )
         shares: Floats = np.log(counts) - np.log(counts.sum())
         return shares
@@ -106,10 +106,10 @@ class TauNorm(Correction):
         super().__init__(from_logits=from_logits)
         if not from_logits:
             raise ArgumentError(
-                "from_logits=False", allowed="logits", mend="take the scores before the softmax: its last layer's input"
+                "from_logits=False", expected="logits", fix="take the scores before the softmax: its last layer's input"
             )
         if tau is not None:
-            checked_number(tau, "tau", mend="use tau=1, or None to choose it on validation data")
+            checked_number(tau, "tau", fix="use tau=1, or None to choose it on validation data")
         self.tau = tau
 
     def fit(
@@ -136,8 +136,8 @@ class TauNorm(Correction):
         elif scores is None:
             raise ArgumentError(
                 "tau=None without scores",
-                allowed="fit(model, scores, y), of validation data",
-                mend="pass them, or a tau",
+                expected="fit(model, scores, y), of validation data",
+                fix="pass them, or a tau",
             )
         else:
             logits, codes, weights = self.validation(scores, y, sample_weight, layer.kernel.shape[-1])

@@ -88,8 +88,8 @@ class Correction(BaseEstimator):
         if len(outputs) != 1:
             raise ArgumentError(
                 f"the model {model.name!r} of {len(outputs) or 'unknown'} outputs",
-                allowed="a functional or sequential model of one output",
-                mend="end it in as_layer() yourself: keras.Sequential([model, correction.as_layer()])",
+                expected="a functional or sequential model of one output",
+                fix="end it in as_layer() yourself: keras.Sequential([model, correction.as_layer()])",
             )
         refuse_contradicting_heads(model, self)
         kind = Model if isinstance(model, Model) else keras.Model
@@ -102,12 +102,12 @@ class Correction(BaseEstimator):
         if array.ndim < 2 or array.shape[-1] != (classes or array.shape[-1]):
             raise ArgumentError(
                 f"scores of shape {array.shape}",
-                allowed=f"(n, {classes or 'C'}), one column a class",
-                mend="pass what predict gives, and keep the order of the classes",
+                expected=f"(n, {classes or 'C'}), one column a class",
+                fix="pass what predict gives, and keep the order of the classes",
             )
         rows = array.reshape(-1, array.shape[-1])
         if np.isnan(array).any():
-            raise DataError("scores with NaN", allowed="numbers", mend="find the samples that break the model")
+            raise DataError("scores with NaN", expected="numbers", fix="find the samples that break the model")
         if self.from_logits:
             return array
         if self.link == "softmax":
@@ -116,7 +116,7 @@ class Correction(BaseEstimator):
             return logarithms
         if ((array < 0) | (array > 1)).any():
             raise DataError(
-                "scores with from_logits=False outside [0, 1]", allowed="probabilities", mend="pass from_logits=True"
+                "scores with from_logits=False outside [0, 1]", expected="probabilities", fix="pass from_logits=True"
             )
         log_odds: Floats = np.log(np.maximum(array, TINY)) - np.log(np.maximum(1 - array, TINY))
         return log_odds
@@ -129,15 +129,15 @@ class Correction(BaseEstimator):
         if self.from_logits and _are_probabilities(logits):
             raise DataError(
                 "scores with from_logits=True whose rows all are in [0, 1] and sum to one",
-                allowed="logits: what the last layer gives before its softmax",
-                mend="pass from_logits=False",
+                expected="logits: what the last layer gives before its softmax",
+                fix="pass from_logits=False",
             )
         encoded = encoded_labels(y, num_classes=logits.shape[-1])
         if encoded.kind != "codes" or logits.shape[:-1] != encoded.values.shape:
             raise DataError(
                 f"labels of kind {encoded.kind!r} and shape {encoded.values.shape} beside scores {logits.shape}",
-                allowed="one class a sample, and a row of scores for each",
-                mend="score exactly the labelled samples, in their order",
+                expected="one class a sample, and a row of scores for each",
+                fix="score exactly the labelled samples, in their order",
             )
         return logits, encoded.values, checked_weights(sample_weight, len(logits))
 
@@ -153,8 +153,8 @@ class Correction(BaseEstimator):
         if not hasattr(self, name):
             raise ArgumentError(
                 f"a {type(self).__name__} that is not fitted",
-                allowed="fit before transform, predict and as_layer",
-                mend="call fit(scores, y) with validation data",
+                expected="fit before transform, predict and as_layer",
+                fix="call fit(scores, y) with validation data",
             )
         return getattr(self, name)
 
@@ -167,8 +167,8 @@ def checked_weights(sample_weight: ArrayLike | None, samples: int) -> Floats:
     if weights.shape != (samples,) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
         raise DataError(
             f"sample_weight of shape {weights.shape} for {samples} samples",
-            allowed="a finite number >= 0 for each, not all 0",
-            mend="correct the weights",
+            expected="a finite number >= 0 for each, not all 0",
+            fix="correct the weights",
         )
     scaled: Floats = weights / weights.mean()
     return scaled

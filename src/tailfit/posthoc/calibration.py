@@ -63,8 +63,8 @@ class TemperatureScaling(Correction):
             better = "surer" if slope(low) < 0 else "less sure"
             raise DataError(
                 f"{len(codes)} validation samples whose likelihood grows without end as the scores get {better}",
-                allowed="samples of which some are called wrong, and more are called right than by chance",
-                mend="pass more validation data, in the order of their scores",
+                expected="samples of which some are called wrong, and more are called right than by chance",
+                fix="pass more validation data, in the order of their scores",
             )
         self.temperature_ = 1 / float(brentq(slope, low, high, xtol=1e-300, rtol=1e-14))
         return self
@@ -100,7 +100,7 @@ class VectorScaling(Correction):
 
     def __init__(self, penalty: float = 0.0, *, from_logits: bool = REQUIRED) -> None:
         super().__init__(from_logits=from_logits)
-        checked_number(penalty, "penalty", mend="use penalty=0 where there are samples enough")
+        checked_number(penalty, "penalty", fix="use penalty=0 where there are samples enough")
         self.penalty = penalty
 
     def fit(self, scores: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
@@ -112,8 +112,8 @@ class VectorScaling(Correction):
         if not (weights @ own).all():
             raise DataError(
                 f"validation data without a sample of class {int(np.argmin(weights @ own))}",
-                allowed="samples of each class",
-                mend="pass more validation data, or use TemperatureScaling",
+                expected="samples of each class",
+                fix="pass more validation data, or use TemperatureScaling",
             )
 
         def loss(numbers: Floats) -> tuple[float, Floats]:
@@ -132,8 +132,8 @@ class VectorScaling(Correction):
         if np.abs(loss(found.x)[1]).max() > _FLAT or loss(2 * found.x - start)[0] < found.fun:
             raise DataError(
                 f"{len(codes)} validation samples whose likelihood has no maximum",
-                allowed="data that no factors and summands separate without an error",
-                mend="pass more validation data, or penalty=0.01",
+                expected="data that no factors and summands separate without an error",
+                fix="pass more validation data, or penalty=0.01",
             )
         self.scale_, offset = found.x.reshape(2, classes)
         self.offset_ = offset - offset.mean()

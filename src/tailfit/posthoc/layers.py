@@ -42,8 +42,8 @@ class _ScoreLayer(keras.layers.Layer):
         if input_shape[-1] != self.classes:
             raise ArgumentError(
                 f"scores of shape {tuple(input_shape)} for {self.name!r}, a correction of {self.classes} classes",
-                allowed="as many scores as classes",
-                mend="append it to the output that it was fitted on",
+                expected="as many scores as classes",
+                fix="append it to the output that it was fitted on",
             )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -91,8 +91,8 @@ class AffineScores(_ScoreLayer):
         if self.scale.ndim != 1 or self.scale.shape != self.offset.shape or link not in ("softmax", "sigmoid"):
             raise ArgumentError(
                 f"scale of shape {self.scale.shape}, offset of shape {self.offset.shape} and link={link!r}",
-                allowed="C numbers each, and 'softmax' or 'sigmoid'",
-                mend="let a fitted correction make the layer: as_layer()",
+                expected="C numbers each, and 'softmax' or 'sigmoid'",
+                fix="let a fitted correction make the layer: as_layer()",
             )
 
     @property
@@ -138,8 +138,8 @@ class ExpectedCost(_ScoreLayer):
         if self.costs.ndim != 2 or self.costs.shape[0] != self.costs.shape[1]:
             raise ArgumentError(
                 f"costs of shape {self.costs.shape}",
-                allowed="a C x C matrix, a row for each true class",
-                mend="write a column for each class that can be called",
+                expected="a C x C matrix, a row for each true class",
+                fix="write a column for each class that can be called",
             )
 
     @property

@@ -82,8 +82,8 @@ class Thresholds(Correction):
             if own.shape != columns.shape or not np.isin(own, (0, 1)).all():
                 raise DataError(
                     f"labels of shape {np.shape(y)} for scores of shape {columns.shape}",
-                    allowed="0 or 1 for each label of each sample",
-                    mend="leave multi_label out where each sample has one class",
+                    expected="0 or 1 for each label of each sample",
+                    fix="leave multi_label out where each sample has one class",
                 )
             weights = checked_weights(sample_weight, len(columns))
         else:
@@ -93,8 +93,8 @@ class Thresholds(Correction):
         if costs is not None and len(costs) != sides:
             raise ArgumentError(
                 f"costs of {len(costs)} classes for scores of shape {columns.shape}",
-                allowed=f"a {sides} x {sides} matrix",
-                mend="write a row for each true class, and a column for each called",
+                expected=f"a {sides} x {sides} matrix",
+                fix="write a row for each true class, and a column for each called",
             )
         self.classes_ = columns.shape[1]
         if sides > 2 and costs is not None:
@@ -148,8 +148,8 @@ class Thresholds(Correction):
         if costs.ndim != 2 or costs.shape[0] != costs.shape[1] or len(costs) < 2 or not np.isfinite(costs).all():
             raise ArgumentError(
                 f"criterion={self.criterion!r}",
-                allowed=f"{', '.join(map(repr, _CRITERIA))}, or a C x C matrix of costs",
-                mend="in a matrix, a row is a true class and a column a called one; right calls cost 0",
+                expected=f"{', '.join(map(repr, _CRITERIA))}, or a C x C matrix of costs",
+                fix="in a matrix, a row is a true class and a column a called one; right calls cost 0",
             )
         return costs
 
@@ -164,8 +164,8 @@ def _best_cut(scores: Floats, own: Floats, weights: Floats, criterion: Any, code
     if size == 0 or rest == 0:
         raise DataError(
             f"validation data in which {'no' if size == 0 else 'every'} sample is of class {code}",
-            allowed="samples of the class and of others",
-            mend="pass more validation data",
+            expected="samples of the class and of others",
+            fix="pass more validation data",
         )
     recall, specificity = hits / size, 1 - false_alarms / rest
     if isinstance(criterion, str):

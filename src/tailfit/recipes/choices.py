@@ -86,8 +86,8 @@ class UnknownKeyError(ArgumentError):
         near = get_close_matches(str(key), known, n=1)
         super().__init__(
             f"the unknown key {key!r}",
-            allowed=", ".join(known),
-            mend=f"write {near[0]} if that is meant" if near else "leave it out",
+            expected=", ".join(known),
+            fix=f"write {near[0]} if that is meant" if near else "leave it out",
         )
 
 
@@ -113,8 +113,8 @@ class Named(Strict):
         except Exception as error:  # Keras' own checks are of several kinds
             raise ArgumentError(
                 f"{self.name} with {', '.join(map(str, options)) or 'no options'}: {error}",
-                allowed=f"the options of {self.name}",
-                mend="see its documentation",
+                expected=f"the options of {self.name}",
+                fix="see its documentation",
             ) from error
 
     @model_validator(mode="after")
@@ -148,12 +148,12 @@ class Own(Strict):
         allowed = (info.context or {}).get("modules", ())
         module, colon, name = self.function.partition(":")
         if not (colon and name.isidentifier()):
-            raise ArgumentError(repr(self.function), allowed="module:name", mend="write it so, e.g. my_code:network")
+            raise ArgumentError(repr(self.function), expected="module:name", fix="write it so, e.g. my_code:network")
         if module not in allowed:
             raise ArgumentError(
                 repr(self.function),
-                allowed="functions of modules that you name yourself, as a recipe runs no code of its own accord",
-                mend=f"if you trust it, pass --module {module} (in Python: modules=[{module!r}])",
+                expected="functions of modules that you name yourself, as a recipe runs no code of its own accord",
+                fix=f"if you trust it, pass --module {module} (in Python: modules=[{module!r}])",
             )
         return self
 
@@ -162,7 +162,7 @@ class Own(Strict):
         module, _, name = self.function.partition(":")
         function = getattr(modules[module], name, None)
         if not callable(function):
-            raise ArgumentError(repr(self.function), allowed=f"a function of {module}", mend="correct the name")
+            raise ArgumentError(repr(self.function), expected=f"a function of {module}", fix="correct the name")
         return cast(Callable[..., Any], function)
 
     def build(self, modules: Mapping[str, types.ModuleType], **told: Any) -> Any:
@@ -211,19 +211,19 @@ def choice(
         if not isinstance(value, Mapping) or not ({"name", "function"} & value.keys()):
             raise ArgumentError(
                 short(value),
-                allowed=f"the name of a {kind}, or a mapping with name and its options",
-                mend=f"write e.g. {next(iter(members))}",
+                expected=f"the name of a {kind}, or a mapping with name and its options",
+                fix=f"write e.g. {next(iter(members))}",
             )
         name = value.get("name")
         if "function" in value or (isinstance(name, str) and name in members):
             if "function" in value and not own:
-                raise ArgumentError(f"a function as {kind}", allowed=f"one of {', '.join(members)}", mend="name one")
+                raise ArgumentError(f"a function as {kind}", expected=f"one of {', '.join(members)}", fix="name one")
             return value
         near = get_close_matches(str(name), members, n=1)
         raise ArgumentError(
             f"the {kind} {name!r}",
-            allowed=", ".join(members),
-            mend=f"write {near[0]} if that is meant" if near else "choose one of them",
+            expected=", ".join(members),
+            fix=f"write {near[0]} if that is meant" if near else "choose one of them",
         )
 
     return Annotated[union, BeforeValidator(spelled_out)]

@@ -114,16 +114,16 @@ def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, An
     if len(found) < 2 or len(found) < len(named):
         raise ArgumentError(
             "nothing to vary" if vary is None else f"vary={vary!r}",
-            allowed="two or more different remedies: mappings of keys by name, or lists of values by key",
-            mend="pass vary={'loss': ['CrossEntropy', 'LogitAdjusted']}, or write compare.vary into the recipe",
+            expected="two or more different remedies: mappings of keys by name, or lists of values by key",
+            fix="pass vary={'loss': ['CrossEntropy', 'LogitAdjusted']}, or write compare.vary into the recipe",
         )
     for name, changes in found.items():
         shared = [key for key in changes if key.partition(".")[0] in _SHARED and key not in _NOT_SHARED]
         if shared:
             raise ArgumentError(
                 f"the remedy {name!r}, which changes {shared[0]}",
-                allowed=f"what leaves samples and seeds as they are; of data only {' and '.join(_NOT_SHARED)}",
-                mend="leave it out: what is not measured on the same samples can't be compared",
+                expected=f"what leaves samples and seeds as they are; of data only {' and '.join(_NOT_SHARED)}",
+                fix="leave it out: what is not measured on the same samples can't be compared",
             )
     return found
 
@@ -141,7 +141,7 @@ def _seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:
     )
     whole = all(type(seed) is int and 0 <= seed < 2**32 for seed in chosen)
     if not whole or not chosen or len(set(chosen)) < len(chosen):
-        raise ArgumentError(f"seeds={seeds!r}", allowed="a number from 1, or different seeds >= 0", mend="use seeds=5")
+        raise ArgumentError(f"seeds={seeds!r}", expected="a number from 1, or different seeds >= 0", fix="use seeds=5")
     return chosen
 
 

@@ -57,8 +57,8 @@ class Claim:
             if others:
                 raise CheckpointError(
                     f"{directory}, in which {sorted(others)[0]} lies",
-                    allowed="a new or empty directory, or that of the same run",
-                    mend="give the run a directory of its own",
+                    expected="a new or empty directory, or that of the same run",
+                    fix="give the run a directory of its own",
                 )
         else:
             different = [
@@ -70,8 +70,8 @@ class Claim:
             if different:
                 raise CheckpointError(
                     f"{directory}, the run of another recipe ({'; '.join(different)})",
-                    allowed="the run that was begun there; epochs and correction may change",
-                    mend="give this run a directory of its own",
+                    expected="the run that was begun there; epochs and correction may change",
+                    fix="give this run a directory of its own",
                 )
         if there != self:
             # What lies there is of what was claimed before: a run that is ended now must not look finished.
@@ -106,7 +106,7 @@ def read_json(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
             raise damaged(path, "more bytes than it can have")
         fields = json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", allowed="a run's file", mend="check the path") from error
+        raise DataError(f"{path}: {error.strerror or error}", expected="a run's file", fix="check the path") from error
     except (ValueError, RecursionError) as error:
         raise damaged(path, f"no JSON ({error})") from error
     if not isinstance(fields, dict) or fields.get("format") != known["format"]:
@@ -114,14 +114,14 @@ def read_json(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     if fields.get("version") != known["version"]:
         raise DataError(
             f"{path}: version {fields.get('version')!r}",
-            allowed=f"version {known['version']}",
-            mend="read it with the tailfit that wrote it, or a newer one",
+            expected=f"version {known['version']}",
+            fix="read it with the tailfit that wrote it, or a newer one",
         )
     return fields
 
 
 def damaged(path: Path, what: str) -> DataError:
-    return DataError(f"{path}: {what}", allowed="the file as tailfit wrote it", mend="train again, or restore the file")
+    return DataError(f"{path}: {what}", expected="the file as tailfit wrote it", fix="train again, or restore the file")
 
 
 def _short(value: Any) -> str:

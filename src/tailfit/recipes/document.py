@@ -69,7 +69,7 @@ def read(path: str | PathLike[str]) -> Document:
             content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise DataError(
-            f"{file}: {error.strerror or error}", allowed="a recipe's file", mend="check its path"
+            f"{file}: {error.strerror or error}", expected="a recipe's file", fix="check its path"
         ) from error
     return replace(parse(content, str(file)), folder=file.absolute().parent)
 
@@ -85,7 +85,7 @@ def parse(text: str | bytes, name: str = "recipe") -> Document:
             aliases beyond reason.
     """
     if len(text) > _MOST_BYTES:
-        raise DataError(f"{name}: over {_MOST_BYTES} bytes", allowed="a recipe", mend="put lists of samples elsewhere")
+        raise DataError(f"{name}: over {_MOST_BYTES} bytes", expected="a recipe", fix="put lists of samples elsewhere")
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         node = _Yaml(typ="safe", pure=True).compose(text)
@@ -135,11 +135,11 @@ class _Reader:
             line = key_node.start_mark.line + 1
             key = self._scalar(key_node, line)
             if isinstance(key, bool) or not isinstance(key, str | int):
-                raise _broken(f"{self.name}, line {line}", f"the key {key!r}", allowed="keys of text or whole numbers")
+                raise _broken(f"{self.name}, line {line}", f"the key {key!r}", expected="keys of text or whole numbers")
             if key in found:
                 first = self.lines[*place, key]
                 raise _broken(
-                    f"{self.name}, line {line}", f"the key {key!r} again, after line {first}", allowed="each key once"
+                    f"{self.name}, line {line}", f"the key {key!r} again, after line {first}", expected="each key once"
                 )
             self.lines[*place, key] = line
             found[key] = self.value(value_node, (*place, key))
@@ -151,8 +151,8 @@ class _Reader:
             raise _broken(
                 f"{self.name}, line {line}",
                 f"a value tagged {node.tag!s:.60}",
-                allowed="text, numbers, true, false, null, lists and mappings",
-                mend="leave the tag out",
+                expected="text, numbers, true, false, null, lists and mappings",
+                fix="leave the tag out",
             )
         try:
             return _SCALARS[kind](node.value)
@@ -199,6 +199,6 @@ _SCALARS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 def _broken(
-    where: str, what: str, *, allowed: str = "YAML as a recipe is written in", mend: str = "correct it there"
+    where: str, what: str, *, expected: str = "YAML as a recipe is written in", fix: str = "correct it there"
 ) -> DataError:
-    return DataError(f"{where}: {what}", allowed=allowed, mend=mend)
+    return DataError(f"{where}: {what}", expected=expected, fix=fix)

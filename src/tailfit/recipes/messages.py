@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, told as tailfit tells it: the line and the key, what is allowed, how to mend it."""
+"""What pydantic finds wrong, told as tailfit tells it: the line and the key, what is expected, how to fix it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,8 +11,8 @@ from tailfit.recipes.document import Document, Place
 
 __all__ = ["in_our_words"]
 
-# What is allowed, by pydantic's name of the error; {…} is of its context.
-_ALLOWED: Final = {
+# What is expected, by pydantic's name of the error; {…} is of its context.
+_EXPECTED: Final = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
     "finite_number": "a finite number",
@@ -43,24 +43,24 @@ def in_our_words(error: ValidationError, document: Document) -> DataError:
     found = [(_place(document, each), each) for each in error.errors(include_url=False)]
     found.sort(key=lambda item: document.lines.get(item[0], 1 << 30))
     place, first = found[0]
-    received, allowed, mend = _parts(place, first)
+    received, expected, fix = _parts(place, first)
     more = len({where for where, _ in found}) - 1
-    mend += f"; {more} more {'is' if more == 1 else 'are'} wrong" if more else ""
-    return DataError(f"{document.where(place)}: {received}", allowed=allowed, mend=mend)
+    fix += f"; {more} more {'is' if more == 1 else 'are'} wrong" if more else ""
+    return DataError(f"{document.where(place)}: {received}", expected=expected, fix=fix)
 
 
 def _parts(place: Place, each: Mapping[str, Any]) -> tuple[str, str, str]:
     kind, context = each["type"], each.get("ctx") or {}
     value = short(each["input"])
     if isinstance(cause := context.get("error"), TailfitError):
-        return cause.received, cause.allowed, cause.mend
+        return cause.received, cause.expected, cause.fix
     if kind == "missing":
         return f"no {place[-1]!r}", f"{place[-1]}, which has no default", f"add {place[-1]}"
     if kind == "union_tag_invalid":
         tags = [tag.strip("'").removeprefix(MARK) for tag in context["expected_tags"].split(", ")]
         return value, " or ".join(KINDS.get(tag, tag) for tag in tags), "write one of these"
-    allowed = _ALLOWED.get(kind, each["msg"])
-    return value, allowed.format(**context) if context else allowed, "correct it there"
+    expected = _EXPECTED.get(kind, each["msg"])
+    return value, expected.format(**context) if context else expected, "correct it there"
 
 
 def _place(document: Document, each: Mapping[str, Any]) -> Place:

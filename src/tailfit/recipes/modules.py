@@ -27,14 +27,14 @@ def imported_modules(names: Sequence[str] | Mapping[str, ModuleType]) -> dict[st
         path = Path(name) if name.endswith(".py") else None
         called = name if path is None else path.stem
         if called in found:
-            raise ArgumentError(f"the module {called!r} twice", allowed="each once", mend="leave one out")
+            raise ArgumentError(f"the module {called!r} twice", expected="each once", fix="leave one out")
         try:
             found[called] = importlib.import_module(name) if path is None else _from_file(called, path)
         except Exception as error:  # whatever the user's code raises as it is imported
             raise ArgumentError(
                 f"the module {name!r}, at whose import {type(error).__name__}: {error}",
-                allowed="a module that can be imported, or the path of a .py file",
-                mend="correct the name, or the module",
+                expected="a module that can be imported, or the path of a .py file",
+                fix="correct the name, or the module",
             ) from error
     return found
 

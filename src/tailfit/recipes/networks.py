@@ -82,8 +82,8 @@ def cnn(
     if len(input_shape) not in (2, 3):
         raise ArgumentError(
             f"records of shape {input_shape} for cnn",
-            allowed="(steps, channels) or (height, width, channels)",
-            mend="use network: mlp, or reshape the records",
+            expected="(steps, channels) or (height, width, channels)",
+            fix="use network: mlp, or reshape the records",
         )
     size = whole_number("kernel_size", kernel_size, least=1)
     flat = len(input_shape) == 2
@@ -128,7 +128,7 @@ def rnn(
     """
     if len(input_shape) != 2:
         raise ArgumentError(
-            f"records of shape {input_shape} for rnn", allowed="(steps, channels)", mend="use network: cnn or mlp"
+            f"records of shape {input_shape} for rnn", expected="(steps, channels)", fix="use network: cnn or mlp"
         )
     inputs, x = _begun(input_shape, normalize)
     widths = _whole("units", units)
@@ -147,7 +147,7 @@ def _begun(input_shape: Shape, normalize: Normalize | None) -> tuple[Any, Any]:
 
 def _ended(inputs: Any, x: Any, num_classes: int, dropout: float, head: str | None) -> Model:
     if not 0 <= dropout < 1:
-        raise ArgumentError(f"dropout={dropout!r}", allowed="a number in [0, 1)", mend="use 0 for none")
+        raise ArgumentError(f"dropout={dropout!r}", expected="a number in [0, 1)", fix="use 0 for none")
     x = keras.layers.Dropout(dropout)(x) if dropout else x
     if head == "cosine":
         return Model(inputs, CosineDense(num_classes, name="classes")(x))
@@ -157,5 +157,5 @@ def _ended(inputs: Any, x: Any, num_classes: int, dropout: float, head: str | No
 
 def _whole(name: str, sizes: Sequence[int]) -> Sequence[int]:
     if not sizes:
-        raise ArgumentError(f"{name} of none", allowed="one or more", mend="give one layer at least")
+        raise ArgumentError(f"{name} of none", expected="one or more", fix="give one layer at least")
     return [whole_number(name, size, least=1) for size in sizes]

@@ -121,12 +121,12 @@ def _made(recipe: Recipe, place: str, thing: Named | Own, kind: type, **told: An
     if not isinstance(made, kind):
         raise ArgumentError(
             f"{recipe.at(place)}: a function that returns {type(made).__name__}",
-            allowed=f"one that returns a {kind.__module__.split('.')[0]} {kind.__name__}",
-            mend="return one",
+            expected=f"one that returns a {kind.__module__.split('.')[0]} {kind.__name__}",
+            fix="return one",
         )
     return made
 
 
 def _at(recipe: Recipe, place: str, error: TailfitError, more: str = "") -> TailfitError:
     """The error, with the place in the recipe that led to it."""
-    return type(error)(f"{recipe.at(place)}: {error.received}", allowed=error.allowed, mend=error.mend + more)
+    return type(error)(f"{recipe.at(place)}: {error.received}", expected=error.expected, fix=error.fix + more)

@@ -35,8 +35,8 @@ def changed(document: Document, changes: Mapping[str, Any]) -> Document:
         if not isinstance(inside, dict):
             raise ArgumentError(
                 f"the key {key!r}, part of what is no mapping",
-                allowed="a key of the recipe, or keys within keys with dots between them",
-                mend=f"change {outer[0] if outer else 'the recipe'} as a whole",
+                expected="a key of the recipe, or keys within keys with dots between them",
+                fix=f"change {outer[0] if outer else 'the recipe'} as a whole",
             )
         inside[last] = copy.deepcopy(new)
     return replace(document, value=value)
@@ -55,6 +55,6 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
     for each in given:
         key, equals, value = each.partition("=")
         if not equals or not all(key.split(".")):
-            raise ArgumentError(f"--set {each}", allowed="KEY=VALUE", mend="write it so, e.g. --set loss.tau=0.5")
+            raise ArgumentError(f"--set {each}", expected="KEY=VALUE", fix="write it so, e.g. --set loss.tau=0.5")
         found[key] = parse(value, f"--set {key}").value
     return found

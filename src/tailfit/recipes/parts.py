@@ -68,7 +68,7 @@ def open_part(recipe: Recipe, name: str, fill: FillMissing | None, *, fetch: boo
     """
     named = _cut(recipe, fetch)
     if name not in named:
-        raise ArgumentError(f"part={name!r}", allowed="a part that the run's data have", mend="use test")
+        raise ArgumentError(f"part={name!r}", expected="a part that the run's data have", fix="use test")
     return _filled(named[name], fill)
 
 
@@ -99,15 +99,15 @@ def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[n
         known = [] if table is None else [name for name in table.columns if name != "id"]
         raise DataError(
             f"sample_weight: the column {column!r}",
-            allowed=f"a column of the metadata: {', '.join(known) or 'there is none'}",
-            mend="correct the name, or add the column",
+            expected=f"a column of the metadata: {', '.join(known) or 'there is none'}",
+            fix="correct the name, or add the column",
         )
     values = table[column]
     if not values.dtype.is_numeric() or values.null_count():
         raise DataError(
             f"sample_weight: the column {column!r} of {values.dtype} with {values.null_count()} nulls",
-            allowed="a number for each sample",
-            mend="fill it in",
+            expected="a number for each sample",
+            fix="fill it in",
         )
     return values.cast(pl.Float64).to_numpy()
 
@@ -126,8 +126,8 @@ def _opened(recipe: Recipe, fetch: bool) -> Source:
     if is_url(data.path) and not fetch:
         raise ArgumentError(
             f"{recipe.at('data.path')}: the URL {data.path}",
-            allowed="a path; a URL where you say so, as a recipe reaches no network of its own accord",
-            mend="pass --fetch (in Python: fetch=True)",
+            expected="a path; a URL where you say so, as a recipe reaches no network of its own accord",
+            fix="pass --fetch (in Python: fetch=True)",
         )
     where = data.path if is_url(data.path) else str(recipe.folder / data.path)
     files = {key: str(recipe.folder / value) for key, value in data.options.items() if _is_file(key, value)}
@@ -146,8 +146,8 @@ def _of_classes(source: Source, where: str) -> Source:
     if source.label_kind != "codes":
         raise DataError(
             f"{where} with {source.label_kind or 'no'} labels",
-            allowed="one class a sample, for what a recipe trains and measures",
-            mend="use tailfit.Batches and tailfit.Model from Python for multi-label and soft labels",
+            expected="one class a sample, for what a recipe trains and measures",
+            fix="use tailfit.Batches and tailfit.Model from Python for multi-label and soft labels",
         )
     return source
 
@@ -158,7 +158,7 @@ def _windows(recipe: Recipe, source: Source) -> Source:
         return Windows(source, wanted.length, wanted.stride)
     if source.ragged:
         raise DataError(
-            "records of different length", allowed="records of one shape", mend="cut windows: data.windows.length"
+            "records of different length", expected="records of one shape", fix="cut windows: data.windows.length"
         )
     return source
 
@@ -176,18 +176,18 @@ def _divided(recipe: Recipe, whole: Source) -> dict[str, Source]:
     if missing:
         raise DataError(
             f"{recipe.at('data.partition')}: no part {missing[0]!r}, but {', '.join(map(repr, parts))}",
-            allowed="train and test, and validation if you wish",
-            mend="name the parts so",
+            expected="train and test, and validation if you wish",
+            fix="name the parts so",
         )
     empty = [name for name in _NAMES if name in parts and not len(parts[name])]
     if empty:
-        raise DataError(f"an empty part {empty[0]!r}", allowed="a sample in each part", mend="give it some")
+        raise DataError(f"an empty part {empty[0]!r}", expected="a sample in each part", fix="give it some")
     absent = np.flatnonzero(parts["train"].class_counts == 0)
     if len(absent):
         raise DataError(
             f"the class {whole.class_names[absent[0]]!r} without a sample in the training part",
-            allowed="one at least of each class",
-            mend="move one there, or leave the class out of the class names",
+            expected="one at least of each class",
+            fix="move one there, or leave the class out of the class names",
         )
     return {name: parts[name] for name in _NAMES if name in parts}
 

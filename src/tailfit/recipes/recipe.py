@@ -70,8 +70,8 @@ class Shares(Strict):
         if abs(sum(shares) - 1) > 1e-6:
             raise ArgumentError(
                 f"shares {', '.join(f'{share:g}' for share in shares)}, which sum to {sum(shares):g}",
-                allowed="train, validation (0.1 unless said otherwise, or null) and test that sum to one",
-                mend="say all three",
+                expected="train, validation (0.1 unless said otherwise, or null) and test that sum to one",
+                fix="say all three",
             )
         return self
 
@@ -107,13 +107,13 @@ class Data(Strict):
     @model_validator(mode="after")
     def _one_division(self) -> "Data":
         if self.partition is not None and self.split is not None:
-            raise ArgumentError("partition beside split", allowed="one of them", mend="leave one out")
+            raise ArgumentError("partition beside split", expected="one of them", fix="leave one out")
         ours = sorted(self.options.keys() & set(_OURS))
         if ours:
             raise ArgumentError(
                 f"options with {ours[0]!r}",
-                allowed="what the reader takes of its own",
-                mend="use data.path, data.fill_missing, or TAILFIT_CACHE in the environment",
+                expected="what the reader takes of its own",
+                fix="use data.path, data.fill_missing, or TAILFIT_CACHE in the environment",
             )
         return self
 
@@ -217,8 +217,8 @@ class Recipe(Strict):
         if correction == "LogitAdjustment" and loss in _CORRECTING and strength is not None:
             raise ArgumentError(
                 f"correction LogitAdjustment after the loss {loss}, which corrects for the class shares already",
-                allowed="one of them",
-                mend="leave the correction out, train with CrossEntropy, or have tau: null fitted",
+                expected="one of them",
+                fix="leave the correction out, train with CrossEntropy, or have tau: null fitted",
             )
         return self
 
@@ -273,7 +273,7 @@ def load_recipe(
     ('LogitAdjusted', 64)
     >>> load_recipe({"data": {"path": "faults"}, "los": "CrossEntropy"})
     Traceback (most recent call last):
-    tailfit.errors.DataError: Received recipe, los: the unknown key 'los'. Allowed: ...
+    tailfit.errors.DataError: Received recipe, los: the unknown key 'los'. Expected ...
     """
     if isinstance(recipe, Recipe):
         return recipe

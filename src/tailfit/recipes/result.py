@@ -79,8 +79,8 @@ class Result:
         if not path.is_file():
             raise DataError(
                 f"{directory}, in which no result.json lies",
-                allowed="the directory of a finished run",
-                mend="run tailfit train again: it goes on where it was ended",
+                expected="the directory of a finished run",
+                fix="run tailfit train again: it goes on where it was ended",
             )
         fields = read_json(path, _RESULT)
         try:
@@ -112,8 +112,8 @@ def saved_result(directory: Path, model: keras.Model, entries: Sequence[Mapping[
     if missing:
         raise CheckpointError(
             f"{directory / 'weights.safetensors'} without {missing[0]!r}",
-            allowed="the weights that result.json names",
-            mend="train again, or restore both files",
+            expected="the weights that result.json names",
+            fix="train again, or restore both files",
         )
     restore(_variables(model), entries, arrays)
 

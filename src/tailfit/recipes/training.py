@@ -179,7 +179,7 @@ def evaluate_run(
     place = Path(fspath(directory)).absolute()
     claim = claimed(place)
     if claim is None:
-        raise DataError(f"{place}, in which no run.json lies", allowed="the directory of a run", mend="check the path")
+        raise DataError(f"{place}, in which no run.json lies", expected="the directory of a run", fix="check the path")
     recipe = load_recipe(claim.recipe, modules=modules, folder=claim.folder)
     result, entries = Result.read(place)
     model = network_of(recipe, result.input_shape, len(result.class_names), result.normalize)
@@ -253,8 +253,8 @@ def _refuse_what_needs_validation(recipe: Recipe, parts: Parts) -> None:
     if parts.validation is None and needs:
         raise ArgumentError(
             f"{recipe.at(needs[0])}: {needs[0]} without a validation part",
-            allowed="samples that are neither trained on nor measured on",
-            mend="add a part validation to the partition, or a share to data.split",
+            expected="samples that are neither trained on nor measured on",
+            fix="add a part validation to the partition, or a share to data.split",
         )
 
 
@@ -265,8 +265,8 @@ def _refuse_unknown_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
         known = [key for key in logs if key.startswith("val_")]
         raise ArgumentError(
             f"{recipe.at('early_stopping.monitor')}: {wanted.monitor!r}",
-            allowed=", ".join(known),
-            mend="monitor one of these, or add the metric to metrics",
+            expected=", ".join(known),
+            fix="monitor one of these, or add the metric to metrics",
         )
 
 
@@ -275,12 +275,12 @@ def _refuse_others(source: Source, result: Result) -> None:
     if source.class_names != result.class_names:
         raise DataError(
             f"data of the classes {', '.join(map(repr, source.class_names))}",
-            allowed=f"the classes that were trained: {', '.join(map(repr, result.class_names))}",
-            mend="name the classes so; class_names.json beside the data names those without a sample",
+            expected=f"the classes that were trained: {', '.join(map(repr, result.class_names))}",
+            fix="name the classes so; class_names.json beside the data names those without a sample",
         )
     if shape != result.input_shape:
         raise DataError(
-            f"records of shape {shape}", allowed=f"records of shape {result.input_shape}", mend="bring them into it"
+            f"records of shape {shape}", expected=f"records of shape {result.input_shape}", fix="bring them into it"
         )
 
 

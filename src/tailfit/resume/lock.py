@@ -29,8 +29,8 @@ class Lock:
             self.release()
             raise CheckpointError(
                 f"{directory}, where another run is at work ({holder or 'see the file lock'})",
-                allowed="one run at a time in a directory",
-                mend="wait for it, end it, or give this run a directory of its own",
+                expected="one run at a time in a directory",
+                fix="wait for it, end it, or give this run a directory of its own",
             ) from None
         os.ftruncate(self._file, 0)
         os.write(self._file, f"process {os.getpid()} on {platform.node()}\n".encode())

@@ -103,8 +103,8 @@ class Remembered:
             except (KeyError, ValueError, TypeError) as error:
                 raise CheckpointError(
                     f"the state of {entry['class']}, which it does not take ({type(error).__name__}: {error})",
-                    allowed="the state that the same callback saved",
-                    mend="use the callback as it was, or give this run a directory of its own",
+                    expected="the state that the same callback saved",
+                    fix="use the callback as it was, or give this run a directory of its own",
                 ) from error
 
 
@@ -169,8 +169,8 @@ def _encoded(callback: Any, attribute: str, value: Any, arrays: MutableMapping[s
 def _unsavable(callback: Any, attribute: str, kind: str) -> ArgumentError:
     return ArgumentError(
         f"the callback {type(callback).__name__} beside Resume: its {attribute} is of type {kind}",
-        allowed="callbacks that keep numbers, strings, arrays, and lists and dicts of them",
-        mend=f"give {type(callback).__name__} the methods get_state(), which returns what it keeps as such (an empty "
+        expected="callbacks that keep numbers, strings, arrays, and lists and dicts of them",
+        fix=f"give {type(callback).__name__} the methods get_state(), which returns what it keeps as such (an empty "
         "dict if there is nothing to go on with), and set_state(state)",
     )
 
@@ -179,7 +179,7 @@ def _refuse_rivals(callback: Any) -> None:
     rivals = [kind.__name__ for kind in type(callback).__mro__ if kind.__name__ in _REFUSED]
     if rivals:
         raise ArgumentError(
-            f"{rivals[0]} beside Resume", allowed="one callback that resumes a run", mend=f"leave {rivals[0]} out"
+            f"{rivals[0]} beside Resume", expected="one callback that resumes a run", fix=f"leave {rivals[0]} out"
         )
 
 

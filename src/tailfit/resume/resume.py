@@ -78,15 +78,15 @@ class Resume(WholeFit):
             save_freq = whole_number("save_freq", save_freq, least=1)
         number = isinstance(every_seconds, int | float)
         if every_seconds is not None and not (number and every_seconds >= 0):
-            raise ArgumentError(f"every_seconds={every_seconds!r}", allowed="0 or more", mend="leave it out")
+            raise ArgumentError(f"every_seconds={every_seconds!r}", expected="0 or more", fix="leave it out")
         if not isinstance(directory, str | PathLike):
-            raise ArgumentError(f"directory={directory!r}", allowed="a path", mend="pass one, e.g. 'runs/1'")
+            raise ArgumentError(f"directory={directory!r}", expected="a path", fix="pass one, e.g. 'runs/1'")
         if not isinstance(allow, Iterable):
-            raise ArgumentError(f"allow={allow!r}", allowed=f"a list of {', '.join(MEANING)}", mend="leave it out")
+            raise ArgumentError(f"allow={allow!r}", expected=f"a list of {', '.join(MEANING)}", fix="leave it out")
         unknown = sorted({allow} if isinstance(allow, str) else set(allow) - MEANING.keys())
         if unknown:
             raise ArgumentError(
-                f"allow with {unknown[0]!r}", allowed=f"a list of {', '.join(MEANING)}", mend="correct the name"
+                f"allow with {unknown[0]!r}", expected=f"a list of {', '.join(MEANING)}", fix="correct the name"
             )
         self.directory: Final = Path(fspath(directory)).absolute()
         self.save_freq: Final = save_freq
@@ -121,7 +121,7 @@ class Resume(WholeFit):
         callbacks = given.callbacks if several else keras.tree.flatten(given)
         others = [callback for callback in callbacks if callback is not self]
         if any(isinstance(callback, Resume) for callback in others):
-            raise ArgumentError("two Resume callbacks", allowed="one", mend="leave one out")
+            raise ArgumentError("two Resume callbacks", expected="one", fix="leave one out")
         if not any(isinstance(callback, keras.callbacks.History) for callback in others):
             others.append(keras.callbacks.History())  # as Keras would, but after this one
         if several:
@@ -148,8 +148,8 @@ class Resume(WholeFit):
             raise CheckpointError(
                 f"{self.directory}, in which another run was saved: "
                 + "; ".join(f"{key}: {what}" for key, what in refused.items()),
-                allowed="the run that was saved there",
-                mend=f"give this run a directory of its own, or pass allow={sorted(refused)} if the run is to go on so "
+                expected="the run that was saved there",
+                fix=f"give this run a directory of its own, or pass allow={sorted(refused)} if the run is to go on so "
                 f"({'; '.join(f'{key}: {MEANING[key]}' for key in refused)})",
             )
         for key in different:
@@ -164,8 +164,8 @@ class Resume(WholeFit):
         if self._run is None:
             raise StepError(
                 "Resume in the fit of a keras.Model",
-                allowed="tailfit.Model, whose loop can begin at any step",
-                mend="build the model with tailfit.Model in place of keras.Model",
+                expected="tailfit.Model, whose loop can begin at any step",
+                fix="build the model with tailfit.Model in place of keras.Model",
             )
         self._run.training_begins()
 

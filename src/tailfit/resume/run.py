@@ -87,8 +87,8 @@ class Run:
             if self._start.epoch > epochs:
                 raise CheckpointError(
                     f"{self._store.directory}: a run with {self._start.epoch} epochs done, beside epochs={epochs}",
-                    allowed=f"epochs of {self._start.epoch} or more",
-                    mend="raise epochs, or give this run a directory of its own",
+                    expected=f"epochs of {self._start.epoch} or more",
+                    fix="raise epochs, or give this run a directory of its own",
                 )
             call["initial_epoch"] = epochs if checkpoint.state["stopped"] else self._start.epoch
         self._steps_saved = self._steps(self._start)
@@ -260,7 +260,7 @@ def _refuse_changed(strangers: list[tuple[Any, Any]], known: dict[str, Any]) -> 
             raise StepError(
                 f"a training that {'makes' if value is None else 'changes'} the variable {other.path}, which Resume "
                 "can't find",
-                allowed="variables of the model, its optimizer, losses, metrics, steps and callbacks, and of what is "
+                expected="variables of the model, its optimizer, losses, metrics, steps and callbacks, and of what is "
                 "an attribute of them",
-                mend="make its owner an attribute of the model: self.my_optimizer = ...",
+                fix="make its owner an attribute of the model: self.my_optimizer = ...",
             )

@@ -195,8 +195,8 @@ def _unsealed(path: Path) -> dict[str, Any]:
         if isinstance(state, dict) and isinstance(version := state.get("format"), int) and version > FORMAT:
             raise _NewerFormatError(
                 f"{path}: format {version}",
-                allowed=f"formats up to {FORMAT}",
-                mend="go on with the tailfit that wrote it, or a newer one",
+                expected=f"formats up to {FORMAT}",
+                fix="go on with the tailfit that wrote it, or a newer one",
             )
         sound = bool(mark) and json.loads(seal.rstrip()[:-1]) == {"sha256": hashlib.sha256(text + b"\n}").hexdigest()}
     except (ValueError, RecursionError):
@@ -208,4 +208,4 @@ def _unsealed(path: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path}: {what}", allowed="a checkpoint as it was written", mend="delete its folder")
+    return CheckpointError(f"{path}: {what}", expected="a checkpoint as it was written", fix="delete its folder")

@@ -123,12 +123,12 @@ def _code(name: str, dtype: np.dtype[Any]) -> str:
     little = dtype.newbyteorder("<")
     if little not in _NAMES:
         raise CheckpointError(
-            f"an array of type {dtype} as {name!r}", allowed=", ".join(map(str, _NAMES)), mend="keep it as one of these"
+            f"an array of type {dtype} as {name!r}", expected=", ".join(map(str, _NAMES)), fix="keep it as one of these"
         )
     return _NAMES[little]
 
 
 def _broken(path: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"{path}: {what}", allowed="a whole safetensors file", mend="delete this checkpoint; an older one is used then"
+        f"{path}: {what}", expected="a whole safetensors file", fix="delete this checkpoint; an older one is used then"
     )

@@ -109,8 +109,8 @@ def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: 
         if variable is None or entry is None or list(variable.shape) != list(entry["shape"]):
             raise CheckpointError(
                 f"variable {place}: saved {then}, in this run {now}",
-                allowed="the same variables as in the run that was saved",
-                mend="build and compile the model as it was, or give this run a directory of its own",
+                expected="the same variables as in the run that was saved",
+                fix="build and compile the model as it was, or give this run a directory of its own",
             )
     for place, variable in variables.items():
         value = arrays[saved[place]["array"]]

@@ -26,8 +26,8 @@ def as_batches(model: keras.Model, call: dict[str, Any]) -> Batches:
     if hasattr(validation, "__next__"):
         raise ArgumentError(
             f"validation_data of type {type(validation).__name__} in a fit with Resume",
-            allowed="data that are the same each time they are read",
-            mend="pass arrays, or a tailfit.Batches",
+            expected="data that are the same each time they are read",
+            fix="pass arrays, or a tailfit.Batches",
         )
     if isinstance(x, Feed):
         return x.batches
@@ -37,14 +37,14 @@ def as_batches(model: keras.Model, call: dict[str, Any]) -> Batches:
     if not all(isinstance(leaf, np.ndarray) or keras.ops.is_tensor(leaf) for leaf in keras.tree.flatten(parts) or [x]):
         raise ArgumentError(
             f"x of type {type(x).__name__} in a fit with Resume",
-            allowed="tailfit.Batches, or arrays",
-            mend="wrap the data: tailfit.Batches(tailfit.data.Arrays(x, y)), or another source of tailfit.data",
+            expected="tailfit.Batches, or arrays",
+            fix="wrap the data: tailfit.Batches(tailfit.data.Arrays(x, y)), or another source of tailfit.data",
         )
     x, y, sample_weight = (_as_numpy(part) for part in (x, call.get("y"), call.get("sample_weight")))
     for name in ("validation_split", "steps_per_epoch"):
         if call.get(name):
             raise ArgumentError(
-                f"{name} beside Resume", allowed="whole arrays, or Batches", mend="split the arrays before"
+                f"{name} beside Resume", expected="whole arrays, or Batches", fix="split the arrays before"
             )
     labels = None if y is None else _labels(y)
     batches = Batches(
@@ -71,6 +71,6 @@ def _labels(y: Any) -> Any:
     """Class codes or one-hot labels; a column of codes as Keras takes it is a row of them here."""
     if keras.tree.is_nested(y):
         raise ArgumentError(
-            "several labels a sample in a fit with Resume", allowed="one array of labels", mend="pass a tailfit.Batches"
+            "several labels a sample in a fit with Resume", expected="one array of labels", fix="pass a tailfit.Batches"
         )
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

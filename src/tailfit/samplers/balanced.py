@@ -204,7 +204,7 @@ def _checked_power(power: Any, where: str = "") -> float:
     if not number or not math.isfinite(power) or power < 0:
         raise ArgumentError(
             f"power={power!r} {where}".rstrip(),
-            allowed="a finite number >= 0",
-            mend="0 levels the classes, 0.5 takes their square root, 1 keeps the data's mix",
+            expected="a finite number >= 0",
+            fix="0 levels the classes, 0.5 takes their square root, 1 keeps the data's mix",
         )
     return float(power)

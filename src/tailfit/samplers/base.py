@@ -199,7 +199,7 @@ def class_labels(labels: Any, seed: int) -> tuple[NDArray[np.int64] | Runs, Labe
 def refuse_empty(samples: int) -> None:
     """Refuse labels of no samples."""
     if samples == 0:
-        raise DataError("no labels", allowed="at least one sample", mend="check the source or the split")
+        raise DataError("no labels", expected="at least one sample", fix="check the source or the split")
 
 
 def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST) -> int:
@@ -211,7 +211,7 @@ def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST)
     if number is None or not least <= number <= most:
         bounds = f"{name} >= {least}" if most == _LARGEST else f"{least} <= {name} <= {most}"
         raise ArgumentError(
-            f"{name}={value!r}", allowed=f"a whole number, {bounds}", mend=f"pass {name} within these bounds"
+            f"{name}={value!r}", expected=f"a whole number, {bounds}", fix=f"pass {name} within these bounds"
         )
     return number
 
@@ -223,21 +223,21 @@ def checked_weights(weights: Any, samples: int | None = None) -> NDArray[np.floa
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(
             f"weights of type {type(weights).__name__} that are not all numbers",
-            allowed="one weight a sample, finite and >= 0",
-            mend="pass an array of floats",
+            expected="one weight a sample, finite and >= 0",
+            fix="pass an array of floats",
         ) from None
     if array.ndim != 1 or samples not in (None, len(array)):
         raise ArgumentError(
             f"weights of shape {array.shape}",
-            allowed=f"one weight a sample, ({'n' if samples is None else samples},)",
-            mend="pass them in the order of the labels",
+            expected=f"one weight a sample, ({'n' if samples is None else samples},)",
+            fix="pass them in the order of the labels",
         )
     good = np.isfinite(array) & (array >= 0)
     if not good.all():
         row = int(np.argmin(good))
         raise ArgumentError(
             f"weights whose row {row} is {array[row]}",
-            allowed="finite weights >= 0",
-            mend="give the sample weight 0 to leave it out",
+            expected="finite weights >= 0",
+            fix="give the sample weight 0 to leave it out",
         )
     return array

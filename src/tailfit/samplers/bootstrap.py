@@ -43,7 +43,7 @@ class Bootstrap(Sampler):
     def __post_init__(self) -> None:
         if not isinstance(self.cover, bool | np.bool_):
             raise ArgumentError(
-                f"cover={self.cover!r}", allowed="True or False", mend="pass cover=True for the longer epoch"
+                f"cover={self.cover!r}", expected="True or False", fix="pass cover=True for the longer epoch"
             )
         object.__setattr__(self, "cover", bool(self.cover))
 

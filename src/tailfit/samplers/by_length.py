@@ -56,8 +56,8 @@ class ByLength(Sampler):
         if lengths.ndim != 1 or not lengths.size or lengths.dtype.kind not in "iu" or lengths.min() < 0:
             raise ArgumentError(
                 f"lengths of shape {lengths.shape} and type {lengths.dtype}",
-                allowed="whole numbers >= 0, one a sample",
-                mend="pass the steps of each record, e.g. source.lengths",
+                expected="whole numbers >= 0, one a sample",
+                fix="pass the steps of each record, e.g. source.lengths",
             )
         lengths = lengths.astype(np.int64)
         lengths.flags.writeable = False
@@ -90,8 +90,8 @@ class ByLength(Sampler):
         if plan.samples != len(self._array):
             raise ArgumentError(
                 f"{len(self._array)} lengths for {plan.samples} samples",
-                allowed="one length a sample",
-                mend="pass the lengths of this source, of a part those of the part",
+                expected="one length a sample",
+                fix="pass the lengths of this source, of a part those of the part",
             )
         return plan
 
@@ -160,7 +160,7 @@ def _checked_buckets(buckets: Any, longest: int) -> int | tuple[int, ...]:
     if not numbers or min(numbers) < 1 or isinstance(buckets, bool) or (several and max(numbers) < longest):
         raise ArgumentError(
             f"buckets={buckets!r} for lengths up to {longest}",
-            allowed=f"a whole number >= 1, or edges in steps, the last one >= {longest}",
-            mend="leave it out",
+            expected=f"a whole number >= 1, or edges in steps, the last one >= {longest}",
+            fix="leave it out",
         )
     return tuple(sorted(set(numbers))) if several else numbers[0]

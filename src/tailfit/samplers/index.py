@@ -75,7 +75,7 @@ def checked_counts(codes: NDArray[Any]) -> NDArray[np.int64]:
         shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
         raise DataError(
             f"labels in which no sample has class {shown}, while class {len(counts) - 1} has some",
-            allowed="at least one sample of every class up to the largest code",
-            mend="number the classes without gaps, e.g. np.unique(labels, return_inverse=True)[1]",
+            expected="at least one sample of every class up to the largest code",
+            fix="number the classes without gaps, e.g. np.unique(labels, return_inverse=True)[1]",
         )
     return counts

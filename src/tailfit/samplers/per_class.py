@@ -57,8 +57,8 @@ class PerClass(Sampler):
         if batch % self.m or batch // self.m > classes:
             raise ArgumentError(
                 f"batch_size={batch} for PerClass(m={self.m}) and {classes} classes",
-                allowed=f"a multiple of {self.m}, at most {self.m * classes}",
-                mend="choose the batch size as m times the number of classes in a batch",
+                expected=f"a multiple of {self.m}, at most {self.m * classes}",
+                fix="choose the batch size as m times the number of classes in a batch",
             )
         size = max(len(codes) // batch, 1) * batch
         return _PerClassPlan(self.m, batch, labels=codes, index=index, size=size, seed=seed, batch_size=batch_size)

@@ -53,8 +53,8 @@ class RepeatFactor(ByShares):
         if not number or not 0 < given <= 1:
             raise ArgumentError(
                 f"threshold={given!r}",
-                allowed="a share of the samples, > 0 and <= 1",
-                mend="0.01 repeats the samples of classes below 1 %",
+                expected="a share of the samples, > 0 and <= 1",
+                fix="0.01 repeats the samples of classes below 1 %",
             )
         object.__setattr__(self, "threshold", float(given))
 
@@ -68,8 +68,8 @@ class RepeatFactor(ByShares):
         if encoded.kind != "multi-label":
             raise DataError(
                 f"{encoded.kind} labels for RepeatFactor",
-                allowed="classes, or multi-label rows of 0 and 1",
-                mend="round",
+                expected="classes, or multi-label rows of 0 and 1",
+                fix="round",
             )
         refuse_empty(len(encoded.values))
         lengths, unit = _lengths(

@@ -39,12 +39,12 @@ class Runs:
         if len(self.codes) != len(self.lengths) or not len(self.codes):
             raise ArgumentError(
                 f"{len(self.codes)} codes and {len(self.lengths)} lengths",
-                allowed="one of each a run",
-                mend="check them",
+                expected="one of each a run",
+                fix="check them",
             )
         if sum(self.lengths.tolist()) > _MOST:
             raise ArgumentError(
-                f"{sum(self.lengths.tolist())} samples", allowed=f"at most {_MOST}", mend="check the lengths"
+                f"{sum(self.lengths.tolist())} samples", expected=f"at most {_MOST}", fix="check the lengths"
             )
         self._ends = np.cumsum(self.lengths)
 
@@ -99,8 +99,8 @@ def _whole(name: str, values: ArrayLike, least: int) -> NDArray[np.int64]:
     if array.ndim != 1 or array.dtype.kind not in "iu" or (array.size and (array.min() < least or array.max() > _MOST)):
         raise ArgumentError(
             f"{name} of shape {array.shape} and type {array.dtype}",
-            allowed=f"whole numbers from {least} to {_MOST}, one a run",
-            mend="pass lists or arrays of integers",
+            expected=f"whole numbers from {least} to {_MOST}, one a run",
+            fix="pass lists or arrays of integers",
         )
     return array.astype(np.int64)
 
@@ -109,6 +109,6 @@ def refuse_as_array(runs: Runs) -> DataError:
     """The error of asking for all labels at once."""
     return DataError(
         f"labels in {len(runs.codes)} runs of {len(runs)} samples",
-        allowed="labels of some positions",
-        mend="runs.at(positions) gives them",
+        expected="labels of some positions",
+        fix="runs.at(positions) gives them",
     )

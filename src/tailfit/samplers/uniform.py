@@ -70,8 +70,8 @@ class UniformPlan(Plan):
         if np.ndim(self._given) == 0:
             raise DataError(
                 f"labels={self._given!r}, a number of samples",
-                allowed="what depends on classes needs the labels",
-                mend="pass the labels to plan()",
+                expected="what depends on classes needs the labels",
+                fix="pass the labels to plan()",
             )
         return encode(self._given).values
 

@@ -55,8 +55,8 @@ class Weighted(Sampler):
         if not weights.sum() > 0:
             raise ArgumentError(
                 f"{len(weights)} weights without one above 0",
-                allowed="a weight > 0, at least",
-                mend="check the weights",
+                expected="a weight > 0, at least",
+                fix="check the weights",
             )
         weights.flags.writeable = False
         object.__setattr__(self, "weights", weights)
@@ -80,7 +80,7 @@ class Weighted(Sampler):
         size = len(self._array)
         if size > _MOST:
             raise ArgumentError(
-                f"weights of {size} samples", allowed=f"at most {_MOST}", mend="use a sampler that draws by class"
+                f"weights of {size} samples", expected=f"at most {_MOST}", fix="use a sampler that draws by class"
             )
         largest = 62 - size.bit_length()
         exponent = largest - int(np.frexp(self._array.max())[1])
@@ -89,7 +89,7 @@ class Weighted(Sampler):
         plan = SystematicPlan(labels, lengths, draws=size, seed=seed, batch_size=batch_size)
         if plan.samples != size:
             raise ArgumentError(
-                f"{size} weights for {plan.samples} samples", allowed="one weight a sample", mend="pass them in order"
+                f"{size} weights for {plan.samples} samples", expected="one weight a sample", fix="pass them in order"
             )
         return plan
 

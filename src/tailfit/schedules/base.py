@@ -71,8 +71,8 @@ def checked_value(value: Any, name: str) -> Value:
         return tuple(map(float, numbers))
     raise ArgumentError(
         f"{name}={value!r}",
-        allowed="a finite number, or one a class: a sequence, or a dict of the codes 0 to C - 1",
-        mend="give the value that the hyper-parameter should have; to switch it off give the number that does, often 0",
+        expected="a finite number, or one a class: a sequence, or a dict of the codes 0 to C - 1",
+        fix="give the value that the hyper-parameter should have; to switch it off give the number that does, often 0",
     )
 
 
@@ -85,8 +85,8 @@ def refuse_unequal(values: Mapping[str, Value]) -> None:
         ]
         raise ArgumentError(
             f"values of unequal lengths ({', '.join(kinds)})",
-            allowed="all of them single numbers, or all with one number for each class",
-            mend="write a single number out, one a class: [1.0] * C",
+            expected="all of them single numbers, or all with one number for each class",
+            fix="write a single number out, one a class: [1.0] * C",
         )
 
 
@@ -95,8 +95,8 @@ def checked_epoch(name: str, epoch: Any, *, least: float = 0.0, above: bool = Fa
     if not _is_number(epoch) or epoch < least or (above and epoch == least):
         raise ArgumentError(
             f"{name}={epoch!r}",
-            allowed=f"a finite number of epochs {'>' if above else '>='} {least:g}",
-            mend="count epochs from 0, as fit does",
+            expected=f"a finite number of epochs {'>' if above else '>='} {least:g}",
+            fix="count epochs from 0, as fit does",
         )
     return int(epoch) if isinstance(epoch, int | np.integer) else float(epoch)
 

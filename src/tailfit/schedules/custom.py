@@ -35,7 +35,7 @@ class Custom(Schedule):
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise ArgumentError(
-                f"fn={self.fn!r}", allowed="a function of the epoch", mend="for a fixed value use Constant"
+                f"fn={self.fn!r}", expected="a function of the epoch", fix="for a fixed value use Constant"
             )
 
     def _at(self, epoch: float) -> Value:
@@ -53,8 +53,8 @@ class Custom(Schedule):
         if name is None or keras.saving.get_registered_object(name) is not self.fn:
             raise ArgumentError(
                 f"a schedule of {self.fn!r} to be saved",
-                allowed="a function that is registered with Keras, so that loading finds it",
-                mend="put @keras.saving.register_keras_serializable() above a named function",
+                expected="a function that is registered with Keras, so that loading finds it",
+                fix="put @keras.saving.register_keras_serializable() above a named function",
             )
         return {"fn": name}
 
@@ -67,8 +67,8 @@ class Custom(Schedule):
         if fn is None:
             raise ArgumentError(
                 f"a saved schedule of the function {config['fn']!r}, which Keras doesn't know",
-                allowed="a function that is registered with Keras",
-                mend="import the module that registers it before loading, or pass it as custom_objects",
+                expected="a function that is registered with Keras",
+                fix="import the module that registers it before loading, or pass it as custom_objects",
             )
         return cls(fn)
 

@@ -30,8 +30,8 @@ def set_epoch(epoch: float, *objects: Any) -> None:
         if not isinstance(given, Mapping | list | tuple) and not (has(given, "scheduled") or has(given, "set_epoch")):
             raise ArgumentError(
                 f"an object of type {type(given).__name__} to follow a schedule",
-                allowed="losses and steps of tailfit, Batches, and lists and dicts of them",
-                mend="pass what was given the schedule",
+                expected="losses and steps of tailfit, Batches, and lists and dicts of them",
+                fix="pass what was given the schedule",
             )
     for part in parts_of(objects):
         for follower in followers_of(part):

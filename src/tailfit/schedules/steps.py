@@ -65,12 +65,12 @@ class Step(Schedule):
         epochs = tuple(checked_epoch(f"boundaries[{i}]", at, above=True) for i, at in enumerate(boundaries))
         refuse_unequal({f"values[{i}]": value for i, value in enumerate(values)})
         if any(later <= earlier for earlier, later in pairwise(epochs)):
-            raise ArgumentError(f"boundaries={list(epochs)}", allowed="ascending epochs", mend="sort them")
+            raise ArgumentError(f"boundaries={list(epochs)}", expected="ascending epochs", fix="sort them")
         if len(values) != len(epochs) + 1:
             raise ArgumentError(
                 f"{len(values)} values and {len(epochs)} boundaries",
-                allowed="one value more than boundaries",
-                mend="give a value for each stretch: before, between and after the boundaries",
+                expected="one value more than boundaries",
+                fix="give a value for each stretch: before, between and after the boundaries",
             )
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "boundaries", epochs)
@@ -130,4 +130,4 @@ class Deferred(Schedule):
 def _listed(values: Any, name: str) -> list[Any]:
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim):
         return list(values)
-    raise ArgumentError(f"{name}={values!r}", allowed="a list", mend="Step(values=[1.0, 0.0], boundaries=[80])")
+    raise ArgumentError(f"{name}={values!r}", expected="a list", fix="Step(values=[1.0, 0.0], boundaries=[80])")

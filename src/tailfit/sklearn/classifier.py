@@ -143,7 +143,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             X, codes, sample_weight = _weighty(X, codes, sample_weight, classes)
         if len(classes) < 2:
             raise DataError(
-                f"y of one class, {classes.tolist()[0]!r}", allowed="two classes or more", mend="check y, or the split"
+                f"y of one class, {classes.tolist()[0]!r}", expected="two classes or more", fix="check y, or the split"
             )
         if going_on:
             self._check_alike(X, classes)
@@ -227,7 +227,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             return whole, None
         if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.floating) or not 0 < fraction < 1:
             raise ArgumentError(
-                f"validation_fraction={fraction!r}", allowed="a number in [0, 1)", mend="0 holds out nothing"
+                f"validation_fraction={fraction!r}", expected="a number in [0, 1)", fix="0 holds out nothing"
             )
         train, held_out = whole.split(1 - fraction, fraction, seed=seed)
         return train, held_out
@@ -237,8 +237,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if X.shape[1:] != expected:
             raise DataError(
                 f"X with samples of shape {X.shape[1:]}",
-                allowed=f"samples of shape {expected}, as in fit",
-                mend="bring X into the shape it had, or fit again",
+                expected=f"samples of shape {expected}, as in fit",
+                fix="bring X into the shape it had, or fit again",
             )
 
     def _check_alike(self, X: NDArray[Any], classes: NDArray[Any]) -> None:
@@ -246,8 +246,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if not np.array_equal(classes, self.classes_):
             raise DataError(
                 f"y with the classes {', '.join(map(repr, classes.tolist()))} under warm_start=True",
-                allowed=f"the classes of the fit before: {', '.join(map(repr, self.classes_.tolist()))}",
-                mend="begin anew with warm_start=False",
+                expected=f"the classes of the fit before: {', '.join(map(repr, self.classes_.tolist()))}",
+                fix="begin anew with warm_start=False",
             )
 
 
@@ -259,15 +259,15 @@ def _weighty(
     if weights.shape != (len(X),):
         raise ArgumentError(
             f"sample_weight of shape {weights.shape} for {len(X)} samples",
-            allowed="one number a sample",
-            mend="index the weights as X and y",
+            expected="one number a sample",
+            fix="index the weights as X and y",
         )
     kept = weights != 0  # Batches refuses negative ones
     empty = np.flatnonzero(np.bincount(codes[kept], minlength=len(classes)) == 0)
     if len(empty):
         raise DataError(
             f"a sample_weight of zero for every sample of the class {classes.tolist()[empty[0]]!r}",
-            allowed="a weight above zero in every class of y",
-            mend="leave the samples of the class out of X and y",
+            expected="a weight above zero in every class of y",
+            fix="leave the samples of the class out of X and y",
         )
     return (X, codes, weights) if kept.all() else (X[kept], codes[kept], weights[kept])

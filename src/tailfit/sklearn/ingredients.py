@@ -35,8 +35,8 @@ def new_loss(given: Any, batches: Batches) -> keras.losses.Loss:
     if not isinstance(made, keras.losses.Loss):
         raise ArgumentError(
             f"loss={given!r}",
-            allowed="the name of a class of tailfit.losses, a loss, or a function of class_counts that returns one",
-            mend="pass e.g. 'LogitAdjusted', or functools.partial(tailfit.losses.Focal, gamma=1.0)",
+            expected="the name of a class of tailfit.losses, a loss, or a function of class_counts that returns one",
+            fix="pass e.g. 'LogitAdjusted', or functools.partial(tailfit.losses.Focal, gamma=1.0)",
         )
     return made
 
@@ -59,8 +59,8 @@ def _called(maker: Callable[..., Any], batches: Batches) -> Any:
     if missing:
         raise ArgumentError(
             f"a loss {getattr(maker, '__name__', maker)!r} that needs {', '.join(missing)}",
-            allowed="what needs class_counts and from_logits only",
-            mend="bind the others with functools.partial; wrap a function of (y_true, y_pred) in a keras.losses.Loss",
+            expected="what needs class_counts and from_logits only",
+            fix="bind the others with functools.partial; wrap a function of (y_true, y_pred) in a keras.losses.Loss",
         )
     return maker(**told)
 
@@ -83,15 +83,15 @@ def new_optimizer(given: Any, learning_rate: float | None) -> keras.optimizers.O
     if not isinstance(made, keras.optimizers.Optimizer):
         raise ArgumentError(
             f"optimizer={given!r}",
-            allowed="a name that Keras knows, an optimizer, or a function that returns one",
-            mend="pass optimizer='adam', or functools.partial(keras.optimizers.SGD, momentum=0.9)",
+            expected="a name that Keras knows, an optimizer, or a function that returns one",
+            fix="pass optimizer='adam', or functools.partial(keras.optimizers.SGD, momentum=0.9)",
         )
     if learning_rate is not None:
         if not isinstance(given, str):
             raise ArgumentError(
                 f"learning_rate={learning_rate!r} beside {given!r}",
-                allowed="learning_rate beside the name of an optimizer",
-                mend="give the optimizer its learning rate, and leave the other out",
+                expected="learning_rate beside the name of an optimizer",
+                fix="give the optimizer its learning rate, and leave the other out",
             )
         made.learning_rate = learning_rate
     return made
@@ -118,8 +118,8 @@ def codes_of_weights(given: Any, classes: NDArray[Any]) -> Any:
     if not isinstance(given, Mapping):
         raise ArgumentError(
             f"class_weight of type {type(given).__name__}",
-            allowed="a dict from class to weight, the name of a scheme such as 'balanced', or None",
-            mend="pass class_weight='balanced'",
+            expected="a dict from class to weight, the name of a scheme such as 'balanced', or None",
+            fix="pass class_weight='balanced'",
         )
     codes = {}
     for label, weight in given.items():
@@ -127,8 +127,8 @@ def codes_of_weights(given: Any, classes: NDArray[Any]) -> Any:
         if not len(found):
             raise ArgumentError(
                 f"class_weight for the class {label!r}",
-                allowed=f"the classes of y: {', '.join(map(repr, classes.tolist()))}",
-                mend="leave it out, or correct the name",
+                expected=f"the classes of y: {', '.join(map(repr, classes.tolist()))}",
+                fix="leave it out, or correct the name",
             )
         codes[int(found[0])] = weight
     return codes

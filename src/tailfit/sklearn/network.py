@@ -87,8 +87,8 @@ class Network:
         if shape != (None, self.num_classes):
             raise ArgumentError(
                 f"a network of model_fn with output shape {shape} for {self.num_classes} classes",
-                allowed=f"one output of shape (batch, {self.num_classes})",
-                mend="end it with keras.layers.Dense(num_classes), num_classes being the second argument of model_fn",
+                expected=f"one output of shape (batch, {self.num_classes})",
+                fix="end it with keras.layers.Dense(num_classes), num_classes being the second argument of model_fn",
             )
         return model
 
@@ -129,6 +129,6 @@ def _values(variable: Any) -> Any:
 def _no_network(received: str) -> ArgumentError:
     return ArgumentError(
         received,
-        allowed="a function model_fn(input_shape, num_classes) that returns a keras.Model",
-        mend="see tailfit.sklearn.dense_network for one",
+        expected="a function model_fn(input_shape, num_classes) that returns a keras.Model",
+        fix="see tailfit.sklearn.dense_network for one",
     )

@@ -29,8 +29,8 @@ def class_weighted(
     if y is None or keras.tree.is_nested(y):
         raise ArgumentError(
             f"{what} " + ("without labels" if y is None else "for the labels of several outputs"),
-            allowed="one array of class codes or one-hot labels",
-            mend="pass sample_weight={output: tailfit.weights.sample_weights(y[output], weights), ...}",
+            expected="one array of class codes or one-hot labels",
+            fix="pass sample_weight={output: tailfit.weights.sample_weights(y[output], weights), ...}",
         )
     labels = np.asarray(keras.ops.convert_to_numpy(y))
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -41,14 +41,14 @@ def class_weighted(
     except DataError as error:
         received = error.received
     if received is not None:
-        raise ArgumentError(f"{what} for {received}", allowed="one class a sample: codes or one-hot rows", mend=_MEND)
+        raise ArgumentError(f"{what} for {received}", expected="one class a sample: codes or one-hot rows", fix=_MEND)
     present = np.unique(encoded.values) if encoded.kind == "codes" else np.arange(encoded.num_classes)
     missing = sorted(set(present.tolist()) - set(class_weight))
     if missing:
         raise ArgumentError(
             f"{what} without class {missing[0]}",
-            allowed="a weight for every class among the labels",
-            mend=f"add {missing[0]}: 1.0 if that is meant",
+            expected="a weight for every class among the labels",
+            fix=f"add {missing[0]}: 1.0 if that is meant",
         )
     weights = by_class(encoded, {code: weight for code, weight in class_weight.items() if code < encoded.num_classes})
     if sample_weight is not None:
@@ -69,8 +69,8 @@ def with_class_weight_checked(call: dict[str, Any]) -> None:
     if hasattr(x, "get_numpy_iterator"):
         raise ArgumentError(
             f"class_weight beside the data adapter {type(x).__name__}, which would not be told of it",
-            allowed="class_weight for arrays",
-            mend="let the adapter give (x, y, sample_weight), or pass tailfit.Batches(source, class_weight=...)",
+            expected="class_weight for arrays",
+            fix="let the adapter give (x, y, sample_weight), or pass tailfit.Batches(source, class_weight=...)",
         )
     if y is None:
         return  # a data set: its batches are for Keras, or their maker, to weigh
@@ -80,8 +80,8 @@ def with_class_weight_checked(call: dict[str, Any]) -> None:
     if call.get("validation_split"):
         raise ArgumentError(
             "class_weight and sample_weight beside validation_split",
-            allowed="both without validation_split: class weights are not for the validation part",
-            mend="split the data yourself and pass validation_data=",
+            expected="both without validation_split: class weights are not for the validation part",
+            fix="split the data yourself and pass validation_data=",
         )
     call["sample_weight"], call["class_weight"] = weights, None
 

@@ -64,7 +64,7 @@ def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) 
     if fn is None:
         return partial(function, static_argnames=names)
     if not callable(fn):
-        raise ArgumentError(f"fn={fn!r}", allowed="a function", mend="write @tailfit.function above its definition")
+        raise ArgumentError(f"fn={fn!r}", expected="a function", fix="write @tailfit.function above its definition")
     if not names:
         return cast(F, _watched(fn))
     signature = inspect.signature(fn)
@@ -72,8 +72,8 @@ def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) 
     if unknown:
         raise ArgumentError(
             f"static_argnames with {unknown[0]!r} for {_name(fn)}{signature}",
-            allowed="names of its arguments",
-            mend="correct the name",
+            expected="names of its arguments",
+            fix="correct the name",
         )
     signatures: set[Any] = set()
     programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
@@ -91,8 +91,8 @@ def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) 
             name = next(name for name, value in static.items() if not _is_hashable(value))
             raise StepError(
                 f"the static argument {name} of type {type(static[name]).__name__}",
-                allowed="hashable values: numbers, strings, tuples, objects",
-                mend="pass a tuple instead of a list, or let the function close over it",
+                expected="hashable values: numbers, strings, tuples, objects",
+                fix="pass a tuple instead of a list, or let the function close over it",
             ) from None
         if program is None:
             program = programs[key] = _watched(_rebound(fn, signature, static), signatures, key)
@@ -136,7 +136,7 @@ def _warn_of_retracing(fn: Callable[..., Any], seen: set[Any]) -> None:
     shapes = sorted({str([leaf[0] for leaf in leaves if leaf is not None]) for _, leaves in seen})
     warnings.warn(
         f"{_name(fn)} was called with {len(seen)} combinations of shapes, dtypes and static arguments, each of which "
-        f"is compiled anew; for example the shapes {'; '.join(shapes[:3])}. To mend it: pad batches to a few sizes, "
+        f"is compiled anew; for example the shapes {'; '.join(shapes[:3])}. Fix: pad batches to a few sizes, "
         "drop the short last batch, or pass what changes as an array instead of a static argument.",
         RetraceWarning,
         stacklevel=3,
@@ -165,6 +165,6 @@ def _as_argument(value: Any) -> Any:
         return keras.ops.convert_to_tensor(value)
     raise StepError(
         f"an argument of type {type(value).__name__}",
-        allowed="arrays, tensors and numbers, in tuples, lists and dicts, or None",
-        mend="name it in static_argnames, or let the function close over it: def step(x): ... uses names around it",
+        expected="arrays, tensors and numbers, in tuples, lists and dicts, or None",
+        fix="name it in static_argnames, or let the function close over it: def step(x): ... uses names around it",
     )

@@ -55,14 +55,14 @@ def value_and_grad(
         if not isinstance(variable, keras.Variable):
             raise StepError(
                 f"variables[{position}] of type {type(variable).__name__}",
-                allowed="Keras variables",
-                mend="pass model.trainable_variables or keras.Variable objects, not their values",
+                expected="Keras variables",
+                fix="pass model.trainable_variables or keras.Variable objects, not their values",
             )
     if not variables and not tensors:
         raise StepError(
             "no variables",
-            allowed="at least one variable to differentiate by",
-            mend="build the model before its first step (call it on a batch, or model.build); unfreeze a layer",
+            expected="at least one variable to differentiate by",
+            fix="build the model before its first step (call it on a batch, or model.build); unfreeze a layer",
         )
     paired = False
 
@@ -75,8 +75,8 @@ def value_and_grad(
             got = f"a loss of shape {tuple(loss.shape)}" if hasattr(loss, "shape") else type(result).__name__
             raise StepError(
                 f"{got} from the function given to value_and_grad",
-                allowed="a scalar loss, or a pair (loss, anything)",
-                mend="reduce the per-sample losses, e.g. with keras.ops.mean",
+                expected="a scalar loss, or a pair (loss, anything)",
+                fix="reduce the per-sample losses, e.g. with keras.ops.mean",
             )
         return loss, aux
 
@@ -95,8 +95,8 @@ def _as_tensors(inputs: Sequence[Any]) -> list[Any]:
         got = f"inputs of type {type(inputs).__name__}"
     raise StepError(
         got,
-        allowed="a list of tensors of floats",
-        mend="pass inputs=[x]; a whole number has no gradient: differentiate by its embedding",
+        expected="a list of tensors of floats",
+        fix="pass inputs=[x]; a whole number has no gradient: differentiate by its embedding",
     )
 
 

@@ -36,19 +36,19 @@ def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
         from_logits = _from_logits(head)
         activation = _activation(layer)
         if from_logits is True and activation in _PROBABILITIES:
-            mend = f"remove the activation (best for the numerics), or pass from_logits=False to {_name(head)}"
+            fix = f"remove the activation (best for the numerics), or pass from_logits=False to {_name(head)}"
         elif from_logits is False and activation in _LOGITS:
-            mend = f"pass from_logits=True to {_name(head)}, or end the model with a {_expected(head)}"
+            fix = f"pass from_logits=True to {_name(head)}, or end the model with a {_expected(head)}"
         elif from_logits is False and activation in _PROBABILITIES and activation not in _expected(head):
-            mend = f"end the model with a {_expected(head)}, or without activation and pass from_logits=True"
+            fix = f"end the model with a {_expected(head)}, or without activation and pass from_logits=True"
         else:
             continue
         raise ArgumentError(
             f"{_name(head)} with from_logits={from_logits} for the output layer {layer.name!r}, whose activation is "
             f"{activation!r}",
-            allowed="from_logits=True for raw outputs, from_logits=False for probabilities: of one softmax over "
+            expected="from_logits=True for raw outputs, from_logits=False for probabilities: of one softmax over "
             "exclusive classes, of a sigmoid for each label by itself",
-            mend=mend,
+            fix=fix,
         )
 
 

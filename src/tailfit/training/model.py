@@ -146,8 +146,8 @@ class Model(engine.Trainer):
         if steps and type(self).train_step is not Model.train_step:
             raise StepError(
                 f"steps= beside {type(self).__name__}.train_step",
-                allowed="steps for the default train_step, which they change, or one of your own",
-                mend="write your train_step as a step (see tailfit.steps.Step), or leave steps= out",
+                expected="steps for the default train_step, which they change, or one of your own",
+                fix="write your train_step as a step (see tailfit.steps.Step), or leave steps= out",
             )
         runner = Runner(steps) if steps else None
         refuse_contradicting_heads(self, loss)
@@ -259,8 +259,8 @@ def _refuse_stateless(step: Any, name: str) -> None:
     if len(required) != 2:
         raise StepError(
             f"{name}({', '.join(required)})",
-            allowed=f"{name}(self, data) on every backend",
-            mend="drop the state argument and assign to variables: also on JAX their values are carried for you",
+            expected=f"{name}(self, data) on every backend",
+            fix="drop the state argument and assign to variables: also on JAX their values are carried for you",
         )
 
 
@@ -282,7 +282,7 @@ _SAYS_IT_ITSELF = {
 
 
 def _refuse_beside_batches(call: Logs) -> None:
-    for name, mend in _SAYS_IT_ITSELF.items():
+    for name, fix in _SAYS_IT_ITSELF.items():
         value = call.get(name)
         if value is not None and not (name == "validation_split" and value == 0):
-            raise ArgumentError(f"{name} beside a Batches", allowed=f"no {name} in fit(batches)", mend=mend)
+            raise ArgumentError(f"{name} beside a Batches", expected=f"no {name} in fit(batches)", fix=fix)

@@ -173,7 +173,7 @@ def inverse_norms(layer: Any, tau: float) -> Any:
     """
     if not isinstance(tau, int | float) or isinstance(tau, bool) or not 0 <= tau < float("inf"):
         raise ArgumentError(
-            f"tau={tau!r}", allowed="a finite number >= 0", mend="choose it in [0, 1] on validation data"
+            f"tau={tau!r}", expected="a finite number >= 0", fix="choose it in [0, 1] on validation data"
         )
     norms = np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
     return np.where(norms > 0, norms, 1.0) ** -tau  # a class without weights has none to scale
@@ -189,8 +189,8 @@ def classifier_of(model: keras.Model, head: Any) -> Any:
         return layer
     raise ArgumentError(
         f"a model whose last layer is {'not to be told' if layer is None else repr(layer)}",
-        allowed="one built keras.layers.Dense of the model at its end, an activation layer after it or not",
-        mend="pass head=model.get_layer(...), the Dense layer that gives the class scores",
+        expected="one built keras.layers.Dense of the model at its end, an activation layer after it or not",
+        fix="pass head=model.get_layer(...), the Dense layer that gives the class scores",
     )
 
 
@@ -199,8 +199,8 @@ def _refuse_unbalanced(batches: Any) -> None:
     if not isinstance(batches, Batches) or not batches.sampler.by_class:
         raise ArgumentError(
             received,
-            allowed="Batches that draw by class: this stage is to see all classes equally often",
-            mend="pass Batches(source, sampler=tailfit.samplers.ClassBalanced())",
+            expected="Batches that draw by class: this stage is to see all classes equally often",
+            fix="pass Batches(source, sampler=tailfit.samplers.ClassBalanced())",
         )
 
 

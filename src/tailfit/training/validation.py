@@ -21,8 +21,8 @@ def weighted_validation(data: Any, class_weight: Mapping[int, float]) -> tuple[A
     if data is None or isinstance(data, Batches):
         raise ArgumentError(
             "validation_class_weight with " + ("no validation_data" if data is None else "a Batches to validate on"),
-            allowed="validation_data=(x, y) or (x, y, sample_weight) in arrays",
-            mend="pass validation_data" if data is None else "pass class_weight to the Batches",
+            expected="validation_data=(x, y) or (x, y, sample_weight) in arrays",
+            fix="pass validation_data" if data is None else "pass class_weight to the Batches",
         )
     parts = data if isinstance(data, tuple | list) else (data,)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(parts))

@@ -160,8 +160,8 @@ def _refuse_empty_classes(encoded: Encoded, counts: Counts, *, named: bool) -> N
         name = encoded.class_names[empty[0]]
         raise DataError(
             f"labels in which no sample has class {name!r} ({len(empty)} of {len(counts)} classes have none)",
-            allowed="at least one sample of each class",
-            mend=f"drop the class, or pass num_classes={len(counts)} if it is meant to have none",
+            expected="at least one sample of each class",
+            fix=f"drop the class, or pass num_classes={len(counts)} if it is meant to have none",
         )
 
 
@@ -170,7 +170,7 @@ def checked_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> No
     if not (value is None or isinstance(value, str)) or value not in choices:
         near = get_close_matches(str(value), [choice for choice in choices if choice], n=1)
         raise ArgumentError(
-            f"{name}={value!r}", allowed=", ".join(map(repr, choices)), mend=f"pass {name}={(near or choices)[0]!r}"
+            f"{name}={value!r}", expected=", ".join(map(repr, choices)), fix=f"pass {name}={(near or choices)[0]!r}"
         )
 
 
@@ -178,7 +178,7 @@ def _checked_beta(beta: Any) -> float:
     number = isinstance(beta, int | float | np.integer | np.floating) and not isinstance(beta, bool)
     if not (number and 0 <= beta < 1):
         raise ArgumentError(
-            f"beta={beta!r}", allowed="0 <= beta < 1", mend="use scheme='inverse', the limit of beta = 1"
+            f"beta={beta!r}", expected="0 <= beta < 1", fix="use scheme='inverse', the limit of beta = 1"
         )
     return float(beta)
 
@@ -188,7 +188,7 @@ def _checked_number(num_classes: Any) -> int | None:
     if num_classes is not None and not (whole and 1 <= num_classes <= _MOST_CLASSES):
         raise ArgumentError(
             f"num_classes={num_classes!r}",
-            allowed=f"a whole number from 1 to {_MOST_CLASSES}",
-            mend="leave it out: the labels tell it",
+            expected=f"a whole number from 1 to {_MOST_CLASSES}",
+            fix="leave it out: the labels tell it",
         )
     return None if num_classes is None else int(num_classes)

@@ -53,21 +53,21 @@ def matches(metadata: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
     if _evaluated(metadata.clear(), condition, expression).len() != 0:
         raise ArgumentError(
             f"the condition {condition!r}, which has one answer for the whole table",
-            allowed="a condition that is true or false for each sample",
-            mend="compare a column with the total, e.g. snr > AVG(snr), or weigh the loss instead",
+            expected="a condition that is true or false for each sample",
+            fix="compare a column with the total, e.g. snr > AVG(snr), or weigh the loss instead",
         )
     result = _evaluated(metadata, condition, expression)
     if result.dtype != pl.Boolean:
         raise ArgumentError(
             f"the condition {condition!r}, whose values are of type {result.dtype}",
-            allowed="a condition that is true or false for each sample",
-            mend=f"compare it, e.g. {condition} > 0",
+            expected="a condition that is true or false for each sample",
+            fix=f"compare it, e.g. {condition} > 0",
         )
     if len(result) != metadata.height:
         raise ArgumentError(
             f"the condition {condition!r}, with {len(result)} answers for {metadata.height} samples",
-            allowed="one answer a sample",
-            mend="compare columns and constants only",
+            expected="one answer a sample",
+            fix="compare columns and constants only",
         )
     return result.fill_null(value=False).to_numpy()
 
@@ -79,15 +79,15 @@ def _refuse_subqueries(condition: str) -> None:
         if token is None:
             raise ArgumentError(
                 f"the condition {condition!r}, at {condition[place : place + 12]!r}",
-                allowed="column names, numbers, text in single quotes, and operators",
-                mend="put text in single quotes, column names with spaces in double quotes",
+                expected="column names, numbers, text in single quotes, and operators",
+                fix="put text in single quotes, column names with spaces in double quotes",
             )
         word = token[0].strip().lower()
         if word == "select" or (before == "(" and word in _SUBQUERY):
             raise ArgumentError(
                 f"the condition {condition!r}, which has {word.upper()} in it",
-                allowed="one expression over the columns, without a subquery",
-                mend=f"if {word!r} is a column, put it in double quotes",
+                expected="one expression over the columns, without a subquery",
+                fix=f"if {word!r} is a column, put it in double quotes",
             )
         place, before = token.end(), word or before
 
@@ -98,8 +98,8 @@ def _parsed(condition: str) -> pl.Expr:
     except _FAILURES as error:
         raise ArgumentError(
             f"the condition {condition!r}: {_first_line(error)}",
-            allowed="a SQL expression such as site = 'B' AND snr < 3",
-            mend="put text in single quotes, column names with spaces in double quotes",
+            expected="a SQL expression such as site = 'B' AND snr < 3",
+            fix="put text in single quotes, column names with spaces in double quotes",
         ) from error
 
 
@@ -110,8 +110,8 @@ def _check_columns(metadata: pl.DataFrame, condition: str, expression: pl.Expr) 
         near += get_close_matches(unknown[0], metadata.columns, n=1)
         raise ArgumentError(
             f"the condition {condition!r}, which names the unknown column {unknown[0]!r}",
-            allowed=f"the columns {', '.join(map(repr, metadata.columns))}",
-            mend=f"use {near[0]!r} if that is meant" if near else "correct the name; text goes in single quotes",
+            expected=f"the columns {', '.join(map(repr, metadata.columns))}",
+            fix=f"use {near[0]!r} if that is meant" if near else "correct the name; text goes in single quotes",
         )
 
 
@@ -121,8 +121,8 @@ def _evaluated(metadata: pl.DataFrame, condition: str, expression: pl.Expr) -> p
     except _FAILURES as error:
         raise ArgumentError(
             f"the condition {condition!r}: {_first_line(error)}",
-            allowed="comparisons that suit the types of the columns",
-            mend="compare text with text in single quotes, numbers with numbers",
+            expected="comparisons that suit the types of the columns",
+            fix="compare text with text in single quotes, numbers with numbers",
         ) from error
 
 

@@ -35,8 +35,8 @@ def by_output(one: Callable[..., Any], y: Mapping[str, Any], **given: Any) -> di
             shown = list(value) if isinstance(value, Mapping) else f"of type {type(value).__name__}"
             raise ArgumentError(
                 f"{what} {shown} beside labels of the outputs {list(y)}",
-                allowed="a dict with the same outputs",
-                mend=f"pass {what}={{{', '.join(f'{name!r}: ...' for name in y)}}}",
+                expected="a dict with the same outputs",
+                fix=f"pass {what}={{{', '.join(f'{name!r}: ...' for name in y)}}}",
             )
     return {name: one(y[name], *(value and value[name] for value in given.values())) for name in y}
 
@@ -55,13 +55,13 @@ def encoded_labels(y: Any, *, class_names: Sequence[str] | None = None, num_clas
         else _encoded_source(source, class_names, num_classes)
     )
     if not len(encoded.values):
-        raise DataError("no labels", allowed="at least one sample", mend="check the source or the split")
+        raise DataError("no labels", expected="at least one sample", fix="check the source or the split")
     return encoded
 
 
 def _encoded_source(source: Any, class_names: Sequence[str] | None, num_classes: int | None) -> Encoded:
     if source.labels is None:
-        raise DataError(f"{source!r} without labels", allowed="a labelled source", mend="pass it labels=")
+        raise DataError(f"{source!r} without labels", expected="a labelled source", fix="pass it labels=")
     names = getattr(source, "class_names", None) or class_names
     for what, given, same in (
         ("class_names", class_names, class_names is None or list(class_names) == list(names or ())),
@@ -70,8 +70,8 @@ def _encoded_source(source: Any, class_names: Sequence[str] | None, num_classes:
         if not same:
             raise ArgumentError(
                 f"{what}={given!r} beside a source of the classes {', '.join(map(repr, names or ()))}",
-                allowed="the source's own classes",
-                mend=f"leave {what} out, or name the classes when the source is made",
+                expected="the source's own classes",
+                fix=f"leave {what} out, or name the classes when the source is made",
             )
     encoded = getattr(source, "encoded", None)
     if isinstance(encoded, Encoded):  # of a part, whose few labels may not tell one-hot from multi-label

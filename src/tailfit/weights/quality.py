@@ -94,8 +94,8 @@ def label_quality(
     if not isinstance(adjusted, bool) or (adjusted and method == "confident_joint"):
         raise ArgumentError(
             f"adjusted={adjusted!r} for method={method!r}",
-            allowed="True or False; for 'confident_joint' only False, as it compares with the thresholds itself",
-            mend="leave adjusted out",
+            expected="True or False; for 'confident_joint' only False, as it compares with the thresholds itself",
+            fix="leave adjusted out",
         )
     rows = checked_probabilities(probabilities)
     codes = _codes(y, rows, class_names)
@@ -134,13 +134,13 @@ def _codes(y: Any, rows: Floats, class_names: Sequence[str] | None) -> NDArray[n
     try:
         encoded = encoded_labels(y, class_names=class_names, num_classes=rows.shape[1])
     except DataError as error:
-        mend = f"{error.mend}; the probabilities have {rows.shape[1]} columns"
-        raise DataError(error.received, allowed=error.allowed, mend=mend) from None
+        fix = f"{error.fix}; the probabilities have {rows.shape[1]} columns"
+        raise DataError(error.received, expected=error.expected, fix=fix) from None
     if encoded.kind != "codes" or len(encoded.values) != len(rows):
         raise DataError(
             f"{len(encoded.values)} labels of kind {encoded.kind!r} beside {len(rows)} rows of probabilities",
-            allowed="one class a sample, and a row of probabilities for each",
-            mend="of a multi-label problem, weigh each label by itself: y[:, j] and [1 - p[:, j], p[:, j]]",
+            expected="one class a sample, and a row of probabilities for each",
+            fix="of a multi-label problem, weigh each label by itself: y[:, j] and [1 - p[:, j], p[:, j]]",
         )
     codes: NDArray[np.int64] = encoded.values
     return codes

@@ -88,8 +88,8 @@ def sample_weights(y: Any, weights: Any, *, class_names: Any = None) -> Any:
     if conditions and metadata.height != samples:
         raise DataError(
             f"metadata of {metadata.height} rows for {samples} samples",
-            allowed="one row a sample, in their order",
-            mend="join the metadata to the samples' IDs",
+            expected="one row a sample, in their order",
+            fix="join the metadata to the samples' IDs",
         )
     result = np.ones(samples)
     if codes:
@@ -100,7 +100,7 @@ def sample_weights(y: Any, weights: Any, *, class_names: Any = None) -> Any:
         except ArgumentError as error:
             shown = _shown(names)
             raise ArgumentError(
-                error.received, allowed=f"{error.allowed}; or a class, {shown}", mend=error.mend
+                error.received, expected=f"{error.expected}; or a class, {shown}", fix=error.fix
             ) from error
     return _finished(result, table)
 
@@ -122,19 +122,19 @@ def _checked_table(weights: Any) -> dict[str | int, float]:
     if not isinstance(weights, Mapping):
         raise ArgumentError(
             f"weights of type {type(weights).__name__}",
-            allowed="a dict of weights by class name or by condition",
-            mend="an array of weights, one a sample, goes to sample_weight= as it is",
+            expected="a dict of weights by class name or by condition",
+            fix="an array of weights, one a sample, goes to sample_weight= as it is",
         )
     for key, weight in weights.items():
         if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
-            raise ArgumentError(f"the key {key!r}", allowed="class names, codes or conditions", mend="quote it")
+            raise ArgumentError(f"the key {key!r}", expected="class names, codes or conditions", fix="quote it")
         number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
         plain = weight.item() if isinstance(weight, np.generic) else weight  # float32 can't be compared with _LARGEST
         if not (number and 0 <= plain <= _LARGEST):  # NaN is not
             raise ArgumentError(
                 f"the weight {weight!r} for {key!r}",
-                allowed="finite numbers >= 0",
-                mend="0 leaves samples out, 1 changes nothing",
+                expected="finite numbers >= 0",
+                fix="0 leaves samples out, 1 changes nothing",
             )
     return {key if isinstance(key, str) else int(key): float(weight) for key, weight in weights.items()}
 
@@ -160,8 +160,8 @@ def _sorted_out(
         if code in codes:
             raise ArgumentError(
                 f"weights for {names[code]!r} twice, by name and by code",
-                allowed="one weight a class",
-                mend="drop one",
+                expected="one weight a class",
+                fix="drop one",
             )
         codes[code] = weight
     return codes, conditions
@@ -171,8 +171,8 @@ def _unknown(key: str | int, names: Sequence[str], otherwise: str) -> ArgumentEr
     near = get_close_matches(str(key), names, n=1)
     return ArgumentError(
         f"a weight for the unknown class {key!r}",
-        allowed=f"the class names {_shown(names)}, or their codes" if names else "no class, as there are no labels",
-        mend=f"use {near[0]!r} if that is meant" if near else otherwise,
+        expected=f"the class names {_shown(names)}, or their codes" if names else "no class, as there are no labels",
+        fix=f"use {near[0]!r} if that is meant" if near else otherwise,
     )
 
 
@@ -205,8 +205,8 @@ def _by_condition(metadata: pl.DataFrame, weights: Mapping[str | int, float]) ->
         if not isinstance(condition, str):
             raise ArgumentError(
                 f"the key {condition!r} for a table of metadata",
-                allowed="conditions over its columns",
-                mend="pass the source or the labels to weigh by class",
+                expected="conditions over its columns",
+                fix="pass the source or the labels to weigh by class",
             )
         result[matches(metadata, condition)] *= weight
     return result
@@ -216,7 +216,7 @@ def _finished(result: NDArray[np.float64], table: Mapping[str | int, float]) -> 
     if result.size and result.max() > np.finfo(np.float32).max:
         raise ArgumentError(
             f"weights {list(table.values())!r} whose product is {result.max():g}",
-            allowed="products within float32, up to 3.4e38",
-            mend="scale the weights down",
+            expected="products within float32, up to 3.4e38",
+            fix="scale the weights down",
         )
     return result.astype(np.float32)

@@ -22,8 +22,8 @@ def _load() -> Any:
     if backend not in _SUPPORTED:
         raise StepError(
             f"the Keras backend {backend!r}",
-            allowed=", ".join(_SUPPORTED),
-            mend="set KERAS_BACKEND before Keras is imported",
+            expected=", ".join(_SUPPORTED),
+            fix="set KERAS_BACKEND before Keras is imported",
         )
     return importlib.import_module(f"tailfit.training.backends.{backend}")
 

@@ -225,8 +225,8 @@ def makes_variables_anew(times: int) -> StepError:
     """The error of a function that is never traced to its end."""
     return StepError(
         f"a function that touched other new variables each of the {times} times it was traced",
-        allowed="variables made once",
-        mend="make layers, optimizers, metrics and variables outside the function, or only at its first call",
+        expected="variables made once",
+        fix="make layers, optimizers, metrics and variables outside the function, or only at its first call",
     )
 
 

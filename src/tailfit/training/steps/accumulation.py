@@ -44,7 +44,7 @@ class Accumulate(Step):
     def __init__(self, *, parts: int) -> None:
         if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
             raise ArgumentError(
-                f"parts={parts!r}", allowed="a whole number >= 1", mend="1 is no split, 4 takes a quarter of the memory"
+                f"parts={parts!r}", expected="a whole number >= 1", fix="1 is no split, 4 takes a quarter of the memory"
             )
         self.parts = parts
 
@@ -115,8 +115,8 @@ def _share_of_part(model: keras.Model, target: Target, cut: Any, kept: Any, coun
     if keras.tree.is_nested(target.sample_weight):
         raise StepError(
             "weights of several outputs under reduction='mean_with_sample_weight'",
-            allowed="one array of weights, or losses that are plain means or sums",
-            mend="use reduction='sum_over_batch_size' in the losses, or leave Accumulate out",
+            expected="one array of weights, or losses that are plain means or sums",
+            fix="use reduction='sum_over_batch_size' in the losses, or leave Accumulate out",
         )
     weight = ops.cast(target.sample_weight, "float32")
     share = ops.divide_no_nan(ops.sum(cut(weight)), ops.sum(weight))

@@ -24,8 +24,8 @@ def by_class(values: Sequence[float], y: Any) -> Any:
     if keras.tree.is_nested(y) or y is None:
         raise StepError(
             f"labels of type {type(y).__name__}",
-            allowed="one array of labels: the step asks for the class of each sample",
-            mend="give the model one output, or leave this step out",
+            expected="one array of labels: the step asks for the class of each sample",
+            fix="give the model one output, or leave this step out",
         )
     y, count = ops.convert_to_tensor(y), len(values)
     if len(y.shape) > 1 and y.shape[-1] == count:

@@ -28,7 +28,7 @@ __all__ = ["CutMix", "Mixup", "Remix"]
 
 
 def _checked_alpha(alpha: Any) -> Any:
-    return checked_number(alpha, "alpha", mend=_ALPHA)
+    return checked_number(alpha, "alpha", fix=_ALPHA)
 
 
 _ALPHA = "0.2 is usual for images, 1 draws every share equally often, 0 switches mixing off"
@@ -58,8 +58,8 @@ class _Mixing(Step):
             if "float" not in dtype:
                 raise StepError(
                     f"inputs of dtype {dtype} to be mixed",
-                    allowed="floats: the mean of two codes or tokens is another token",
-                    mend="convert numbers with x.astype('float32'), or leave mixing out",
+                    expected="floats: the mean of two codes or tokens is another token",
+                    fix="convert numbers with x.astype('float32'), or leave mixing out",
                 )
             part = ops.cast(share, dtype)
             return part * x + (1 - part) * ops.take(x, order, axis=0)
@@ -136,8 +136,8 @@ class Remix(_Mixing):
     ) -> None:
         super().__init__(alpha=alpha, seed=seed)
         self.class_counts = checked_class_counts(class_counts)
-        self.kappa = checked_number(kappa, "kappa", least=1.0, mend="the authors use 3")
-        self.tau = checked_number(tau, "tau", most=1.0, mend="the authors use 0.5")
+        self.kappa = checked_number(kappa, "kappa", least=1.0, fix="the authors use 3")
+        self.tau = checked_number(tau, "tau", most=1.0, fix="the authors use 0.5")
 
     def batch(self, model: keras.Model, batch: Batch) -> Batch:
         x, order, share = self._mixed(batch)
@@ -192,8 +192,8 @@ class CutMix(_Mixing):
         if data_format not in ("channels_last", "channels_first"):
             raise ArgumentError(
                 f"data_format={data_format!r}",
-                allowed="'channels_last' or 'channels_first'",
-                mend="leave it out for (batch, time, channels) and (batch, height, width, channels)",
+                expected="'channels_last' or 'channels_first'",
+                fix="leave it out for (batch, time, channels) and (batch, height, width, channels)",
             )
         self.data_format = data_format
 
@@ -202,8 +202,8 @@ class CutMix(_Mixing):
         if keras.tree.is_nested(x) or len(x.shape) < 3:
             raise StepError(
                 "inputs of several arrays" if keras.tree.is_nested(x) else f"inputs of shape {tuple(x.shape)}",
-                allowed="one array (batch, time, channels) or (batch, height, width, channels)",
-                mend="use Mixup, which mixes inputs of every shape",
+                expected="one array (batch, time, channels) or (batch, height, width, channels)",
+                fix="use Mixup, which mixes inputs of every shape",
             )
         folded = beta(current(self.alpha), seed=self.generator)
         coin = keras.random.uniform((), seed=self.generator) < 0.5

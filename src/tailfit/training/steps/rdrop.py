@@ -58,7 +58,7 @@ class RDrop(Step):
 
 
 def _checked_alpha(alpha: Any) -> Any:
-    return checked_number(alpha, "alpha", mend="1 to 5 are usual, 0 only averages the two passes")
+    return checked_number(alpha, "alpha", fix="1 to 5 are usual, 0 only averages the two passes")
 
 
 class _SymmetricDivergence(keras.losses.Loss):

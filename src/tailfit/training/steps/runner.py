@@ -30,15 +30,15 @@ class Runner:
         if not isinstance(steps, list | tuple):
             raise StepError(
                 f"steps of type {type(steps).__name__}",
-                allowed="a list of steps",
-                mend="write compile(..., steps=[tailfit.steps.Mixup(alpha=0.2)])",
+                expected="a list of steps",
+                fix="write compile(..., steps=[tailfit.steps.Mixup(alpha=0.2)])",
             )
         for position, step in enumerate(steps):
             if not isinstance(step, Step):
                 raise StepError(
                     f"steps[{position}]={step!r}",
-                    allowed="instances of tailfit.steps.Step",
-                    mend="call the class, tailfit.steps.SAM(); derive a step of your own from tailfit.steps.Step",
+                    expected="instances of tailfit.steps.Step",
+                    fix="call the class, tailfit.steps.SAM(); derive a step of your own from tailfit.steps.Step",
                 )
         self.steps = tuple(steps)
         # A pass leaves here what penalties added to its loss.

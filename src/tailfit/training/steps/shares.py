@@ -39,8 +39,8 @@ def reduction_of(model: keras.Model) -> str:
     if len(found) > 1 or not found <= {MEAN, WEIGHTED, SUM}:
         raise StepError(
             f"losses with the reductions {sorted(map(str, found))}",
-            allowed=f"one of {MEAN!r}, {WEIGHTED!r} and {SUM!r} for all outputs",
-            mend="give all losses of the model the same reduction=",
+            expected=f"one of {MEAN!r}, {WEIGHTED!r} and {SUM!r} for all outputs",
+            fix="give all losses of the model the same reduction=",
         )
     return str(found.pop())
 
@@ -101,8 +101,8 @@ def mass(model: keras.Model, sample_weight: Any, y_pred: Any) -> Any:
     if len(outputs) > 1 and (weighted or any(mask is not None for mask in masks)):
         raise StepError(
             f"a model with {len(outputs)} outputs, with masks or under reduction={WEIGHTED!r}",
-            allowed="one output, or losses that are plain means or sums",
-            mend=f"use reduction={MEAN!r} in the losses",
+            expected="one output, or losses that are plain means or sums",
+            fix=f"use reduction={MEAN!r} in the losses",
         )
     weight = keras.tree.flatten(sample_weight)[0] if weighted else None
     return ops.cast(divisor(reduction, outputs[0], weight, masks[0]), "float32")

@@ -27,7 +27,7 @@ __all__ = ["SAM", "ImbSAM"]
 
 
 def _checked_rho(rho: Any) -> Any:
-    return checked_number(rho, "rho", mend=_RHO)
+    return checked_number(rho, "rho", fix=_RHO)
 
 
 _RHO = "0.05 is the authors'; 0 is plain training at twice the cost"
@@ -96,8 +96,8 @@ class ImbSAM(Step):
         if not any(self.tail):
             raise ArgumentError(
                 f"threshold={threshold!r} beside a rarest class of {min(self.class_counts):g} samples",
-                allowed="a threshold that at least one class does not exceed",
-                mend="raise it, e.g. to the count of the rarest class that is learnt well; without a tail use no step",
+                expected="a threshold that at least one class does not exceed",
+                fix="raise it, e.g. to the count of the rarest class that is learnt well; without a tail use no step",
             )
 
     def gradients(self, model: keras.Model, compute: Compute, batch: Batch) -> tuple[tuple[Any, Any], list[Any]]:

@@ -90,8 +90,8 @@ class SmallLoss(Step):
 
 
 def _checked_rate(rate: Any) -> Any:
-    mend = "give the share of labels that are likely wrong, e.g. 0.2"
-    return checked_number(rate, "forget_rate", most=1.0, mend=mend)
+    fix = "give the share of labels that are likely wrong, e.g. 0.2"
+    return checked_number(rate, "forget_rate", most=1.0, fix=fix)
 
 
 def _nonzero(sample_weight: Any) -> Any:
@@ -105,8 +105,8 @@ def _sample_losses(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) 
         shapes = [tuple(part.shape) for part in keras.tree.flatten(y_pred)]
         raise StepError(
             f"{len(losses)} compiled losses and outputs of the shapes {shapes}",
-            allowed="one loss of one output (batch, C): each sample has one loss and one class",
-            mend="leave SmallLoss out, or compile one loss",
+            expected="one loss of one output (batch, C): each sample has one loss and one class",
+            fix="leave SmallLoss out, or compile one loss",
         )
     loss = keras.losses.get(losses[0])
     if not isinstance(loss, keras.losses.Loss):

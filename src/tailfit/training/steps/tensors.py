@@ -40,4 +40,4 @@ def map_arrays(fn: Callable[..., Any], *structures: Any) -> Any:
 
 def checked_seed(seed: Any) -> int | None:
     """A seed for `keras.random.SeedGenerator`: a whole number, or None for one that `set_random_seed` decides."""
-    return None if seed is None else int(checked_number(seed, "seed", mend="pass a whole number, or leave it out"))
+    return None if seed is None else int(checked_number(seed, "seed", fix="pass a whole number, or leave it out"))
