@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test bench chaos docs check lowest lock clean
+.PHONY: help setup demo test bench chaos gpu docs check lowest lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +40,9 @@ bench: setup ## the benchmarks, side by side with their peers
 
 chaos: setup ## a thousand SIGKILLs on three backends, about half an hour: every run must end as if there were none
 	$(BIN)/python tests/chaos/chaos.py $(ARGS)
+
+gpu: setup ## where there is a GPU: the suite there, and the speed of a step (eight minutes)
+	scripts/gpu $(ARGS)
 
 docs: setup ## every example of the documentation, run
 	scripts/docs
