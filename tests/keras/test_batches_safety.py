@@ -123,6 +123,11 @@ print(json.dumps({"growth": max(seen) - seen[len(seen) // 10], "steps": len(seen
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS and /proc are Linux'")
 def test_a_set_larger_than_the_memory_it_may_take_is_trained_on_in_flat_memory(backend, tmp_path):
+    if backend == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            pytest.skip("the driver of a GPU reserves more addresses than the limit")
     x = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(1 << 15, 1536))  # 192 MiB
     tailfit.data.pack(tailfit.data.Arrays(x, np.arange(len(x)) % 2), tmp_path / "set")
 

@@ -12,7 +12,12 @@ sys.path.append(str(Path(__file__).parents[1] / "chaos"))
 import chaos
 
 pytestmark = [pytest.mark.skipif(not hasattr(os, "fork") or not hasattr(os, "pidfd_open"), reason="needs Linux")]
-if keras.backend.backend() != "torch":  # where each of five lives compiles its step anew
+if keras.backend.backend() == "torch":
+    import torch
+
+    # The campaign forks a process that has the backend loaded.
+    pytestmark.append(pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork"))
+else:  # each of five lives compiles its step anew
     pytestmark.append(pytest.mark.slow)
 
 

@@ -110,3 +110,14 @@ def test_inputs_of_one_shape_keep_their_names():
         return model.get_weights()[0]
 
     np.testing.assert_allclose(weights(4), weights(1), rtol=1e-5)
+
+
+def test_programs_are_described_with_the_types_of_the_device():
+    """On a GPU batches stay on the host until they are stacked; JAX warns of 64-bit types in a description."""
+    from tailfit.training.backends.jax import _as_on_device
+
+    batch = ({"b": np.zeros((4, 2)), "a": np.zeros((4, 3), "float32")}, np.zeros(4, "int64"), None)
+    ((begin, end, batches),) = _as_on_device([(0, 1, iter([batch]))])
+    x, y, weights = next(batches)
+    assert (begin, end, list(x), weights) == (0, 1, ["b", "a"], None)
+    assert (x["b"].dtype, x["b"].shape, y.dtype, y.shape) == ("float32", (4, 2), "int32", (4,))

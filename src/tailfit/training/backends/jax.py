@@ -1,12 +1,13 @@
 """JAX: a step becomes a pure function of the variables it touches (`jax_programs.py`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from types import MethodType
 from typing import Any
 
 import jax
 import keras
+import numpy as np
 
 from tailfit.keras_private import (
     batches_stay_on_the_host,
@@ -80,6 +81,21 @@ def set_random_state(state: dict[str, Any]) -> None:
     pass
 
 
+def _as_on_device(epoch: Iterable[tuple[int, int, Iterator[Any]]]) -> Iterator[tuple[int, int, Iterator[Any]]]:
+    """Stand-ins for the batches of an epoch, of the shapes and types that they have on the device.
+
+    JAX narrows 64-bit arrays silently as it moves them, but warns (0.11) where a program is described with them.
+    """
+
+    def stand_in(part: Any) -> Any:
+        if part is None:
+            return None
+        return np.broadcast_to(np.zeros((), jax.dtypes.canonicalize_dtype(part.dtype)), part.shape)
+
+    for begin, end, batches in epoch:
+        yield begin, end, (keras.tree.map_structure(stand_in, batch) for batch in batches)
+
+
 class Trainer(keras.Model):
     """Gives Keras' `fit` loop pure functions made of steps that are written as if they were not."""
 
@@ -99,6 +115,7 @@ class Trainer(keras.Model):
         true_step_numbers(iterator)
         if iterator is not None and self._fuses():
             batches_stay_on_the_host(iterator)  # they are stacked there, and move together
+            iterator = _as_on_device(iterator)
         super()._symbolic_build(iterator, data_batch)
 
     def _get_jax_state(self, purge_model_variables: bool = False, **kwargs: Any) -> Groups:
