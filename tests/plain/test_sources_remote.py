@@ -1,5 +1,7 @@
 """Sources behind URLs: copied once, compared each time, never trusted."""
 
+import contextlib
+import gzip
 import http.server
 import itertools
 import json
@@ -234,3 +236,87 @@ def test_over_http(tmp_path: Path, server: str) -> None:
     for text in (str(caught.value), *stored):
         assert "secret" not in text
         assert "hidden" not in text
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """Serves /endless without a length, /packed compressed unasked, and /silent not at all."""
+
+    sent = 0
+    released = threading.Event()
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        if self.path == "/packed.csv":
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(PACKED)))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        if self.path == "/silent.csv":
+            self.released.wait(30)
+            return
+        self.do_HEAD()
+        if self.path == "/packed.csv":
+            self.wfile.write(PACKED)
+            return
+        with contextlib.suppress(OSError):  # the client has had enough
+            for _ in range(1 << 12):
+                self.wfile.write(bytes(1 << 16))
+                type(self).sent += 1 << 16
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+PACKED = gzip.compress(bytes(1 << 26))  # 64 MiB in 64 KiB
+
+
+@pytest.fixture
+def hostile() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        Hostile.released.set()
+        running.shutdown()
+        thread.join()
+
+
+def no_part_in(folder: Path) -> bool:
+    return not list(folder.rglob("*.part")) and not list(folder.rglob("*.csv"))
+
+
+def test_a_body_without_length_leaves_room(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk of 300 MiB, of which 256 are to stay free."""
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: type("Usage", (), {"free": (300 << 20) - Hostile.sent}), raising=True
+    )
+    with pytest.raises(DataError, match=r"a file of unknown size, \d+ bytes of which came"):
+        fetched(f"{hostile}/endless.csv", tmp_path)
+    assert Hostile.sent < 128 << 20
+    assert no_part_in(tmp_path)
+
+
+def test_what_is_compressed_for_the_transfer_is_not_unpacked(hostile: str, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="sent compressed"):
+        fetched(f"{hostile}/packed.csv", tmp_path)
+    assert no_part_in(tmp_path)
+
+
+def test_a_server_that_never_answers(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tailfit.data.remote._IDLE", 0.3)
+    with pytest.raises(RecordError, match=r"silent\.csv: no byte for 0\.3 s"):
+        fetched(f"{hostile}/silent.csv", tmp_path)
+    assert no_part_in(tmp_path)
+
+
+def test_parts_that_a_killed_download_left_are_removed(url: str, tmp_path: Path) -> None:
+    from tailfit.data.downloading import part_of
+
+    cache = tmp_path / "cache"
+    read(url, cache)
+    (copy,) = cache.rglob("2.npy")
+    (copy.parent / ".left.part").write_bytes(b"1234")
+    with part_of(copy.parent) as (_, at_work):
+        read(url, cache)
+        assert [path.name for path in cache.rglob("*.part")] == [Path(at_work).name]

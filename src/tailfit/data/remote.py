@@ -5,7 +5,9 @@ Concepts:
 - *manifest*: beside the copies, of each file its size and tag there, its SHA-256, and its time of change here. A copy
   whose size and time are as they were is trusted; one that was touched is hashed; what does not match is fetched again.
 
-Only URLs that the user named are opened, and only files that the server lists below them.
+Only URLs that the user named are opened, and only files that the server lists below them. What a server sends is
+bounded by the size it announced, else by the free room. Over HTTP a minute without a byte ends the copy, and bytes are
+kept as sent, never decompressed.
 """
 
 import contextlib
@@ -15,7 +17,6 @@ import os
 import posixpath
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -23,16 +24,17 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from tailfit.data.downloading import part_of, received, remove_abandoned
 from tailfit.data.needed import needed
 from tailfit.data.npy_folder import check_id
 from tailfit.errors import DataError, PackageError, RecordError, TailfitError
 
-__all__ = ["fetched", "is_url"]
+__all__ = ["fetched", "http_options", "is_url", "without_secrets"]
 
 _URL = re.compile(r"[A-Za-z][\w+.-]+(://|::)")  # two letters or more: "C:" is a drive
-_COPIED = 1 << 22  # bytes at once
 _TRIES = 2
 _SECONDS = 5.0  # between two writings of the manifest
+_IDLE = 60.0  # seconds that an HTTP server may send nothing
 _TAGS = ("ETag", "etag", "sha256", "md5", "md5Hash", "content_md5", "checksum", "blob_id", "generation", "uid")
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
 
@@ -56,6 +58,25 @@ def is_url(path: str | PathLike[str]) -> bool:
     return _URL.match(fspath(path)) is not None
 
 
+def http_options(url: str) -> dict[str, Any]:
+    """Options for fsspec that bound what an HTTP server can do; none for other protocols.
+
+    aiohttp's own limits are five minutes for a whole file and none between two bytes, and it unpacks what is sent
+    compressed, whatever its size.
+
+    >>> sorted(http_options("zip::https://host/set.zip")), http_options("s3://bucket/set")
+    (['https'], {})
+    """
+    protocols = sorted(set(re.findall(r"(?:^|::)(https?)://", url)))
+    if not protocols:
+        return {}
+    timeout = needed("aiohttp", "remote", without_secrets(url)).ClientTimeout(
+        total=None, sock_connect=_IDLE, sock_read=_IDLE
+    )
+    client = {"timeout": timeout, "auto_decompress": False, "headers": {"Accept-Encoding": "identity"}}
+    return {protocol: {"client_kwargs": client} for protocol in protocols}
+
+
 def fetched(url: str, cache: str | PathLike[str] | None = None) -> Path:
     """The local copy of a file or folder, made or brought up to date.
 
@@ -74,23 +95,24 @@ def fetched(url: str, cache: str | PathLike[str] | None = None) -> Path:
     ...     fetched("memory://pumps", folder).joinpath("a.bin").read_bytes()
     b'1234'
     """
-    shown = _shown(url)
-    with _named(url, shown):
-        system, path = needed("fsspec.core", "remote", shown).url_to_fs(url)
+    name = without_secrets(url)
+    with _named(url, name):
+        system, path = needed("fsspec.core", "remote", name).url_to_fs(url, **http_options(url))
         if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
             return Path(path)
         folder = _cache_folder(cache) / hashlib.sha256(url.encode()).hexdigest()[:32]
-        target = folder / (_safe(posixpath.basename(path.split("?")[0].rstrip("/")) or "data", shown))
-        there = _listed(system, path, shown)
+        target = folder / (_safe(posixpath.basename(path.split("?")[0].rstrip("/")) or "data", name))
+        remove_abandoned(folder)
+        there = _listed(system, path, name)
         known = _read_manifest(folder / "manifest.json")
-        stale = {name: file for name, file in there.items() if not _is_current(target, name, known.get(name), file)}
-        _check_room(folder, stale, shown)
-        kept = {name: copy for name, copy in known.items() if name in there and name not in stale}
+        stale = {part: file for part, file in there.items() if not _is_current(target, part, known.get(part), file)}
+        _check_room(folder, stale, name)
+        kept = {part: copy for part, copy in known.items() if part in there and part not in stale}
         _remove_others(target, set(there))
         written = time.monotonic()
         try:
-            for name, file in stale.items():
-                kept[name] = _copied(system, file, _local(target, name), f"{shown}/{name}".rstrip("/"))
+            for part, file in stale.items():
+                kept[part] = _copied(system, file, _local(target, part), f"{name}/{part}".rstrip("/"))
                 if time.monotonic() - written > _SECONDS:  # what a kill at any moment may cost
                     _write_manifest(folder / "manifest.json", kept)
                     written = time.monotonic()
@@ -161,22 +183,12 @@ def _copied(system: Any, file: Mapping[str, Any], local: Path, shown: str) -> _C
     local.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
         before = _info(system, file["name"])
-        # Its own name, readable by this user only; another process may copy the same file at the same time.
-        handle, fresh = tempfile.mkstemp(prefix=".", suffix=".part", dir=local.parent)
-        try:
-            digest, size = hashlib.sha256(), 0
-            with os.fdopen(handle, "wb") as out, system.open(file["name"], "rb") as remote:
-                while piece := remote.read(_COPIED):
-                    digest.update(piece)
-                    size += out.write(piece)
-                out.flush()
-                os.fsync(out.fileno())
+        with part_of(local.parent) as (out, fresh):
+            with system.open(file["name"], "rb") as remote:
+                size, digest = received(remote, out, before.get("size"), local.parent, shown)
             if before.get("size") in (size, None) and _tag(_info(system, file["name"])) == _tag(before):
                 os.replace(fresh, local)
-                return _Copy(size, _tag(file), digest.hexdigest(), local.stat().st_mtime_ns)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fresh)
+                return _Copy(size, _tag(file), digest, local.stat().st_mtime_ns)
     raise RecordError(
         f"{shown}: {size} bytes came of {before.get('size')}, or it changed meanwhile ({_TRIES} attempts)",
         expected="a file that stays as it is while it is copied",
@@ -213,10 +225,11 @@ def _read_manifest(path: Path) -> dict[str, _Copy]:
 
 
 def _write_manifest(path: Path, copies: Mapping[str, _Copy]) -> None:
-    handle, fresh = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump({"files": {name: asdict(copy) for name, copy in copies.items()}}, file, indent=1)
-    os.replace(fresh, path)
+    text = json.dumps({"files": {name: asdict(copy) for name, copy in copies.items()}}, indent=1)
+    with part_of(path.parent) as (file, fresh):
+        file.write(text.encode())
+        file.flush()
+        os.replace(fresh, path)
 
 
 def _cache_folder(cache: str | PathLike[str] | None) -> Path:
@@ -226,10 +239,10 @@ def _cache_folder(cache: str | PathLike[str] | None) -> Path:
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailfit"
 
 
-def _shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """The URL without what may be a secret: a user's name and password, and its query.
 
-    >>> _shown("https://me:pass@host/set.parquet?token=1")
+    >>> without_secrets("https://me:pass@host/set.parquet?token=1")
     'https://host/set.parquet'
     """
     return re.sub(r"//[^/@]*@", "//", url.split("?")[0])
@@ -245,9 +258,20 @@ def _named(url: str, shown: str) -> Iterator[None]:
     except ImportError as error:
         raise PackageError(f"{shown}: {error}", expected="that package installed", fix="pip install it") from error
     except Exception as error:
+        if _timed_out(error):
+            raise RecordError(
+                f"{shown}: no byte for {_IDLE:g} s",
+                expected="a server that answers",
+                fix="check the URL and the network, or try again later",
+            ) from error
         what = (str(error).splitlines() or [""])[0].replace(url, shown)
         raise RecordError(
             f"{shown}: {type(error).__name__}: {what}",
             expected="a file or folder that can be read",
             fix="check the URL, the network and your credentials",
         ) from error
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether a timeout lies behind an error; fsspec reports some as a file that is not there."""
+    return error is not None and (isinstance(error, TimeoutError) or _timed_out(error.__cause__ or error.__context__))

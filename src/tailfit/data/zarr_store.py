@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.files import KnownFile, absolute, files_in
 from tailfit.data.needed import needed
-from tailfit.data.remote import is_url
+from tailfit.data.remote import http_options, is_url
 from tailfit.data.stored import Stored
 from tailfit.errors import RecordError
 
@@ -90,7 +90,7 @@ class Zarr(Stored):
         zarr = needed("zarr", "zarr", _WHAT)
         # A string ending in .zip would be opened as one for writing, too.
         store = zarr.storage.ZipStore(self._path, mode="r") if self._path.endswith(".zip") else self._path
-        root = zarr.open(store, mode="r")
+        root = zarr.open(store, mode="r", storage_options=http_options(str(store)) or None)
         if hasattr(root, "shape"):
             return {"x": root}
         return {name: item for name, item in root.members(max_depth=None) if hasattr(item, "shape")}
