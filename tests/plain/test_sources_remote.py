@@ -273,6 +273,8 @@ PACKED = gzip.compress(bytes(1 << 26))  # 64 MiB in 64 KiB
 
 @pytest.fixture
 def hostile() -> Iterator[str]:
+    Hostile.released.clear()
+    Hostile.sent = 0
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
