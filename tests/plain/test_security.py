@@ -15,7 +15,7 @@ from test_evaluation_report import HOSTILE, Page, two
 
 import tailfit
 from tailfit.data import Arrays, pack, save_npy_folder
-from tailfit.errors import DataError
+from tailfit.errors import DataError, RecordError
 from tailfit.evaluation import report
 from tailfit.evaluation.files import write_text
 from tailfit.resume.lock import Lock
@@ -165,6 +165,28 @@ def test_members_of_an_archive_stay_in_it(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_members_of_an_archive_fit_into_memory(tmp_path, monkeypatch):
+    """A kilobyte of zip may be a gigabyte of array; a description is small anyhow."""
+    monkeypatch.setattr("tailfit.data.zarr_store.available_memory", lambda: 1 << 20)
+    layout = {"zarr_format": 2, "shape": [4], "chunks": [4], "dtype": "<f8", "fill_value": 0, "order": "C"}
+    described = json.dumps(layout | {"compressor": None, "filters": None})
+    for name, size, refused in (("0", 2 << 20, True), (".zattrs", 17 << 20, True), ("0", 32, False)):
+        path = tmp_path / f"{name}{size}.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(".zarray", described)
+            archive.writestr(name, bytes(size))
+        if refused:
+            with pytest.raises(RecordError, match=rf"{name}: {size} bytes"):
+                tailfit.data.Zarr(path)
+        else:
+            assert tailfit.data.Zarr(path).read([1]).tolist() == [0.0]
+    (tmp_path / "set.zarr").mkdir()
+    with open(tmp_path / "set.zarr" / ".zarray", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RecordError, match=r"\.zarray: 1099511627776 bytes"):
+        tailfit.data.Zarr(tmp_path / "set.zarr")
+
+
 def test_what_a_run_writes_is_for_its_user_only(tmp_path):
     mask = os.umask(0)
     try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -12,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.files import KnownFile, absolute, files_in
+from tailfit.data.memory import available_memory
 from tailfit.data.needed import needed
 from tailfit.data.remote import http_options, is_url
 from tailfit.data.stored import Stored
@@ -20,6 +22,8 @@ from tailfit.errors import RecordError
 __all__ = ["Zarr"]
 
 _WHAT = "a Zarr store"
+_DESCRIPTIONS = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}  # the files that say what the arrays are
+_DESCRIBED = 1 << 24  # bytes of such a file
 
 
 class Zarr(Stored):
@@ -68,6 +72,7 @@ class Zarr(Stored):
         self._known: Final[list[KnownFile]] = _checked_folder(where) if os.path.isdir(where) else []
         if os.path.isfile(where):
             self._known.append(KnownFile.of(where))
+            _check_members(where)
         self._handle: tuple[int, dict[str, Any]] | None = None
         super().__init__(where, x, y, ids, metadata, class_names=class_names, memory=memory, nan=nan)
 
@@ -131,10 +136,27 @@ def _checked_folder(folder: str) -> list[KnownFile]:
     """The files that say what a store's arrays are; none of its files is a link out of it."""
     known = []
     for path in files_in(folder, deep=True, hidden=True):
-        if os.path.basename(path) in ("zarr.json", ".zarray", ".zmetadata"):
+        if os.path.basename(path) in _DESCRIPTIONS:
             known.append(KnownFile.of(path))
+            _check_size(path, known[-1].size, _DESCRIBED)
             _check_json(path)
     return known
+
+
+def _check_members(path: str) -> None:
+    """Refuse a zip file whose members would not fit into memory unpacked; their sizes are in its directory."""
+    if not zipfile.is_zipfile(path):
+        return  # zarr will say what is wrong with it
+    with zipfile.ZipFile(path) as members:
+        room = available_memory()
+        for member in members.infolist():
+            described = os.path.basename(member.filename) in _DESCRIPTIONS
+            _check_size(f"{path}: {member.filename}", member.file_size, _DESCRIBED if described else room)
+
+
+def _check_size(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise RecordError(f"{what}: {size} bytes", expected=f"at most {most} bytes", fix="write the store again")
 
 
 def _check_json(path: str) -> None:
