@@ -30,8 +30,8 @@ class TestConcat:
         assert both.labels.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 1, 0]]
 
     def test_metadata_are_joined(self):
-        a = Arrays(X[:1], ids=["a"], metadata=pl.DataFrame({"site": ["north"], "speed": [3]}))
-        b, c = Arrays(X[:1], ids=["b"]), Arrays(X[:1], ids=["c"], metadata=pl.DataFrame({"speed": [2.5]}))
+        a = Arrays(X[:1], ids=["a"], metadata=pl.DataFrame({"id": ["a"], "site": ["north"], "speed": [3]}))
+        b, c = Arrays(X[:1], ids=["b"]), Arrays(X[:1], ids=["c"], metadata=pl.DataFrame({"id": ["c"], "speed": [2.5]}))
         table = Concat(a, b, c).metadata
         assert table["id"].to_list() == ["a", "b", "c"]
         assert table["site"].to_list() == ["north", None, None]
@@ -81,7 +81,7 @@ class TestMapped:
 
 class TestWindowsOfASource:
     def test_every_window_of_every_record(self):
-        metadata = pl.DataFrame({"site": list("nnss")})
+        metadata = pl.DataFrame({"run": list("pqrs"), "site": list("nnss")})
         windows = Windows(Arrays(X, list("abab"), ["p", "q", "r", "s"], metadata), length=3, stride=2)
         assert windows.ids == tuple(f"{name}@{start}" for name in "pqrs" for start in (0, 2))
         assert windows.labels.tolist() == [0, 0, 1, 1, 0, 0, 1, 1]

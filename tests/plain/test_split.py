@@ -127,13 +127,16 @@ def test_bad_shares(wanted: tuple[Any, ...]) -> None:
 
 
 def test_other_bad_arguments() -> None:
-    source = Arrays(np.arange(4), metadata=pl.DataFrame({"site": ["A", None, "B", "B"]}), ids=list("pqrs"))
+    metadata = pl.DataFrame({"id": list("pqrs"), "site": ["A", None, "B", "B"], "depth": [1.0, 2.0, float("nan"), 3.0]})
+    source = Arrays(np.arange(4), ids=list("pqrs"), metadata=metadata)
     with pytest.raises(ArgumentError, match=r"share 0\.01"):
         source.split(0.99, 0.01)
     with pytest.raises(ArgumentError, match=r"by='place'.*'site'"):
         source.split(0.5, 0.5, by="place")
     with pytest.raises(DataError, match="'site' for ID 'q'"):
         source.split(0.5, 0.5, by="site")
+    with pytest.raises(DataError, match="'depth' for ID 'r'"):
+        source.split(0.5, 0.5, by="depth")
     with pytest.raises(ArgumentError, match=r"\(3,\)"):
         source.split(0.5, 0.5, by=[1, 2, 3])
     with pytest.raises(ArgumentError, match="1 groups for 2 parts"):

@@ -1,5 +1,6 @@
 """Sample weights: by class, by condition, and conditions that must not be run."""
 
+import sqlite3
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,6 +105,57 @@ class TestByCondition:
         expected[rows] = 0.5
         for y in (records, TABLE, SimpleNamespace(source=records), Unlabelled()):
             assert sample_weights(y, {condition: 0.5}).tolist() == expected.tolist()
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            "snr >= 3",
+            "snr != 3",
+            "NOT (snr >= 3)",
+            "snr < 3",
+            "snr = snr",
+            "snr = 3 OR snr != 3",
+            "snr + 1 > 2",
+            "snr > n",
+            "ABS(snr) > 0 AND NOT (n = 1)",
+            "site <> 'A'",
+            "NOT (site = 'A') OR snr > 0",
+            "site NOT IN ('A', 'B')",
+            "site NOT IN ('A', NULL)",
+            "site NOT LIKE 'A%'",
+            "snr BETWEEN 1 AND 3",
+            "snr NOT BETWEEN 1 AND 2",
+            "snr IS NULL",
+            "NOT (snr IS NULL)",
+            "COALESCE(snr, 0) = 0",
+            "snr / NULLIF(n, 0) > 0 OR site = 'C'",
+            "CASE WHEN snr > 2 THEN 1 ELSE 0 END = 1",
+        ],
+    )
+    def test_missing_values_are_unknown_as_in_sqlite(self, condition):
+        rows = [("A", 1.0, 1), ("B", None, None), (None, 3.0, 3), ("C", float("nan"), 4), ("A", 5.0, 0)]
+        table = pl.DataFrame(rows, schema=["site", "snr", "n"], orient="row")
+        oracle = sqlite3.connect(":memory:")  # its NaN is null
+        oracle.execute("CREATE TABLE t (row, site, snr, n)")
+        oracle.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", [(place, *row) for place, row in enumerate(rows)])
+        met = [row for (row,) in oracle.execute(f"SELECT row FROM t WHERE {condition}")]
+        oracle.close()
+        assert np.flatnonzero(sample_weights(table, {condition: 0.5}) == 0.5).tolist() == met
+
+    def test_an_average_leaves_missing_values_out(self):
+        table = pl.DataFrame({"snr": [1.0, float("nan"), 3.0, 5.0]})
+        assert sample_weights(table, {"snr > AVG(snr)": 0.5}).tolist() == [1, 1, 1, 0.5]
+
+    @pytest.mark.parametrize("condition", ["snr / n > 3", "site = 'A' OR SQRT(n - 1) > 0", "snr > AVG(snr / n)"])
+    def test_a_nan_that_is_calculated_is_refused(self, condition):
+        table = pl.DataFrame({"site": ["A", "B"], "snr": [0.0, 1.0], "n": [0, 1]})
+        with pytest.raises(ArgumentError, match=r"calculates a NaN.*NULLIF"):
+            sample_weights(table, {condition: 0.5})
+
+    @pytest.mark.parametrize("condition", ["good IS NOT TRUE", "NOT (snr > 2 IS FALSE)"])
+    def test_is_true_which_polars_leaves_unknown_is_refused(self, records, condition):
+        with pytest.raises(ArgumentError, match=r"IS (NOT TRUE|FALSE) in it"):
+            sample_weights(records, {condition: 0.5})
 
     def test_conditions_and_classes_multiply(self, records):
         table = {"ok": 3.0, "site = 'B'": 0.5, "snr < 3": 0.25}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.files import mapped_files
 from tailfit.data.finite import FirstLook
+from tailfit.data.metadata import align
 from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.data.trees import leaves, map_tree, pairs
@@ -27,8 +28,10 @@ class Arrays(Source):
             `Ragged(x)`.
         y: Labels, as `tailfit.labels.encode` takes them: codes, strings, one-hot, soft or multi-label; or None.
         ids: n unique strings; "0", "1", ... without it.
-        metadata: polars DataFrame: found by its column `id`, or one row a sample in order.
+        metadata: polars DataFrame, one of whose columns holds the IDs: each of them once, whatever the column's name.
+            Samples without `ids` take its rows in order, unless a column is called `id`.
         class_names: Names of the classes in the order of their codes.
+        id: The column of `metadata` that holds the IDs, where their values don't tell it.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
             or `"keep"`.
     Shapes: `read(indices)` gives the same nest with first axis `len(indices)`, in the arrays' own units, native byte
@@ -51,6 +54,7 @@ class Arrays(Source):
         metadata: pl.DataFrame | None = None,
         *,
         class_names: Sequence[str] | None = None,
+        id: str | None = None,
         nan: str = "raise",
     ) -> None:
         if isinstance(x, list) and len({np.shape(part)[:1] for part in x if isinstance(part, np.ndarray)}) > 1:
@@ -80,7 +84,7 @@ class Arrays(Source):
             )
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without y", expected="both, or none", fix="pass y")
-        super().__init__(names, labels, metadata)
+        super().__init__(names, labels, None if metadata is None else align(metadata, names, id))
         self._lengths: Final = _shared_lengths(self._x)
         self.ragged = self._lengths is not None
         stored = [leaf.values if isinstance(leaf, Ragged) else leaf for _, leaf in leaves(self._x)]

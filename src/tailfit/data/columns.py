@@ -111,6 +111,8 @@ class Columnar(Source):
         metadata = pl.DataFrame(pl.from_arrow(table.select(others))) if others else None
         if metadata is not None and "id" in metadata.columns:  # a column of another meaning: ids are numbers, or named
             metadata = metadata.rename({"id": "id (column)"})
+        if metadata is not None:  # in order already
+            metadata = metadata.insert_column(0, pl.Series("id", list(ids), dtype=pl.String))
         super().__init__(ids, labels, metadata)
         self.ragged = ragged
         self._look: Final = FirstLook(size, nan, RecordError)
@@ -310,9 +312,10 @@ def _label_values(column: Any, name: str, where: str) -> Any:
 
 
 def _named_column(there: list[str], wanted: str | None, usual: str, where: str) -> str | None:
-    """The wanted column, which must be there; without a wish the usual one, if it is there."""
+    """The wanted column, which must be there; without a wish the usual one, `ID` as `id`, if it is there."""
     if wanted is None:
-        return usual if usual in there else None
+        alike = [usual] if usual in there else [name for name in there if name.lower() == usual]
+        return alike[0] if len(alike) == 1 else None
     if there.count(wanted) != 1:
         raise DataError(
             f"{where}: {'no' if wanted not in there else 'more than one'} column {wanted!r}, but {there}",

@@ -12,7 +12,16 @@ import numpy as np
 
 from tailfit.errors import ArgumentError, DataError, RecordError
 
-__all__ = ["KnownFile", "MappedFile", "absolute", "files_in", "known_files", "mapped_files", "read_within"]
+__all__ = [
+    "KnownFile",
+    "MappedFile",
+    "absolute",
+    "files_in",
+    "known_files",
+    "mapped_files",
+    "read_whole",
+    "read_within",
+]
 
 
 @dataclass(frozen=True)
@@ -196,34 +205,53 @@ def _unreadable(name: str, error: OSError) -> RecordError:
     )
 
 
+def read_whole(path: str | PathLike[str], most: int, *, follow: bool = True) -> bytes:
+    """A whole regular file. A pipe, a socket or a device is refused without waiting for it.
+
+    Args:
+        path: The file.
+        most: The largest number of bytes that is read.
+        follow: Whether the path may be a link.
+    Raises:
+        RecordError: beginning with the path: missing, unreadable, no regular file, or larger than `most` bytes.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    name = fspath(path)
+    try:
+        with os.fdopen(os.open(name, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0))), "rb") as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode) and found.st_size <= most:
+                content = file.read(found.st_size + 1)
+                if len(content) <= found.st_size:
+                    return content
+                raise RecordError(f"{name}: a file that grows", expected="a whole file", fix="wait until it is whole")
+            what = f"{found.st_size} bytes" if stat.S_ISREG(found.st_mode) else "not a regular file"
+    except RecordError:
+        raise
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    except ValueError as error:  # NUL in the path
+        raise RecordError(f"{name!r}: {error}", expected="a path", fix="check the path") from error
+    raise RecordError(
+        f"{name}: {what}", expected=f"a file of at most {most} bytes", fix="check the path, or write the file again"
+    )
+
+
 def read_within(path: str, root: str, most: int) -> bytes:
     """A whole file that lies in the folder `root`, where it was listed.
 
     Raises:
-        RecordError: beginning with the path: missing, unreadable, empty, larger than `most` bytes, or since replaced by
-            a link out of the folder or by what is no file.
+        RecordError: beginning with the path: as of `read_whole`, empty, or since replaced by a link out of the folder.
     """
-    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        real = os.path.realpath(path) if os.path.islink(path) else path
-        if real is not path and os.path.commonpath([os.path.realpath(root), real]) != os.path.realpath(root):
-            raise RecordError(
-                f"{path}: a link out of the folder, to {real}",
-                expected="files within the folder",
-                fix="copy the file into the folder",
-            )
-        # Not followed again: nobody can put a link in its place meanwhile. Not waited for: it may be a pipe by now.
-        with os.fdopen(os.open(real, flags | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
-            found = os.fstat(file.fileno())
-            what = f"{found.st_size} bytes" if found.st_size else "empty"
-            if not stat.S_ISREG(found.st_mode):
-                what = "not a regular file"
-            elif 0 < found.st_size <= most:
-                return file.read(most)
-            raise RecordError(
-                f"{path}: {what}", expected=f"a file of 1 to {most} bytes", fix="write the file again, or remove it"
-            )
-    except RecordError:
-        raise
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    real = os.path.realpath(path) if os.path.islink(path) else path
+    if real is not path and os.path.commonpath([os.path.realpath(root), real]) != os.path.realpath(root):
+        raise RecordError(
+            f"{path}: a link out of the folder, to {real}",
+            expected="files within the folder",
+            fix="copy the file into the folder",
+        )
+    # Not followed again: nobody can put a link in its place meanwhile.
+    content = read_whole(real, most, follow=False)
+    if not content:
+        raise RecordError(f"{path}: empty", expected="a whole file", fix="write the file again, or remove it")
+    return content

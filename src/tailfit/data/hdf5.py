@@ -35,8 +35,9 @@ class HDF5(Stored):
             one likes.
         y: Name of the labels: codes, strings, one-hot, soft or multi-label rows. `"y"` if there is one.
         ids: Name of the IDs, strings or whole numbers. `"ids"` if there is one; else they are numbered, "0", "1", ...
-        metadata: polars DataFrame, or a CSV, JSON or Parquet file: found by its column `id`, or one row a sample.
+        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, as of `Arrays`.
         class_names: Names of the classes in the order of their codes.
+        id: The column of `metadata` that holds the IDs, where their values don't tell it.
         memory: Whether the records are read into memory at the first `read`; `"auto"`: if they take no more than half
             of what is free.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
@@ -66,13 +67,14 @@ class HDF5(Stored):
         metadata: pl.DataFrame | str | PathLike[str] | None = None,
         *,
         class_names: Sequence[str] | None = None,
+        id: str | None = None,
         memory: bool | Literal["auto"] = "auto",
         nan: str = "raise",
     ) -> None:
         needed("h5py", "hdf5", _WHAT)
         self._file: Final = KnownFile.of(path)
         self._handle: tuple[int, Any] | None = None
-        super().__init__(self._file.path, x, y, ids, metadata, class_names=class_names, memory=memory, nan=nan)
+        super().__init__(self._file.path, x, y, ids, metadata, class_names=class_names, id=id, memory=memory, nan=nan)
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:

@@ -6,20 +6,17 @@ from os import PathLike
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.files import absolute, files_in, read_within
-from tailfit.data.images import Decoder, Mode
-from tailfit.data.metadata import read_table
-from tailfit.data.npy_folder import Labels, label_table, match_files
+from tailfit.data.images import SUFFIXES, Decoder, Mode
+from tailfit.data.label_tables import Labels, Metadata, tables_of_files
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode
 
 __all__ = ["SUFFIXES", "ImageFolder"]
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _LARGEST = 1 << 30  # bytes of a file
 
 
@@ -38,8 +35,9 @@ class ImageFolder(Source):
         size: `(height, width)` to scale to, bilinear with antialiasing, whatever the proportions were; without it all
             must have the size of the first one.
         mode: `"RGB"`, `"L"` (grey), `"RGBA"`, or `"I;16"` (grey, 16 bits).
-        metadata: polars DataFrame, or a CSV, JSON or Parquet file, with a column `id`.
+        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, one of whose columns holds the IDs.
         class_names: Names of the classes in the order of their codes.
+        id, label: The columns of the IDs and the labels, as of `NpyFolder`.
         threads: That decode at a time.
         max_pixels: The largest image that is decoded. A file of a few bytes may claim any size.
     Shapes: `read(indices)` gives `uint8[n, height, width, channels]`, of `"I;16"` `uint16`.
@@ -65,9 +63,11 @@ class ImageFolder(Source):
         labels: Labels | None = None,
         size: tuple[int, int] | None = None,
         mode: Mode = "RGB",
-        metadata: pl.DataFrame | str | PathLike[str] | None = None,
+        metadata: Metadata | None = None,
         class_names: Sequence[str] | None = None,
         *,
+        id: str | None = None,
+        label: str | None = None,
         threads: int = 4,
         max_pixels: int = 1 << 26,
     ) -> None:
@@ -75,17 +75,15 @@ class ImageFolder(Source):
         self._decode: Final = Decoder(mode, size, threads, max_pixels)
         paths = (path for path in files_in(self._folder, deep=True) if path.lower().endswith(SUFFIXES))
         found = sorted(os.path.relpath(path, self._folder).replace(os.sep, "/") for path in paths)
-        ids, values = (tuple(found), _folders_of(found, self._folder)) if labels is None else label_table(labels)
-        if labels is not None:
-            match_files(ids, set(found), self._folder)
-        elif values is None and class_names is not None:
-            raise ArgumentError(
-                "class_names for images in no folder", expected="a folder a class, or labels", fix="pass labels"
-            )
+        ids, values, table = tables_of_files(found, labels, metadata, id=id, label=label, folder=self._folder)
+        if labels is None:
+            values = _folders_of(found, self._folder)
+            if values is None and class_names is not None:
+                raise ArgumentError(
+                    "class_names for images in no folder", expected="a folder a class, or labels", fix="pass labels"
+                )
         encoded = None if values is None else encode(values, class_names=class_names, ids=ids)
-        if metadata is not None and not isinstance(metadata, pl.DataFrame):
-            metadata = read_table(metadata)
-        super().__init__(ids, encoded, metadata)
+        super().__init__(ids, encoded, table)
 
     def _read(self, indices: NDArray[np.int64]) -> NDArray[Any]:
         if self._decode.shape is None and len(self):

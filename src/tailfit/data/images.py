@@ -12,7 +12,9 @@ from tailfit.data.needed import needed
 from tailfit.errors import ArgumentError, RecordError
 from tailfit.samplers.base import whole_number
 
-__all__ = ["Decoder", "Mode"]
+__all__ = ["SUFFIXES", "Decoder", "Mode"]
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 Mode = Literal["L", "RGB", "RGBA", "I;16"]
 # Of the decoders that Pillow has, some run other programs on what is in the file.

@@ -1,9 +1,9 @@
 """The classic layout on disk: what lies where, and how it is written, whole or not at all.
 
 root/data/<ID>.npy         the records
-root/labels.json           ID to label (also .csv, .parquet)
+root/labels.json           ID to label (also .csv, .tsv, .ndjson, .parquet)
 root/class_names.json      names in the order of their codes, where labels are codes (optional)
-root/metadata.parquet      a row a sample, found by `id` (also .csv; optional)
+root/metadata.parquet      a row a sample, found by its IDs (also .csv, .tsv, .json, .ndjson; optional)
 root/partition.json        part name to IDs (optional)
 """
 
@@ -21,15 +21,23 @@ import numpy as np
 import polars as pl
 
 from tailfit.data.arrays import Arrays
-from tailfit.data.npy_folder import check_id
+from tailfit.data.ids import check_id
 from tailfit.data.ragged import Ragged
+from tailfit.data.read_tables import parse_json
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, RecordError
 
 __all__ = ["files_beside", "records_folder", "save_npy_folder"]
 
-_LABELS = ("labels.json", "labels.csv", "labels.parquet")
-_METADATA = ("metadata.parquet", "metadata.csv", "metadata.json")
+_LABELS = ("labels.json", "labels.csv", "labels.tsv", "labels.ndjson", "labels.jsonl", "labels.parquet")
+_METADATA = (
+    "metadata.parquet",
+    "metadata.csv",
+    "metadata.tsv",
+    "metadata.json",
+    "metadata.ndjson",
+    "metadata.jsonl",
+)
 _OURS = {"data", "class_names.json", "partition.json", *_LABELS, *_METADATA}
 
 
@@ -169,10 +177,7 @@ def _first(places: Sequence[Path], names: Sequence[str]) -> Path | None:
 
 
 def _read_names(path: Path) -> list[str]:
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RecordError(f"{path}: {error}", expected="a JSON list of names", fix="check the file") from error
+    names = parse_json(path)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RecordError(f"{path}: not a list of strings", expected="a JSON list of names", fix="check the file")
     return names

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
+from tailfit.data.metadata import align
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -31,8 +32,10 @@ class MapStyle(Source):
         label: Where in an item its label stands, a position or key: it is left out of the record. Where `labels` are
             not given, they are gathered from there, which reads every item once.
         ids: n unique strings; "0", "1", ... without it.
-        metadata: polars DataFrame: found by its column `id`, or one row a sample in order.
+        metadata: polars DataFrame, one of whose columns holds the IDs: each of them once, whatever the column's name.
+            Samples without `ids` take its rows in order, unless a column is called `id`.
         class_names: Names of the classes in the order of their codes.
+        id: The column of `metadata` that holds the IDs, where their values don't tell it.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
             or `"keep"`.
     Shapes: `read(indices)` gives the items stacked, leaf by leaf of a nest of dicts, tuples and lists; of a tuple that
@@ -61,6 +64,7 @@ class MapStyle(Source):
         *,
         label: int | str | None = None,
         class_names: Sequence[str] | None = None,
+        id: str | None = None,
         nan: str = "raise",
     ) -> None:
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
@@ -82,7 +86,7 @@ class MapStyle(Source):
             )
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without labels", expected="both, or none", fix="pass labels or label")
-        super().__init__(names, encoded, metadata)
+        super().__init__(names, encoded, None if metadata is None else align(metadata, names, id))
         self._look: Final = FirstLook(size, nan)
 
     def _each(self, size: int, names: Sequence[str]) -> Any:

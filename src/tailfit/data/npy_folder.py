@@ -1,28 +1,23 @@
 """A folder of records, one `.npy` file each, as a source: the classic layout `data/<ID>.npy`."""
 
-import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import Look
-from tailfit.data.metadata import read_table
+from tailfit.data.ids import check_id
+from tailfit.data.label_tables import Labels, Metadata, tables_of_files
 from tailfit.data.npy import Header, read_header, read_row
 from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
 
-__all__ = ["Labels", "NpyFolder", "check_id", "label_table", "match_files", "read_json"]
-
-Labels = Mapping[str, Any] | pl.DataFrame | str | PathLike[str]
+__all__ = ["NpyFolder"]
 
 
 class NpyFolder(Source):
@@ -33,17 +28,20 @@ class NpyFolder(Source):
 
     Args:
         folder: Where the files are. Other files than `.npy` are ignored.
-        labels: ID to label, one for each file: a dict; a JSON file of one; a polars DataFrame or a CSV or Parquet
-            file of two columns, the ID's called `id` or first. A label is a code, a class name, or a list of
-            C indicators or probabilities. Without `labels` the source is unlabelled.
-        metadata: polars DataFrame, or a CSV, JSON or Parquet file, with a column `id`.
+        labels: ID to label, one for each file: a dict; a JSON file of one; a polars DataFrame or a CSV, NDJSON or
+            Parquet file, one of whose columns holds the IDs and another the labels. A label is a code, a class name,
+            or a list of C indicators or probabilities. Without `labels` the source is unlabelled.
+        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, one of whose columns holds the IDs.
         class_names: Names of the classes in the order of their codes.
+        id: The column of the IDs, where their values don't tell it: it is the one that has every ID once. IDs are
+            compared as text; `001.npy`, `data/001` and `data\\001` are the ID `001`, too.
+        label: The column of the labels, in a table that has several besides the IDs.
         nan: What to do with NaN or infinity in a record read: `"raise"`, `"warn"` (once) or `"keep"`.
         ragged: Whether records may differ in their first axis, the steps. Then `lengths` looks into every file once.
     Shapes: `read(indices)` gives `[len(indices), *record]` in the files' type and units, native byte order; ragged, a
         `Ragged` of the records.
     Raises:
-        DataError: if files and labels do not match, or an ID is not a plain name (separators, `..`, a drive).
+        DataError: if files, labels and metadata do not match, or an ID is not a plain name (separators, `..`, a drive).
         RecordError: beginning with the file's path: missing, empty, truncated, too long, pickled, of another
             shape or type than the first file, with a NaN, unreadable, or a link out of the folder.
 
@@ -60,9 +58,11 @@ class NpyFolder(Source):
         self,
         folder: str | PathLike[str],
         labels: Labels | None = None,
-        metadata: pl.DataFrame | str | PathLike[str] | None = None,
+        metadata: Metadata | None = None,
         class_names: Sequence[str] | None = None,
         *,
+        id: str | None = None,
+        label: str | None = None,
         nan: str = "raise",
         ragged: bool = False,
     ) -> None:
@@ -71,18 +71,11 @@ class NpyFolder(Source):
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without labels", expected="both, or none", fix="pass labels")
         found, self._links = _listed(self._folder)
-        encoded = None
-        if labels is None:
-            ids: tuple[str, ...] = tuple(sorted(found))
-        else:
-            ids, values = label_table(labels)
-            for name in ids:
-                check_id(name)
-            match_files(ids, found, self._folder, ".npy")
-            encoded = encode(values, class_names=class_names, ids=ids)
-        if metadata is not None and not isinstance(metadata, pl.DataFrame):
-            metadata = read_table(metadata)
-        super().__init__(ids, encoded, metadata)
+        ids, values, table = tables_of_files(
+            found, labels, metadata, id=id, label=label, folder=self._folder, ending=".npy"
+        )
+        encoded = None if labels is None else encode(values, class_names=class_names, ids=ids)
+        super().__init__(ids, encoded, table)
         self._header: Header | None = None
         self.ragged = ragged
         # Of a ragged folder: steps of each record that was looked at, else -1; and the header of so many.
@@ -161,52 +154,6 @@ class NpyFolder(Source):
         return batch
 
 
-def check_id(name: object) -> None:
-    """Refuse an ID that is not a plain file name: joined to a folder, it must stay in it.
-
-    >>> check_id("pump-7 2024.01")
-    >>> check_id("../x")
-    Traceback (most recent call last):
-    tailfit.errors.DataError: Received ID '../x'. Expected ...
-    """
-    plain = isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0]|^[A-Za-z]:", name)
-    if not plain:
-        raise DataError(
-            f"ID {name!r}",
-            expected="a non-empty name without path separators, drive or NUL",
-            fix="name the records without folders; IDs are strings, '7' and not 7",
-        )
-
-
-def read_json(path: str | PathLike[str]) -> dict[str, Any]:
-    """A JSON file of one object whose keys are all different.
-
-    Raises:
-        RecordError: naming the file, and the key that stands there twice.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            keys = [key for key, _ in pairs]
-            again = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"the key {again!r} twice")
-        return table
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file, object_pairs_hook=unique)
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{fspath(path)}: {error}", expected="a JSON object", fix="check the file") from error
-    if not isinstance(content, dict):
-        raise RecordError(
-            f"{fspath(path)}: a JSON {type(content).__name__}",
-            expected="a JSON object, ID to label",
-            fix="write a dict",
-        )
-    return content
-
-
 def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
     """IDs in the folder, and the targets of those that are links. One listing, no call a file."""
     found: set[str] = set()
@@ -238,83 +185,3 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
     except FileNotFoundError:
         raise DataError(f"{folder}: no such folder", expected="a folder of .npy files", fix="check the path") from None
     return found, links
-
-
-def label_table(labels: Labels) -> tuple[tuple[str, ...], Any]:
-    """IDs and their labels, in the order in which they stand in a dict, a table or a file."""
-    if not isinstance(labels, Mapping | pl.DataFrame | str | PathLike):
-        raise ArgumentError(
-            f"labels of type {type(labels).__name__}",
-            expected="a dict of ID to label, a polars DataFrame, or the path of a .json, .csv or .parquet file",
-            fix="pass dict(zip(ids, labels))",
-        )
-    if isinstance(labels, Mapping):
-        table: Mapping[Any, Any] = labels
-    elif not isinstance(labels, pl.DataFrame) and Path(fspath(labels)).suffix.lower() == ".json":
-        table = read_json(labels)
-    else:
-        return _label_columns(labels)
-    for name in table:
-        if not isinstance(name, str):
-            check_id(name)
-    return tuple(table), _stacked(list(table.values()))
-
-
-def _label_columns(labels: pl.DataFrame | str | PathLike[str]) -> tuple[tuple[str, ...], Any]:
-    frame = labels if isinstance(labels, pl.DataFrame) else read_table(labels, first_is_id=True)
-    if frame.width != 2:
-        raise DataError(
-            f"labels with the columns {frame.columns}",
-            expected="two columns: the ID and the label",
-            fix="select them, e.g. frame.select('id', 'cause')",
-        )
-    id_column = "id" if "id" in frame.columns else frame.columns[0]
-    ids = frame[id_column].cast(pl.String)
-    values = frame.drop(id_column).to_series()
-    for what, column in (("an empty ID", ids), ("an empty label", values)):
-        if column.null_count():
-            row = int(np.argmax(column.is_null().to_numpy()))
-            raise DataError(
-                f"labels with {what} in row {row} (ID {ids[row]!r})",
-                expected="an ID and a label in each row",
-                fix="fill in or drop the row",
-            )
-    repeated = ids.filter(ids.is_duplicated())
-    if len(repeated):
-        raise DataError(f"labels with ID {repeated[0]!r} twice", expected="one label an ID", fix="drop one of the rows")
-    return tuple(ids.to_list()), _stacked(values.to_list())
-
-
-def _stacked(values: list[Any]) -> Any:
-    """A list of labels as an array; mixed or ragged ones as objects, for `encode` to say what is wrong."""
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        array = np.empty(0, dtype=object)
-    if len(array) == len(values) and not (
-        array.dtype.kind == "U" and not all(isinstance(value, str) for value in values)
-    ):
-        return array
-    objects = np.empty(len(values), dtype=object)
-    objects[:] = values
-    return objects
-
-
-def match_files(ids: Sequence[str], found: set[str], folder: str, ending: str = "") -> None:
-    """Refuse labels without a file, and files without a label; a file's name is its ID with `ending`."""
-    labelled = set(ids)
-    missing = [name for name in ids if name not in found]
-    if missing:
-        raise DataError(
-            f"a label for the unknown ID {missing[0]!r}: no file {missing[0]}{ending} in {folder}"
-            + (f" ({len(missing)} such IDs)" if len(missing) > 1 else ""),
-            expected="labels of the files in the folder",
-            fix="restore the file, or drop the label",
-        )
-    if len(found) > len(labelled):
-        extra = sorted(found - labelled)
-        raise DataError(
-            f"ID {extra[0]!r} without a label ({len(extra)} of {len(found)} files in {folder} have none)",
-            expected="a label for each file",
-            fix="label it, or move the file elsewhere",
-        )

@@ -17,12 +17,12 @@ from tailfit.data.image_folder import SUFFIXES as IMAGES
 from tailfit.data.image_folder import ImageFolder
 from tailfit.data.layout import files_beside, records_folder
 from tailfit.data.memory import available_memory
-from tailfit.data.metadata import read_table
 from tailfit.data.needed import needed
 from tailfit.data.npy import read_header
 from tailfit.data.npy_folder import NpyFolder
 from tailfit.data.packed import Packed
 from tailfit.data.parquet import Parquet
+from tailfit.data.read_tables import read_table
 from tailfit.data.record_files import ARRAY_RECORD, TFRECORD
 from tailfit.data.records import ArrayRecord, TFRecord
 from tailfit.data.remote import fetched, is_url
@@ -35,8 +35,8 @@ __all__ = ["open"]
 
 _KINDS = (
     "a folder that pack wrote, of .npy files (or with them in data/), of .parquet files, record files or images, "
-    "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv, .tfrecord or "
-    ".array_record file, or a zipped Zarr store"
+    "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv, .tsv, .ndjson, "
+    ".tfrecord or .array_record file, or a zipped Zarr store"
 )
 
 
@@ -47,9 +47,10 @@ def open(
 
     - a folder that `pack` wrote: `Packed`;
     - a folder of `.npy` files, or the classic layout with them in `data/`: `NpyFolder`, its labels (`labels.json`,
-      `.csv` or `.parquet`), class names (`class_names.json`) and metadata (`metadata.parquet`, `.csv` or `.json`) found
-      beside the records' folder or in it. A partition is applied by `open(root).split(f"{root}/partition.json")`;
-    - `.parquet` files: `Parquet`; `.arrow`, `.feather` and `.csv` files: `Table`;
+      `.csv`, `.ndjson` or `.parquet`), class names (`class_names.json`) and metadata (`metadata.parquet`, `.csv` or
+      `.json`) found beside the records' folder or in it. A partition is applied by
+      `open(root).split(f"{root}/partition.json")`;
+    - `.parquet` files: `Parquet`; `.arrow`, `.feather`, `.csv`, `.tsv` and `.ndjson` files: `Table`;
     - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`; an `.npy` file: `Arrays`, mapped;
     - `.tfrecord` files: `TFRecord`; `.array_record` files: `ArrayRecord`;
     - a folder of images, or of folders of images: `ImageFolder`, with labels and metadata as of `.npy` files;
@@ -84,7 +85,7 @@ def open(
             fix="wrap arrays: tailfit.data.Arrays(x, y)",
         )
     where = fetched(fspath(path), cache) if is_url(path) else Path(fspath(path))
-    found = _in_folder(where) if where.is_dir() else _in_file(where)
+    found = _in_folder(where) if where.is_dir() else _in_file(where, options.get("id"))
     if found is None:
         raise DataError(
             f"{where}: {'nothing known lies there' if where.exists() else 'no such file or folder'}",
@@ -134,14 +135,15 @@ def _in_folder(root: Path) -> _Found | None:
     return None
 
 
-def _in_file(path: Path) -> _Found | None:
+def _in_file(path: Path, id: str | None) -> _Found | None:
+    text = (Table, lambda path: read_table(path, text=() if id is None else (id,)))
     by_suffix: dict[str, _Found] = {
         **dict.fromkeys((".parquet", ".pq"), (Parquet, Path)),
         **dict.fromkeys((".h5", ".hdf5", ".hdf"), (HDF5, Path)),
         **dict.fromkeys((".arrow", ".feather", ".ipc"), (Table, _arrow_table)),
         **dict.fromkeys(TFRECORD, (TFRecord, Path)),
         **dict.fromkeys(ARRAY_RECORD, (ArrayRecord, Path)),
-        ".csv": (Table, read_table),
+        **dict.fromkeys((".csv", ".tsv", ".ndjson", ".jsonl"), text),
         ".npy": (Arrays, _mapped),
         ".zip": (Zarr, Path),
     }

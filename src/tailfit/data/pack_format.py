@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.npy_folder import read_json
 from tailfit.data.ragged import Ragged
+from tailfit.data.read_tables import read_json
 from tailfit.errors import RecordError
 
 __all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "listed", "rebuild"]

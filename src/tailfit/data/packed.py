@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
 from tailfit.data.memory import fits_in_memory
-from tailfit.data.metadata import read_table
 from tailfit.data.npy import read_header
 from tailfit.data.pack_format import Leaf, Manifest, file_name, rebuild
 from tailfit.data.ragged import Ragged, take_into, taken
+from tailfit.data.read_tables import read_table
 from tailfit.data.source import Source, checked_ids
 from tailfit.data.trees import pairs
 from tailfit.errors import DataError, RecordError

@@ -71,7 +71,7 @@ class TFRecord(_Records):
         id: The feature that is the ID; without it they are numbered, "0", "1", ...
         labels: One a record, in place of `label`.
         ids: One a record, in place of `id`.
-        metadata: polars DataFrame: found by its column `id`, or one row a sample in order.
+        metadata: As of `Arrays`; a column called `id` holds the IDs where their values don't tell.
         parse: `parse(content) -> record`, for records that are no `tf.train.Example`, or hold encoded images: an array
             or a nest of them; `label` is then a position or key in it, as of `MapStyle`.
         class_names: Names of the classes in the order of their codes.

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from tailfit.data.downloading import part_of, received, remove_abandoned
+from tailfit.data.ids import check_id
 from tailfit.data.needed import needed
-from tailfit.data.npy_folder import check_id
 from tailfit.errors import DataError, PackageError, RecordError, TailfitError
 
 __all__ = ["fetched", "http_options", "is_url", "without_secrets"]

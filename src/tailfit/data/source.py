@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from tailfit.data.ids import Numbered
 from tailfit.data.metadata import align
 from tailfit.data.trees import leaves, pairs
 from tailfit.errors import ArgumentError, DataError
@@ -37,7 +38,7 @@ class Source(ABC):
     Args:
         ids: n unique IDs.
         labels: Their labels brought to one form, or None.
-        metadata: polars DataFrame, or None; brought into the order of `ids`, see `tailfit.data.Arrays`.
+        metadata: polars DataFrame, or None; brought into the order of `ids`, see `tailfit.data.metadata.align`.
 
     Attributes:
         in_memory: Whether reading is copying from memory, which no thread need do ahead.
@@ -240,44 +241,6 @@ class Subset(Source):
 
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
         self.source._read_into(out, self.indices[indices])
-
-
-class Numbered(Sequence[str]):
-    """The IDs "0", "1", ... of samples that have none, without keeping n strings.
-
-    >>> list(Numbered(3)), "2" in Numbered(3), "02" in Numbered(3)
-    (['0', '1', '2'], True, False)
-    """
-
-    def __init__(self, size: int) -> None:
-        self._range = range(size)
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    def __iter__(self) -> Iterator[str]:
-        return map(str, self._range)
-
-    def __contains__(self, name: object) -> bool:
-        if not (isinstance(name, str) and name.isdecimal() and len(name) < 20):  # Python reads none of 5,000 digits
-            return False
-        return str(int(name)) == name and int(name) < len(self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Numbered) and len(self) == len(other)
-
-    def __hash__(self) -> int:
-        return hash(len(self))
-
-    @overload
-    def __getitem__(self, position: int) -> str: ...
-
-    @overload
-    def __getitem__(self, position: slice) -> list[str]: ...
-
-    def __getitem__(self, position: int | slice) -> str | list[str]:
-        picked = self._range[position]
-        return str(picked) if isinstance(picked, int) else [str(number) for number in picked]
 
 
 def _as_indices(indices: Any) -> NDArray[Any]:

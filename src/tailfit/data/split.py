@@ -21,7 +21,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tailfit.data.npy_folder import read_json
+from tailfit.data.ids import KnownIDs
+from tailfit.data.read_tables import read_json
 from tailfit.data.source import Source, Subset
 from tailfit.errors import ArgumentError, DataError
 
@@ -95,7 +96,9 @@ def split(source: Source, /, *shares: Any, by: Any = None, seed: int = 0) -> Any
 def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[str]) -> dict[str, Subset]:
     table = partition if isinstance(partition, Mapping) else read_json(partition)
     where = "" if isinstance(partition, Mapping) else f" in {fspath(partition)}"
+    known, there = KnownIDs(source.ids), set(source.ids)
     home: dict[str, str] = {}
+    chosen: dict[str, list[str]] = {}
     for name, ids in table.items():
         if isinstance(ids, str) or not isinstance(ids, Sequence | np.ndarray):
             raise DataError(
@@ -106,6 +109,9 @@ def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[
         for sample in ids:
             if not isinstance(sample, str):
                 raise DataError(f"ID {sample!r} in partition {name!r}{where}", expected="strings", fix="'7' and not 7")
+        spellings = known.spellings(sample for sample in ids if sample not in there)
+        chosen[name] = [str(spellings.get(sample, sample)) for sample in ids]
+        for sample in chosen[name]:
             if sample in home:
                 again = f"twice in partition {name!r}"
                 both = f"in the partitions {home[sample]!r} and {name!r}"
@@ -115,15 +121,14 @@ def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[
                     fix="keep it in one: a sample that is trained on tells nothing about unseen ones",
                 )
             home[sample] = name
-    known = set(source.ids)
     for sample, name in home.items():
-        if sample not in known:
+        if sample not in there:
             raise DataError(
                 f"the unknown ID {sample!r} in partition {name!r}{where}",
                 expected=f"IDs of the source's {len(source)} samples",
                 fix="correct the ID, or leave it out",
             )
-    return {name: Subset(source, source.positions(ids)) for name, ids in table.items()}
+    return {name: Subset(source, source.positions(ids)) for name, ids in chosen.items()}
 
 
 def _checked_shares(shares: tuple[Any, ...]) -> NDArray[np.int64]:
@@ -213,6 +218,8 @@ def _group_codes(source: Source, by: Any) -> NDArray[np.int64]:
                 f"by={by!r} with {columns}", expected="a metadata column", fix="name one, or pass an array of keys"
             )
         column = source.metadata[by]
+        if column.dtype.is_float():  # NaN is as missing as null is
+            column = column.fill_nan(None)
         if column.null_count():
             name = source.ids[int(np.argmax(column.is_null().to_numpy()))]
             raise DataError(

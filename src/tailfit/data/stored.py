@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
 from tailfit.data.memory import available_memory, fits_in_memory
-from tailfit.data.metadata import read_table
+from tailfit.data.metadata import align, as_rows
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError, RecordError
@@ -33,7 +33,7 @@ class Stored(Source):
 
     Args:
         where: The store's path.
-        x, y, ids, metadata, class_names, memory, nan: As of `tailfit.data.HDF5`.
+        x, y, ids, metadata, class_names, id, memory, nan: As of `tailfit.data.HDF5`.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Stored(Source):
         metadata: pl.DataFrame | str | PathLike[str] | None,
         *,
         class_names: Sequence[str] | None,
+        id: str | None,
         memory: bool | Literal["auto"],
         nan: str,
     ) -> None:
@@ -81,9 +82,7 @@ class Stored(Source):
             labels = encode(_label_values(self._all_of(y)), class_names=class_names, ids=known)
         elif class_names is not None:
             raise ArgumentError("class_names without y", expected="both, or none", fix="pass y, the labels' name")
-        if metadata is not None and not isinstance(metadata, pl.DataFrame):
-            metadata = read_table(metadata)
-        super().__init__(known, labels, metadata)
+        super().__init__(known, labels, None if metadata is None else align(as_rows(metadata), known, id))
         total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._kinds.values())
         self.in_memory = fits_in_memory(total, memory)
         self._record_bytes: Final = max(total // max(size, 1), 1)

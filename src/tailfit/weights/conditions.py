@@ -3,6 +3,9 @@
 Polars parses and evaluates them over the table's columns; nothing is executed as Python. Polars' SQL can also
 open files, by a table function such as READ_CSV within a subquery, and does so as it parses: a condition may
 come from a recipe that someone else wrote, so what polars would see as a subquery is refused before it sees it.
+
+Missing values follow SQL's three-valued logic: a comparison with one is unknown, so is its negation, and a row whose
+condition is unknown doesn't meet it. NaN is a missing value, too: by itself it would be larger than any number.
 """
 
 import re
@@ -34,21 +37,26 @@ _SUBQUERY = {"select", "with", "table", "values", "from"}  # where one stands af
 
 
 def matches(metadata: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
-    """Which rows meet a condition, `bool[n]`; a condition that is null for a row doesn't match it.
+    """Which rows meet a condition, `bool[n]`; a comparison with a missing value (null, NaN) is met by none.
 
     Args:
         metadata: A row a sample.
         condition: A SQL expression over its columns that is true or false for each row.
     Raises:
-        ArgumentError: for a condition that doesn't parse, names an unknown column, is not true or false, or
-            is one answer for the whole table.
+        ArgumentError: for a condition that doesn't parse, names an unknown column, is not true or false, is one
+            answer for the whole table, or calculates a NaN.
 
-    >>> matches(pl.DataFrame({"site": ["A", "B", None], "snr": [9, 2, 5]}), "site = 'B' AND snr < 3").tolist()
+    >>> table = pl.DataFrame({"site": ["A", "B", None], "snr": [9.0, 2.0, float("nan")]})
+    >>> matches(table, "site = 'B' AND snr < 3").tolist()
     [False, True, False]
+    >>> matches(table, "NOT (snr < 3)").tolist(), matches(table, "snr IS NULL").tolist()
+    ([True, False, False], [False, False, True])
     """
     _refuse_subqueries(condition)
     expression = _parsed(condition)
     _check_columns(metadata, condition, expression)
+    floats = [name for name, dtype in metadata.schema.items() if dtype.is_float()]
+    metadata = metadata.with_columns(pl.col(floats).fill_nan(None))
     # An elementwise condition of no rows has no answers; a total or a constant still has one.
     if _evaluated(metadata.clear(), condition, expression).len() != 0:
         raise ArgumentError(
@@ -69,11 +77,30 @@ def matches(metadata: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
             expected="one answer a sample",
             fix="compare columns and constants only",
         )
+    _refuse_nan(metadata, condition, expression)
     return result.fill_null(value=False).to_numpy()
 
 
+def _refuse_nan(metadata: pl.DataFrame, condition: str, expression: pl.Expr) -> None:
+    """A NaN that is calculated, as 0 / 0 is, would compare as a number: each part of the expression is looked at."""
+    parts = [expression]
+    while parts:
+        part = parts.pop()
+        try:
+            parts += part.meta.pop()
+            values = metadata.select(part.alias("part")).to_series()
+        except _FAILURES:  # a part that is nothing by itself
+            continue
+        if values.dtype.is_float() and values.is_nan().any():
+            raise ArgumentError(
+                f"the condition {condition!r}, which calculates a NaN, as 0 / 0 or the root of a negative number is",
+                expected="numbers, or missing values, which meet no comparison",
+                fix="make them missing, e.g. x / NULLIF(y, 0)",
+            )
+
+
 def _refuse_subqueries(condition: str) -> None:
-    place, before = 0, ""
+    place, before, last = 0, "", ""
     while place < len(condition):
         token = _TOKEN.match(condition, place)
         if token is None:
@@ -89,7 +116,15 @@ def _refuse_subqueries(condition: str) -> None:
                 expected="one expression over the columns, without a subquery",
                 fix=f"if {word!r} is a column, put it in double quotes",
             )
-        place, before = token.end(), word or before
+        if word in ("true", "false") and (before == "is" or (last, before) == ("is", "not")):
+            raise ArgumentError(
+                f"the condition {condition!r}, which has IS {'NOT ' * (before == 'not')}{word.upper()} in it",
+                expected="comparisons, AND, OR, NOT, and IS NULL for missing values: polars leaves this one unknown",
+                fix="write the condition itself, or NOT (...); add OR ... IS NULL if missing values are meant",
+            )
+        if word:
+            last, before = before, word
+        place = token.end()
 
 
 def _parsed(condition: str) -> pl.Expr:

@@ -46,7 +46,8 @@ def sample_weights(y: Any, weights: Any, *, class_names: Any = None) -> Any:
             output, beside a dict of tables: the result is what `fit(sample_weight=)` takes for it.
         weights: By class name or code, and for a source by SQL conditions over `source.metadata` as well, such
             as `"site = 'B' AND snr < 3"`. A key that is exactly a class name means the class. What applies
-            to one sample multiplies; a condition that is null for a sample doesn't apply. A soft label gets the
+            to one sample multiplies. A missing value (null or NaN) meets no comparison, `snr != 3` and
+            `NOT (snr >= 3)` as little as `snr >= 3`; ask for it by `snr IS NULL`. A soft label gets the
             expected weight of its classes, a multi-label one the product.
         class_names: Names of the classes in the order of their codes, where `y` are codes or rows.
     Shapes: `float32[n]`, ratios without unit.
