@@ -1,8 +1,11 @@
 """The tree of exceptions. Each message has three parts: what was passed, what is expected, how to fix it.
 
 Every error that tailfit raises on purpose is a `TailfitError`; each also derives from the built-in
-exception that Python users expect in its place, so `except ValueError` keeps working.
+exception that Python users expect in its place, so `except ValueError` keeps working. Control characters and other
+invisible ones are written as escapes: what a file, an ID or a path is called must not reach the terminal as commands.
 """
+
+from tailfit.text import three_parts, visible
 
 __all__ = [
     "ArgumentError",
@@ -31,8 +34,8 @@ class TailfitError(Exception):
     """
 
     def __init__(self, received: str, *, expected: str, fix: str) -> None:
-        self.received, self.expected, self.fix = (text.rstrip(".") for text in (received, expected, fix))
-        super().__init__(f"Received {self.received}. Expected {self.expected}. Fix: {self.fix}.")
+        self.received, self.expected, self.fix = (visible(text.rstrip(".")) for text in (received, expected, fix))
+        super().__init__(three_parts(self.received, self.expected, self.fix))
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with the one composed message: an error raised in a worker

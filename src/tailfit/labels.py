@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import DataError
+from tailfit.names import check_names, first_odd
 
 __all__ = ["Encoded", "checked_probabilities", "encode", "encode_codes"]
 
@@ -39,6 +40,9 @@ class Encoded:
     kind: Kind
     values: NDArray[Any]
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_names(self.class_names, "class name", "rename the class")
 
     def take(self, rows: NDArray[np.int64]) -> "Encoded":
         """The labels of some samples, with all class names."""
@@ -65,6 +69,7 @@ def encode(
     num_classes: int | None = None,
     what: str = "labels",
     ids: Sequence[str] | None = None,
+    strip: bool = False,
 ) -> Encoded:
     """Bring labels of any form to codes or an indicator matrix.
 
@@ -75,6 +80,7 @@ def encode(
         num_classes: C, where the labels alone don't tell (classes without a sample).
         what: How messages call the labels.
         ids: The ID of each row, for messages.
+        strip: Whether white space around names is dropped, from labels and `class_names`: `"ok "` is then `"ok"`.
     Raises:
         DataError: naming the first offending row.
 
@@ -82,7 +88,11 @@ def encode(
     [0, 1, 0]
     >>> encode([[0, 1], [1, 0]]).values.tolist()
     [1, 0]
+    >>> encode(["ok", "ok "], strip=True).class_names
+    ('ok',)
     """
+    if strip and class_names is not None and not isinstance(class_names, str):
+        class_names = [str(name).strip() for name in class_names]
     names = _checked_names(class_names, num_classes, what)
     subject = _Subject(what, ids)
     array = _as_array(y, subject)
@@ -105,7 +115,7 @@ def encode(
             fix="labels per time step or pixel: flatten them first",
         )
     if _is_text(array):
-        return _encode_text(array, names, num_classes, subject)
+        return _encode_text(array, names, num_classes, subject, strip)
     return _encode_integers(array, names, num_classes, subject)
 
 
@@ -183,6 +193,7 @@ def _checked_names(class_names: Sequence[str] | None, num_classes: int | None, w
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise DataError(f"class_names={class_names!r}", expected="a sequence of names", fix="put the names in a list")
     names = tuple(str(name) for name in class_names)
+    check_names(names, "class name", "rename the class")
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise DataError(f"class_names with {repeated[0]!r} twice", expected="each name once", fix="rename one of them")
@@ -205,9 +216,9 @@ def _as_array(y: Any, what: _Subject) -> NDArray[Any]:
         array = np.asarray(y)
     except ValueError as error:
         raise _ragged(what) from error
-    if _is_text(array) and isinstance(y, list | tuple) and not all(isinstance(value, str) for value in y):
-        # NumPy would write a missing label, NaN, as the text "nan": a class of its own.
-        return np.array(y, dtype=object)
+    if _is_text(array) and array.ndim == 1 and not isinstance(y, np.ndarray):
+        # As objects, for NumPy would write a missing label, NaN, as the text "nan", and drop NULs at the end of names.
+        array = np.fromiter(y, dtype=object, count=len(array))
     return array
 
 
@@ -228,6 +239,7 @@ def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
     flat = array.ravel()
     text = [isinstance(value, str) for value in flat]
     if all(text):
+        _check_texts(flat.tolist(), what)
         return array.astype(str)
     missing = [value is None for value in flat]
     if any(text) or any(missing):
@@ -243,10 +255,21 @@ def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
         raise _ragged(what) from error
 
 
+def _check_texts(texts: list[str], what: _Subject) -> None:
+    odd = first_odd(texts)
+    if odd is not None:
+        check_names([odd], f"{what.row(texts.index(odd))} is", "rename the class")
+
+
 def _encode_text(
-    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject
+    array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject, strip: bool
 ) -> Encoded:
     found, codes = np.unique(array, return_inverse=True)
+    if first_odd(found.tolist()) is not None:
+        _check_texts(array.tolist(), what)
+    if strip:
+        found, merged = np.unique([name.strip() for name in found.tolist()], return_inverse=True)
+        codes = merged[codes]
     codes = codes.reshape(-1).astype(np.int64)
     if names is None:
         names = tuple(str(name) for name in found)
@@ -260,11 +283,14 @@ def _encode_text(
     position = {name: code for code, name in enumerate(names)}
     unknown = [str(name) for name in found if str(name) not in position]
     if unknown:
-        row = int(np.argmax(array == unknown[0]))
+        row = int(np.argmax(codes == found.tolist().index(unknown[0])))
+        near = unknown[0].strip() in position
         raise DataError(
             f"{what.row(row)} is {unknown[0]!r}",
             expected=f"the class names {', '.join(map(repr, names))}",
-            fix="add the name to class_names or correct the label",
+            fix="pass strip=True to drop the white space"
+            if near
+            else "add the name to class_names or correct the label",
         )
     table = np.array([position[str(name)] for name in found], dtype=np.int64)
     return Encoded("codes", table[codes], names)

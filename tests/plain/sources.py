@@ -167,7 +167,6 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
         "matrices": folder_of((4, 3), "float32"),
         "scalars": folder_of((), "float64"),
         "booleans": folder_of((3,), "bool", with_labels=False),
-        "instants": folder_of((2,), "datetime64[s]"),
         "big endian": big_endian,
     },
     Packed: {

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tailfit.cli.data import _options, _probabilities
-from tailfit.data import Arrays, NpyFolder, Packed, inspect, save_npy_folder
+from tailfit.data import Arrays, NpyFolder, Packed, Parquet, Subset, inspect, save_npy_folder
 from tailfit.errors import ArgumentError, DataError
 
 X = np.arange(24, dtype="float32").reshape(8, 3)
@@ -66,6 +66,69 @@ def test_what_is_missing_unreadable_or_twice(tmp_path):
     assert not found.sound
     assert seen == [(8, 8)]
     assert inspect(source, source.split({"train": ["p2", "p7"]})).across == ()
+
+
+def test_records_that_differ_in_length_are_no_unreadable_ones(tmp_path):
+    for number in range(300):
+        np.save(tmp_path / f"r{number:03}.npy", np.full((4 + number % 3, 2), float(number)))
+    source = NpyFolder(tmp_path)
+    found = inspect(source)
+    assert (found.unreadable, found.steps, found.sound) == ({}, (4, 5.0, 6), True)
+    assert found.arrays == {"": "(None, 2) float64"}
+    assert not source.ragged
+    part = Subset(source, np.arange(1, 299))
+    assert inspect(part).steps == (4, 5.0, 6)
+    assert inspect(NpyFolder(tmp_path, ragged=True)).nbytes == found.nbytes
+    (tmp_path / "r000.npy").write_bytes(b"")  # the first one, which the others are compared with
+    (tmp_path / "r007.npy").write_bytes(b"")
+    assert list(inspect(NpyFolder(tmp_path)).unreadable) == ["r000", "r007"]
+
+    done = command("inspect", tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.count("records differ in length: 4 to 6 steps, median 5") == 1
+    assert done.stdout.count("Expected") == 1  # said once for both files
+    assert "r000.npy: empty; " in done.stdout
+
+
+def test_a_first_file_that_is_damaged_does_not_make_the_others_so(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"r{number}.npy", X)
+    (tmp_path / "r0.npy").write_bytes(b"")
+    found = inspect(NpyFolder(tmp_path))
+    assert list(found.unreadable) == ["r0"]
+    assert found.duplicates == (("r1", "r2"),)
+    np.testing.assert_array_equal(NpyFolder(tmp_path).read([1, 2]), [X, X])
+
+
+def test_lists_that_differ_in_length(tmp_path):
+    pl.DataFrame({"x": [[1.0], [1.0, 2.0], [3.0]]}).write_parquet(tmp_path / "set.parquet")
+    found = inspect(Parquet(tmp_path / "set.parquet"))
+    assert (found.steps, found.sound) == ((1, 1.0, 2), True)
+
+
+def test_names_in_doubt_are_findings(tmp_path):
+    names = ["ok", "ok ", "Leak", "leak", "NA", "worn"]
+    found = inspect(Arrays(X[:6], names))
+    assert {frozenset(group) for group in found.lookalikes} == {frozenset({"ok", "ok "}), frozenset({"Leak", "leak"})}
+    assert (found.missing_names, found.sound) == (("NA",), False)
+    assert inspect(Arrays(X[:3], ["ok", "ok ", "leak"], strip=True)).sound
+    save_npy_folder(tmp_path / "set", X[:6], names)
+    done = command("inspect", tmp_path / "set")
+    assert done.returncode == 1
+    for part in ("'ok '", "'Leak' and 'leak'", "'NA'", "strip=True"):
+        assert part in done.stdout
+    assert "'worn'" not in done.stdout
+    done = command("inspect", tmp_path / "set", "-o", "strip=true")
+    assert "'ok'" not in done.stdout
+
+
+def test_row_numbers_are_a_notice(tmp_path):
+    table = pl.DataFrame({"index": range(8), "flow": X[:, 0], "label": Y})
+    table.write_csv(tmp_path / "set.csv")
+    done = command("inspect", tmp_path / "set.csv")
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "left out, as these columns only number the rows: 'index' (1)" in done.stdout
+    assert "record (1,) float64" in done.stdout
 
 
 def test_nests_are_equal_only_as_wholes():

@@ -11,7 +11,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "tailfit"
 
 # Rooms from left to right: a room imports only rooms further left (and itself).
 ORDER = [
-    {"errors"},
+    {"text"},
+    {"errors", "terminal"},
+    {"names"},
     {"labels", "keras_private"},
     {"schedules"},
     {"samplers", "weights"},

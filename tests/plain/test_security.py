@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from test_evaluation_report import HOSTILE, Page, two
+from test_evaluation_report import HOSTILE, NO_NAME, Page, two
 
 import tailfit
 from tailfit.data import Arrays, pack, save_npy_folder
@@ -224,7 +224,8 @@ def page(**field):
 
 @pytest.fixture(scope="module")
 def spoilt():
-    return page(**dict.fromkeys(("class_name", "heading", "title", "note", "key", "value"), EVIL))
+    fields = dict.fromkeys(("heading", "title", "note", "key", "value"), EVIL + NO_NAME)
+    return page(class_name=EVIL, **fields)
 
 
 def test_hostile_text_in_every_field_adds_no_element_and_no_attribute(spoilt):

@@ -75,7 +75,7 @@ class TestRefusals:
             ([[1.0], [1.0, 2.0]], {}, "ID '1': a record of x[0] () float64, x[1]"),
             ([np.zeros(2), np.zeros(3)], {}, "ID '1': a record of x (3,)"),
             ([np.zeros(2), np.zeros(2, "float32")], {}, "ID '1': a record of x (2,) float32"),
-            ([object(), object()], {}, "ID '0': a record of x () object"),
+            ([object(), object()], {}, "ID '0': x of type object"),
             ([None, None], {}, "object"),
             ([np.zeros(2), np.array([1.0, np.nan])], {}, "ID '1': NaN"),
             ([1.0, 2.0], {"label": 1}, "ID '0': an item of type float without 1"),

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from sources_of_libraries import frame
 
-from tailfit.data import HuggingFace, Parquet, Table
+import tailfit
+from tailfit.data import DataWarning, HuggingFace, Parquet, Table
 from tailfit.errors import ArgumentError, DataError, PackageError, RecordError
 
 FLOW = pl.DataFrame({"pump": ["p1", "p2", "p3"], "flow": [0.5, 1.5, 2.5], "heat": [3, 4, 5], "cause": [1, 0, 1]})
@@ -89,6 +90,70 @@ class TestRoles:
     def test_missing_labels_name_the_id(self) -> None:
         with pytest.raises(DataError, match="ID 'p2'"):
             Table(FLOW.with_columns(cause=pl.Series([1, None, 0])), label="cause", id="pump")
+
+
+ROWS = np.arange(6)
+
+
+class TestRowNumbers:
+    @pytest.mark.parametrize(
+        "name", ["", "Unnamed: 0", "Unnamed: 0.1", "index", "level_0", "__index_level_0__", "row_nr", "column_1"]
+    )
+    @pytest.mark.parametrize("values", [ROWS, ROWS + 1, ROWS[::-1], ROWS.astype(float)], ids=str)
+    def test_are_no_measurements(self, name: str, values: Any) -> None:
+        table = pl.DataFrame({name: values, "flow": ROWS / 4})
+        with pytest.warns(DataWarning, match=f"row numbers in column '{name}'.*columns="):
+            source = Table(table)
+        assert (source.left_out, source.read([2]).tolist()) == ((name,), [[0.5]])
+        assert Table(table, columns=[name, "flow"]).read([2]).tolist() == [[float(values[2]), 0.5]]
+        assert source.metadata.width == 2
+
+    @pytest.mark.parametrize(
+        "values",
+        [np.array([4, 9, 2, 30, 7, 8]), np.array([0, 1, 2, 0, 1, 2])],
+        ids=["of a part of the table", "of several files"],
+    )
+    def test_that_were_given_elsewhere(self, values: Any) -> None:
+        with pytest.warns(DataWarning):
+            assert Table(pl.DataFrame({"index": values, "flow": ROWS / 4})).left_out == ("index",)
+
+    @pytest.mark.parametrize(
+        ("name", "values"),
+        [
+            ("rpm", ROWS),
+            ("x", ROWS),
+            ("index", ROWS / 4),
+            ("index", ROWS - 1),
+            ("index", ROWS // 2),
+            ("index", np.where(ROWS, ROWS, np.nan)),
+            ("column_1", ROWS * 2),
+            ("column_1", ROWS + 5),
+            ("row_nr", ROWS > 2),
+        ],
+        ids=str,
+    )
+    def test_what_is_none(self, name: str, values: Any) -> None:
+        assert Table(pl.DataFrame({name: values, "flow": ROWS / 4})).left_out == ()
+
+    def test_in_every_reader(self, tmp_path: Path) -> None:
+        table = pl.DataFrame({"index": ROWS, "flow": ROWS / 4})
+        table.write_parquet(tmp_path / "set.parquet")
+        table.write_csv(tmp_path / "set.csv")
+        table.write_ipc(tmp_path / "set.arrow")
+        for name in ("set.parquet", "set.csv", "set.arrow"):
+            with pytest.warns(DataWarning):
+                assert tailfit.data.open(tmp_path / name).read([2]).tolist() == [[0.5]]
+        with pytest.warns(DataWarning):
+            assert HuggingFace(datasets.Dataset.from_polars(table)).read([2]).tolist() == [[0.5]]
+        with pytest.raises(DataError, match="no column for the records, but index: int64, which numbers the rows"):
+            Table(table.drop("flow"))
+
+    def test_beside_images(self) -> None:
+        encoded = io.BytesIO()
+        PIL.Image.new("L", (3, 2)).save(encoded, "png")
+        with pytest.warns(DataWarning):
+            source = Table(pl.DataFrame({"index": [0, 1], "photo": [encoded.getvalue()] * 2}))
+        assert source.read([1]).shape == (1, 2, 3, 3)
 
 
 class TestParquet:

@@ -10,6 +10,7 @@ import typer
 import tailfit
 from tailfit.cli.backends import Backend, choose_backend
 from tailfit.errors import ArgumentError, DataError, TailfitError
+from tailfit.text import visible
 
 if TYPE_CHECKING:
     from tailfit.recipes.document import Document
@@ -220,5 +221,5 @@ def main() -> None:
     try:
         app()
     except (TailfitError, OSError) as error:  # OSError: a full disk, a folder that may not be written
-        print(f"tailfit: {error}", file=sys.stderr)
+        print(f"tailfit: {visible(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ArgumentError | DataError) else 1)

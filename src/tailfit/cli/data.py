@@ -1,15 +1,14 @@
 """`tailfit inspect` and `tailfit pack`."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -18,6 +17,8 @@ from tailfit.data.inspection import Inspection, inspect
 from tailfit.data.metadata import align, as_rows
 from tailfit.data.npy import read_header
 from tailfit.errors import ArgumentError, DataError
+from tailfit.names import doubts, quoted
+from tailfit.terminal import PlainConsole
 
 __all__ = ["run_inspect", "run_pack"]
 
@@ -26,12 +27,14 @@ _SHOWN = 5  # of a list
 
 def run_inspect(data: str, partition: Path | None, probabilities: Path | None, options: Sequence[str]) -> bool:
     """Print what there is to know of a data set; whether it is sound."""
-    source = tailfit.data.open(data, nan="keep", **_options(options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tailfit.data.DataWarning)  # shown with the rest
+        source = tailfit.data.open(data, nan="keep", **_options(options))
     parts = None if partition is None else source.split(partition)
     rows = None if probabilities is None else _probabilities(probabilities, source)
     with _bar("reading") as progress:
         found = inspect(source, parts, probabilities=rows, progress=progress)
-    _show(Console(), found, source)
+    _show(PlainConsole(), found, source)
     return found.sound
 
 
@@ -40,7 +43,7 @@ def run_pack(data: str, out: Path, options: Sequence[str]) -> None:
     source = tailfit.data.open(data, nan="keep", **_options(options))
     with _bar("packing") as progress:
         tailfit.data.pack(source, out, progress=progress)
-    Console().print(f"{escape(str(out))}: {len(source)} samples packed; read it with tailfit.data.open")
+    PlainConsole().print(f"{out}: {len(source)} samples packed; read it with tailfit.data.open")
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
@@ -71,48 +74,76 @@ def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
     return table.select(source.class_names).to_numpy()
 
 
-def _show(console: Console, found: Inspection, source: tailfit.data.Source) -> None:
+def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source) -> None:
     arrays = ", ".join(f"{path or 'record'} {what}" for path, what in found.arrays.items())
     console.print(
-        f"{found.samples} samples, {escape(arrays)}, {_size(found.nbytes)}; {source.label_kind or 'no'} labels"
+        f"{found.samples} samples, {arrays}, {_size(found.nbytes)}; {source.label_kind or 'no'} labels", soft_wrap=True
     )
+    if found.steps is not None:
+        least, median, most = found.steps
+        advice = "" if source.ragged else "; read them with ragged=True (-o ragged=true), or cut windows"
+        console.print(f"records differ in length: {least} to {most} steps, median {median:g}{advice}", soft_wrap=True)
+    _listed(console, "left out, as these columns only number the rows:", list(map(repr, found.left_out)))
     if len(found.classes):
         table = Table(*found.classes.columns)
+        shown = _shown_names(found)
         for name, count, share, *quality in found.classes.iter_rows():
-            table.add_row(escape(str(name)), f"{count:g}", f"{share:.2%}", *map(_quality, quality))
+            table.add_row(shown[name], f"{count:g}", f"{share:.2%}", *map(_quality, quality))
         console.print(table)
         rare = found.rare
         console.print(
             f"imbalance ratio {found.imbalance_ratio:.1f}; {len(rare)} of {len(found.classes)} classes below 1 %, "
             f"together {rare['share'].sum():.2%} of the samples"
         )
-    _listed(console, "NaN or infinity in", [escape(name) for name in found.missing])
-    _listed(console, "unreadable:", [escape(message) for message in found.unreadable.values()])
-    _listed(console, "equal records:", [escape(" = ".join(group)) for group in found.duplicates])
-    _listed(console, "equal records in different parts:", [escape(" = ".join(group)) for group in found.across])
+    for rest, parts in _alike(doubts(found.classes["class"].to_list())).items():
+        _listed(console, "class names:", parts, rest)
+    _listed(console, "NaN or infinity in", list(found.missing))
+    for rest, parts in _alike(found.unreadable.values()).items():
+        _listed(console, "unreadable:", parts, rest)
+    _listed(console, "equal records:", [" = ".join(group) for group in found.duplicates])
+    _listed(console, "equal records in different parts:", [" = ".join(group) for group in found.across])
     if found.quality is not None:
         doubtful = found.quality.filter("doubtful")
         _listed(
             console,
             "doubtful labels:",
-            [escape(f"{name} ({label}: {quality:.2f})") for name, label, quality, _ in doubtful.iter_rows()],
+            [f"{name} ({label}: {quality:.2f})" for name, label, quality, _ in doubtful.iter_rows()],
         )
+
+
+def _shown_names(found: Inspection) -> dict[str, str]:
+    """What the table calls each class: in quotes where it could be taken for another one."""
+    names = found.classes["class"].to_list()
+    doubtful = {name for group in (*found.lookalikes, found.missing_names) for name in group}
+    return {
+        name: in_quotes if name in doubtful or name != name.strip() else name
+        for name, in_quotes in zip(names, quoted(names), strict=True)
+    }
+
+
+def _alike(messages: Iterable[str]) -> dict[str, list[str]]:
+    """What was received, by what is expected and how to fix it: that is said once for all of a kind."""
+    kinds: dict[str, list[str]] = {}
+    for message in messages:
+        received, mark, rest = message.removeprefix("Received ").partition(". Expected ")
+        kinds.setdefault(mark + rest, []).append(received)
+    return kinds
 
 
 def _quality(mean: float | None) -> str:
     return "" if mean is None else f"{mean:.2f}"
 
 
-def _listed(console: Console, what: str, items: list[str]) -> None:
+def _listed(console: PlainConsole, what: str, items: list[str], rest: str = "") -> None:
     if items:
         more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-        console.print(f"{what} {'; '.join(items[:_SHOWN])}{more} ({len(items)})", soft_wrap=True)
+        console.print(f"{what} {'; '.join(items[:_SHOWN])}{more} ({len(items)}){rest}", soft_wrap=True)
 
 
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    with Progress(*columns, console=PlainConsole(stderr=True), transient=True) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
 

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.evaluation.files import write_text
 from tailfit.recipes import compare, evaluate_run, load_recipe, schema, train
 from tailfit.recipes.document import Document
+from tailfit.terminal import PlainConsole
+from tailfit.text import visible
 
 __all__ = ["run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
 
@@ -27,9 +27,7 @@ def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool
         run = train(recipe, out, fetch=fetch, progress=lambda epoch, figures: advance("training", epoch, figures))
     console = console_of_any_width()
     console.print(run.evaluation.table())
-    console.print(
-        f"Written: {escape(str(out))} (open report.html; tailfit evaluate {escape(str(out))})", soft_wrap=True
-    )
+    console.print(f"Written: {out} (open report.html; tailfit evaluate {out})", soft_wrap=True)
 
 
 def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None) -> None:
@@ -53,14 +51,14 @@ def run_compare(document: Document, out: Path, seeds: int | None, modules: Seque
         )
     console = console_of_any_width()
     console.print(result.table())
-    console.print(f"Written: {escape(str(out))} (open report.html)", soft_wrap=True)
+    console.print(f"Written: {out} (open report.html)", soft_wrap=True)
 
 
 def run_check(document: Document, modules: Sequence[str]) -> None:
     """Say that a recipe is sound; what is not is an error."""
     recipe = load_recipe(document, modules=modules)
     loss = getattr(recipe.loss, "name", "a loss of yours")
-    print(f"{document.name}: sound ({loss}, {recipe.epochs} epochs)")
+    console_of_any_width().print(f"{document.name}: sound ({loss}, {recipe.epochs} epochs)")
 
 
 def run_schema(out: Path | None) -> None:
@@ -75,12 +73,12 @@ def run_schema(out: Path | None) -> None:
 @contextmanager
 def _bar(epochs: int) -> Iterator[Any]:
     """How far a training is, and the next one after it, with what matters of its figures."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as shown:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=PlainConsole(stderr=True)) as shown:
         task = shown.add_task("", total=epochs, visible=False)
 
         def advance(what: str, epoch: int, figures: Mapping[str, float]) -> None:
             said = [f"{key} {figures[key]:.3f}" for key in _SHOWN if key in figures][:2]
-            shown.update(task, completed=epoch, visible=True, description=escape(f"{what}: {', '.join(said)}"))
+            shown.update(task, completed=epoch, visible=True, description=visible(f"{what}: {', '.join(said)}"))
 
         yield advance

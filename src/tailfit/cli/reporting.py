@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from tailfit.errors import DataError
 from tailfit.evaluation import Evaluation, compare_table, report
+from tailfit.terminal import PlainConsole
 
 __all__ = ["console_of_any_width", "run_report"]
 
 
-def console_of_any_width() -> Console:
+def console_of_any_width() -> PlainConsole:
     """A file or a pipe has no width of its own."""
-    return Console() if Console().is_terminal else Console(width=110)
+    console = PlainConsole()
+    return console if console.is_terminal else PlainConsole(width=110)
 
 
 def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
@@ -36,4 +35,4 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
     report(found, out, title=title or "tailfit: runs compared")
     console = console_of_any_width()
     console.print(compare_table(found))
-    console.print(f"Written: {escape(str(out))}", soft_wrap=True)
+    console.print(f"Written: {out}", soft_wrap=True)

@@ -11,6 +11,7 @@ from tailfit.data.files import mapped_files
 from tailfit.data.finite import FirstLook
 from tailfit.data.metadata import align
 from tailfit.data.ragged import Ragged, take_into, taken
+from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.data.trees import leaves, map_tree, pairs
 from tailfit.errors import ArgumentError, DataError
@@ -32,6 +33,7 @@ class Arrays(Source):
             Samples without `ids` take its rows in order, unless a column is called `id`.
         class_names: Names of the classes in the order of their codes.
         id: The column of `metadata` that holds the IDs, where their values don't tell it.
+        strip: Whether white space around names of classes is dropped.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
             or `"keep"`.
     Shapes: `read(indices)` gives the same nest with first axis `len(indices)`, in the arrays' own units, native byte
@@ -55,6 +57,7 @@ class Arrays(Source):
         *,
         class_names: Sequence[str] | None = None,
         id: str | None = None,
+        strip: bool = False,
         nan: str = "raise",
     ) -> None:
         if isinstance(x, list) and len({np.shape(part)[:1] for part in x if isinstance(part, np.ndarray)}) > 1:
@@ -62,12 +65,13 @@ class Arrays(Source):
         self._x: Final = map_tree(lambda leaf: leaf if isinstance(leaf, Ragged) else np.asanyarray(leaf), x)
         sizes = {path or "x": leaf.shape[:1] for path, leaf in leaves(self._x)}
         for path, leaf in leaves(self._x):
-            if not leaf.shape or leaf.dtype.hasobject:
+            if not leaf.shape:
                 raise DataError(
                     f"x{path} of shape {leaf.shape} and type {leaf.dtype}",
-                    expected="arrays of numbers or text whose first axis counts the samples",
+                    expected="arrays of numbers whose first axis counts the samples",
                     fix="stack the records, np.stack(records); those of different length with Ragged(records)",
                 )
+            check_record_type(leaf.dtype, f"x{path}")
         if len(set(sizes.values())) != 1:
             lengths = ", ".join(f"{path}: {size[0]}" for path, size in sizes.items())
             raise DataError(
@@ -77,7 +81,7 @@ class Arrays(Source):
             )
         size = next(iter(sizes.values()))[0]
         names = Numbered(size) if ids is None else checked_ids(ids, size)
-        labels = None if y is None else encode(y, class_names=class_names, ids=names)
+        labels = None if y is None else encode(y, class_names=class_names, ids=names, strip=strip)
         if labels is not None and len(labels.values) != size:
             raise DataError(
                 f"{len(labels.values)} labels for {size} records", expected="one label a record", fix="check y"

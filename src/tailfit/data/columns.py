@@ -8,6 +8,8 @@ Concepts:
   are its arrays. Several, none of lists: the rows of a matrix of one type. Else a dict of arrays by column.
 """
 
+import copy
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -17,13 +19,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.finite import FirstLook
+from tailfit.data.finite import DataWarning, FirstLook
 from tailfit.data.images import Decoder, Mode
 from tailfit.data.needed import needed
 from tailfit.data.ragged import Ragged
+from tailfit.data.row_numbers import may_number_rows, numbers_rows
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
+from tailfit.text import three_parts
 
 __all__ = ["Columnar", "Images", "to_array"]
 
@@ -39,7 +43,7 @@ class Columnar(Source):
         size: Number of rows.
         whole: Reads whole columns as a `pyarrow.Table`.
         where: What messages call the table.
-        label, id, columns, image_size, image_mode, class_names, nan, ragged: As of `tailfit.data.Parquet`.
+        label, id, columns, image_size, image_mode, class_names, strip, nan, ragged: As of `tailfit.data.Parquet`.
         names_of_codes: Class names that the table itself has for its label column.
     """
 
@@ -56,6 +60,7 @@ class Columnar(Source):
         image_size: tuple[int, int] | None,
         image_mode: Mode,
         class_names: Sequence[str] | None,
+        strip: bool,
         nan: str,
         ragged: bool,
         names_of_codes: Callable[[str], Sequence[str] | None] = lambda label: None,
@@ -70,6 +75,9 @@ class Columnar(Source):
         kinds = {name: schema.field(name).type for name in rest}
         numbers = [name for name in rest if _is_numbers(kinds[name])]
         images = [name for name in rest if _is_image(kinds[name])]
+        if columns is None:
+            self.left_out = tuple(name for name in numbers if _is_single(kinds[name]) and _only_numbers(whole, name))
+            numbers = [name for name in numbers if name not in self.left_out]
         chosen = (numbers or images) if columns is None else list(columns)
         for name in chosen:
             _named_column(there, name, name, where)
@@ -81,12 +89,13 @@ class Columnar(Source):
                 )
         if not chosen:
             raise DataError(
-                f"{where}: no column for the records, but {_listing(schema)}",
+                f"{where}: no column for the records, but {_listing(schema, self.left_out)}",
                 expected="columns of numbers, of lists of numbers, or of images",
                 fix="pass columns=, label= and id=",
             )
         self._features: Final = chosen
-        self._lists: Final = [name for name in chosen if ragged and _is_open_list(kinds[name])]
+        self._open_lists: Final = [name for name in chosen if _is_open_list(kinds[name])]
+        self.ragged = ragged
         if ragged and not self._lists:
             raise DataError(
                 f"{where}: ragged=True, while no column of the records is of lists",
@@ -105,7 +114,7 @@ class Columnar(Source):
         labels = None
         if label is not None:
             given = class_names if class_names is not None else names_of_codes(label)
-            labels = encode(_label_values(table[label], label, where), class_names=given, ids=ids)
+            labels = encode(_label_values(table[label], label, where), class_names=given, ids=ids, strip=strip)
         elif class_names is not None:
             raise ArgumentError("class_names without label", expected="both, or none", fix="pass label=")
         metadata = pl.DataFrame(pl.from_arrow(table.select(others))) if others else None
@@ -114,7 +123,8 @@ class Columnar(Source):
         if metadata is not None:  # in order already
             metadata = metadata.insert_column(0, pl.Series("id", list(ids), dtype=pl.String))
         super().__init__(ids, labels, metadata)
-        self.ragged = ragged
+        if self.left_out:
+            warnings.warn(_told_left_out(where, self.left_out), DataWarning, stacklevel=4)
         self._look: Final = FirstLook(size, nan, RecordError)
 
     @property
@@ -126,6 +136,19 @@ class Columnar(Source):
     def _lengths(self) -> NDArray[np.int64]:
         parts = (self._columns(indices) for indices in stretches(0, len(self), _ROWS))
         return np.concatenate([np.zeros(0, np.int64), *(self._steps_in(part) for part in parts)])
+
+    @property
+    def _lists(self) -> list[str]:
+        """The columns whose lists may differ in length."""
+        return self._open_lists if self.ragged else []
+
+    def as_ragged(self) -> Source | None:
+        """As `Source.as_ragged`."""
+        if self.ragged or not self._open_lists:
+            return None
+        twin = copy.copy(self)  # what it has read is not copied
+        twin.ragged = True
+        return twin
 
     def _steps_in(self, columns: Mapping[str, Any]) -> NDArray[np.int64]:
         steps: NDArray[np.int64] = columns[self._lists[0]].lengths
@@ -271,11 +294,32 @@ def _is_numbers(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
+def _is_single(kind: Any) -> bool:
+    types = needed("pyarrow", "parquet", "a table").types
+    return bool(types.is_integer(kind) or types.is_floating(kind))
+
+
+def _only_numbers(whole: Callable[[list[str]], Any], name: str) -> bool:
+    """Whether a column of numbers has nothing to tell but which row it is in."""
+    if not may_number_rows(name):
+        return False  # nothing is read for that
+    column = whole([name])[name]
+    return not column.null_count and numbers_rows(name, column.to_numpy())
+
+
+def _told_left_out(where: str, names: Sequence[str]) -> str:
+    return three_parts(
+        f"{where}: row numbers in column {', '.join(map(repr, names))}, which are left out of the records",
+        expected="columns of measurements; where rows are sorted, their numbers tell the class",
+        fix="save tables without their index, or name the records' columns, columns=[...]",
+    )
+
+
 def _is_image(kind: Any) -> bool:
     types = needed("pyarrow", "parquet", "a table").types
     if types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _is_image(kind.field("bytes").type)
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def _has_bytes(kind: Any) -> bool:
@@ -284,7 +328,7 @@ def _has_bytes(kind: Any) -> bool:
         return any(_has_bytes(kind.field(number).type) for number in range(kind.num_fields))
     if _is_list(pa, kind):
         return _has_bytes(kind.value_type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+    return _is_image(kind) or bool(pa.types.is_fixed_size_binary(kind))
 
 
 def _id_values(column: Any, name: str, where: str) -> list[Any]:
@@ -305,7 +349,7 @@ def _label_values(column: Any, name: str, where: str) -> Any:
         return to_array(column, name, lambda row: f"{where}: row {row}")
     values = column.to_pylist()
     if not column.null_count:
-        return np.asarray(values) if values else np.zeros(0, dtype=np.int64)
+        return values if values else np.zeros(0, dtype=np.int64)
     objects = np.empty(len(values), dtype=object)  # for `encode` to name the row
     objects[:] = values
     return objects
@@ -325,5 +369,6 @@ def _named_column(there: list[str], wanted: str | None, usual: str, where: str) 
     return wanted
 
 
-def _listing(schema: Any) -> str:
-    return ", ".join(f"{field.name}: {field.type}" for field in schema)
+def _listing(schema: Any, left_out: Sequence[str]) -> str:
+    told = dict.fromkeys(left_out, ", which numbers the rows")
+    return ", ".join(f"{field.name}: {field.type}{told.get(field.name, '')}" for field in schema)

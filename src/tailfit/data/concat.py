@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.ragged import Ragged, filled, room_for
+from tailfit.data.record_types import check_record_types
 from tailfit.data.source import Source, first_repeated, stretches
 from tailfit.data.trees import leaves, map_tree, pairs
 from tailfit.errors import ArgumentError, DataError
@@ -169,6 +170,7 @@ class Mapped(Source):
                 expected=f"arrays whose first axis is {len(indices)}",
                 fix="return one record for each that was passed",
             )
+        check_record_types(changed, "from the function of Mapped")
         return changed
 
 

@@ -37,13 +37,13 @@ class Examples:
         for name, feature in (self.features or {}).items():
             try:
                 shape, dtype = feature
-                sound = all(int(size) == size >= 0 for size in shape) and np.dtype(dtype).kind in "biufc"
+                sound = all(int(size) == size >= 0 for size in shape) and np.dtype(dtype).kind in "biuf"
             except (TypeError, ValueError):
                 sound = False
             if not sound:
                 raise ArgumentError(
                     f"features[{name!r}]={feature!r}",
-                    expected="(shape, type) of numbers",
+                    expected="(shape, type) of real numbers",
                     fix="write it so, e.g. {'signal': ((128, 12), 'float32')}",
                 )
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from tailfit.data.ragged import Ragged
 from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError, DataError
+from tailfit.text import TailfitWarning
 
 __all__ = ["DataWarning", "FirstLook", "Look", "NanPolicy", "checked_policy", "finite_records", "first_not_finite"]
 
 NanPolicy = Literal["raise", "warn", "keep"]
 
 
-class DataWarning(UserWarning):
+class DataWarning(TailfitWarning):
     """A record is not as it should be, and the user asked to go on."""
 
 

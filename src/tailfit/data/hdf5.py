@@ -38,6 +38,7 @@ class HDF5(Stored):
         metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, as of `Arrays`.
         class_names: Names of the classes in the order of their codes.
         id: The column of `metadata` that holds the IDs, where their values don't tell it.
+        strip: Whether white space around names of classes is dropped.
         memory: Whether the records are read into memory at the first `read`; `"auto"`: if they take no more than half
             of what is free.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
@@ -68,13 +69,16 @@ class HDF5(Stored):
         *,
         class_names: Sequence[str] | None = None,
         id: str | None = None,
+        strip: bool = False,
         memory: bool | Literal["auto"] = "auto",
         nan: str = "raise",
     ) -> None:
         needed("h5py", "hdf5", _WHAT)
         self._file: Final = KnownFile.of(path)
         self._handle: tuple[int, Any] | None = None
-        super().__init__(self._file.path, x, y, ids, metadata, class_names=class_names, id=id, memory=memory, nan=nan)
+        super().__init__(
+            self._file.path, x, y, ids, metadata, class_names=class_names, id=id, strip=strip, memory=memory, nan=nan
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:

@@ -24,12 +24,13 @@ import polars as pl
 
 from tailfit.data.images import SUFFIXES
 from tailfit.data.read_tables import Rows
+from tailfit.data.row_numbers import may_number_rows
 from tailfit.errors import ArgumentError, DataError
+from tailfit.names import check_name
 
 __all__ = ["KnownIDs", "Numbered", "check_id", "id_column", "row_numbers", "told_column"]
 
 _ENDINGS = (".npy", *SUFFIXES)
-_ROW_NUMBERS = ("", "index", "Unnamed: 0", "__index_level_0__", "rownames")
 
 
 class Numbered(Sequence[str]):
@@ -153,6 +154,7 @@ def check_id(name: object) -> None:
     Traceback (most recent call last):
     tailfit.errors.DataError: Received ID '../x'. Expected ...
     """
+    check_name(name, "ID", "name the records without folders; IDs are strings, '7' and not 7")
     plain = isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0]|^[A-Za-z]:", name)
     if not plain:
         raise DataError(
@@ -226,7 +228,7 @@ def row_numbers(rows: Rows) -> list[str]:
     """
     size = rows.frame.height
     counts = [pl.Series(range(first, first + size), dtype=pl.Int64).cast(pl.String) for first in (0, 1)]
-    candidates = ((name, rows.text(name)) for name in rows.frame.columns if name in _ROW_NUMBERS)
+    candidates = ((name, rows.text(name)) for name in rows.frame.columns if may_number_rows(name))
     return [name for name, text in candidates if size and text is not None and any(map(text.equals, counts))]
 
 

@@ -38,6 +38,7 @@ class ImageFolder(Source):
         metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, one of whose columns holds the IDs.
         class_names: Names of the classes in the order of their codes.
         id, label: The columns of the IDs and the labels, as of `NpyFolder`.
+        strip: Whether white space around names of classes is dropped.
         threads: That decode at a time.
         max_pixels: The largest image that is decoded. A file of a few bytes may claim any size.
     Shapes: `read(indices)` gives `uint8[n, height, width, channels]`, of `"I;16"` `uint16`.
@@ -68,6 +69,7 @@ class ImageFolder(Source):
         *,
         id: str | None = None,
         label: str | None = None,
+        strip: bool = False,
         threads: int = 4,
         max_pixels: int = 1 << 26,
     ) -> None:
@@ -82,7 +84,7 @@ class ImageFolder(Source):
                 raise ArgumentError(
                     "class_names for images in no folder", expected="a folder a class, or labels", fix="pass labels"
                 )
-        encoded = None if values is None else encode(values, class_names=class_names, ids=ids)
+        encoded = None if values is None else encode(values, class_names=class_names, ids=ids, strip=strip)
         super().__init__(ids, encoded, table)
 
     def _read(self, indices: NDArray[np.int64]) -> NDArray[Any]:

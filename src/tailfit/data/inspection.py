@@ -1,7 +1,7 @@
 """A look at a data set before anything is trained on it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.finite import finite_records
+from tailfit.data.ragged import Ragged
 from tailfit.data.source import Source, stretches
 from tailfit.data.trees import leaves
 from tailfit.errors import ArgumentError, DataError
+from tailfit.names import lookalikes, looks_missing
 from tailfit.weights import label_quality
 
 __all__ = ["Inspection", "inspect"]
@@ -35,6 +37,10 @@ class Inspection:
         unreadable: What is wrong with each record that can't be read, by ID.
         duplicates: IDs of records that are equal to the byte, group by group.
         across: Those groups of duplicates that lie in several of the parts that were given.
+        lookalikes: Groups of class names that differ only in white space, case, Unicode form or invisible characters.
+        missing_names: Class names that look like a missing value: "NA", "nan", "", ...
+        steps: Of records that differ in length, the shortest, the median and the longest one's; else None.
+        left_out: Columns that are no part of the records because they only number the rows.
         quality: With probabilities, DataFrame of `id`, `label`, the label's `quality`, the lowest first, and whether it
             is `doubtful`: whether the confident joint counts the sample under another class.
     """
@@ -47,6 +53,10 @@ class Inspection:
     unreadable: dict[str, str]
     duplicates: tuple[tuple[str, ...], ...]
     across: tuple[tuple[str, ...], ...]
+    lookalikes: tuple[tuple[str, ...], ...] = ()
+    missing_names: tuple[str, ...] = ()
+    steps: tuple[int, float, int] | None = None
+    left_out: tuple[str, ...] = ()
     quality: pl.DataFrame | None = None
 
     @property
@@ -64,8 +74,8 @@ class Inspection:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is missing, unreadable or in two parts."""
-        return not (self.missing or self.unreadable or self.across)
+        """Whether nothing is missing, unreadable or in two parts, and no class name in doubt."""
+        return not (self.missing or self.unreadable or self.across or self.lookalikes or self.missing_names)
 
 
 def inspect(
@@ -94,56 +104,106 @@ def inspect(
     """
     owner = _owners(source, parts or {})
     quality = None if probabilities is None else _quality(source, probabilities)
-    missing: list[str] = []
-    unreadable: dict[str, str] = {}
-    by_content: dict[bytes, list[int]] = {}
-    arrays: dict[str, str] = {}
-    nbytes = 0
-    for indices in stretches(0, len(source), _AT_ONCE):
-        for chosen, batch in _readable(source, indices, unreadable):
-            flat = sorted(leaves(batch), key=lambda pair: pair[0])  # a dict's keys may come in another order
-            arrays = arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}
-            nbytes += sum(leaf.nbytes for _, leaf in flat)
-            bad = np.zeros(len(chosen), dtype=np.bool_)
-            for _, leaf in flat:
-                bad |= ~finite_records(leaf)
-            missing += [source.ids[position] for position in chosen[bad].tolist()]
-            for row, position in enumerate(chosen.tolist()):
-                content = hashlib.blake2b(digest_size=16)
-                for path, leaf in flat:
-                    content.update(path.encode() + np.ascontiguousarray(leaf[row]).tobytes())
-                by_content.setdefault(content.digest(), []).append(position)
-        if progress is not None:
-            progress(int(indices[-1]) + 1, len(source))
-    groups = [group for group in by_content.values() if len(group) > 1]
+    read = _Reading(source)
+    read.all(progress)
+    if read.ragged is not None:
+        read = _Reading(read.ragged)
+        read.all(progress)
+    groups = [group for group in read.by_content.values() if len(group) > 1]
     across = [group for group in groups if len({owner.get(position, "") for position in group} - {""}) > 1]
     return Inspection(
         samples=len(source),
-        arrays=arrays,
-        nbytes=nbytes,
+        arrays=read.arrays,
+        nbytes=read.nbytes,
         classes=_classes(source, quality),
-        missing=tuple(missing),
-        unreadable=unreadable,
+        missing=tuple(read.missing),
+        unreadable=read.unreadable,
         duplicates=_named(source, groups),
         across=_named(source, across),
+        lookalikes=lookalikes(source.class_names),
+        missing_names=tuple(name for name in source.class_names if looks_missing(name)),
+        steps=read.steps,
+        left_out=source.left_out,
         quality=quality,
     )
 
 
-def _readable(source: Source, indices: NDArray[np.int64], unreadable: dict[str, str]) -> Any:
-    """The batch, or where one of its records can't be read, each that can be, by itself."""
-    try:
-        yield indices, source.read(indices)
-        return
-    except DataError:
-        pass
-    for position in indices.tolist():
+class _Reading:
+    """What there is to know of the records of a source, each read once.
+
+    Attributes:
+        ragged: The source to read instead, where records differ in length although that was not expected.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.missing: list[str] = []
+        self.unreadable: dict[str, str] = {}
+        self.by_content: dict[bytes, list[int]] = {}
+        self.arrays: dict[str, str] = {}
+        self.nbytes = 0
+        self.ragged: Source | None = None
+        self._steps: list[NDArray[np.int64]] = []
+
+    @property
+    def steps(self) -> tuple[int, float, int] | None:
+        """The shortest, the median and the longest record's, where they differ in length."""
+        if not self._steps:
+            return None
+        steps = np.concatenate(self._steps)
+        return int(steps.min()), float(np.median(steps)), int(steps.max())
+
+    def all(self, progress: Callable[[int, int], None] | None) -> None:
+        """Read everything; stop where records differ in length although that was not expected."""
+        for indices in stretches(0, len(self.source), _AT_ONCE):
+            for chosen, batch in self._readable(indices):
+                self._look(chosen, batch)
+            if self.ragged is not None:
+                return
+            if progress is not None:
+                progress(int(indices[-1]) + 1, len(self.source))
+
+    def _look(self, chosen: NDArray[np.int64], batch: Any) -> None:
+        flat = sorted(leaves(batch), key=lambda pair: pair[0])  # a dict's keys may come in another order
+        self.arrays = self.arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}
+        self.nbytes += sum(leaf.nbytes for _, leaf in flat)
+        self._steps += [leaf.lengths for _, leaf in flat if isinstance(leaf, Ragged)][:1]
+        bad = np.zeros(len(chosen), dtype=np.bool_)
+        for _, leaf in flat:
+            bad |= ~finite_records(leaf)
+        self.missing += [self.source.ids[position] for position in chosen[bad].tolist()]
+        for row, position in enumerate(chosen.tolist()):
+            content = hashlib.blake2b(digest_size=16)
+            for path, leaf in flat:
+                content.update(path.encode() + np.ascontiguousarray(leaf[row]).tobytes())
+            self.by_content.setdefault(content.digest(), []).append(position)
+
+    def _readable(self, indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:
+        """The batch, or where one of its records can't be read, each that can be, by itself."""
         try:
-            record = source.read([position])
-        except DataError as error:
-            unreadable[source.ids[position]] = str(error)
-            continue
-        yield np.array([position]), record
+            yield indices, self.source.read(indices)
+            return
+        except DataError:
+            pass
+        ragged = self.source.as_ragged()
+        for position in indices.tolist():
+            try:
+                record = self.source.read([position])
+            except DataError as error:
+                if ragged is not None and _can_read(ragged, position):
+                    self.ragged = ragged
+                    return
+                self.unreadable[self.source.ids[position]] = str(error)
+                continue
+            yield np.array([position]), record
+
+
+def _can_read(source: Source, position: int) -> bool:
+    try:
+        source.read([position])
+    except DataError:
+        return False
+    return True
 
 
 def _owners(source: Source, parts: Mapping[str, Source]) -> dict[int, str]:

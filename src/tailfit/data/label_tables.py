@@ -138,9 +138,8 @@ def _stacked(values: list[Any]) -> Any:
         array = np.asarray(values)
     except ValueError:
         array = np.empty(0, dtype=object)
-    if len(array) == len(values) and not (
-        array.dtype.kind == "U" and not all(isinstance(value, str) for value in values)
-    ):
+    # NumPy's text would hold "nan" for a missing label, and drop NULs at the end of names.
+    if len(array) == len(values) and array.dtype.kind != "U":
         return array
     objects = np.empty(len(values), dtype=object)
     objects[:] = values

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
 from tailfit.data.metadata import align
+from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -36,6 +37,7 @@ class MapStyle(Source):
             Samples without `ids` take its rows in order, unless a column is called `id`.
         class_names: Names of the classes in the order of their codes.
         id: The column of `metadata` that holds the IDs, where their values don't tell it.
+        strip: Whether white space around names of classes is dropped.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
             or `"keep"`.
     Shapes: `read(indices)` gives the items stacked, leaf by leaf of a nest of dicts, tuples and lists; of a tuple that
@@ -65,6 +67,7 @@ class MapStyle(Source):
         label: int | str | None = None,
         class_names: Sequence[str] | None = None,
         id: str | None = None,
+        strip: bool = False,
         nan: str = "raise",
     ) -> None:
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
@@ -79,7 +82,7 @@ class MapStyle(Source):
         self._label: Final = label
         if labels is None and label is not None:
             labels = [self._parted(item, names[row])[1] for row, item in self._each(size, names)]
-        encoded = None if labels is None else encode(_plain(labels), class_names=class_names, ids=names)
+        encoded = None if labels is None else encode(_plain(labels), class_names=class_names, ids=names, strip=strip)
         if encoded is not None and len(encoded.values) != size:
             raise DataError(
                 f"{len(encoded.values)} labels for {size} items", expected="one label an item", fix="check labels"
@@ -157,12 +160,14 @@ def _stacked(records: list[Any], names: list[str]) -> Any:
     first = {path: (leaf.shape, leaf.dtype) for path, leaf in flat[0].items()}
     for arrays, name in zip(flat, names, strict=True):
         found = {path: (leaf.shape, leaf.dtype) for path, leaf in arrays.items()}
-        if found != first or any(dtype.hasobject for _, dtype in found.values()):
+        if found != first:
             raise DataError(
                 f"ID {name!r}: a record of {_described(found)}",
                 expected=f"numbers, alike in all records: {_described(first)} as of ID {names[0]!r}",
                 fix="bring the items to one shape and type",
             )
+    for path, (_, dtype) in first.items():
+        check_record_type(dtype, f"ID {names[0]!r}: x{path}")
     columns = iter([np.stack([arrays[path] for arrays in flat]) for path in first])
     return map_tree(lambda leaf: next(columns), records[0])
 
@@ -175,7 +180,10 @@ def _plain(labels: Any) -> Any:
     """A list of tensors or NumPy numbers as an array; text and lists as they are."""
     if isinstance(labels, list) and labels and not isinstance(labels[0], str | list | tuple):
         return np.asarray([np.asarray(label) for label in labels])
-    return labels if isinstance(labels, list | tuple) else np.asarray(labels)
+    if isinstance(labels, list | tuple):
+        return labels
+    array = np.asarray(labels)
+    return labels if array.dtype.kind == "U" else array
 
 
 def _unread(which: str, error: Exception) -> DataError:

@@ -1,5 +1,6 @@
 """A folder of records, one `.npy` file each, as a source: the classic layout `data/<ID>.npy`."""
 
+import copy
 import os
 from collections.abc import Sequence
 from os import PathLike, fspath
@@ -13,6 +14,7 @@ from tailfit.data.ids import check_id
 from tailfit.data.label_tables import Labels, Metadata, tables_of_files
 from tailfit.data.npy import Header, read_header, read_row
 from tailfit.data.ragged import Ragged
+from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
@@ -36,6 +38,7 @@ class NpyFolder(Source):
         id: The column of the IDs, where their values don't tell it: it is the one that has every ID once. IDs are
             compared as text; `001.npy`, `data/001` and `data\\001` are the ID `001`, too.
         label: The column of the labels, in a table that has several besides the IDs.
+        strip: Whether white space around names of classes is dropped.
         nan: What to do with NaN or infinity in a record read: `"raise"`, `"warn"` (once) or `"keep"`.
         ragged: Whether records may differ in their first axis, the steps. Then `lengths` looks into every file once.
     Shapes: `read(indices)` gives `[len(indices), *record]` in the files' type and units, native byte order; ragged, a
@@ -63,6 +66,7 @@ class NpyFolder(Source):
         *,
         id: str | None = None,
         label: str | None = None,
+        strip: bool = False,
         nan: str = "raise",
         ragged: bool = False,
     ) -> None:
@@ -74,12 +78,14 @@ class NpyFolder(Source):
         ids, values, table = tables_of_files(
             found, labels, metadata, id=id, label=label, folder=self._folder, ending=".npy"
         )
-        encoded = None if labels is None else encode(values, class_names=class_names, ids=ids)
+        encoded = None if labels is None else encode(values, class_names=class_names, ids=ids, strip=strip)
         super().__init__(ids, encoded, table)
-        self._header: Header | None = None
+        self._first: tuple[Header, str] | None = None
+        if ids:
+            _readable_header(self._path(0))
         self.ragged = ragged
         # Of a ragged folder: steps of each record that was looked at, else -1; and the header of so many.
-        self._steps: Final = np.full(len(ids) if ragged else 0, -1, dtype=np.int64)
+        self._steps: Final = np.full(len(ids), -1, dtype=np.int64)
         self._headers: Final[dict[int, Header]] = {}
 
     @property
@@ -95,16 +101,33 @@ class NpyFolder(Source):
             self._header_of(position)
         return self._steps.copy()
 
+    def as_ragged(self) -> Source | None:
+        """As `Source.as_ragged`."""
+        if self.ragged:
+            return None
+        twin = copy.copy(self)
+        twin.ragged = True
+        return twin
+
     def _path(self, position: int) -> str:
         name = self.ids[position]
         return self._links.get(name) or f"{self._folder}{os.sep}{name}.npy"
 
     def _reference(self) -> tuple[Header, str]:
-        """The first file's header, which all others must share. Two threads may both read it: it is the same."""
-        path = self._path(0)
-        if self._header is None:
-            self._header = read_header(path)
-        return self._header, path
+        """The header that all files must share, the first one's that can be read, and its path.
+
+        Two threads may both read it: it is the same.
+        """
+        if self._first is None:
+            self._first = self._first_header()
+        return self._first
+
+    def _first_header(self) -> tuple[Header, str]:
+        for position in range(len(self)):
+            header = _readable_header(self._path(position))
+            if header is not None:
+                return header, self._path(position)
+        return read_header(self._path(0)), self._path(0)  # none can be read: the first one's error
 
     def _header_of(self, position: int) -> Header:
         """Of a record of any length."""
@@ -152,6 +175,16 @@ class NpyFolder(Source):
             read_row(self._path(position), batch[row, ...], reference, reference_path)
         self._look.check(indices, batch, self._path)
         return batch
+
+
+def _readable_header(path: str) -> Header | None:
+    """A file's header; None where it can't be read, which is an error when its record is."""
+    try:
+        header = read_header(path)
+    except RecordError:
+        return None
+    check_record_type(header.dtype, path, RecordError)
+    return header
 
 
 def _listed(folder: str) -> tuple[set[str], dict[str, str]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tailfit.data.ragged import Ragged
 from tailfit.data.read_tables import read_json
 from tailfit.errors import RecordError
+from tailfit.names import first_odd
 
 __all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "listed", "rebuild"]
 
@@ -136,10 +137,12 @@ class Manifest:
                 tree=content["tree"],
                 leaves=tuple(_leaf(leaf) for leaf in content["leaves"]),
                 labels=content["labels"],
-                class_names=tuple(map(str, content["class_names"])),
+                class_names=tuple(content["class_names"]),
                 digests={str(name): str(digest) for name, digest in content["digests"].items()},
                 steps=_whole(content.get("steps", 0)),
             )
+            if (odd := first_odd(manifest.class_names)) is not None:
+                raise ValueError(f"the class name {odd!r}")
             numbers = sorted(_leaf_numbers(manifest.tree))
             if numbers != list(range(len(manifest.leaves))):
                 raise ValueError(f"a tree of the leaves {numbers} for {len(manifest.leaves)} leaves")

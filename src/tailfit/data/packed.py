@@ -23,6 +23,7 @@ from tailfit.data.npy import read_header
 from tailfit.data.pack_format import Leaf, Manifest, file_name, rebuild
 from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.read_tables import read_table
+from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Source, checked_ids
 from tailfit.data.trees import pairs
 from tailfit.errors import DataError, RecordError
@@ -68,6 +69,8 @@ class Packed(Source):
             )
         self._root: Final = root
         self._manifest: Final = Manifest.read(root / "pack.json")
+        for leaf in self._manifest.leaves:
+            check_record_type(leaf.dtype, f"{root / 'pack.json'}: an array", RecordError)
         self.ragged = self._manifest.ragged
         index = self._read_index()
         # Where each record begins among all, and their end: in records, and in steps where they differ in length.
@@ -145,8 +148,7 @@ class Packed(Source):
         ids = checked_ids(index["id"].to_list(), len(index))
         labels = None
         if manifest.labels is not None:
-            values = np.array(index["label"].to_list())
-            labels = encode(values, class_names=manifest.class_names, ids=ids)
+            labels = encode(index["label"].to_list(), class_names=manifest.class_names, ids=ids)
         metadata = index.select("id", pl.col("^metadata\\..*$").name.map(lambda name: name.removeprefix("metadata.")))
         return ids, labels, metadata if metadata.width > 1 else None
 

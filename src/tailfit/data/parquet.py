@@ -36,9 +36,12 @@ class Parquet(Columnar):
         label: The column of labels: codes, names, or lists of C indicators or probabilities. `label` if there is one.
         id: The column of IDs. The column `id` if there is one; else they are numbered, "0", "1", ...
         columns: Those of the records; all columns of numbers, or of lists of numbers, without it; or where there are
-            none, those of images: bytes, or Hugging Face's pairs of bytes and path.
+            none, those of images: bytes, or Hugging Face's pairs of bytes and path. A column that only numbers the rows
+            (an index that was saved: `""`, `Unnamed: 0`, `index`, ...) is left out with a warning unless it is named
+            here: where rows are sorted, it tells the class.
         image_size, image_mode: `(height, width)` and mode that images are brought to, as of `ImageFolder`.
         class_names: Names of the classes in the order of their codes.
+        strip: Whether white space around names of classes is dropped.
         memory: Whether the records are read into memory at the first `read`; `"auto"`: if they take no more than half
             of what is free.
         nan: What to do with NaN or infinity (nothing, in a column of floats, is NaN) in a record, when it is read for
@@ -71,6 +74,7 @@ class Parquet(Columnar):
         image_size: tuple[int, int] | None = None,
         image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
+        strip: bool = False,
         memory: bool | Literal["auto"] = "auto",
         nan: str = "raise",
         ragged: bool = False,
@@ -97,6 +101,7 @@ class Parquet(Columnar):
             image_size=image_size,
             image_mode=image_mode,
             class_names=class_names,
+            strip=strip,
             nan=nan,
             ragged=ragged,
         )

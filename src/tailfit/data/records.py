@@ -35,6 +35,7 @@ class _Records(MapStyle):
         *,
         parse: Callable[[bytes], Any] | None,
         class_names: Sequence[str] | None,
+        strip: bool,
         nan: str,
     ) -> None:
         if parse is not None:
@@ -42,7 +43,7 @@ class _Records(MapStyle):
                 raise ArgumentError(
                     "features= or id= beside parse=", expected="one way to read a record", fix="pass ids= for IDs"
                 )
-            options = {"label": label, "class_names": class_names, "nan": nan}
+            options = {"label": label, "class_names": class_names, "strip": strip, "nan": nan}
             super().__init__(_Parsed(files, parse), labels, ids, metadata, **options)  # type: ignore[arg-type]
             return
         if isinstance(label, int):
@@ -53,7 +54,7 @@ class _Records(MapStyle):
             found = [others for indices in stretches(0, len(files), _AT_ONCE) for others in parsed.beside(indices)]
             labels = [others[label] for others in found] if label is not None and labels is None else labels
             ids = [str(others[id]) for others in found] if id is not None and ids is None else ids
-        super().__init__(parsed, labels, ids, metadata, class_names=class_names, nan=nan)
+        super().__init__(parsed, labels, ids, metadata, class_names=class_names, strip=strip, nan=nan)
 
 
 class TFRecord(_Records):
@@ -75,6 +76,7 @@ class TFRecord(_Records):
         parse: `parse(content) -> record`, for records that are no `tf.train.Example`, or hold encoded images: an array
             or a nest of them; `label` is then a position or key in it, as of `MapStyle`.
         class_names: Names of the classes in the order of their codes.
+        strip: Whether white space around names of classes is dropped.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
             or `"keep"`.
     Shapes: `read(indices)` gives, of one feature, its array `[n, ...]`, of several a dict of them.
@@ -110,10 +112,11 @@ class TFRecord(_Records):
         *,
         parse: Callable[[bytes], Any] | None = None,
         class_names: Sequence[str] | None = None,
+        strip: bool = False,
         nan: str = "raise",
     ) -> None:
         files, rest = TFRecordFiles(path), (features, label, id, labels, ids, metadata)
-        super().__init__(files, *rest, parse=parse, class_names=class_names, nan=nan)
+        super().__init__(files, *rest, parse=parse, class_names=class_names, strip=strip, nan=nan)
 
 
 class ArrayRecord(_Records):
@@ -122,7 +125,7 @@ class ArrayRecord(_Records):
     Args:
         path: A file, a folder of `.array_record` files (in the order of their names), or a list of files; best written
             with `group_size:1`, as else a group of records is decoded for one.
-        features, label, id, labels, ids, metadata, parse, class_names, nan: As of `TFRecord`.
+        features, label, id, labels, ids, metadata, parse, class_names, strip, nan: As of `TFRecord`.
     Shapes: As of `TFRecord`.
     Raises:
         RecordError: beginning with a file's path: missing, truncated, damaged, changed since; or a record that has not
@@ -153,10 +156,11 @@ class ArrayRecord(_Records):
         *,
         parse: Callable[[bytes], Any] | None = None,
         class_names: Sequence[str] | None = None,
+        strip: bool = False,
         nan: str = "raise",
     ) -> None:
         files, rest = ArrayRecordFiles(path), (features, label, id, labels, ids, metadata)
-        super().__init__(files, *rest, parse=parse, class_names=class_names, nan=nan)
+        super().__init__(files, *rest, parse=parse, class_names=class_names, strip=strip, nan=nan)
 
 
 class _Parsed:

@@ -25,6 +25,7 @@ from tailfit.data.metadata import align
 from tailfit.data.trees import leaves, pairs
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
+from tailfit.names import check_names
 
 __all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_repeated", "stretches"]
 
@@ -43,15 +44,23 @@ class Source(ABC):
     Attributes:
         in_memory: Whether reading is copying from memory, which no thread need do ahead.
         ragged: Whether records differ in length.
+        left_out: Columns of a table that are no part of the records because they only number the rows.
     """
 
     in_memory: bool = False
     ragged: bool = False
+    left_out: tuple[str, ...] = ()
 
     def __init__(self, ids: Sequence[str], labels: Encoded | None = None, metadata: pl.DataFrame | None = None) -> None:
+        if not isinstance(ids, Numbered):
+            check_names(ids, "ID")
         self._ids: Final = ids
         self._encoded: Final = labels
         self._metadata: Final = None if metadata is None else align(metadata, ids)
+
+    def as_ragged(self) -> "Source | None":
+        """The same samples read as records of different length, where that was a choice; else None."""
+        return None
 
     @abstractmethod
     def _read(self, indices: NDArray[np.int64]) -> Any:
@@ -226,7 +235,7 @@ class Subset(Source):
         metadata = None if source.metadata is None else source.metadata[chosen]
         super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata)
         self.source: Final = source
-        self.in_memory, self.ragged = source.in_memory, source.ragged
+        self.in_memory, self.ragged, self.left_out = source.in_memory, source.ragged, source.left_out
         chosen.flags.writeable = False
         self.indices: Final = chosen
 
@@ -235,6 +244,11 @@ class Subset(Source):
         """As `Source.lengths`."""
         whole = self.source.lengths
         return None if whole is None else whole[self.indices]
+
+    def as_ragged(self) -> Source | None:
+        """As `Source.as_ragged`."""
+        whole = self.source.as_ragged()
+        return None if whole is None else Subset(whole, self.indices)
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         return self.source._read(self.indices[indices])

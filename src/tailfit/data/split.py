@@ -25,6 +25,7 @@ from tailfit.data.ids import KnownIDs
 from tailfit.data.read_tables import read_json
 from tailfit.data.source import Source, Subset
 from tailfit.errors import ArgumentError, DataError
+from tailfit.names import check_names
 
 __all__ = ["split"]
 
@@ -99,6 +100,7 @@ def _by_partition(source: Source, partition: Mapping[str, Any] | str | PathLike[
     known, there = KnownIDs(source.ids), set(source.ids)
     home: dict[str, str] = {}
     chosen: dict[str, list[str]] = {}
+    check_names(table, "partition")
     for name, ids in table.items():
         if isinstance(ids, str) or not isinstance(ids, Sequence | np.ndarray):
             raise DataError(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tailfit.data.finite import FirstLook
 from tailfit.data.memory import available_memory, fits_in_memory
 from tailfit.data.metadata import align, as_rows
+from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError, RecordError
@@ -33,7 +34,7 @@ class Stored(Source):
 
     Args:
         where: The store's path.
-        x, y, ids, metadata, class_names, id, memory, nan: As of `tailfit.data.HDF5`.
+        x, y, ids, metadata, class_names, id, strip, memory, nan: As of `tailfit.data.HDF5`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Stored(Source):
         *,
         class_names: Sequence[str] | None,
         id: str | None,
+        strip: bool,
         memory: bool | Literal["auto"],
         nan: str,
     ) -> None:
@@ -70,16 +72,11 @@ class Stored(Source):
         size = sizes[names[0]]
         self._kinds: Final = {name: shapes[name] for name in names}
         for name in names:
-            if shapes[name][1].hasobject:
-                raise RecordError(
-                    f"{where}: array {name!r} of type {shapes[name][1]}",
-                    expected="records of numbers, of one shape",
-                    fix="write numbers; objects are never unpickled",
-                )
-        known: Sequence[str] = Numbered(size) if ids is None else checked_ids(_texts(self._all_of(ids)), size)
+            check_record_type(shapes[name][1], f"{where}: array {name!r}", RecordError)
+        known: Sequence[str] = Numbered(size) if ids is None else checked_ids(self._texts(ids), size)
         labels = None
         if y is not None:
-            labels = encode(_label_values(self._all_of(y)), class_names=class_names, ids=known)
+            labels = encode(self._label_values(y), class_names=class_names, ids=known, strip=strip)
         elif class_names is not None:
             raise ArgumentError("class_names without y", expected="both, or none", fix="pass y, the labels' name")
         super().__init__(known, labels, None if metadata is None else align(as_rows(metadata), known, id))
@@ -135,6 +132,26 @@ class Stored(Source):
             )
         return self._whole(name)
 
+    def _texts(self, name: str) -> list[Any]:
+        return [self._text(value, name) for value in self._all_of(name).tolist()]
+
+    def _text(self, value: Any, name: str) -> Any:
+        if not isinstance(value, bytes):
+            return str(value) if isinstance(value, int) else value
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            # Written with replacement characters, two names would become one.
+            raise RecordError(
+                f"{self._where}: {value!r} in array {name!r}", expected="text in UTF-8", fix="write it again as UTF-8"
+            ) from error
+
+    def _label_values(self, name: str) -> Any:
+        values = self._all_of(name)
+        if values.ndim != 1 or values.dtype.kind not in "OSUT":
+            return values
+        return [self._text(value, name) for value in values.tolist()]
+
     def _read(self, indices: NDArray[np.int64]) -> Any:
         arrays, places = self._arrays, indices
         if self.in_memory and arrays is None:
@@ -162,12 +179,3 @@ class Stored(Source):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
-
-
-def _texts(values: NDArray[Any]) -> list[Any]:
-    plain = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values.tolist()]
-    return [str(value) if isinstance(value, int) else value for value in plain]
-
-
-def _label_values(values: NDArray[Any]) -> Any:
-    return _texts(values) if values.ndim == 1 and values.dtype.kind in "OSUT" else values

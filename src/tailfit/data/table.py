@@ -19,7 +19,7 @@ class Table(Columnar):
 
     Args:
         table: `pyarrow.Table`, polars DataFrame, or what else hands out Arrow (`__arrow_c_stream__`).
-        label, id, columns, image_size, image_mode, class_names, nan, ragged: As of `Parquet`.
+        label, id, columns, image_size, image_mode, class_names, strip, nan, ragged: As of `Parquet`.
     Shapes: As of `Parquet`.
     Raises:
         ArgumentError: for what is no table.
@@ -41,6 +41,7 @@ class Table(Columnar):
         image_size: tuple[int, int] | None = None,
         image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
+        strip: bool = False,
         nan: str = "raise",
         ragged: bool = False,
     ) -> None:
@@ -67,6 +68,7 @@ class Table(Columnar):
             image_size=image_size,
             image_mode=image_mode,
             class_names=class_names,
+            strip=strip,
             nan=nan,
             ragged=ragged,
         )
@@ -85,7 +87,7 @@ class HuggingFace(Columnar):
 
     Args:
         dataset: One split of a data set; not a streaming one.
-        label, id, columns, image_size, image_mode, class_names, nan, ragged: As of `Parquet`.
+        label, id, columns, image_size, image_mode, class_names, strip, nan, ragged: As of `Parquet`.
     Shapes: As of `Parquet`.
     Raises:
         ArgumentError: for what is no `datasets.Dataset`, a dict of splits among them.
@@ -108,6 +110,7 @@ class HuggingFace(Columnar):
         image_size: tuple[int, int] | None = None,
         image_mode: Mode = "RGB",
         class_names: Sequence[str] | None = None,
+        strip: bool = False,
         nan: str = "raise",
         ragged: bool = False,
     ) -> None:
@@ -129,6 +132,7 @@ class HuggingFace(Columnar):
             image_size=image_size,
             image_mode=image_mode,
             class_names=class_names,
+            strip=strip,
             nan=nan,
             ragged=ragged,
             names_of_codes=lambda name: getattr(dataset.features[name], "names", None),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tailfit.data.record_types import check_record_types
 from tailfit.data.trees import leaves
 from tailfit.errors import DataError
 
@@ -80,3 +81,4 @@ def _check(before: tuple[Any, ...], after: Any, rows: int) -> None:
             expected=f"a tuple of {len(before)} like the batch passed in, each array with first axis {rows}",
             fix="return (x, y) or (x, y, w) as received, of the same number of samples",
         )
+    check_record_types(after[0], "from transform")

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.files import mapped_files
 from tailfit.data.ragged import Ragged
+from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Source, first_repeated
 from tailfit.data.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -63,6 +64,8 @@ class Windows(Source):
         if label not in ("last", "first"):
             raise ArgumentError(f"label={label!r}", expected="'last' or 'first'", fix="leave it out")
         self.x: Final = x if isinstance(x, Source) else np.asanyarray(x)
+        if not isinstance(self.x, Source):
+            check_record_type(self.x.dtype, "x")
         if isinstance(self.x, Source):
             if by is not None or y is not None or class_names is not None:
                 raise ArgumentError(

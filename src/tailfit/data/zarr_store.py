@@ -36,7 +36,7 @@ class Zarr(Stored):
         path: A folder, a `.zip` file, or a URL that Zarr opens with fsspec, chunk by chunk as they are asked for.
         x: Name of the array of records, `"group/name"` within groups; or a dict, tuple or list of names, nested as one
             likes. A store that is one array itself is `"x"`.
-        y, ids, metadata, class_names, id, memory, nan: As of `HDF5`.
+        y, ids, metadata, class_names, id, strip, memory, nan: As of `HDF5`.
     Shapes: `read(indices)` gives the nest of `x` with first axis `n`, in the arrays' units, native byte order.
     Raises:
         RecordError: beginning with the path: no Zarr store, a damaged chunk, a codec that unpickles, objects, or a link
@@ -63,6 +63,7 @@ class Zarr(Stored):
         *,
         class_names: Sequence[str] | None = None,
         id: str | None = None,
+        strip: bool = False,
         memory: bool | Literal["auto"] = "auto",
         nan: str = "raise",
     ) -> None:
@@ -75,7 +76,9 @@ class Zarr(Stored):
             self._known.append(KnownFile.of(where))
             _check_members(where)
         self._handle: tuple[int, dict[str, Any]] | None = None
-        super().__init__(where, x, y, ids, metadata, class_names=class_names, id=id, memory=memory, nan=nan)
+        super().__init__(
+            where, x, y, ids, metadata, class_names=class_names, id=id, strip=strip, memory=memory, nan=nan
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Any]]:

@@ -13,8 +13,9 @@ import altair as alt
 import vl_convert
 
 from tailfit.evaluation.metrics import Figure
-from tailfit.evaluation.naming import short_labels, visible
+from tailfit.evaluation.naming import short_labels
 from tailfit.evaluation.tables import class_order, count_text
+from tailfit.text import visible
 
 if TYPE_CHECKING:
     from tailfit.evaluation.evaluation import Evaluation

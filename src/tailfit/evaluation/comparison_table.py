@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tailfit.evaluation.metrics import Figure
-from tailfit.evaluation.naming import visible
 from tailfit.evaluation.tables import percent
+from tailfit.text import visible
 
 if TYPE_CHECKING:
     from tailfit.evaluation.comparison import Comparison

@@ -23,6 +23,7 @@ from tailfit.evaluation.metrics import OVERALL, Figure, confusion_matrix, f1_sco
 from tailfit.evaluation.report import report
 from tailfit.evaluation.tables import as_text, compare_table
 from tailfit.labels import encode_codes
+from tailfit.names import first_odd
 
 __all__ = ["ClassFigures", "Evaluation", "evaluate"]
 
@@ -192,6 +193,8 @@ class Evaluation:
             names = tuple(fields["class_names"])
             if len(names) < 2 or not all(isinstance(name, str) for name in names):
                 raise ValueError("class_names that are not two names or more")
+            if (odd := first_odd((fields["name"], *names))) is not None:
+                raise ValueError(f"the name {odd!r}")
             y_true, y_pred = (_codes(fields, key, len(names)) for key in ("y_true", "y_pred"))
             if len(y_true) != len(y_pred):
                 raise ValueError(f"{len(y_true)} y_true and {len(y_pred)} y_pred")

@@ -1,26 +1,10 @@
-"""Names from outside, made safe to look at: nothing invisible, nothing endless, none twice."""
+"""Short names for the axes of a chart: nothing invisible, nothing endless, none twice."""
 
-import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["short_labels", "visible"]
+from tailfit.text import visible
 
-_JOINER = "\u200d"  # inside emoji of several parts; harmless, and needed to show them
-
-
-def visible(text: str) -> str:
-    r"""Write control characters and direction marks as escapes; letters of every script stay.
-
-    A name with a right-to-left override would otherwise turn the numbers beside it around, and one with
-    a line break or a terminal escape would take the table apart.
-
-    >>> visible("pump\n\u202e1")
-    'pump\\n\\u202e1'
-    """
-    return "".join(
-        c if c.isprintable() or c == _JOINER else c.encode("unicode_escape").decode("ascii")
-        for c in unicodedata.normalize("NFC", text)
-    )
+__all__ = ["short_labels"]
 
 
 def short_labels(names: Sequence[str], limit: int) -> list[str]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 import tailfit
 from tailfit.evaluation.charts import Spec, to_svg
-from tailfit.evaluation.naming import visible
+from tailfit.text import visible
 
 __all__ = ["environment", "plot", "versions"]
 

@@ -4,13 +4,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tailfit.errors import ArgumentError
 from tailfit.evaluation.metrics import OVERALL, Figure
-from tailfit.evaluation.naming import visible
+from tailfit.terminal import PlainConsole
+from tailfit.text import visible
 
 if TYPE_CHECKING:
     from tailfit.evaluation.evaluation import Evaluation
@@ -91,7 +92,8 @@ def as_text(table: RenderableType, width: int = 100) -> str:
     >>> as_text(Text("one"))
     'one'
     """
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    options = {"color_system": None, "force_terminal": False, "legacy_windows": False}
+    console = PlainConsole(file=io.StringIO(), width=width, **options)
     console.print(table)
     file = console.file
     text = file.getvalue() if isinstance(file, io.StringIO) else ""

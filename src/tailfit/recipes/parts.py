@@ -1,5 +1,6 @@
 """The data of a recipe: opened, divided, and measured on the training part alone."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 import polars as pl
 
 import tailfit.data
-from tailfit.data import FillMissing, Mapped, Normalize, Source, Windows
+from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Windows
 from tailfit.data.remote import is_url
 from tailfit.errors import ArgumentError, DataError
+from tailfit.names import doubts
 from tailfit.recipes.recipe import Recipe, Shares
 
 __all__ = ["Parts", "open_other", "open_part", "open_parts", "record_shape", "weights_of_column"]
@@ -149,6 +151,8 @@ def _of_classes(source: Source, where: str) -> Source:
             expected="one class a sample, for what a recipe trains and measures",
             fix="use tailfit.Batches and tailfit.Model from Python for multi-label and soft labels",
         )
+    for message in doubts(source.class_names):
+        warnings.warn(f"{where}: {message}", DataWarning, stacklevel=2)
     return source
 
 

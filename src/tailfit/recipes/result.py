@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tailfit.data import FillMissing, Normalize
 from tailfit.errors import CheckpointError, DataError, TailfitError
 from tailfit.evaluation.files import write_parts, write_text
+from tailfit.names import first_odd
 from tailfit.recipes.directory import damaged, read_json
 from tailfit.resume import tensors
 from tailfit.resume.variables import described, held, restore
@@ -86,7 +87,7 @@ class Result:
         try:
             fill, normalize, correction = (fields[key] for key in ("fill", "normalize", "correction"))
             made = cls(
-                class_names=tuple(map(_text, fields["class_names"])),
+                class_names=_names(fields["class_names"]),
                 train_counts=tuple(map(float, fields["train_counts"])),
                 input_shape=tuple(map(int, fields["input_shape"])),
                 fill=None if fill is None else FillMissing(**fill),
@@ -133,7 +134,8 @@ def _vector(values: Any, size: int) -> NDArray[np.float64]:
     return vector
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no name")
-    return value
+def _names(values: Any) -> tuple[str, ...]:
+    names = tuple(values)
+    if (odd := first_odd(names)) is not None:
+        raise ValueError(f"{odd!r} is no name")
+    return names

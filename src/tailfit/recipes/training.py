@@ -25,6 +25,7 @@ from tailfit.recipes.objects import compiled_model, fitted_correction, held_back
 from tailfit.recipes.parts import Parts, open_other, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import Result, saved_result
+from tailfit.text import TailfitWarning
 from tailfit.training import Model
 
 __all__ = ["Run", "evaluate_run", "finished_evaluation", "train", "train_on"]
@@ -301,6 +302,6 @@ def _save_model(model: Model, correction: Correction | None, path: Path) -> None
         os.replace(draft, path)
     except (NotImplementedError, TypeError, ValueError) as error:
         # The network of a user may hold what Keras can't write; the weights are saved either way.
-        warnings.warn(f"{path.name} was not written: {error}", stacklevel=2)
+        warnings.warn(f"{path.name} was not written: {error}", TailfitWarning, stacklevel=2)
     finally:
         draft.unlink(missing_ok=True)

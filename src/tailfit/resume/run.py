@@ -24,6 +24,7 @@ from tailfit.resume.background import Background
 from tailfit.resume.remembered import Remembered
 from tailfit.resume.signals import Signals
 from tailfit.resume.store import Checkpoint, Position, Store
+from tailfit.text import TailfitWarning
 from tailfit.training.feed import Feed
 
 __all__ = ["ResumeWarning", "Run"]
@@ -31,7 +32,7 @@ __all__ = ["ResumeWarning", "Run"]
 _LONG: Final = 10.0  # seconds of a validation that is worth a checkpoint of its own
 
 
-class ResumeWarning(UserWarning):
+class ResumeWarning(TailfitWarning):
     """A checkpoint could not be written or used; training goes on."""
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tailfit.errors import ArgumentError, StepError
+from tailfit.text import TailfitWarning
 from tailfit.training.backends import engine
 
 __all__ = ["RetraceWarning", "function"]
@@ -22,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FEW = 8
 
 
-class RetraceWarning(UserWarning):
+class RetraceWarning(TailfitWarning):
     """A `tailfit.function` is compiled again and again, for ever new shapes, dtypes or static arguments."""
 
 

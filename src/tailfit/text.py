@@ -1,0 +1,35 @@
+"""Text from outside, made safe to look at."""
+
+__all__ = ["TailfitWarning", "three_parts", "visible"]
+
+_JOINER = "\u200d"  # inside emoji of several parts; harmless, and needed to show them
+
+
+def visible(text: str) -> str:
+    r"""Write control characters, direction marks and other invisible characters as escapes.
+
+    A terminal obeys an escape sequence, a right-to-left override turns the numbers beside it around, and a lone
+    surrogate can't be written at all. Letters of every script stay.
+
+    >>> visible("pump\n\u202e1 \x1b[31m")
+    'pump\\n\\u202e1 \\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == _JOINER else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def three_parts(received: str, expected: str, fix: str) -> str:
+    """Compose a message as all of ours are.
+
+    >>> three_parts("gamma=-1.0", "gamma >= 0", "use gamma=0")
+    'Received gamma=-1.0. Expected gamma >= 0. Fix: use gamma=0.'
+    """
+    return f"Received {received}. Expected {expected}. Fix: {fix}."
+
+
+class TailfitWarning(UserWarning):
+    """Base of the warnings; like `TailfitError`, its message is printable as it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
