@@ -86,7 +86,7 @@ class KnownIDs:
 
     def resolved(self, written: pl.Series) -> pl.Series:
         """Each value as the ID that it is or spells; null where it is none."""
-        distinct = written.rename("written").drop_nulls().unique().to_frame()
+        distinct = written.rename("written").drop_nulls().unique(maintain_order=True).to_frame()
         known = self.names.to_frame()
         # Joins, not is_in: what that compares with changed between versions of polars.
         exact = distinct.join(known, left_on="written", right_on="id", how="semi").with_columns(id=pl.col("written"))
