@@ -38,8 +38,9 @@ test: setup ## the suite on all three backends, one process each
 bench: setup ## the benchmarks, side by side with their peers
 	scripts/bench $(ARGS)
 
-chaos: setup ## a thousand SIGKILLs on three backends, about half an hour: every run must end as if there were none
+chaos: setup ## a thousand SIGKILLs on three backends, about an hour: every run and command must end as if there were none
 	$(BIN)/python tests/chaos/chaos.py $(ARGS)
+	$(BIN)/python tests/chaos/commands.py
 
 gpu: setup ## where there is a GPU: the suite there, and the speed of a step (eight minutes)
 	scripts/gpu $(ARGS)

@@ -3,9 +3,11 @@
 Reads one JSON object a line: `{"folder", "run", "save_freq", "with": "tailfit" | "keras", "kill": {...}}`. Forks a
 child that runs it; answers with one line `{"killed": bool, "seconds", "error"}` when the child is gone. `kill` says how
 it is to end: `{"after": seconds}` by the clock from here; `{"disk": n}` by itself just after its n-th call to the
-disk; `{"step": n}` by itself in its n-th step; `{}` not at all.
+disk; `{"step": n}` by itself in its n-th step; `{}` not at all. A job with `command` runs one of tailfit's commands
+instead, see `commands.py`.
 """
 
+import importlib.machinery
 import json
 import os
 import pickle
@@ -17,10 +19,27 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "keras"))
-if os.environ["KERAS_BACKEND"] != "tensorflow":
-    sys.modules["tensorflow"] = None  # else Keras imports it in each child, for ten times as long as a run takes
 
+
+class NoTensorFlow:
+    """Have TensorFlow fail to import: Keras would load it in each child, for ten times as long as a run takes."""
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == "tensorflow" else None
+
+    def create_module(self, spec):
+        raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
+
+    def exec_module(self, module):
+        """Never reached."""
+
+
+if os.environ["KERAS_BACKEND"] != "tensorflow":
+    sys.meta_path.insert(0, NoTensorFlow())
+
+import commands
 import keras
+import tailfit.recipes.training  # imported here, once, and not by every child
 from batteries import resumable
 
 from tailfit.resume.disk import Disk
@@ -65,7 +84,9 @@ def die_at_the_disk(calls):
 
 
 def work(job):
-    """The run itself, in the child."""
+    """The run itself, in the child; its exit status."""
+    if "command" in job:
+        return commands.run(job)
     folder, kill = Path(job["folder"]), job["kill"]
     if "disk" in kill:
         die_at_the_disk(kill["disk"])
@@ -77,19 +98,21 @@ def work(job):
     fresh = folder / "end.tmp"
     fresh.write_bytes(pickle.dumps(end))
     fresh.rename(folder / "end")
+    return 0
 
 
 def serve(job):
     """Fork, wait, perhaps kill; what became of it."""
-    log = Path(job["folder"]) / "stderr"
+    log = Path(job["folder"]) / job.get("log", "stderr")
     began = time.monotonic()
     child = os.fork()
     if child == 0:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        if "command" in job:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 1
         try:
-            work(job)
-            status = 0
+            status = work(job)
         except BaseException:
             traceback.print_exc()
         finally:
