@@ -7,6 +7,8 @@ disk; `{"step": n}` by itself in its n-th step; `{}` not at all. A job with `com
 instead, see `commands.py`.
 """
 
+# ruff: noqa: E402  # TensorFlow is hidden before Keras is imported
+
 import importlib.machinery
 import json
 import os
@@ -39,9 +41,9 @@ if os.environ["KERAS_BACKEND"] != "tensorflow":
 
 import commands
 import keras
-import tailfit.recipes.training  # imported here, once, and not by every child
 from batteries import resumable
 
+import tailfit.recipes.training  # noqa: F401  # here once, not in every child
 from tailfit.resume.disk import Disk
 
 
