@@ -91,10 +91,15 @@ def encode(
     >>> encode(["ok", "ok "], strip=True).class_names
     ('ok',)
     """
-    if strip and class_names is not None and not isinstance(class_names, str):
-        class_names = [str(name).strip() for name in class_names]
     names = _checked_names(class_names, num_classes, what)
-    subject = _Subject(what, ids)
+    encoded = _encode(y, names, num_classes, _Subject(what, ids), strip)
+    return _stripped(encoded) if strip else encoded
+
+
+def _encode(
+    y: Any, names: tuple[str, ...] | None, num_classes: int | None, subject: "_Subject", strip: bool
+) -> Encoded:
+    what = str(subject)
     array = _as_array(y, subject)
     if array.ndim == 0:
         raise DataError(
@@ -280,7 +285,7 @@ def _encode_text(
                 fix="pass class_names: the name of a class without a sample can't be guessed",
             )
         return Encoded("codes", codes, names)
-    position = {name: code for code, name in enumerate(names)}
+    position = {name.strip() if strip else name: code for code, name in enumerate(names)}
     unknown = [str(name) for name in found if str(name) not in position]
     if unknown:
         row = int(np.argmax(codes == found.tolist().index(unknown[0])))
@@ -294,6 +299,20 @@ def _encode_text(
         )
     table = np.array([position[str(name)] for name in found], dtype=np.int64)
     return Encoded("codes", table[codes], names)
+
+
+def _stripped(encoded: Encoded) -> Encoded:
+    """The same labels without white space around names; classes whose names are equal then are one."""
+    each = [name.strip() for name in encoded.class_names]
+    codes = {name: code for code, name in enumerate(dict.fromkeys(each))}
+    names, place = tuple(codes), np.array([codes[name] for name in each], dtype=np.int64)
+    if encoded.kind == "codes":
+        return Encoded("codes", place[encoded.values], names)
+    joined = np.add if encoded.kind == "soft" else np.maximum
+    rows = np.zeros((len(encoded.values), len(names)), encoded.values.dtype)
+    for column, target in enumerate(place.tolist()):
+        rows[:, target] = joined(rows[:, target], encoded.values[:, column])
+    return Encoded(encoded.kind, rows, names)
 
 
 def _encode_integers(

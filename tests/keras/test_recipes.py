@@ -15,6 +15,7 @@ from tailfit import losses, metrics, samplers, steps
 from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
 from tailfit.recipes import evaluate_run, load_recipe, schema, train
 from tailfit.recipes.document import parse
+from tailfit.recipes.parts import open_parts
 from tailfit.recipes.training import finished_evaluation
 
 NAMES = ("leak", "ok", "stuck")
@@ -508,6 +509,16 @@ OWN = SOUND + (
     "transform: {function: 'mine:noisy', options: {deviation: 0.1}}\n"
     "loss: {function: 'mine:loss'}\n"
 )
+
+
+def test_classes_that_look_like_one_are_warned_of(tmp_path):
+    names = np.array(["ok", "ok ", "leak"])[np.arange(60) % 3]
+    tailfit.data.save_npy_folder(tmp_path / "pumps", np.zeros((60, 2), "float32"), names)
+    recipe = {"data": {"path": str(tmp_path / "pumps")}, "epochs": 1}
+    with pytest.warns(tailfit.data.DataWarning, match="classes 'ok' and 'ok '.*strip=True"):
+        assert len(open_parts(load_recipe(recipe)).train.class_names) == 3
+    recipe["data"]["options"] = {"strip": True}
+    assert open_parts(load_recipe(recipe)).train.class_names == ("leak", "ok")
 
 
 def test_functions_of_a_module_that_the_user_names(home):

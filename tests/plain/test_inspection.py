@@ -119,7 +119,9 @@ def test_names_in_doubt_are_findings(tmp_path):
         assert part in done.stdout
     assert "'worn'" not in done.stdout
     done = command("inspect", tmp_path / "set", "-o", "strip=true")
+    assert done.returncode == 1
     assert "'ok'" not in done.stdout
+    assert "'Leak' and 'leak'" in done.stdout
 
 
 def test_row_numbers_are_a_notice(tmp_path):

@@ -63,7 +63,8 @@ def open(
         path: A folder, a file, or a URL.
         nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or `"keep"`.
         cache: Folder of the copies; `$TAILFIT_CACHE` without it, or `tailfit` in the user's cache folder.
-        **options: What else the source takes, e.g. `label="cause"` of Parquet, `size=(64, 64)` of images, or
+        **options: What else the source takes, e.g. `label="cause"` of Parquet, `size=(64, 64)` of images,
+            `strip=True` to drop white space around names of classes, or
             `ragged=True` of `.npy` files.
     Raises:
         ArgumentError: for what is no path, or options that the source does not take.

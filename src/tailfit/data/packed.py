@@ -41,6 +41,7 @@ class Packed(Source):
 
     Args:
         path: The folder.
+        strip: Whether white space around names of classes is dropped.
         memory: Whether the records are read into memory, at the first `read`, their checksums compared; `"auto"`: if
             they take no more than half of what is free. Otherwise each is read from its file when it is asked for.
         nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
@@ -58,7 +59,12 @@ class Packed(Source):
     """
 
     def __init__(
-        self, path: str | PathLike[str], *, memory: bool | Literal["auto"] = "auto", nan: str = "raise"
+        self,
+        path: str | PathLike[str],
+        *,
+        strip: bool = False,
+        memory: bool | Literal["auto"] = "auto",
+        nan: str = "raise",
     ) -> None:
         root = Path(fspath(path))
         if not (root / "pack.json").is_file():
@@ -77,7 +83,7 @@ class Packed(Source):
         self._begins: Final = np.arange(len(index) + 1)
         self._steps: Final = self._read_steps(index) if self.ragged else self._begins
         self._starts: Final = [self._checked_files(leaf) for leaf in range(len(self._manifest.leaves))]
-        super().__init__(*self._split_index(index))
+        super().__init__(*self._split_index(index, strip))
         self.in_memory = fits_in_memory(self._manifest.nbytes, memory)
         self._look: Final = FirstLook(len(self), nan)
         self._lock = threading.Lock()
@@ -143,12 +149,12 @@ class Packed(Source):
             )
         return np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
 
-    def _split_index(self, index: pl.DataFrame) -> tuple[tuple[str, ...], Any, pl.DataFrame | None]:
+    def _split_index(self, index: pl.DataFrame, strip: bool) -> tuple[tuple[str, ...], Any, pl.DataFrame | None]:
         manifest = self._manifest
         ids = checked_ids(index["id"].to_list(), len(index))
         labels = None
         if manifest.labels is not None:
-            labels = encode(index["label"].to_list(), class_names=manifest.class_names, ids=ids)
+            labels = encode(index["label"].to_list(), class_names=manifest.class_names, ids=ids, strip=strip)
         metadata = index.select("id", pl.col("^metadata\\..*$").name.map(lambda name: name.removeprefix("metadata.")))
         return ids, labels, metadata if metadata.width > 1 else None
 
