@@ -13,6 +13,7 @@ import pytest
 import tailfit
 from tailfit.cli.data import run_inspect
 from tailfit.data import Arrays, MapStyle, NpyFolder, Table, pack
+from tailfit.data.layout import files_beside, partition_beside
 from tailfit.data.read_tables import read_rows
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.weights import sample_weights
@@ -191,6 +192,7 @@ class TestLabels:
             "id;cause\n001;ok\n002;leak\n010;ok\n1;leak\n",
             "id\tcause\r\n001\tok\r\n002\tleak\r\n010\tok\r\n1\tleak\r\n",
             'id|cause\n001|"ok"\n002|leak\n010|ok\n"1"|leak',
+            "sep=;\r\nid;cause\r\n001;ok\r\n002;leak\r\n010;ok\r\n1;leak\r\n",
             "id,cause\r001,ok\r002,leak\r010,ok\r1,leak\r",
             "\ufeffid,cause\n001,ok\n002,leak\n010,ok\n1,leak\n",
             "id,cause\n001.npy,ok\n002.npy,leak\n010.npy,ok\n1,leak\n",
@@ -323,9 +325,35 @@ class TestReading:
             with pytest.raises(RecordError, match="not a regular file"):
                 read(path)
 
+    @pytest.mark.parametrize("name", ["labels.csv", "class_names.json", "metadata.json", "partition.json"])
+    def test_nothing_beside_the_records_leads_out(self, name: str, folder: Path) -> None:
+        (folder / "in").mkdir()
+        (folder / "data").rename(folder / "in" / "data")
+        if name == "class_names.json":
+            (folder / "in" / "labels.json").write_text("{}")
+        (folder / "in" / name).symlink_to(folder / "elsewhere")
+        with pytest.raises(RecordError, match=f"{name}: a link out of the folder"):
+            files_beside(folder / "in" / "data") if name != "partition.json" else partition_beside(folder / "in")
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+    @pytest.mark.parametrize("name", ["labels.csv", "class_names.json", "metadata.tsv"])
+    def test_pipes_beside_the_records_are_refused(self, name: str, folder: Path) -> None:
+        if name == "class_names.json":
+            (folder / "labels.json").write_text(json.dumps(LABELLED))
+        os.mkfifo(folder / name)
+        with pytest.raises(RecordError, match=f"{name}: not a regular file"):
+            tailfit.data.open(folder)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+    @pytest.mark.parametrize("suffix", ["csv", "npy", "parquet", "h5", "zip", "arrow", "tfrecord", "array_record"])
+    def test_pipes_for_data_are_refused(self, suffix: str, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / f"set.{suffix}")
+        with pytest.raises(DataError, match=f"set.{suffix}"):
+            tailfit.data.open(tmp_path / f"set.{suffix}")
+
     @pytest.mark.parametrize("name", ["labels.csv", "labels.json", "metadata.parquet"])
     def test_a_file_beyond_memory_is_not_read(self, name: str, folder: Path) -> None:
         with open(folder / name, "wb") as file:
             file.truncate(1 << 42)
-        with pytest.raises(RecordError, match=f"{1 << 42} bytes.*Expected a file of at most"):
+        with pytest.raises(RecordError, match=f"{1 << 42} bytes.*Expected a regular file of at most"):
             NpyFolder(folder / "data", **{name.partition(".")[0]: folder / name})

@@ -14,7 +14,7 @@ from rich.table import Table
 
 import tailfit
 from tailfit.data.inspection import Inspection, inspect
-from tailfit.data.metadata import align, as_rows
+from tailfit.data.metadata import align
 from tailfit.data.npy import read_header
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts, quoted
@@ -65,7 +65,7 @@ def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
     if path.suffix.lower() == ".npy":
         read_header(str(path))  # refuses what is damaged, or pickled
         return np.asarray(np.load(path, allow_pickle=False))
-    table = align(as_rows(path), source.ids, what=f"{path}: probabilities")
+    table = align(path, source.ids, what=f"{path}: probabilities")
     missing = [name for name in source.class_names if name not in table.columns]
     if missing:
         raise DataError(

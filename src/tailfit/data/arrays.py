@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.files import mapped_files
 from tailfit.data.finite import FirstLook
-from tailfit.data.metadata import align
+from tailfit.data.metadata import Metadata, align
 from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids
@@ -29,8 +28,8 @@ class Arrays(Source):
             `Ragged(x)`.
         y: Labels, as `tailfit.labels.encode` takes them: codes, strings, one-hot, soft or multi-label; or None.
         ids: n unique strings; "0", "1", ... without it.
-        metadata: polars DataFrame, one of whose columns holds the IDs: each of them once, whatever the column's name.
-            Samples without `ids` take its rows in order, unless a column is called `id`.
+        metadata: polars DataFrame or the path of a table, one of whose columns holds the IDs: each of them once,
+            whatever the column's name. Samples without `ids` take its rows in order, unless a column is called `id`.
         class_names: Names of the classes in the order of their codes.
         id: The column of `metadata` that holds the IDs, where their values don't tell it.
         strip: Whether white space around names of classes is dropped.
@@ -53,7 +52,7 @@ class Arrays(Source):
         x: Any,
         y: Any = None,
         ids: Sequence[str] | None = None,
-        metadata: pl.DataFrame | None = None,
+        metadata: Metadata | None = None,
         *,
         class_names: Sequence[str] | None = None,
         id: str | None = None,

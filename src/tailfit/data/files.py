@@ -21,6 +21,7 @@ __all__ = [
     "mapped_files",
     "read_whole",
     "read_within",
+    "refuse_link_out",
 ]
 
 
@@ -173,12 +174,8 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
         for entry in entries:
             if entry.name.startswith(".") and not hidden:
                 continue
-            if entry.is_symlink() and os.path.commonpath([root, os.path.realpath(entry.path)]) != root:
-                raise RecordError(
-                    f"{entry.path}: a link out of the folder, to {os.path.realpath(entry.path)}",
-                    expected="files within the folder",
-                    fix="copy the file into the folder",
-                )
+            if entry.is_symlink():
+                refuse_link_out(entry.path, root)
             if entry.is_dir(follow_symlinks=False):
                 if deep:
                     pending.append(entry.path)
@@ -233,8 +230,26 @@ def read_whole(path: str | PathLike[str], most: int, *, follow: bool = True) -> 
     except ValueError as error:  # NUL in the path
         raise RecordError(f"{name!r}: {error}", expected="a path", fix="check the path") from error
     raise RecordError(
-        f"{name}: {what}", expected=f"a file of at most {most} bytes", fix="check the path, or write the file again"
+        f"{name}: {what}",
+        expected=f"a regular file of at most {most} bytes",
+        fix="check the path, or write the file again",
     )
+
+
+def refuse_link_out(path: str | PathLike[str], root: str | PathLike[str]) -> str:
+    """Where a path leads, which must be within the folder `root`.
+
+    Raises:
+        RecordError: beginning with the path.
+    """
+    real, within = os.path.realpath(path), os.path.realpath(root)
+    if os.path.commonpath([within, real]) != within:
+        raise RecordError(
+            f"{fspath(path)}: a link out of the folder, to {real}",
+            expected="files within the folder",
+            fix="copy the file into the folder",
+        )
+    return real
 
 
 def read_within(path: str, root: str, most: int) -> bytes:
@@ -243,13 +258,7 @@ def read_within(path: str, root: str, most: int) -> bytes:
     Raises:
         RecordError: beginning with the path: as of `read_whole`, empty, or since replaced by a link out of the folder.
     """
-    real = os.path.realpath(path) if os.path.islink(path) else path
-    if real is not path and os.path.commonpath([os.path.realpath(root), real]) != os.path.realpath(root):
-        raise RecordError(
-            f"{path}: a link out of the folder, to {real}",
-            expected="files within the folder",
-            fix="copy the file into the folder",
-        )
+    real = refuse_link_out(path, root) if os.path.islink(path) else path
     # Not followed again: nobody can put a link in its place meanwhile.
     content = read_whole(real, most, follow=False)
     if not content:

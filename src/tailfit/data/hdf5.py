@@ -8,10 +8,10 @@ from os import PathLike
 from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.files import KnownFile
+from tailfit.data.metadata import Metadata
 from tailfit.data.needed import needed
 from tailfit.data.stored import Stored
 from tailfit.errors import RecordError
@@ -65,7 +65,7 @@ class HDF5(Stored):
         x: Any = "x",
         y: str | None = None,
         ids: str | None = None,
-        metadata: pl.DataFrame | str | PathLike[str] | None = None,
+        metadata: Metadata | None = None,
         *,
         class_names: Sequence[str] | None = None,
         id: str | None = None,

@@ -30,7 +30,7 @@ from tailfit.names import check_name
 
 __all__ = ["KnownIDs", "Numbered", "check_id", "id_column", "row_numbers", "told_column"]
 
-_ENDINGS = (".npy", *SUFFIXES)
+_ENDING = re.compile(r"(?i)(?:" + "|".join(map(re.escape, (".npy", *SUFFIXES))) + ")$")
 
 
 class Numbered(Sequence[str]):
@@ -91,11 +91,23 @@ class KnownIDs:
         # Joins, not is_in: what that compares with changed between versions of polars.
         exact = distinct.join(known, left_on="written", right_on="id", how="semi").with_columns(id=pl.col("written"))
         others = distinct.join(known, left_on="written", right_on="id", how="anti")["written"]
-        spelled = self.spellings(others.to_list())
+        spelled = self.spellings(self._likely(others).to_list())
         if spelled:
             columns = {"written": list(spelled), "id": list(spelled.values())}
             exact = pl.concat([exact, pl.DataFrame(columns, schema=exact.schema)])
         return written.rename("written").to_frame().join(exact, on="written", how="left", maintain_order="left")["id"]
+
+    def _likely(self, others: pl.Series) -> pl.Series:
+        """Those that end as an ID does, or are not ASCII: a column of a million measurements is passed over at once."""
+        ends = others.to_frame("written").with_columns(end=_end(pl.col("written")))
+        maybe = ends.join(self._ends, on="end", how="semi", maintain_order="left")["written"]
+        return pl.concat([maybe, others.filter(others.str.len_bytes() != others.str.len_chars())]).unique(
+            maintain_order=True
+        )
+
+    @cached_property
+    def _ends(self) -> pl.DataFrame:
+        return self.names.to_frame("written").select(end=_end(pl.col("written"))).unique()
 
     def spellings(self, names: Iterable[str]) -> dict[str, str]:
         """The ID that each of these names, which are none themselves, spells; those that spell none are left out."""
@@ -132,11 +144,16 @@ class KnownIDs:
 
 
 def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name).replace("\\", "/")
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).replace("\\", "/")
+
+
+def _end(names: pl.Expr) -> pl.Expr:
+    """What stands after the last slash, without a file's ending."""
+    return names.str.replace_all(r"^.*[/\\]", "").str.replace(_ENDING.pattern, "")
 
 
 def _without_ending(form: str) -> str:
-    return next((form[: -len(ending)] for ending in _ENDINGS if form.lower().endswith(ending)), form)
+    return _ENDING.sub("", form)
 
 
 def _by_form(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:

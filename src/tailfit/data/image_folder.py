@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tailfit.data.files import absolute, files_in, read_within
 from tailfit.data.images import SUFFIXES, Decoder, Mode
-from tailfit.data.label_tables import Labels, Metadata, tables_of_files
+from tailfit.data.label_tables import Labels, tables_of_files
+from tailfit.data.metadata import Metadata
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode

@@ -9,14 +9,13 @@ import numpy as np
 import polars as pl
 
 from tailfit.data.ids import KnownIDs, check_id, id_column, row_numbers, told_column
-from tailfit.data.metadata import align, as_rows
+from tailfit.data.metadata import Metadata, align, as_rows
 from tailfit.data.read_tables import Rows, parse_json
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Labels", "Metadata", "tables_of_files"]
+__all__ = ["Labels", "tables_of_files"]
 
 Labels = Mapping[str, Any] | pl.DataFrame | str | PathLike[str]
-Metadata = pl.DataFrame | str | PathLike[str]
 _Matched = tuple[tuple[str, ...], Any, pl.DataFrame | None]
 
 

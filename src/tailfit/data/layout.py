@@ -21,13 +21,14 @@ import numpy as np
 import polars as pl
 
 from tailfit.data.arrays import Arrays
+from tailfit.data.files import refuse_link_out
 from tailfit.data.ids import check_id
 from tailfit.data.ragged import Ragged
 from tailfit.data.read_tables import parse_json
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, RecordError
 
-__all__ = ["files_beside", "records_folder", "save_npy_folder"]
+__all__ = ["files_beside", "partition_beside", "records_folder", "save_npy_folder"]
 
 _LABELS = ("labels.json", "labels.csv", "labels.tsv", "labels.ndjson", "labels.jsonl", "labels.parquet")
 _METADATA = (
@@ -58,6 +59,11 @@ def files_beside(folder: Path) -> dict[str, Any]:
         "metadata": _first(places, _METADATA),
         "class_names": _read_names(names) if names is not None and labels is not None else None,
     }
+
+
+def partition_beside(root: Path) -> Path | None:
+    """The partition that lies in a data set's folder."""
+    return _first([root], ("partition.json",))
 
 
 def save_npy_folder(
@@ -173,7 +179,12 @@ def _has_records(folder: Path) -> bool:
 
 
 def _first(places: Sequence[Path], names: Sequence[str]) -> Path | None:
-    return next((place / name for place in places for name in names if (place / name).is_file()), None)
+    """The first of these files that there is; nobody named it, so that it must not be a link out of the layout."""
+    # lexists: a pipe or a broken link of that name is refused when it is read, rather than passed over.
+    found = next((place / name for place in places for name in names if os.path.lexists(place / name)), None)
+    if found is not None and found.is_symlink():
+        refuse_link_out(found, places[-1])
+    return found
 
 
 def _read_names(path: Path) -> list[str]:

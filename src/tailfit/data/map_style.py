@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
-from tailfit.data.metadata import align
+from tailfit.data.metadata import Metadata, align
 from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
@@ -33,8 +32,8 @@ class MapStyle(Source):
         label: Where in an item its label stands, a position or key: it is left out of the record. Where `labels` are
             not given, they are gathered from there, which reads every item once.
         ids: n unique strings; "0", "1", ... without it.
-        metadata: polars DataFrame, one of whose columns holds the IDs: each of them once, whatever the column's name.
-            Samples without `ids` take its rows in order, unless a column is called `id`.
+        metadata: polars DataFrame or the path of a table, one of whose columns holds the IDs: each of them once,
+            whatever the column's name. Samples without `ids` take its rows in order, unless a column is called `id`.
         class_names: Names of the classes in the order of their codes.
         id: The column of `metadata` that holds the IDs, where their values don't tell it.
         strip: Whether white space around names of classes is dropped.
@@ -62,7 +61,7 @@ class MapStyle(Source):
         dataset: Any,
         labels: Any = None,
         ids: Sequence[str] | None = None,
-        metadata: pl.DataFrame | None = None,
+        metadata: Metadata | None = None,
         *,
         label: int | str | None = None,
         class_names: Sequence[str] | None = None,

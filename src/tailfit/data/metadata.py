@@ -9,10 +9,12 @@ from tailfit.data.ids import KnownIDs, Numbered, id_column
 from tailfit.data.read_tables import Rows, read_rows
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["align", "as_rows"]
+__all__ = ["Metadata", "align", "as_rows"]
+
+Metadata = pl.DataFrame | str | PathLike[str]
 
 
-def as_rows(table: pl.DataFrame | str | PathLike[str], what: str = "metadata") -> Rows:
+def as_rows(table: Metadata, what: str = "metadata") -> Rows:
     """A polars DataFrame, or the table in a file.
 
     Raises:
@@ -31,7 +33,7 @@ def as_rows(table: pl.DataFrame | str | PathLike[str], what: str = "metadata") -
 
 
 def align(
-    metadata: pl.DataFrame | Rows, ids: Sequence[str], id: str | None = None, *, what: str = "metadata"
+    metadata: Metadata | Rows, ids: Sequence[str], id: str | None = None, *, what: str = "metadata"
 ) -> pl.DataFrame:
     """The rows of a table in the order of `ids`, which are its first column, `id`.
 
@@ -39,7 +41,7 @@ def align(
     are left out. Samples that are only numbered take the rows in order, unless a column is called `id`.
 
     Args:
-        metadata: The table.
+        metadata: The table, or the path of its file.
         ids: Of the samples.
         id: The column of the IDs, where the user tells it.
         what: How messages call the table.

@@ -9,9 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.files import refuse_link_out
 from tailfit.data.finite import Look
 from tailfit.data.ids import check_id
-from tailfit.data.label_tables import Labels, Metadata, tables_of_files
+from tailfit.data.label_tables import Labels, tables_of_files
+from tailfit.data.metadata import Metadata
 from tailfit.data.npy import Header, read_header, read_row
 from tailfit.data.ragged import Ragged
 from tailfit.data.record_types import check_record_type
@@ -191,7 +193,6 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
     """IDs in the folder, and the targets of those that are links. One listing, no call a file."""
     found: set[str] = set()
     links: dict[str, str] = {}
-    root = os.path.realpath(folder)
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -201,14 +202,7 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
                 check_id(name)
                 found.add(name)
                 if entry.is_symlink():
-                    target = os.path.realpath(entry.path)
-                    if os.path.commonpath([root, target]) != root:
-                        raise RecordError(
-                            f"{entry.path}: a link out of the folder, to {target}",
-                            expected="files within the folder",
-                            fix="copy the file into the folder",
-                        )
-                    links[name] = target
+                    links[name] = refuse_link_out(entry.path, folder)
                 elif not entry.is_file(follow_symlinks=False):
                     raise RecordError(
                         f"{entry.path}: not a regular file", expected="one .npy file an ID", fix="remove it"

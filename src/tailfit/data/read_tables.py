@@ -8,6 +8,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
@@ -166,12 +167,12 @@ def _parsed(file: Path, suffix: str) -> Rows:
         frame = pl.read_parquet(_checked_size(read_whole(file, available_memory())))
         return Rows(frame, frame)
     text = _read_text(file)
-    content = text.encode()
     if suffix not in (".csv", ".tsv"):
         read = pl.read_json if suffix == ".json" else pl.read_ndjson
-        frame = read(content, infer_schema_length=None)
+        frame = read(text.encode(), infer_schema_length=None)
         return Rows(frame, frame)
-    separator = _delimiter(text, file)
+    text, separator = _delimited(text, file)
+    content = text.encode()
     written = pl.read_csv(content, separator=separator, infer_schema=False)
     frame = pl.read_csv(content, separator=separator, infer_schema_length=None)
     # Whole numbers of more than 64 bits are codes of some kind: few can calculate with them.
@@ -204,8 +205,11 @@ def _read_text(path: str | PathLike[str]) -> str:
     return text if "\n" in text else text.replace("\r", "\n")  # lines as old Macs, and Excel for one, end them
 
 
-def _delimiter(text: str, file: Path) -> str:
-    """The delimiter by which all rows are as wide as the header."""
+def _delimited(text: str, file: Path) -> tuple[str, str]:
+    """A table's text, and the delimiter: that of a first line `sep=;`, or else what makes all rows equally wide."""
+    told = re.match(r"sep=(.)\r?\n", text)
+    if told is not None:
+        return text[told.end() :], told[1]
     end = text.rfind("\n", 0, _SAMPLE) if len(text) > _SAMPLE else len(text)
     sample = text[: end if end > 0 else _SAMPLE]
     header = sample.partition("\n")[0]
@@ -221,7 +225,7 @@ def _delimiter(text: str, file: Path) -> str:
             fix=f"quote the values that hold it, or pass polars.read_csv(path, separator={fitting[0]!r})",
         )
     # A table of one column has none; of a ragged one, polars says what is wrong.
-    return (fitting or there or [","])[0]
+    return text, (fitting or there or [","])[0]
 
 
 def _fields(sample: str, delimiter: str) -> list[str]:
@@ -230,4 +234,5 @@ def _fields(sample: str, delimiter: str) -> list[str]:
         rows = list(islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SAMPLE_ROWS))
     except csv.Error:
         return []
-    return rows[0] if len({len(row) for row in rows if row}) == 1 else []
+    whole = [row for row in rows[:-1] if row] or rows  # the last one may be cut off
+    return rows[0] if len({len(row) for row in whole}) == 1 else []

@@ -5,11 +5,11 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.examples import Examples, Feature
 from tailfit.data.map_style import MapStyle
+from tailfit.data.metadata import Metadata
 from tailfit.data.record_files import ArrayRecordFiles, RecordFiles, TFRecordFiles
 from tailfit.data.source import stretches
 from tailfit.errors import ArgumentError, RecordError
@@ -31,7 +31,7 @@ class _Records(MapStyle):
         id: str | None,
         labels: Any,
         ids: Sequence[str] | None,
-        metadata: pl.DataFrame | None,
+        metadata: Metadata | None,
         *,
         parse: Callable[[bytes], Any] | None,
         class_names: Sequence[str] | None,
@@ -108,7 +108,7 @@ class TFRecord(_Records):
         id: str | None = None,
         labels: Any = None,
         ids: Sequence[str] | None = None,
-        metadata: pl.DataFrame | None = None,
+        metadata: Metadata | None = None,
         *,
         parse: Callable[[bytes], Any] | None = None,
         class_names: Sequence[str] | None = None,
@@ -152,7 +152,7 @@ class ArrayRecord(_Records):
         id: str | None = None,
         labels: Any = None,
         ids: Sequence[str] | None = None,
-        metadata: pl.DataFrame | None = None,
+        metadata: Metadata | None = None,
         *,
         parse: Callable[[bytes], Any] | None = None,
         class_names: Sequence[str] | None = None,

@@ -8,16 +8,14 @@ import math
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
-from os import PathLike
 from typing import Any, Final, Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
 from tailfit.data.memory import available_memory, fits_in_memory
-from tailfit.data.metadata import align, as_rows
+from tailfit.data.metadata import Metadata, align
 from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
@@ -43,7 +41,7 @@ class Stored(Source):
         x: Any,
         y: str | None,
         ids: str | None,
-        metadata: pl.DataFrame | str | PathLike[str] | None,
+        metadata: Metadata | None,
         *,
         class_names: Sequence[str] | None,
         id: str | None,
@@ -79,7 +77,7 @@ class Stored(Source):
             labels = encode(self._label_values(y), class_names=class_names, ids=known, strip=strip)
         elif class_names is not None:
             raise ArgumentError("class_names without y", expected="both, or none", fix="pass y, the labels' name")
-        super().__init__(known, labels, None if metadata is None else align(as_rows(metadata), known, id))
+        super().__init__(known, labels, None if metadata is None else align(metadata, known, id))
         total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._kinds.values())
         self.in_memory = fits_in_memory(total, memory)
         self._record_bytes: Final = max(total // max(size, 1), 1)

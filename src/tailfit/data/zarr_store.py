@@ -9,11 +9,11 @@ from os import PathLike
 from typing import Any, Final, Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.files import KnownFile, absolute, files_in
 from tailfit.data.memory import available_memory
+from tailfit.data.metadata import Metadata
 from tailfit.data.needed import needed
 from tailfit.data.remote import http_options, is_url
 from tailfit.data.stored import Stored
@@ -59,7 +59,7 @@ class Zarr(Stored):
         x: Any = "x",
         y: str | None = None,
         ids: str | None = None,
-        metadata: pl.DataFrame | str | PathLike[str] | None = None,
+        metadata: Metadata | None = None,
         *,
         class_names: Sequence[str] | None = None,
         id: str | None = None,
@@ -72,7 +72,7 @@ class Zarr(Stored):
         self._path: Final = where
         # Where the store is a folder: the files that say what its arrays are.
         self._known: Final[list[KnownFile]] = _checked_folder(where) if os.path.isdir(where) else []
-        if os.path.isfile(where):
+        if not os.path.isdir(where) and not is_url(where):
             self._known.append(KnownFile.of(where))
             _check_members(where)
         self._handle: tuple[int, dict[str, Any]] | None = None

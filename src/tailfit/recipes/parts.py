@@ -10,6 +10,7 @@ import polars as pl
 
 import tailfit.data
 from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Windows
+from tailfit.data.layout import partition_beside
 from tailfit.data.remote import is_url
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts
@@ -169,10 +170,10 @@ def _windows(recipe: Recipe, source: Source) -> Source:
 
 def _divided(recipe: Recipe, whole: Source) -> dict[str, Source]:
     data = recipe.data
-    beside = None if is_url(data.path) else recipe.folder / data.path / "partition.json"
+    beside = None if is_url(data.path) else partition_beside(recipe.folder / data.path)
     if data.partition is not None:
         parts: Mapping[str, Source] = whole.split(recipe.folder / data.partition)
-    elif data.split is None and beside is not None and beside.is_file():
+    elif data.split is None and beside is not None:
         parts = whole.split(beside)
     else:
         parts = _shared(whole, data.split or Shares())
