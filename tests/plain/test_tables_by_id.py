@@ -108,6 +108,12 @@ class TestOneRule:
         with pytest.raises(ArgumentError, match=r"id='nun'.*'run'"):
             tailfit.data.open(folder, id="nun")
 
+    def test_a_column_that_is_not_there_is_refused(self) -> None:
+        with pytest.raises(ArgumentError, match=r"id='run' for tables with the columns.*'ID'"):
+            Arrays(np.eye(4), ids=IDS, metadata=TABLE, id="run")
+        with pytest.raises(ArgumentError, match="id='run' without a table"):
+            Arrays(np.eye(4), ids=IDS, id="run")
+
     def test_an_id_without_a_row_names_the_column(self, folder: Path) -> None:
         with pytest.raises(DataError, match=r"ID '002' \(1 of 4 IDs have none\) in column 'ID'"):
             NpyFolder(folder / "data", metadata=TABLE.filter(pl.col("ID") != "002"))

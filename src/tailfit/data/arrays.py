@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.files import mapped_files
 from tailfit.data.finite import FirstLook
-from tailfit.data.metadata import Metadata, align
+from tailfit.data.metadata import Metadata, metadata_of
 from tailfit.data.ragged import Ragged, take_into, taken
 from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids
@@ -87,7 +87,7 @@ class Arrays(Source):
             )
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without y", expected="both, or none", fix="pass y")
-        super().__init__(names, labels, None if metadata is None else align(metadata, names, id))
+        super().__init__(names, labels, metadata_of(metadata, names, id))
         self._lengths: Final = _shared_lengths(self._x)
         self.ragged = self._lengths is not None
         stored = [leaf.values if isinstance(leaf, Ragged) else leaf for _, leaf in leaves(self._x)]

@@ -84,6 +84,12 @@ class KnownIDs:
     def __len__(self) -> int:
         return len(self.names)
 
+    def may_all_be_in(self, written: pl.Series) -> bool:
+        """Whether three of the IDs are in a column, in whatever spelling; columns of measurements are passed over fast."""
+        probes = [self.names[place] for place in {0, len(self) // 2, len(self) - 1}] if len(self) else []
+        ends = [_without_ending(probe).rpartition("/")[2] for probe in probes if probe.isascii() and "\\" not in probe]
+        return all(written.str.contains(end, literal=True).any() for end in ends)
+
     def resolved(self, written: pl.Series) -> pl.Series:
         """Each value as the ID that it is or spells; null where it is none."""
         distinct = written.rename("written").drop_nulls().unique(maintain_order=True).to_frame()
@@ -101,9 +107,8 @@ class KnownIDs:
         """Those that end as an ID does, or are not ASCII: a column of a million measurements is passed over at once."""
         ends = others.to_frame("written").with_columns(end=_end(pl.col("written")))
         maybe = ends.join(self._ends, on="end", how="semi", maintain_order="left")["written"]
-        return pl.concat([maybe, others.filter(others.str.len_bytes() != others.str.len_chars())]).unique(
-            maintain_order=True
-        )
+        accented = others.filter(others.str.len_bytes() != others.str.len_chars())
+        return pl.concat([maybe, accented]).unique(maintain_order=True)
 
     @cached_property
     def _ends(self) -> pl.DataFrame:
@@ -209,11 +214,13 @@ def id_column(rows: Rows, known: KnownIDs, what: str, id: str | None = None) -> 
                 fix="name another column by id=",
             )
         return id, known.resolved(text)
-    texts = {name: rows.text(name) for name in rows.frame.columns if name not in row_numbers(rows)}
-    found = {name: known.resolved(text) for name, text in texts.items() if text is not None}
+    numbers = row_numbers(rows)
+    columns = ((name, rows.text(name)) for name in rows.frame.columns if name not in numbers)
+    texts = {name: text for name, text in columns if text is not None}
+    found = {name: known.resolved(text) for name, text in texts.items() if known.may_all_be_in(text)}
     held = {name: ids.drop_nulls() for name, ids in found.items()}
     whole = [name for name, ids in held.items() if len(ids) == ids.n_unique() == len(known)]
-    hinted = [name for name in found if name.lower() == "id"]
+    hinted = [name for name in texts if name.lower() == "id"]
     named = [name for name in whole if name in hinted]
     if len(named) == 1:
         return named[0], found[named[0]]
@@ -228,6 +235,8 @@ def id_column(rows: Rows, known: KnownIDs, what: str, id: str | None = None) -> 
                 )
         return first, found[first]
     # None: the error of what is missing should name the column that the user means.
+    found = {name: known.resolved(text) for name, text in texts.items()}
+    held = {name: ids.drop_nulls() for name, ids in found.items()}
     best = max(found, key=lambda name: held[name].n_unique(), default="")
     if hinted and 2 * held[best].n_unique() <= len(known):
         best = hinted[0]

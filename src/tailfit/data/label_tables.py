@@ -118,7 +118,8 @@ def _from_table(rows: Rows, known: KnownIDs, id: str | None, label: str | None) 
 
 def _label_column(rows: Rows, id_name: str, label: str | None) -> str:
     columns = rows.frame.columns
-    rest = [name for name in columns if name not in (id_name, *row_numbers(rows))]
+    others = {id_name, *row_numbers(rows)}
+    rest = [name for name in columns if name not in others]
     chosen = [name for name in rest if name == ("label" if label is None else label)]
     if label is None and not chosen and len(rest) == 1:
         chosen = rest

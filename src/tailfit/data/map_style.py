@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
-from tailfit.data.metadata import Metadata, align
+from tailfit.data.metadata import Metadata, metadata_of
 from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
@@ -88,7 +88,7 @@ class MapStyle(Source):
             )
         if labels is None and class_names is not None:
             raise ArgumentError("class_names without labels", expected="both, or none", fix="pass labels or label")
-        super().__init__(names, encoded, None if metadata is None else align(metadata, names, id))
+        super().__init__(names, encoded, metadata_of(metadata, names, id))
         self._look: Final = FirstLook(size, nan)
 
     def _each(self, size: int, names: Sequence[str]) -> Any:

@@ -5,11 +5,11 @@ from os import PathLike
 
 import polars as pl
 
-from tailfit.data.ids import KnownIDs, Numbered, id_column
+from tailfit.data.ids import KnownIDs, Numbered, id_column, told_column
 from tailfit.data.read_tables import Rows, read_rows
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Metadata", "align", "as_rows"]
+__all__ = ["Metadata", "align", "as_rows", "metadata_of"]
 
 Metadata = pl.DataFrame | str | PathLike[str]
 
@@ -30,6 +30,17 @@ def as_rows(table: Metadata, what: str = "metadata") -> Rows:
             fix="convert it with polars.DataFrame(...) or polars.from_pandas(...)",
         )
     return read_rows(table)
+
+
+def metadata_of(metadata: Metadata | None, ids: Sequence[str], id: str | None) -> pl.DataFrame | None:
+    """As `align`, of the arguments `metadata=` and `id=` of a source.
+
+    Raises:
+        ArgumentError: for an `id` that is no column.
+    """
+    rows = None if metadata is None else as_rows(metadata)
+    told_column(id, rows)
+    return None if rows is None else align(rows, ids, id)
 
 
 def align(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
 from tailfit.data.memory import available_memory, fits_in_memory
-from tailfit.data.metadata import Metadata, align
+from tailfit.data.metadata import Metadata, metadata_of
 from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.data.trees import leaves, map_tree
@@ -77,7 +77,7 @@ class Stored(Source):
             labels = encode(self._label_values(y), class_names=class_names, ids=known, strip=strip)
         elif class_names is not None:
             raise ArgumentError("class_names without y", expected="both, or none", fix="pass y, the labels' name")
-        super().__init__(known, labels, None if metadata is None else align(metadata, known, id))
+        super().__init__(known, labels, metadata_of(metadata, known, id))
         total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._kinds.values())
         self.in_memory = fits_in_memory(total, memory)
         self._record_bytes: Final = max(total // max(size, 1), 1)
