@@ -85,7 +85,7 @@ class KnownIDs:
         return len(self.names)
 
     def may_all_be_in(self, written: pl.Series) -> bool:
-        """Whether three of the IDs are in a column, in whatever spelling; columns of measurements are passed over fast."""
+        """Whether three of the IDs are in a column, however spelled: columns of measurements are passed over fast."""
         probes = [self.names[place] for place in {0, len(self) // 2, len(self) - 1}] if len(self) else []
         ends = [_without_ending(probe).rpartition("/")[2] for probe in probes if probe.isascii() and "\\" not in probe]
         return all(written.str.contains(end, literal=True).any() for end in ends)
