@@ -11,9 +11,10 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `GLOBAL_CUSTOM_NAMES` | a functional twin of a class must save under the name of that class |
 | `functional_init_arguments`, `Functional` | what `Model(inputs, outputs)` is |
 | `Model._loss_tracker`, `_compile_loss`, `CompileLoss._flat_losses` | the loss that `fit` shows, and its parts |
+| `Metric._direction` | whether callbacks in their default mode wait for more or for less of a metric |
 | `Model._call_has_training_arg`, `_compute_loss` | what a user's `call` and `compute_loss` take |
 | `DotNotTrackScope` | a metric put in the place of another is tracked as that one was |
-| `KerasTensor._keras_history` | the layer behind an output |
+| `KerasTensor._keras_history`, `Operation._inbound_nodes`, `Node.input_tensors` | what made an output, and of what |
 | `Model._make_function`, `_get_jax_state`, `_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
 | `GLOBAL_SEED_GENERATOR`, `global_seed_generator`, `get_random_seed`, `random_seed_dtype` | unseeded random numbers |
 | `Variable._value` | what a variable holds outside all scopes |
@@ -23,15 +24,16 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `EpochIterator._enumerate_iterator`, `_num_batches` | which steps callbacks are told about |
 | `keras.src.backend.tensorflow.trainer` | whose frames hold TensorFlow's iterator after an error |
 | TensorFlow's `Graph._py_funcs_used_in_graph`, `_GeneratorState` | what it keeps of a data set for good |
-| `module_utils.tensorflow` | TensorFlow, not imported before it is used |
+| `module_utils.tensorflow`, `LazyModule._available` | TensorFlow, not imported before it is used |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
 import contextlib
+import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import keras
 import numpy as np
@@ -64,13 +66,16 @@ __all__ = [
     "get_keras_mask",
     "get_random_seed",
     "get_stateless_scope",
+    "improves",
     "in_stateless_scope",
     "in_symbolic_scope",
     "initialize_all_variables",
+    "inputs_behind",
     "known_global_seed",
     "layer_behind",
     "leaf_layers",
     "loss_tracker",
+    "output_behind",
     "replace_loss_tracker",
     "saved_under_the_name_of",
     "set_keras_mask",
@@ -79,7 +84,24 @@ __all__ = [
     "unseeded_numbers_from",
     "value_behind",
     "variables_wait_for_values",
+    "without_tensorflow",
 ]
+
+
+Metric = TypeVar("Metric", bound=type)
+
+
+def improves(direction: Literal["up", "down"]) -> Callable[[Metric], Metric]:
+    """Class decorator of metrics: `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` in mode "auto" ask for it.
+
+    Keras knows no public way; without it they raise at the end of the first epoch.
+    """
+
+    def mark(cls: Metric) -> Metric:
+        cls._direction = direction  # type: ignore[attr-defined]
+        return cls
+
+    return mark
 
 
 def value_behind(variable: Any) -> Any:
@@ -243,6 +265,24 @@ def forget_generators(data_set: keras.utils.PyDataset) -> None:
             kept.remove(function)
 
 
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Within, Keras on JAX and torch does not import TensorFlow only to ask whether an object is one of its types.
+
+    To save a layer's configuration it does, where TensorFlow is installed: 6 s and a page of start-up messages. Where
+    somebody has imported it nothing changes; nor does it where it is needed, for a `tf.data.Dataset` say.
+    """
+    known = tensorflow._available
+    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
+        yield
+        return
+    tensorflow._available = False
+    try:
+        yield
+    finally:
+        tensorflow._available = known
+
+
 def _generates_nothing() -> Iterator[Any]:
     yield from ()
 
@@ -257,8 +297,20 @@ def _generator_state(function: Any) -> Any:
 
 
 def layer_behind(output: Any) -> Any:
-    """The layer whose output a functional model's output tensor is."""
+    """The layer, or the operation of `keras.ops`, whose result a tensor of a functional model is."""
     return output._keras_history.operation
+
+
+def output_behind(output: Any) -> Any:
+    """Where a nested functional model made an output: the tensor inside it."""
+    history = output._keras_history
+    return history.operation.outputs[history.tensor_index]
+
+
+def inputs_behind(output: Any) -> list[Any]:
+    """The tensors that the layer behind an output was called on for this output; a layer may have been called twice."""
+    history = output._keras_history
+    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 
 def leaf_layers(model: keras.Model) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,14 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+
+source = os.environ.get("TAILFIT_KERAS_SOURCE")  # of scripts/test-next
+if source and Path(source).resolve() not in Path(keras.__file__).resolve().parents:
+    raise RuntimeError(f"Keras {keras.__version__} of {keras.__file__} is tested, not the one of {source}")
+
+
+def pytest_report_header() -> str:
+    return f"keras: {keras.__version__} on {keras.backend.backend()}, {Path(keras.__file__).parent}"
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import math
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -73,6 +74,26 @@ CASES = {
     "calibration of what": (lambda: metrics.CalibrationError(), ArgumentError, "from_logits"),
     "no classes": (lambda: metrics.BalancedAccuracy(num_classes=0), ArgumentError, "num_classes=0"),
     "classes of text": (lambda: metrics.BalancedAccuracy(num_classes="3"), ArgumentError, "num_classes='3'"),
+    "one sigmoid in a metric": (
+        lambda: metrics.BalancedAccuracy(name="mine")([0, 1], [[0.2], [0.9]]),
+        ArgumentError,
+        r"\(2, 1\) in the metric 'mine': one output",
+    ),
+    "one sigmoid ranked": (
+        lambda: metrics.RocAuc(from_logits=False)([0, 1], [[0.2], [0.9]]),
+        ArgumentError,
+        "the metric 'roc_auc': one output",
+    ),
+    "one sigmoid in a loss of classes": (
+        lambda: losses.CrossEntropy(from_logits=False)(np.array([0, 1]), np.array([[0.2], [0.9]])),
+        ArgumentError,
+        "the loss 'cross_entropy': one output",
+    ),
+    "scores without classes": (
+        lambda: metrics.MacroF1()([0, 1], [0.2, 0.9]),
+        ArgumentError,
+        "the metric 'macro_f1'",
+    ),
     "names twice": (lambda: metrics.PerClassRecall(class_names=["a", "a"]), TailfitError, "'a'"),
     "an unknown average": (lambda: metrics.GeometricMean(average="mean"), ArgumentError, "average='mean'"),
     "a temperature of no scores": (
@@ -109,3 +130,11 @@ def test_bad_input_is_named_and_mended(name):
 def test_a_function_that_is_none(refused):
     with pytest.raises(ArgumentError, match=re.escape(repr(refused))):
         tailfit.function(refused)
+
+
+def test_a_step_that_ranks_classes_refuses_one_output_by_its_own_name():
+    inputs = keras.Input((2,))
+    model = tailfit.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", losses.BinaryFocal(from_logits=True), steps=[steps.SmallLoss(forget_rate=0.2)])
+    with pytest.raises(ArgumentError, match=r"the step SmallLoss.*one output"):
+        model.fit(np.zeros((4, 2)), np.array([0, 1, 0, 1]), verbose=0)

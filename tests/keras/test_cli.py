@@ -14,7 +14,7 @@ import pytest
 
 import tailfit
 from tailfit.cli import main
-from tailfit.cli.backends import Backend, choose_backend
+from tailfit.cli.backends import Backend, _without_notes, choose_backend
 from tailfit.errors import ArgumentError
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +72,15 @@ def test_the_backend_asked_for_runs(tmp_path, backend):
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith(backend)
+
+
+def test_only_notes_on_the_machine_are_kept_from_the_user(capfd):
+    with _without_notes():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"I0000 00:00:1795 port.cc:153] oneDNN custom operations are on.\nno such file: libcuda.so\n")
+    assert capfd.readouterr().err == "no such file: libcuda.so\n"
+    os.write(2, b"I0000 after\n")
+    assert capfd.readouterr().err == "I0000 after\n"
 
 
 def test_a_backend_that_is_not_installed_is_refused(monkeypatch):

@@ -1,6 +1,8 @@
 """Each private name of Keras that tailfit uses is there and does what we think: a newer Keras fails here first."""
 
 import gc
+import inspect
+import sys
 import weakref
 
 import keras
@@ -8,7 +10,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+import tailfit
 from tailfit import keras_private as private
+from tailfit.errors import StepError
+from tailfit.resume.identity import identity_of
+from tailfit.resume.remembered import _KERAS_SETS, _kept
+from tailfit.training.backends import engine
+from tailfit.training.gradients import _scales
 
 
 def test_scopes_are_found_and_do_not_chain():
@@ -242,6 +250,28 @@ def test_what_tensorflow_keeps_of_a_data_set_is_let_go(backend):
     model.fit(other, verbose=0)
 
 
+def test_nothing_imports_tensorflow_only_to_compare_types(backend, monkeypatch):
+    from keras.src.utils.module_utils import tensorflow
+
+    if backend == "tensorflow":
+        with private.without_tensorflow():
+            assert tensorflow.available
+        return
+    asked = []
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setattr(tensorflow, "_available", None)
+    monkeypatch.setattr(tensorflow, "initialize", lambda: asked.append("import"))
+    inputs = keras.Input((2,))
+    model = tailfit.Model(inputs, keras.layers.Dense(2, activation="softmax")(inputs))
+    model.compile("sgd", "mse")
+    batches = tailfit.Batches(tailfit.data.Arrays(np.zeros((4, 2)), [0, 1, 0, 1]))
+    identity_of(model, batches, None, [])  # what Resume saves
+    assert not asked
+    assert tensorflow._available is None
+    keras.saving.serialize_keras_object(model.layers[-1])
+    assert asked  # else Keras does so by itself
+
+
 def test_the_value_behind_a_variable():
     variable = keras.Variable(2.0)
     assert float(ops.convert_to_numpy(private.value_behind(variable))) == 2.0
@@ -322,3 +352,127 @@ def test_an_epoch_begins_and_goes_on_as_a_course_says():
     assert [(begin, end) for begin, end, _ in iterator.enumerate_epoch()] == [(2, 3), (4, 4)]
     assert heard == ["open", 4, 5]
     assert iterator.num_batches == 5
+
+
+def test_what_ours_overrides_is_there():
+    """A method of Keras that got another name would be overridden by one that nobody calls."""
+    ours = {"_compiles", "_fit", "_fuses", "_run_test_step", "_run_train_step", "_stepper"}
+    for cls in (tailfit.Model, engine.Trainer):
+        methods = {name for name, value in vars(cls).items() if inspect.isfunction(value)}
+        missing = {name for name in methods - ours - {"update_metrics"} if not hasattr(keras.Model, name)}
+        assert not missing
+
+
+def test_the_arguments_of_fit_are_those_that_ours_was_written_for():
+    """`Model.fit` refuses what it can't do beside a Batches: of another argument it must be decided."""
+    known = {
+        "fit": "self x y batch_size epochs verbose callbacks validation_split validation_data shuffle class_weight "
+        "sample_weight initial_epoch steps_per_epoch validation_steps validation_batch_size validation_freq",
+        "evaluate": "self x y batch_size verbose sample_weight steps callbacks return_dict kwargs",
+        "predict": "self x batch_size verbose steps callbacks",
+        "compile": "self optimizer loss loss_weights metrics weighted_metrics run_eagerly steps_per_execution "
+        "jit_compile auto_scale_loss",
+    }
+    for name, arguments in known.items():
+        assert set(inspect.signature(getattr(keras.Model, name)).parameters) == set(arguments.split()), name
+
+
+def test_keras_callbacks_keep_what_resume_saves(tmp_path):
+    """`_KEPT` in resume/remembered.py names it: what else they change is made anew by each fit."""
+    made_anew = {"append_header", "csv_file", "min_delta", "monitor_op", "writer"}
+    made_anew |= {"_called_in_fit", "epochs", "progbar", "seen", "target", "verbose"}  # of the progress bar
+    callbacks = {
+        "EarlyStopping": {"patience": 9, "restore_best_weights": True, "monitor": "loss"},
+        "ReduceLROnPlateau": {"monitor": "loss"},
+        "ModelCheckpoint": {"filepath": tmp_path / "w.weights.h5", "save_weights_only": True},
+        "CSVLogger": {"filename": tmp_path / "log.csv"},
+        "History": {},
+        "LambdaCallback": {},
+        "LearningRateScheduler": {"schedule": lambda epoch, rate: rate},
+        "ProgbarLogger": {},
+        "TerminateOnNaN": {},
+    }
+    made = [getattr(keras.callbacks, name)(**given) for name, given in callbacks.items()]
+    before = [dict(vars(callback)) for callback in made]
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((4, 2)), np.ones((4, 1)), epochs=2, callbacks=made, verbose=0)
+    for callback, was in zip(made, before, strict=True):
+        changed = {name for name, value in vars(callback).items() if was.get(name, ...) is not value}
+        changed = {name for name in changed if was.get(name, ...) != vars(callback)[name]}
+        assert changed - set(_kept(callback)) - _KERAS_SETS - made_anew == set(), type(callback).__name__
+
+
+def test_plain_scopes_within_ours_ask_it():
+    """`StatelessScope.original_scope`."""
+
+    class Outer(keras.StatelessScope):
+        pass
+
+    own = keras.StatelessScope.get_current_value
+    variable = keras.Variable(1.0)
+    try:
+        private.chain_plain_scopes_within(Outer)
+        with Outer([(variable, ops.ones(()) * 2.0)]), keras.StatelessScope():
+            assert float(variable.value) == 2.0
+    finally:
+        keras.StatelessScope.get_current_value = own
+
+
+def test_the_reduction_of_a_loss_is_an_attribute():
+    """SmallLoss and the reported loss read it, and a copy without it gives a loss a sample."""
+    kinds = [kind for kind in vars(keras.losses).values() if inspect.isclass(kind) and kind is not keras.losses.Loss]
+    losses = [kind(reduction="sum") for kind in kinds if kind is not keras.losses.CTC] + [
+        keras.losses.CTC(reduction="sum")
+    ]
+    assert {loss.reduction for loss in losses} == {"sum"}
+    loss = keras.losses.MeanSquaredError()
+    loss.reduction = "none"
+    assert loss(ops.zeros((3, 1)), ops.ones((3, 1))).shape == (3,)
+
+
+def test_gradients_that_keras_averages_over_processes(backend, monkeypatch):
+    """`TorchTrainer._initialize_ddp`, from 3.16 on: our steps do not call the model that it makes."""
+    if backend != "torch":
+        pytest.skip("the torch trainer")
+    import torch
+
+    if tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16):
+        assert callable(keras.Model._initialize_ddp)
+    monkeypatch.setattr(keras.Model, "_initialize_ddp", lambda self: None, raising=False)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    inputs = keras.Input((1,))
+    model = tailfit.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    with pytest.raises(StepError, match=r"torch\.distributed group of 2 processes"):
+        model.make_train_function()  # as fit() does
+
+
+def test_which_optimizers_scale_the_loss():
+    assert _scales(keras.optimizers.SGD(loss_scale_factor=2.0))
+    assert not _scales(keras.optimizers.SGD())
+    assert _scales(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()))
+    assert float(keras.optimizers.SGD(loss_scale_factor=2.0).scale_loss(ops.ones(()))) == 2.0
+
+
+def test_the_direction_of_a_metric():
+    assert keras.metrics.Accuracy()._direction == "up"
+    assert keras.metrics.MeanSquaredError()._direction == "down"
+
+    @private.improves("down")
+    class Mine(keras.metrics.Mean):
+        pass
+
+    assert Mine()._direction == "down"
+
+
+def test_what_an_output_was_made_of():
+    """`Operation._inbound_nodes`, `Node.input_tensors`, `KerasHistory.node_index` and `tensor_index`."""
+    a, b, shared = keras.Input((2,)), keras.Input((2,)), keras.layers.Identity()
+    shared(a)
+    (found,) = private.inputs_behind(shared(b))
+    assert found is b
+    inner = keras.Model(a, [shared(a), keras.layers.Dense(3, name="inner")(a)])
+    assert private.layer_behind(private.output_behind(inner(b)[1])).name == "inner"

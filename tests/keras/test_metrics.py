@@ -347,7 +347,7 @@ def test_specificity_of_a_class_that_is_nearly_all():
         (lambda: metrics.GroupRecall([1, -2]), "class_counts with -2"),
         (lambda: metrics.GroupRecall([1, 2], few=float("nan")), "few=nan"),
         (lambda: metrics.MacroF1().update_state(CODES, CODES), "one score a class"),
-        (lambda: metrics.MacroF1().update_state(CODES, CODES[:, None]), "two outputs"),
+        (lambda: metrics.MacroF1().update_state(CODES, CODES[:, None]), "one output"),
         (lambda: metrics.MacroF1(num_classes=3).update_state(CODES, SCORES), "of 3 classes"),
         (lambda: metrics.MacroF1().update_state(ONE_HOT[:, :2], SCORES), "y_true of shape"),
         (lambda: metrics.MacroF1().update_state(CODES, SCORES, np.ones((60, 2, 2))), "sample_weight of"),

@@ -1,7 +1,12 @@
 """Choosing Keras' backend, which can be done only before Keras is imported."""
 
+import importlib
 import importlib.util
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 from tailfit.errors import ArgumentError
@@ -35,5 +40,36 @@ def choose_backend(wanted: Backend | None) -> Backend:
             fix=f"pip install 'tailfit[{chosen or 'jax'}]'",
         )
     os.environ["KERAS_BACKEND"] = chosen
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on the machine are not the user's matter
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:  # TensorFlow's notes on the machine are not the user's matter
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        if chosen is Backend.TENSORFLOW and "tensorflow" not in sys.modules:
+            with _without_notes():
+                importlib.import_module("tensorflow")
     return chosen
+
+
+# Of the libraries that TensorFlow loads, written before any setting of theirs is read.
+_NOTES = ("I0000 ", "WARNING: All log messages before absl::InitializeLog()")
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Within, lines that begin like `_NOTES` are kept from the standard error of the process; the others come after."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            for line in said.read().decode(errors="replace").splitlines(keepends=True):
+                if not line.startswith(_NOTES):
+                    sys.stderr.write(line)

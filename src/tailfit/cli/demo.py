@@ -22,4 +22,7 @@ def run_demo(out: Path, seed: int) -> None:
         raise DataError(
             f"no demo at {places[0]}", expected="a complete installation", fix="install tailfit again from a wheel"
         )
-    runpy.run_path(str(script))["main"](out, seed)
+    from tailfit.keras_private import without_tensorflow  # only now: Keras reads its backend when it is imported
+
+    with without_tensorflow():
+        runpy.run_path(str(script))["main"](out, seed)

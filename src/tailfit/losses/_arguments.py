@@ -1,4 +1,4 @@
-"""Checks of what a user passes to a loss; each returns the value in plain Python, ready for a config."""
+"""Checks of what users pass to losses, metrics, steps and corrections; the values come back in plain Python."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,8 +37,8 @@ def checked_flag(from_logits: object) -> bool:
         "no from_logits" if from_logits is REQUIRED else f"from_logits={from_logits!r}",
         expected="from_logits=True (the last layer has no activation: y_pred are logits) or from_logits=False "
         "(it ends in softmax, a multi-label one in sigmoid: y_pred are probabilities)",
-        fix="say which your last layer gives: with the wrong one a network trains badly and nothing says "
-        "so. Logits are safer: Dense(C) and from_logits=True",
+        fix="pass the one that is true of your last layer: with the other one the numbers are wrong without an error. "
+        "Logits are safer: Dense(C) and from_logits=True",
     )
 
 

@@ -46,7 +46,7 @@ class ClassificationLoss(keras.losses.Loss):
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         y_pred = with_shape(y_pred)
-        class_count(y_pred, self.fewest)
+        class_count(y_pred, self.fewest, taker=f"the loss {self.name!r}")
         for weight in (sample_weight, mask_of(y_pred)):
             if weight is not None:
                 y_true = without_ignored(y_true, y_pred, weight)

@@ -41,20 +41,32 @@ def mask_of(y_pred: Tensor) -> Tensor | None:
     return get_keras_mask(y_pred)
 
 
-def class_count(y_pred: Tensor, fewest: int = 2) -> int:
-    """C, the length of the last axis of the predictions; refused where there is no class axis, or too few in it."""
+_ONE_OUTPUT = (
+    "end the network in Dense(2), one output a class; for one sigmoid output use keras.losses.BinaryCrossentropy, or a "
+    "multi-label loss such as tailfit.losses.BinaryFocal"
+)
+
+
+def class_count(y_pred: Tensor, fewest: int = 2, *, taker: str = "the loss", fix: str = _ONE_OUTPUT) -> int:
+    """C, the length of the last axis of the predictions; refused where there is no class axis, or too few in it.
+
+    Args:
+        y_pred: `(batch, ..., C)`.
+        fewest: The smallest C that will do.
+        taker, fix: For the error: what takes the predictions, and what to do where they have one column.
+    """
     shape = tuple(y_pred.shape)
     if len(shape) < 2 or shape[-1] is None:
         raise ArgumentError(
-            f"y_pred of shape {shape}",
+            f"y_pred of shape {shape} in {taker}",
             expected="one score a class, (batch, ..., C), with C known",
             fix="end the network in Dense(C), and add the batch axis to a single sample",
         )
     if shape[-1] < fewest:
         raise ArgumentError(
-            f"y_pred of shape {shape}: one output",
+            f"y_pred of shape {shape} in {taker}: one output",
             expected="C >= 2 outputs, one a class",
-            fix="give a binary classifier two outputs, or use a loss made for one",
+            fix=fix,
         )
     return int(shape[-1])
 

@@ -19,6 +19,7 @@ import keras
 from keras import ops
 
 from tailfit.errors import ArgumentError
+from tailfit.keras_private import improves
 from tailfit.losses._targets import Tensor, class_count, codes_of, mask_of, with_shape
 
 __all__ = ["ClassMetric", "ConfusionMetric", "Judged", "SumMetric", "ratio", "sum_of_others", "total"]
@@ -33,6 +34,7 @@ class Judged(NamedTuple):
     unknown: Tensor
 
 
+@improves("up")
 class ClassMetric(keras.metrics.Metric):
     """Base of all: the number of classes, known at the first update at the latest, and batches brought to one form.
 
@@ -42,6 +44,10 @@ class ClassMetric(keras.metrics.Metric):
     """
 
     _least_classes = 2
+    _one_output_fix = (  # instead of one column of scores
+        "end the network in Dense(2), one output a class; of one sigmoid output keras.metrics.BinaryAccuracy and "
+        "tailfit.metrics.RocAuc(multi_label=True) can be taken"
+    )
 
     def __init__(self, *, num_classes: int | None, name: str | None, dtype: Any) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -81,7 +87,8 @@ class ClassMetric(keras.metrics.Metric):
 
     def _judged(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Judged:
         y_pred = with_shape(y_pred)
-        self._expect(class_count(y_pred), y_pred)
+        taker = f"the metric {self.name!r}"
+        self._expect(class_count(y_pred, taker=taker, fix=self._one_output_fix), y_pred)
         truth, known = codes_of(y_true, y_pred)
         weight = self._weights(truth, y_pred, sample_weight)
         return Judged(y_pred, truth, weight, ops.logical_and(ops.logical_not(known), weight != 0))

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from tailfit.errors import ArgumentError
+from tailfit.keras_private import improves
 from tailfit.losses._arguments import REQUIRED, checked_flag
 from tailfit.losses._targets import Tensor
 from tailfit.metrics._base import SumMetric, total
@@ -14,6 +15,7 @@ from tailfit.metrics._base import SumMetric, total
 __all__ = ["CalibrationError"]
 
 
+@improves("down")
 @keras.saving.register_keras_serializable(package="tailfit")
 class CalibrationError(SumMetric):
     """Expected calibration error: the mean gap between confidence and accuracy over bins of confidence.

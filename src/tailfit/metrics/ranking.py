@@ -36,6 +36,7 @@ class RankingMetric(ClassMetric):
     """
 
     _least_classes = 1
+    _one_output_fix = "pass multi_label=True, which takes one sigmoid output; or end the network in Dense(2)"
     _sum_dtype = "float32"  # also for float64: on torch Keras' cumsum and associative_scan know no other
 
     def __init__(

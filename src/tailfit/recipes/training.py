@@ -19,6 +19,7 @@ from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Evaluation, evaluate
 from tailfit.evaluation.files import write_parts
+from tailfit.keras_private import without_tensorflow
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.directory import Claim, claimed
 from tailfit.recipes.objects import compiled_model, fitted_correction, held_back, network_of, training_batches
@@ -298,7 +299,8 @@ def _save_model(model: Model, correction: Correction | None, path: Path) -> None
     served = model if correction is None else correction.append_to(model)
     draft = path.with_name(".draft.keras")
     try:
-        served.save(draft)
+        with without_tensorflow():
+            served.save(draft)
         os.replace(draft, path)
     except (NotImplementedError, TypeError, ValueError) as error:
         # The network of a user may hold what Keras can't write; the weights are saved either way.

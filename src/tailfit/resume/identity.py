@@ -11,7 +11,7 @@ import numpy as np
 
 from tailfit.data import Batches, Source
 from tailfit.data.trees import leaves
-from tailfit.keras_private import leaf_layers
+from tailfit.keras_private import leaf_layers, without_tensorflow
 from tailfit.samplers import Sampler
 
 __all__ = ["MEANING", "differences", "identity_of"]
@@ -37,6 +37,7 @@ MEANING: Final[dict[str, str]] = {
 _LOOKED_AT: Final = 1 << 16  # positions of a source, where it has more
 
 
+@without_tensorflow()
 def identity_of(model: keras.Model, batches: Batches, validation: Any, callbacks: Sequence[str]) -> dict[str, Any]:
     """Everything in `MEANING` for a run, as JSON."""
     return {

@@ -25,6 +25,7 @@ from tailfit.schedules import Schedule
 from tailfit.sklearn.ingredients import codes_of_weights, new_callbacks, new_loss, new_optimizer, new_steps
 from tailfit.sklearn.network import ModelFn, Network, dense_network, seeded
 from tailfit.training import Model
+from tailfit.training.heads import from_logits_of
 from tailfit.weights import class_weights
 
 __all__ = ["Classifier"]
@@ -169,7 +170,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.history_ = history.history
         self.n_iter_ = done + len(history.epoch)
         self._network = network
-        self._gives_logits = getattr(loss, "from_logits", True) is not False
+        self._gives_logits = from_logits_of(loss) is not False
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import torch
 
+from tailfit.errors import StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
 
 __all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
@@ -82,6 +83,20 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(torch.from_numpy(state[f"cuda.{index}"]), index)
 
 
+def _refuse_processes() -> None:
+    """Keras 3.16 averages gradients over the processes of a group, by a model around the model: our steps don't."""
+    if not hasattr(keras.Model, "_initialize_ddp"):  # an older Keras: its fit trains each process alone, as ours does
+        return
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    if (count := torch.distributed.get_world_size()) > 1:
+        raise StepError(
+            f"tailfit.Model.fit in a torch.distributed group of {count} processes",
+            expected="one process: gradients would not be averaged over the others, as keras.Model.fit does",
+            fix="train with keras.Model, or call torch.distributed.destroy_process_group() first",
+        )
+
+
 class Trainer(keras.Model):
     """Runs the steps without recording gradients: `value_and_grad` records its own."""
 
@@ -100,6 +115,7 @@ class Trainer(keras.Model):
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
+            _refuse_processes()
             self.train_function = self._stepper(self._run_train_step)
 
     def make_test_function(self, force: bool = False) -> None:
