@@ -15,7 +15,7 @@ from tailfit import losses, metrics, samplers, steps
 from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
 from tailfit.recipes import evaluate_run, load_recipe, schema, train
 from tailfit.recipes.document import parse
-from tailfit.recipes.parts import open_parts
+from tailfit.recipes.parts import open_other, open_parts
 from tailfit.recipes.training import finished_evaluation
 
 NAMES = ("leak", "ok", "stuck")
@@ -339,6 +339,18 @@ def test_other_data_must_be_alike(home, full, tmp_path):
         evaluate_run(full.directory, data=str(tmp_path / "shape"))
     with pytest.raises(DataError, match=r"no run.json lies"):
         evaluate_run(tmp_path)
+
+
+def test_other_data_are_read_by_the_options_of_the_recipe(home, tmp_path):
+    table = pl.DataFrame({"cause": list(NAMES), "run": ["007", "7", "8"], "a": [1.0, 2, 3], "b": [4.0, 5, 6]})
+    for name in ("own", "other"):
+        table.write_csv(tmp_path / f"{name}.csv", separator=";")
+    text = f"data:\n  path: {tmp_path / 'own.csv'}\n  options: {{label: cause, id: run}}\nepochs: 1\n"
+    loaded = load_recipe(written(home, text, "table.yaml"))
+    other = open_other(loaded, str(tmp_path / "other.csv"), None)
+    assert (other.ids, other.class_names) == (("007", "7", "8"), tuple(sorted(NAMES)))
+    tailfit.data.pack(other, tmp_path / "packed")  # in another form, which takes no such options
+    assert open_other(loaded, str(tmp_path / "packed"), None).ids == other.ids
 
 
 def test_the_default_network_learns_from_few_steps(tmp_path):

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from tailfit.data.table import HuggingFace, Table
 from tailfit.data.zarr_store import Zarr
 from tailfit.errors import ArgumentError, DataError, RecordError
 
-__all__ = ["open"]
+__all__ = ["open", "open_alike"]
 
 _KINDS = (
     "a folder that pack wrote, of .npy files (or with them in data/), of .parquet files, record files or images, "
@@ -78,6 +78,24 @@ def open(
     ...     source, source.read([1]).tolist()
     (<NpyFolder: 2 samples, 2 classes>, [[0.0, 1.0]])
     """
+    return _opened(path, nan, cache, options)
+
+
+def open_alike(path: str | PathLike[str], *, nan: str, options: Mapping[str, Any]) -> Source:
+    """As `open`, with those of the options that what lies there takes: data like others, perhaps in another form.
+
+    >>> import tempfile, tailfit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tailfit.data.pack(tailfit.data.Arrays(np.eye(2)), f"{folder}/packed")
+    ...     open_alike(f"{folder}/packed", nan="raise", options={"label": "cause"})
+    <Packed: 2 samples, unlabelled>
+    """
+    return _opened(path, nan, None, options, strict=False)
+
+
+def _opened(
+    path: Any, nan: str, cache: str | PathLike[str] | None, given: Mapping[str, Any], *, strict: bool = True
+) -> Source:
     checked_policy(nan)
     if not isinstance(path, str | PathLike):
         raise ArgumentError(
@@ -86,7 +104,7 @@ def open(
             fix="wrap arrays: tailfit.data.Arrays(x, y)",
         )
     where = fetched(fspath(path), cache) if is_url(path) else Path(fspath(path))
-    found = _in_folder(where) if where.is_dir() else _in_file(where, options.get("id"))
+    found = _in_folder(where) if where.is_dir() else _in_file(where, given.get("id"))
     if found is None:
         raise DataError(
             f"{where}: {'nothing known lies there' if where.exists() else 'no such file or folder'}",
@@ -95,13 +113,14 @@ def open(
         )
     kind, prepare = found
     known = list(inspect.signature(kind).parameters)[1:]
-    unknown = sorted(options.keys() - set(known))
-    if unknown:
+    unknown = sorted(given.keys() - set(known))
+    if unknown and strict:
         raise ArgumentError(
-            f"{unknown[0]}={options[unknown[0]]!r} for {where}",
+            f"{unknown[0]}={given[unknown[0]]!r} for {where}",
             expected=", ".join(known),
             fix=f"leave it out: what lies there is read by {kind.__name__}, which does not take it",
         )
+    options = {name: value for name, value in given.items() if name in known}
     if "nan" in known:
         options["nan"] = nan
     first = prepare(where)

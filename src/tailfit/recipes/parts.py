@@ -11,6 +11,7 @@ import polars as pl
 import tailfit.data
 from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Windows
 from tailfit.data.layout import partition_beside
+from tailfit.data.opening import open_alike
 from tailfit.data.remote import is_url
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts
@@ -83,7 +84,10 @@ def open_other(recipe: Recipe, path: str, fill: FillMissing | None) -> Source:
         path: What `tailfit.data.open` reads; a URL too, as the user names it.
         fill: As `Parts.fill` was.
     """
-    return _filled(_windows(recipe, _of_classes(tailfit.data.open(path, nan=_nan(recipe)), path)), fill)
+    # Labels and metadata lie beside the other data; those of the recipe are of its own.
+    options = {name: value for name, value in recipe.data.options.items() if name not in ("labels", "metadata")}
+    source = open_alike(path, nan=_nan(recipe), options=options)
+    return _filled(_windows(recipe, _of_classes(source, path)), fill)
 
 
 def record_shape(source: Source) -> tuple[int, ...]:
