@@ -124,6 +124,10 @@ class TestOneRule:
         numbers = TABLE.filter(pl.col("ID") != "1").with_columns(pl.col("ID").cast(pl.Int64))
         with pytest.raises(DataError, match=r"ID '001'.*in column 'ID', which begins with '10'.*zeros"):
             NpyFolder(folder / "data", metadata=numbers)
+        with pytest.raises(DataError, match=r"'2' in 'run' lost leading zeros"):
+            NpyFolder(folder / "data", metadata=pl.DataFrame({"run": [2, 3]}))
+        with pytest.raises(DataError, match=r"unknown ID '2'.*lost leading zeros"):
+            NpyFolder(folder / "data", {"001": 0, "2": 0, "010": 0, "1": 0})
 
     @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.Categorical])
     def test_ids_of_any_type_are_compared_as_text(self, dtype: Any) -> None:

@@ -121,7 +121,6 @@ class TestByCondition:
             "site <> 'A'",
             "NOT (site = 'A') OR snr > 0",
             "site NOT IN ('A', 'B')",
-            "site NOT IN ('A', NULL)",
             "site NOT LIKE 'A%'",
             "snr BETWEEN 1 AND 3",
             "snr NOT BETWEEN 1 AND 2",
@@ -151,6 +150,10 @@ class TestByCondition:
         table = pl.DataFrame({"site": ["A", "B"], "snr": [0.0, 1.0], "n": [0, 1]})
         with pytest.raises(ArgumentError, match=r"calculates a NaN.*NULLIF"):
             sample_weights(table, {condition: 0.5})
+
+    def test_null_in_a_list_is_refused(self, records):
+        with pytest.raises(ArgumentError, match="NULL in a list"):
+            sample_weights(records, {"site NOT IN ('A', NULL)": 0.5})
 
     @pytest.mark.parametrize("condition", ["good IS NOT TRUE", "NOT (snr > 2 IS FALSE)"])
     def test_is_true_which_polars_leaves_unknown_is_refused(self, records, condition):

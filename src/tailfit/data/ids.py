@@ -28,9 +28,11 @@ from tailfit.data.row_numbers import may_number_rows
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import check_name
 
-__all__ = ["KnownIDs", "Numbered", "check_id", "id_column", "row_numbers", "told_column"]
+__all__ = ["KnownIDs", "Numbered", "check_id", "columns_of", "id_column", "row_numbers", "told_column"]
 
 _ENDING = re.compile(r"(?i)(?:" + "|".join(map(re.escape, (".npy", *SUFFIXES))) + ")$")
+
+_SHOWN = 20  # names in a message
 
 
 class Numbered(Sequence[str]):
@@ -89,6 +91,13 @@ class KnownIDs:
         probes = [self.names[place] for place in {0, len(self) // 2, len(self) - 1}] if len(self) else []
         ends = [_without_ending(probe).rpartition("/")[2] for probe in probes if probe.isascii() and "\\" not in probe]
         return all(written.str.contains(end, literal=True).any() for end in ends)
+
+    def without_zeros(self, written: pl.Series) -> str | None:
+        """A value that is an ID but for leading zeros, which a spreadsheet, or a column read as numbers, drops."""
+        stripped = self.names.str.strip_chars_start("0").to_frame()
+        values = written.rename("written").to_frame().with_columns(id=pl.col("written").str.strip_chars_start("0"))
+        found = values.drop_nulls().join(stripped, on="id", how="semi", maintain_order="left")
+        return str(found["written"][0]) if found.height else None
 
     def resolved(self, written: pl.Series) -> pl.Series:
         """Each value as the ID that it is or spells; null where it is none."""
@@ -259,14 +268,26 @@ def row_numbers(rows: Rows) -> list[str]:
 
 
 def _no_ids(rows: Rows, known: KnownIDs, what: str) -> DataError:
-    received = f"{what} with the columns {rows.frame.columns}, none of which holds an ID of the {len(known)} samples"
+    received = f"{what} with {columns_of(rows)}, none of which holds an ID of the {len(known)} samples"
     expected, fix = "a column of their IDs", "add a column of the IDs"
     if len(known):
         expected += f", such as {known.names[0]!r}"
+    texts = ((name, rows.text(name)) for name in rows.frame.columns)
+    for name, text in texts:
+        value = None if text is None else known.without_zeros(text)
+        if value is not None:
+            fix += f"; if {value!r} in {name!r} lost leading zeros, save or read that column as text"
+            break
     for name in row_numbers(rows):
         received += f" ({name!r} is a data frame's row numbers)"
         fix += f"; if the row numbers are the IDs, say so by id={name!r}"
     return DataError(received, expected=expected, fix=fix)
+
+
+def columns_of(rows: Rows) -> str:
+    """The columns of a table, for messages; of many the first."""
+    names = rows.frame.columns
+    return f"the columns {names[:_SHOWN]}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def told_column(id: str | None, *tables: Rows | None) -> str | None:
@@ -275,9 +296,9 @@ def told_column(id: str | None, *tables: Rows | None) -> str | None:
     Raises:
         ArgumentError: if none has it.
     """
-    given = [table.frame.columns for table in tables if table is not None]
-    if id is not None and not any(id in columns for columns in given):
-        where = f" for tables with the columns {' and '.join(map(str, given))}" if given else " without a table"
+    given = [table for table in tables if table is not None]
+    if id is not None and not any(id in table.frame.columns for table in given):
+        where = f" for tables with {' and '.join(map(columns_of, given))}" if given else " without a table"
         raise ArgumentError(
             f"id={id!r}{where}",
             expected="a column of the labels or the metadata",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tailfit.data.ids import KnownIDs, check_id, id_column, row_numbers, told_column
+from tailfit.data.ids import KnownIDs, check_id, columns_of, id_column, row_numbers, told_column
 from tailfit.data.metadata import Metadata, align, as_rows
 from tailfit.data.read_tables import Rows, parse_json
 from tailfit.errors import ArgumentError, DataError
@@ -125,7 +125,7 @@ def _label_column(rows: Rows, id_name: str, label: str | None) -> str:
         chosen = rest
     if not chosen:
         raise DataError(
-            f"labels with the columns {columns}, of which {id_name!r} holds the IDs",
+            f"labels with {columns_of(rows)}, of which {id_name!r} holds the IDs",
             expected="one more column, the labels" if label is None else f"a column {label!r} of labels",
             fix=f"name it, e.g. label={rest[0]!r}" if rest else "add a column of labels",
         )
@@ -156,7 +156,9 @@ def _match(ids: Sequence[str], found: set[str], folder: str, ending: str) -> Non
             f"a label for the unknown ID {missing[0]!r}: no file {missing[0]}{ending} in {folder}"
             + (f" ({len(missing)} such IDs)" if len(missing) > 1 else ""),
             expected="labels of the files in the folder",
-            fix="restore the file, or drop the label",
+            fix="restore the file, or drop the label"
+            if KnownIDs(found).without_zeros(pl.Series(missing)) is None
+            else "save or read the IDs as text: they lost leading zeros",
         )
     if len(found) > len(ids):
         extra = sorted(found.difference(ids))

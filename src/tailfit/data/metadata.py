@@ -101,8 +101,8 @@ def _missing(missing: pl.Series, name: str, rows: Rows, ids: Sequence[str], what
     fix = "add the rows, with empty values where nothing is known; or name the column of the IDs by id="
     if isinstance(ids, Numbered):
         fix = f"the samples have no IDs but their numbers: make the source with ids=, or rename the column {name!r}"
-    elif rows.frame[name].dtype.is_numeric():
-        fix += "; if it lost leading zeros, read it as text"
+    elif held is not None and KnownIDs(missing).without_zeros(held) is not None:
+        fix = f"save or read the column {name!r} as text: it lost leading zeros"
     return DataError(
         f"{what} without a row for ID {missing[0]!r} ({len(missing)} of {len(ids)} IDs have none) in column "
         f"{name!r}{example}",

@@ -38,6 +38,7 @@ _MARKS = (
 )
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE, _SAMPLE_ROWS = 1 << 16, 200  # characters and rows that tell the delimiter
+_INT64 = 19  # digits of the largest one
 _EXPANSION = 8  # bytes of memory for a byte of text, about: the file, its text, and its values
 
 
@@ -168,16 +169,24 @@ def _parsed(file: Path, suffix: str) -> Rows:
         return Rows(frame, frame)
     text = _read_text(file)
     if suffix not in (".csv", ".tsv"):
-        read = pl.read_json if suffix == ".json" else pl.read_ndjson
-        frame = read(text.encode(), infer_schema_length=None)
+        if suffix != ".json":  # older versions of polars read numbers among text as null, line by line
+            text = "[" + ",".join(line for line in text.split("\n") if line.strip()) + "]"
+        frame = pl.read_json(text.encode(), infer_schema_length=None)
         return Rows(frame, frame)
     text, separator = _delimited(text, file)
     content = text.encode()
     written = pl.read_csv(content, separator=separator, infer_schema=False)
-    frame = pl.read_csv(content, separator=separator, infer_schema_length=None)
-    # Whole numbers of more than 64 bits are codes of some kind: few can calculate with them.
-    long = [name for name, dtype in frame.schema.items() if dtype.is_integer() and dtype != pl.Int64]
-    return Rows(frame.with_columns(written.select(long)), written)
+    as_text = dict.fromkeys(_beyond_int64(written), pl.String)
+    frame = pl.read_csv(content, separator=separator, infer_schema_length=None, schema_overrides=as_text)
+    return Rows(frame, written)
+
+
+def _beyond_int64(written: pl.DataFrame) -> list[str]:
+    """Columns of whole numbers of more than 64 bits, which are codes of some kind: nobody calculates with them."""
+    texts = [text.drop_nulls() for text in written.iter_columns()]
+    long = [text for text in texts if len(text) and text.str.len_bytes().max() >= _INT64]  # type: ignore[operator]
+    whole = [text for text in long if text.str.contains(r"^[+-]?\d+$").all()]
+    return [text.name for text in whole if text.cast(pl.Int64, strict=False).null_count()]
 
 
 def _checked_size(content: bytes) -> bytes:

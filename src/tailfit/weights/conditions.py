@@ -122,6 +122,12 @@ def _refuse_subqueries(condition: str) -> None:
                 expected="comparisons, AND, OR, NOT, and IS NULL for missing values: polars leaves this one unknown",
                 fix="write the condition itself, or NOT (...); add OR ... IS NULL if missing values are meant",
             )
+        if word == "null" and before in ("(", ","):
+            raise ArgumentError(
+                f"the condition {condition!r}, which has NULL in a list",
+                expected="values in a list: an unknown one makes NOT IN unknown for every sample",
+                fix="leave it out; IS NULL asks for missing values",
+            )
         if word:
             last, before = before, word
         place = token.end()
