@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tailfit.errors import DataError
 from tailfit.names import check_names, first_odd
 
-__all__ = ["Encoded", "checked_probabilities", "encode", "encode_codes"]
+__all__ = ["Encoded", "checked_probabilities", "class_key", "encode", "encode_codes"]
 
 Kind = Literal["codes", "soft", "multi-label"]
 _ROW_SUM_TOLERANCE = 1e-3  # float16 soft labels over 1000 classes stay within it
@@ -175,6 +175,23 @@ def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[
             fix="of logits, take the softmax first, or say from_logits=True where that is asked",
         )
     return array
+
+
+def class_key(key: Any) -> str | int | None:
+    """A class as a table by class names it: its name, or its code; None for what is neither.
+
+    Whole floats are codes, as in `dict(zip(np.unique(y), weights))` of float labels; truth values are not.
+
+    >>> class_key(np.str_("leak")), class_key(np.int64(2)), class_key(2.0), class_key(1.5), class_key(True)
+    ('leak', 2, 2, None, None)
+    """
+    if isinstance(key, str):
+        return str(key)
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return int(key)
+    if isinstance(key, float | np.floating) and np.isfinite(key) and key == np.floor(key):
+        return int(key)
+    return None
 
 
 @dataclass(frozen=True)

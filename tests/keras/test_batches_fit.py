@@ -12,7 +12,7 @@ import tailfit
 from tailfit.data import Arrays, NpyFolder
 from tailfit.data.keras_loops import calling_adapter
 from tailfit.errors import RecordError, StepError
-from tailfit.samplers import Bootstrap, Sequential
+from tailfit.samplers import Bootstrap, Sequential, Shuffle
 
 SIZE = 22
 
@@ -166,7 +166,7 @@ def test_evaluate_and_predict_between_fits() -> None:
     net.fit(batches, epochs=2, shuffle=False, verbose=0)
     net.evaluate(batches, verbose=0)
     assert net.predict(batches, verbose=0).shape == (SIZE, 2)
-    assert net.evaluated() == order(batches, 0, 0)
+    assert net.evaluated() == [*range(SIZE), *range(SIZE)]  # in the source's order, for no sampler was passed
     net.fit(batches, epochs=1, shuffle=False, verbose=0)
     assert net.trained() == order(batches, 0, 1, 0)
 
@@ -174,9 +174,10 @@ def test_evaluate_and_predict_between_fits() -> None:
 @pytest.mark.parametrize("batch_size", [4, 11, SIZE])
 def test_predict_reads_the_epoch_that_was_set(batch_size: int) -> None:
     """Also where TensorFlow, to learn shapes, reads all there is beforehand."""
-    batches, net = tailfit.Batches(source(), batch_size), model()
+    batches, net = tailfit.Batches(source(), batch_size, Shuffle()), model()
     batches.set_epoch(3)
-    net.predict(batches, verbose=0)
+    with pytest.warns(UserWarning, match=r"order of Shuffle.*batches\.indices\(3, step\)"):
+        net.predict(batches, verbose=0)
     assert net.evaluated() == order(batches, 3)
 
 

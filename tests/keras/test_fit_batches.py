@@ -145,11 +145,12 @@ def test_a_broken_file_reaches_the_user_with_its_name(tmp_path):
         model.fit(np.ones((2, 2)), np.ones(2), validation_data=data, verbose=0)
 
 
-def test_evaluate_and_predict_read_epoch_0_in_order():
+def test_evaluate_and_predict_read_epoch_0_of_a_sampler_that_was_passed():
     inputs = keras.Input((1,))
     model = compiled(tailfit.Model(inputs, keras.layers.Dense(3)(inputs)))
-    data = batches()
-    predictions = model.predict(data, verbose=0)
+    data = batches(sampler=tailfit.samplers.Shuffle())
+    with pytest.warns(UserWarning, match=r"row i is not sample i.*batches\.indices\(0, step\)"):
+        predictions = model.predict(data, verbose=0)
     expected = model.predict(source().read(np.array(order(data, [0]))), verbose=0)
     np.testing.assert_allclose(predictions, expected, rtol=1e-6)
     x, y = source().read(np.arange(N)), source().labels
@@ -171,7 +172,7 @@ def test_weights_reach_the_loss():
         {"y": np.zeros(N)},
         {"batch_size": 8},
         {"class_weight": {0: 1.0}},
-        {"sample_weight": np.ones(N)},
+        {"sample_weight": np.ones(N - 1)},
         {"validation_split": 0.2},
         {"steps_per_epoch": 2},
     ],

@@ -8,7 +8,7 @@ Concepts:
   inside it, an `evaluate`) counts its own epochs from there, so that one data set may serve several.
 """
 
-import operator
+import copy
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final, Literal
 
@@ -16,7 +16,15 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tailfit.data.keras_loops import KerasLoops, calling_adapter
+from tailfit.data.batch_arguments import (
+    check_arguments,
+    checked_shard,
+    keras_readers,
+    refuse_empty_classes,
+    refuse_ragged,
+)
+from tailfit.data.keras_loops import KerasLoops, calling_adapter, loop_around
+from tailfit.data.predicting import for_prediction
 from tailfit.data.processes import Processes, Task
 from tailfit.data.ragged import Ragged
 from tailfit.data.read_ahead import read_ahead
@@ -24,10 +32,10 @@ from tailfit.data.source import Source
 from tailfit.data.substitute import Substitute
 from tailfit.data.transforming import Function, Transform
 from tailfit.data.trees import leaves
-from tailfit.data.weighting import ScheduledWeights, combined_weights
-from tailfit.errors import ArgumentError, DataError
-from tailfit.samplers import ByLength, Sampler, Shuffle
-from tailfit.samplers.base import whole_number
+from tailfit.data.weighting import multiplied, refuse_misread_weights, weights_at, weights_of
+from tailfit.errors import ArgumentError
+from tailfit.samplers import ByLength, Sampler, Sequential, Shuffle
+from tailfit.samplers.base import Plan, whole_number
 from tailfit.schedules import Schedule
 
 __all__ = ["Batches", "Into"]
@@ -47,16 +55,17 @@ class Batches(keras.utils.PyDataset):
     Args:
         source: Where the samples are.
         batch_size: Samples in a global batch; the last one of an epoch may have fewer.
-        sampler: Draws positions; `tailfit.samplers.Shuffle()` without it.
+        sampler: Draws positions; `tailfit.samplers.Shuffle()` without it, but `predict`, `evaluate` and a validation
+            then read each sample once, in the source's order, see `in_source_order`.
         seed: Non-negative; with (epoch, step) it decides order and `transform`'s randomness.
-        class_weight: A weight for every class, by name or code; or the name of a scheme of
+        class_weight: A weight for every class that has samples, by name or code; or the name of a scheme of
             `tailfit.weights.class_weights`, computed from the source; or a schedule of one weight a class.
         sample_weight: One weight a sample in the source's order; or weights by condition or class name, as
             `tailfit.weights.sample_weights` takes them. Both kinds multiply.
         transform: `transform(batch, rng) -> batch` of a whole batch, given a generator of its own per
             (seed, epoch, step); it may run in the reading thread, or in one of `processes`.
         one_hot: Whether y is one-hot `float32[b, C]` rather than codes; soft and multi-label y is so anyway.
-        drop_remainder: Whether a last short batch is left out.
+        drop_remainder: Whether a last short batch is left out; `predict` refuses to leave samples out so.
         shard: `(index, count)`: read the index-th of count contiguous, nearly equal parts of each global batch.
         prefetch: Batches that `iterate` reads ahead in a thread; 0 reads in the calling thread, and so does a source
             in memory without a `transform`.
@@ -87,7 +96,7 @@ class Batches(keras.utils.PyDataset):
         batch_size: int = 64,
         sampler: Sampler | None = None,
         seed: int = 0,
-        class_weight: Mapping[int, float] | Mapping[str, float] | str | Schedule | None = None,
+        class_weight: Mapping[int, float] | Mapping[float, float] | Mapping[str, float] | str | Schedule | None = None,
         sample_weight: ArrayLike | Mapping[str, float] | None = None,
         transform: Function | None = None,
         one_hot: bool = False,
@@ -101,59 +110,39 @@ class Batches(keras.utils.PyDataset):
         use_multiprocessing: bool = False,
     ) -> None:
         if workers != 1 or use_multiprocessing:
-            raise _keras_readers(workers, use_multiprocessing)
+            raise keras_readers(workers, use_multiprocessing)
         super().__init__()
-        if not isinstance(source, Source):
-            raise ArgumentError(
-                f"source of type {type(source).__name__}",
-                expected="a tailfit.data.Source",
-                fix="wrap arrays: tailfit.data.Arrays(x, y)",
-            )
-        if not len(source):
-            raise ArgumentError("a source without a sample", expected="one sample or more", fix="check its files")
-        if on_error not in ("raise", "skip"):
-            raise ArgumentError(f"on_error={on_error!r}", expected="'raise' or 'skip'", fix="leave it out")
-        if not (sampler is None or isinstance(sampler, Sampler)):
-            raise ArgumentError(
-                f"sampler={sampler!r}", expected="a sampler of tailfit.samplers", fix="pass one made, e.g. Shuffle()"
-            )
-        if not (transform is None or callable(transform)):
-            raise ArgumentError(
-                f"transform={transform!r}", expected="transform(batch, rng) -> batch", fix="pass a function"
-            )
-        for name, flag in (("one_hot", one_hot), ("drop_remainder", drop_remainder)):
-            if not isinstance(flag, bool | np.bool_):
-                raise ArgumentError(f"{name}={flag!r}", expected="True or False", fix="leave it out")
-        if source.ragged and transform is None:
-            raise _refuse_ragged(source)
+        check_arguments(
+            source, sampler, transform, on_error=on_error, flags={"one_hot": one_hot, "drop_remainder": drop_remainder}
+        )
         if one_hot and source.labels is None:
             raise ArgumentError("one_hot=True for an unlabelled source", expected="labels", fix="leave it out")
         self.source: Final = source
         self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
         self.sampler: Final = Shuffle() if sampler is None else sampler
+        self._sampler_given: Final = sampler is not None
         self.seed: Final = whole_number("seed", seed)
         self.transform: Final = transform
         self.one_hot: Final = one_hot
         self.drop_remainder: Final = drop_remainder
-        self.shard: Final = _checked_shard(shard, self.batch_size)
+        self.shard: Final = checked_shard(shard, self.batch_size)
         self.prefetch: Final = whole_number("prefetch", prefetch)
         self._transform: Final = None if transform is None else Transform(transform, self.seed, self.shard)
         self._substitute: Final = Substitute(source) if on_error == "skip" else None
         self.class_weight_schedule: Final = class_weight if isinstance(class_weight, Schedule) else None
-        self._weights: Final = (
-            ScheduledWeights(source, class_weight, sample_weight)
-            if isinstance(class_weight, Schedule)
-            else combined_weights(source, class_weight, sample_weight)
-        )
+        self._weights: Final = weights_of(source, class_weight, sample_weight)
         if self.sampler.by_class:
-            _refuse_empty_classes(source)
-        labels = len(source) if source.labels is None else source.labels
+            refuse_empty_classes(source)
         self._targets: Final = _compact(source)
-        self.plan: Final = self.sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
+        self.plan: Final = self._planned_by(self.sampler)
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
         self._loops: Final = KerasLoops()
         self._processes: Final = self._pool_of(whole_number("processes", processes))
+
+    def _planned_by(self, sampler: Sampler) -> Plan:
+        labels = len(self.source) if self.source.labels is None else self.source.labels
+        return sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
 
     def _pool_of(self, number: int) -> Processes | None:
         if not number:
@@ -200,7 +189,7 @@ class Batches(keras.utils.PyDataset):
 
     def weights_at(self, epoch: int) -> NDArray[np.float64] | None:
         """`weights` in an epoch."""
-        return self._weights.at(epoch) if isinstance(self._weights, ScheduledWeights) else self._weights
+        return None if self._weights is None else weights_at(self._weights, epoch)
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -227,6 +216,51 @@ class Batches(keras.utils.PyDataset):
         if self.source.labels is None:
             return self.source.class_counts
         return self.plan.class_sums(weights=self.weights_at(epoch), epoch=epoch, num_classes=len(self.class_names))
+
+    def weighted(
+        self,
+        class_weight: Mapping[Any, float] | str | Schedule | None = None,
+        sample_weight: ArrayLike | Mapping[str, float] | None = None,
+    ) -> "Batches":
+        """The same batches with further weights, which multiply with their own, as `fit(batches, class_weight=)` reads.
+
+        Args:
+            class_weight, sample_weight: As `Batches` takes them.
+
+        >>> import tailfit
+        >>> batches = Batches(tailfit.data.Arrays(np.eye(2), [0, 1]), class_weight={0: 1.0, 1: 3.0})
+        >>> batches.weighted(sample_weight=[2.0, 1.0]).weights.tolist(), batches.weights.tolist()
+        ([2.0, 3.0], [1.0, 3.0])
+        """
+        further = weights_of(self.source, class_weight, sample_weight)
+        if further is None:
+            return self
+        schedule = class_weight if isinstance(class_weight, Schedule) else self.class_weight_schedule
+        return self._changed(_weights=multiplied(self._weights, further), class_weight_schedule=schedule)
+
+    def in_source_order(self) -> "Batches":
+        """Batches of the same samples, each once and in the source's order: what `predict` and `evaluate` read.
+
+        So they do where no `sampler` was passed. Row i of a prediction then is sample i, unless a `shard` is read.
+
+        >>> import tailfit
+        >>> batches = Batches(tailfit.data.Arrays(np.arange(3.0)), 2).in_source_order()
+        >>> [x.tolist() for x, in batches]
+        [[0.0, 1.0], [2.0]]
+        """
+        plan = self._planned_by(Sequential())
+        ordered = self._changed(sampler=Sequential(), plan=plan, _size=plan.size(0))
+        return ordered._changed(_steps=ordered._count_steps())
+
+    def _changed(self, **attributes: Any) -> "Batches":
+        """A copy with other attributes; epochs, processes and skipped records are shared."""
+        changed = copy.copy(self)
+        changed.__dict__.update(attributes)
+        return changed
+
+    def for_evaluation(self) -> "Batches":
+        """What `evaluate` and a validation read: in the source's order, unless a sampler was passed."""
+        return self if self._sampler_given else self.in_source_order()
 
     def indices(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Positions in the source of the samples of a batch; of this shard's part of it.
@@ -310,7 +344,7 @@ class Batches(keras.utils.PyDataset):
         if self._transform is not None:
             return self._transform((records, *self._beside(epoch, indices)), epoch, step)
         if isinstance(records, Ragged):
-            raise _refuse_ragged(self.source)
+            raise refuse_ragged(self.source)
         return (records, *self._beside(epoch, indices))
 
     def _beside(self, epoch: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
@@ -389,8 +423,12 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, step: int) -> tuple[Any, ...]:
         adapter = calling_adapter(self)
-        epoch = self.epoch if adapter is None else self._loops.read(adapter, step, len(self))
-        return self.read(epoch, step)
+        if adapter is None:
+            return self.read(self.epoch, step)
+        ordered: Batches | None = self._loops.reordered(adapter)
+        if ordered is not None:
+            return ordered.read(self._loops.first, step)
+        return self.read(self._loops.read(adapter, step, len(self)), step)
 
     def on_epoch_begin(self) -> None:
         """Called by Keras."""
@@ -409,12 +447,22 @@ class Batches(keras.utils.PyDataset):
     @property
     def workers(self) -> int:
         """1, for Keras: `Batches` reads ahead by itself."""
+        # A Keras loop asks for it first, in the thread that it was called in.
+        adapter = calling_adapter(self)
+        if adapter is not None:
+            loop = loop_around()
+            if loop in ("evaluate", "predict"):
+                read = for_prediction(self, self._loops.first) if loop == "predict" else self.for_evaluation()
+                if read is not self:
+                    self._loops.reorder(adapter, read)
+            if adapter.class_weight is not None:
+                refuse_misread_weights(self.source, adapter.class_weight)
         return 1
 
     @workers.setter
     def workers(self, value: int) -> None:
         if value != 1:
-            raise _keras_readers(value, False)
+            raise keras_readers(value, False)
 
     @property
     def use_multiprocessing(self) -> bool:
@@ -424,19 +472,11 @@ class Batches(keras.utils.PyDataset):
     @use_multiprocessing.setter
     def use_multiprocessing(self, value: bool) -> None:
         if value:
-            raise _keras_readers(1, value)
+            raise keras_readers(1, value)
 
 
 class _NoSuchStepError(ArgumentError, IndexError):
     """A step past the end: also what ends Python's iteration by index."""
-
-
-def _refuse_ragged(source: Source) -> ArgumentError:
-    return ArgumentError(
-        f"{source!r} with records of different length",
-        expected="records of one length in a batch",
-        fix="pad them: Batches(tailfit.data.Mapped(source, tailfit.data.Pad()), ...), or transform=Pad().transform",
-    )
 
 
 def _compact(source: Source) -> NDArray[Any] | None:
@@ -446,42 +486,3 @@ def _compact(source: Source) -> NDArray[Any] | None:
         return labels
     codes: NDArray[Any] = labels.astype(np.min_scalar_type(len(source.class_names)))
     return codes
-
-
-def _refuse_empty_classes(source: Source) -> None:
-    if source.labels is None:
-        raise ArgumentError(
-            f"a sampler that draws by class, for the unlabelled {source!r}",
-            expected="a source with labels",
-            fix="pass labels to the source, or use samplers.Shuffle()",
-        )
-    empty = np.flatnonzero(source.class_counts == 0)
-    if len(empty):
-        raise DataError(
-            f"a sampler that draws by class, for {source!r} without a sample of class "
-            f"{source.class_names[empty[0]]!r} ({len(empty)} of {len(source.class_names)} classes have none)",
-            expected="at least one sample of each class",
-            fix="split the data so that every part trained on has one, or leave the class out of class_names",
-        )
-
-
-def _keras_readers(workers: int, use_multiprocessing: bool) -> ArgumentError:
-    return ArgumentError(
-        f"workers={workers}, use_multiprocessing={use_multiprocessing}",
-        expected="workers=1, use_multiprocessing=False: Keras' readers neither keep the order nor end with fit",
-        fix="leave them out; prefetch= reads ahead in a thread, processes= in processes",
-    )
-
-
-def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
-    try:
-        index, count = (operator.index(number) for number in shard)
-    except (TypeError, ValueError):
-        index, count = -1, 0
-    if not 0 <= index < count <= batch_size:
-        raise ArgumentError(
-            f"shard={shard!r} of batches of {batch_size}",
-            expected="(index, count) with 0 <= index < count <= batch_size",
-            fix="number the shards from 0; batch_size is that of the global batch",
-        )
-    return index, count

@@ -12,15 +12,31 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import keras
+
 from tailfit.errors import StepError
 
-__all__ = ["KerasLoops", "calling_adapter"]
+__all__ = ["KerasLoops", "calling_adapter", "loop_around"]
 
 
 def calling_adapter(batches: object) -> Any | None:
     """The Keras adapter of `batches` whose method called our caller; None if anything else did."""
     caller = sys._getframe(2).f_locals.get("self")
     return caller if getattr(caller, "py_dataset", None) is batches else None
+
+
+def loop_around() -> str | None:
+    """Which method of a `keras.Model` is running in this thread: "fit", "evaluate" or "predict"; None if none is.
+
+    Keras tells a data set nothing of it. Were it not found, `predict` would read in the sampler's order.
+    """
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        name = frame.f_code.co_name
+        if name in ("fit", "evaluate", "predict") and isinstance(frame.f_locals.get("self"), keras.Model):
+            return name
+        frame = frame.f_back
+    return None
 
 
 @dataclass
@@ -40,17 +56,27 @@ class KerasLoops:
 
     def __init__(self) -> None:
         self.epoch = 0  # set, or read last
-        self._first, self._changes = 0, 0
+        self.first = 0  # of the loops that begin
+        self._changes = 0
         self._loops: WeakKeyDictionary[Any, _Loop] = WeakKeyDictionary()
+        self._reordered: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_loops": None}
+        return {**self.__dict__, "_loops": None, "_reordered": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _loops=WeakKeyDictionary())
+        self.__dict__.update(state, _loops=WeakKeyDictionary(), _reordered=WeakKeyDictionary())
+
+    def reorder(self, adapter: Any, batches: Any) -> None:
+        """Let a loop that begins read other batches, in any order: an `evaluate` or `predict`."""
+        self._reordered[adapter] = batches
+
+    def reordered(self, adapter: Any) -> Any | None:
+        """The batches that a loop reads instead."""
+        return self._reordered.get(adapter)
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = self._first = epoch
+        self.epoch = self.first = epoch
         self._changes += 1
 
     def begin(self, adapter: Any) -> None:
@@ -69,7 +95,7 @@ class KerasLoops:
         loop = self._loop(adapter)
         if step == 0:
             if loop.changes != self._changes:
-                loop.epoch, loop.changes = self._first, self._changes
+                loop.epoch, loop.changes = self.first, self._changes
             elif loop.training and loop.next_step == steps:
                 loop.epoch += 1
         elif step != loop.next_step:
@@ -79,7 +105,7 @@ class KerasLoops:
         return loop.epoch
 
     def _loop(self, adapter: Any) -> _Loop:
-        return self._loops.setdefault(adapter, _Loop(self._first, self._changes))
+        return self._loops.setdefault(adapter, _Loop(self.first, self._changes))
 
 
 def _out_of_order(received: str) -> StepError:

@@ -1,6 +1,6 @@
 """The weight of each sample: its class's weight, which may follow a schedule, times its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,32 @@ from tailfit.schedules import Schedule
 from tailfit.weights import class_weights, sample_weights
 from tailfit.weights.samples import by_class, class_table
 
-__all__ = ["ScheduledWeights", "combined_weights"]
+__all__ = [
+    "ScheduledWeights",
+    "Weights",
+    "WeightsProduct",
+    "combined_weights",
+    "multiplied",
+    "refuse_misread_weights",
+    "weights_at",
+    "weights_of",
+]
+
+
+def weights_of(
+    source: Source,
+    class_weight: Mapping[Any, float] | str | Schedule | None,
+    sample_weight: ArrayLike | Mapping[str, float] | None,
+) -> "Weights | None":
+    """The weight of each sample, or None where neither is given; see `tailfit.Batches` for the arguments."""
+    if isinstance(class_weight, Schedule):
+        return ScheduledWeights(source, class_weight, sample_weight)
+    return combined_weights(source, class_weight, sample_weight)
 
 
 def combined_weights(
     source: Source,
-    class_weight: Mapping[int, float] | Mapping[str, float] | str | None,
+    class_weight: Mapping[Any, float] | str | None,
     sample_weight: ArrayLike | Mapping[str, float] | None,
 ) -> NDArray[np.float64] | None:
     """`float64[n]`, or None where neither is given; see `tailfit.Batches` for the arguments."""
@@ -82,9 +102,63 @@ class ScheduledWeights:
                 fix="write them out, in the order of the source's class_names",
             )
         try:
-            return _checked_table(dict(enumerate(value)), names)
+            return _checked_table(dict(enumerate(value)), self._encoded)
         except ArgumentError as error:
             raise ArgumentError(f"{error.received} {where}", expected=error.expected, fix=error.fix) from None
+
+
+class WeightsProduct:
+    """The weight of each sample where two weights multiply of which one or both follow schedules."""
+
+    def __init__(self, one: "Weights", other: "Weights") -> None:
+        self._factors = one, other
+        self._latest: tuple[Any, Any, NDArray[np.float64]] | None = None
+
+    def at(self, epoch: int) -> NDArray[np.float64]:
+        """`float64[n]` in an epoch."""
+        one, other = (weights_at(factor, epoch) for factor in self._factors)
+        latest = self._latest
+        if latest is None or latest[0] is not one or latest[1] is not other:
+            latest = self._latest = one, other, one * other
+        return latest[2]
+
+
+Weights = NDArray[np.float64] | ScheduledWeights | WeightsProduct
+
+
+def weights_at(weights: Weights, epoch: int) -> NDArray[np.float64]:
+    """`float64[n]` in an epoch."""
+    return weights if isinstance(weights, np.ndarray) else weights.at(epoch)
+
+
+def multiplied(one: Weights | None, other: Weights | None) -> Weights | None:
+    """Both weights of each sample in one; None is a weight of 1.
+
+    >>> multiplied(np.array([1.0, 2.0]), np.array([3.0, 0.5])).tolist()
+    [3.0, 1.0]
+    """
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one * other
+    return WeightsProduct(one, other)
+
+
+def refuse_misread_weights(source: Source, class_weight: Any) -> None:
+    """Raise for a `class_weight` of a plain Keras `fit` that Keras would read otherwise, and not say so.
+
+    Keras looks up the codes, or the largest entry of each row; a class that it doesn't find weighs 1.
+    """
+    encoded = _labels_of(source, "class_weight")
+    names = [key for key in class_weight if isinstance(key, str)] if isinstance(class_weight, Mapping) else []
+    if names or encoded.kind != "codes" or not isinstance(class_weight, Mapping):
+        what = f"with the key {names[0]!r}" if names else f"of type {type(class_weight).__name__} for {encoded.kind}"
+        raise ArgumentError(
+            f"class_weight {what} in the fit of a plain keras.Model",
+            expected="weights by class code, of labels that are one class a sample: Keras reads no others",
+            fix="pass class_weight to the Batches, or train with tailfit.Model",
+        )
+    _checked_table(class_weight, encoded)
 
 
 def _labels_of(source: Source, for_what: str) -> Encoded:
@@ -105,16 +179,18 @@ def _of_classes(source: Source, encoded: Encoded, given: Mapping[Any, float] | s
             fix="pass class_weights= to the loss, which weighs each label, or sample_weight= here",
         )
     scheme: Any = given  # class_weights checks the name
-    table = class_weights(source, scheme) if isinstance(given, str) else _checked_table(given, encoded.class_names)
+    table = class_weights(source, scheme) if isinstance(given, str) else _checked_table(given, encoded)
     return by_class(encoded, table)
 
 
-def _checked_table(given: Any, names: Sequence[str]) -> dict[int, float]:
+def _checked_table(given: Any, encoded: Encoded) -> dict[int, float]:
+    names = encoded.class_names
     try:
         table = class_table(given, names)
     except ArgumentError as error:
         raise ArgumentError(f"class_weight: {error.received}", expected=error.expected, fix=error.fix) from None
-    missing = [name for code, name in enumerate(names) if code not in table]
+    counts = encoded.class_counts
+    missing = [name for code, name in enumerate(names) if code not in table and counts[code] > 0]
     if missing:
         raise ArgumentError(
             f"class_weight without the class {missing[0]!r}",

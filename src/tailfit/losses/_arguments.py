@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tailfit.errors import ArgumentError
+from tailfit.labels import class_key
 from tailfit.schedules import Schedule
 
 __all__ = [
@@ -71,13 +72,14 @@ def checked_per_class(values: Any, name: str) -> Any:
     if isinstance(values, keras.Variable):
         return values
     if isinstance(values, Mapping):
-        if sorted(values) != list(range(len(values))):
+        by_code = {class_key(key): value for key, value in values.items()}
+        if by_code.keys() != set(range(len(values))):
             raise ArgumentError(
                 f"{name} with the keys {list(values)[:8]}",
                 expected="the class codes 0 to C - 1, each once",
                 fix="give every class a value; tailfit.weights.class_weights(y, num_classes=C) does",
             )
-        values = [values[code] for code in range(len(values))]
+        values = [by_code[code] for code in range(len(values))]
     numbers = _vector(values, name)
     good = np.isfinite(numbers) & (numbers >= 0)
     return _all_good(numbers, good, name, "finite numbers >= 0", "correct the value of class {}")

@@ -91,13 +91,15 @@ def is_dense(y_true: Tensor, y_pred: Tensor) -> bool:
 
 
 def codes_of(y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes `int32 (batch, ...)`, and whether each lies in `[0, C)`; of dense labels the largest class."""
+    """Codes `int32 (batch, ...)`, and whether each is a whole number in `[0, C)`; of dense labels the largest class."""
     y_true = ops.convert_to_tensor(y_true)
     if is_dense(y_true, y_pred):
         codes = ops.argmax(ops.cast(y_true, "float32"), axis=-1)
         return ops.cast(codes, "int32"), ops.ones_like(codes, dtype="bool")
     codes = _drop_last_axis(y_true, y_pred)
     valid = ops.logical_and(codes >= 0, codes < class_count(y_pred))
+    if "float" in keras.backend.standardize_dtype(codes.dtype):
+        valid = ops.logical_and(valid, ops.equal(codes, ops.floor(codes)))
     return ops.cast(codes, "int32"), valid
 
 

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.labels import encode
-from tailfit.weights.samples import by_class
+from tailfit.labels import Encoded, encode
+from tailfit.weights.samples import by_class, checked_table, class_table
 
 __all__ = ["class_weighted", "with_class_weight_checked"]
 
 
 def class_weighted(
-    y: Any, class_weight: Mapping[int, float], sample_weight: Any, *, what: str = "class_weight"
-) -> NDArray[np.float32]:
-    """The weight of each sample: its class's, times its own if it has one.
+    y: Any, class_weight: Mapping[Any, float], sample_weight: Any, *, what: str = "class_weight"
+) -> tuple[NDArray[np.float32], dict[int, float]]:
+    """The weight of each sample (its class's, times its own if it has one), and the table of weights by code.
 
     Raises:
-        ArgumentError: for labels that have no single class each, or a class without a weight.
+        ArgumentError: for labels that have no single class each, a table that is none, or a class without a weight.
     """
     if y is None or keras.tree.is_nested(y):
         raise ArgumentError(
@@ -33,28 +33,44 @@ def class_weighted(
             fix="pass sample_weight={output: tailfit.weights.sample_weights(y[output], weights), ...}",
         )
     labels = np.asarray(keras.ops.convert_to_numpy(y))
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
     try:
-        encoded = encode(labels.astype(np.int64) if labels.ndim == 1 else labels)
+        encoded = encode(labels)
         received = "multi-label y" if encoded.kind == "multi-label" else None
     except DataError as error:
         received = error.received
     if received is not None:
-        raise ArgumentError(f"{what} for {received}", expected="one class a sample: codes or one-hot rows", fix=_MEND)
+        raise ArgumentError(f"{what} for {received}", expected="one class a sample: codes or one-hot rows", fix=_FIX)
+    table = _table(class_weight, encoded, what)
     present = np.unique(encoded.values) if encoded.kind == "codes" else np.arange(encoded.num_classes)
-    missing = sorted(set(present.tolist()) - set(class_weight))
+    missing = sorted(set(present.tolist()) - set(table))
     if missing:
         raise ArgumentError(
             f"{what} without class {missing[0]}",
             expected="a weight for every class among the labels",
             fix=f"add {missing[0]}: 1.0 if that is meant",
         )
-    weights = by_class(encoded, {code: weight for code, weight in class_weight.items() if code < encoded.num_classes})
+    weights = by_class(encoded, table)
     if sample_weight is not None:
         own = np.asarray(keras.ops.convert_to_numpy(sample_weight), dtype=np.float64)
         weights = weights * own.reshape(len(labels))
-    return weights.astype(np.float32)
+    return weights.astype(np.float32), table
+
+
+def _table(given: Any, encoded: Encoded, what: str) -> dict[int, float]:
+    """Weights by code; those of codes beyond the labels, which Keras does not read either, are left out."""
+    if not isinstance(given, Mapping):
+        scheme = f"tailfit.weights.class_weights(y, {given!r})" if isinstance(given, str) else "{0: 1.0, 1: 2.0, ...}"
+        raise ArgumentError(
+            f"{what} of type {type(given).__name__} for arrays",
+            expected="a dict of weights by class code",
+            fix=f"pass {what}={scheme}, or fit a tailfit.Batches, which takes schemes and schedules",
+        )
+    try:
+        table = checked_table(given)
+        beyond = {key for key in table if isinstance(key, int) and key >= encoded.num_classes}
+        return class_table({key: table[key] for key in table.keys() - beyond}, encoded.class_names)
+    except ArgumentError as error:
+        raise ArgumentError(f"{what}: {error.received}", expected=error.expected, fix=error.fix) from None
 
 
 def with_class_weight_checked(call: dict[str, Any]) -> None:
@@ -74,8 +90,9 @@ def with_class_weight_checked(call: dict[str, Any]) -> None:
         )
     if y is None:
         return  # a data set: its batches are for Keras, or their maker, to weigh
-    weights = class_weighted(y, class_weight, call.get("sample_weight"))
+    weights, table = class_weighted(y, class_weight, call.get("sample_weight"))
     if call.get("sample_weight") is None:
+        call["class_weight"] = table
         return
     if call.get("validation_split"):
         raise ArgumentError(
@@ -86,7 +103,7 @@ def with_class_weight_checked(call: dict[str, Any]) -> None:
     call["sample_weight"], call["class_weight"] = weights, None
 
 
-_MEND = (
+_FIX = (
     "weigh each label in the loss (class_weights=), or pass sample_weight=: one weight a sample, or for labels per "
     "step or pixel one for each of them"
 )

@@ -4,12 +4,13 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
 
 from tailfit.data import Batches
 from tailfit.data.batches import Into
+from tailfit.data.predicting import for_prediction
 from tailfit.keras_private import forget_generators, forget_loops
 from tailfit.training.reused import Reused
 
@@ -141,9 +142,13 @@ class EpochMarker(keras.callbacks.Callback):
         self.feed.restart(epoch)
 
 
-def as_feed(data: Any) -> Any:
-    """A `Batches` as a `Feed`; anything else as it is."""
-    return Feed(data) if isinstance(data, Batches) else data
+def as_feed(data: Any, reads: Literal["training", "evaluation", "prediction"]) -> Any:
+    """A `Batches` as a `Feed` of what a loop reads; anything else as it is."""
+    if not isinstance(data, Batches):
+        return data
+    if reads == "training":
+        return Feed(data)
+    return Feed(data.for_evaluation() if reads == "evaluation" else for_prediction(data))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tailfit import keras_private as private
+from tailfit.data import Batches
 from tailfit.errors import ArgumentError, StepError
 from tailfit.losses._counting import uncounted
 from tailfit.training.backends import engine
@@ -184,26 +185,32 @@ class Model(engine.Trainer):
             _refuse_stateless(type(self).predict_step, "predict_step")
         super().make_predict_function(force)
 
-    def fit(self, *args: Any, validation_class_weight: dict[int, float] | None = None, **kwargs: Any) -> Any:
+    def fit(self, *args: Any, validation_class_weight: Any = None, **kwargs: Any) -> Any:
         """As `keras.Model.fit`, and `x` and `validation_data` may be a `tailfit.Batches`.
 
         Epoch e of training is `batches.indices(e, step)` for step 0, 1, ..., whatever `shuffle` says.
 
         Args:
-            validation_class_weight: Weights by class code for `validation_data` in arrays, so that `val_loss` is
-                comparable with a `loss` under `class_weight`; Keras leaves it unweighted.
+            class_weight, sample_weight: Of a `Batches` in the forms that it takes itself, one weight a sample of its
+                source; for this fit they multiply with those that it has. Its `class_counts`, which a loss may have
+                been given, don't know of them.
+            validation_class_weight: Weights by class for `validation_data`, so that `val_loss` is comparable with a
+                `loss` under `class_weight`; Keras leaves it unweighted.
         Raises:
-            ArgumentError: `class_weight`, `sample_weight`, `batch_size`, `y` or `steps_per_epoch` beside a `Batches`;
-                a `class_weight` of arrays that would not weigh samples by their class, see `tailfit.weights`.
+            ArgumentError: `batch_size`, `y` or `steps_per_epoch` beside a `Batches`; a `class_weight` of arrays that
+                would not weigh samples by their class, see `tailfit.weights`; labels that the model's outputs have no
+                place for, or none where the loss needs them.
         """
         call = _bound(keras.Model.fit, self, args, kwargs)
+        if isinstance(call.get("x"), Batches):
+            call["x"] = call["x"].weighted(call.pop("class_weight", None), call.pop("sample_weight", None))
         if validation_class_weight is not None:
             call["validation_data"] = weighted_validation(call.get("validation_data"), validation_class_weight)
         with within_whole_fits(self, call):
             return self._fit(call)
 
     def _fit(self, call: Logs) -> Any:
-        feed, validation = as_feed(call.get("x")), as_feed(call.get("validation_data"))
+        feed, validation = as_feed(call.get("x"), "training"), as_feed(call.get("validation_data"), "evaluation")
         call.update(x=feed, validation_data=validation)
         with_class_weight_checked(call)
         markers = scheduled_by(self)
@@ -217,18 +224,31 @@ class Model(engine.Trainer):
             return engine.Trainer.fit(self, **call)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`; `x` may be a `tailfit.Batches`, of which epoch 0 is read."""
+        """As `keras.Model.evaluate`; `x` may be a `tailfit.Batches`.
+
+        Of that each sample is read once, unless it was given a sampler, whose epoch 0 is read then.
+        """
         extra = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith("_")}
         call = _bound(keras.Model.evaluate, self, args, kwargs)
-        feed = as_feed(call.get("x"))
+        if isinstance(call.get("x"), Batches):
+            call["x"] = call["x"].weighted(sample_weight=call.pop("sample_weight", None))
+        feed = as_feed(call.get("x"), "evaluation")
         call["x"] = feed
         with reading(feed):
             return super().evaluate(**call, **extra)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`; `x` may be a `tailfit.Batches`: row i is sample `indices(0, ...)[i]`."""
+        """As `keras.Model.predict`; `x` may be a `tailfit.Batches`: row i is sample i of its source.
+
+        Of a `Batches` that was given a sampler, the rows are in the order of its epoch 0, `batches.indices(0, step)`.
+
+        Raises:
+            ArgumentError: for a `Batches` whose `drop_remainder` would leave samples out.
+        Warns:
+            UserWarning: once for a `Batches` whose sampler or shard has other rows than the source.
+        """
         call = _bound(keras.Model.predict, self, args, kwargs)
-        feed = as_feed(call.get("x"))
+        feed = as_feed(call.get("x"), "prediction")
         call["x"] = feed
         with reading(feed):
             return super().predict(**call)
@@ -274,8 +294,6 @@ def _bound(method: Any, model: Model, args: tuple[Any, ...], kwargs: Logs) -> Lo
 _SAYS_IT_ITSELF = {
     "y": "the labels come from the source of the Batches",
     "batch_size": "pass batch_size to Batches",
-    "class_weight": "pass class_weight to Batches, where it multiplies with sample_weight",
-    "sample_weight": "pass sample_weight to Batches, where it multiplies with class_weight",
     "validation_split": "cut the source with source.split() and pass validation_data=Batches(...)",
     "steps_per_epoch": "an epoch is len(batches) steps; choose a sampler with another size for another epoch",
 }

@@ -13,11 +13,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.labels import Encoded
+from tailfit.labels import Encoded, class_key
 from tailfit.weights.conditions import matches
 from tailfit.weights.given import by_output, encoded_labels, source_of
 
-__all__ = ["by_class", "class_table", "sample_weights"]
+__all__ = ["by_class", "checked_table", "class_table", "sample_weights"]
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -74,7 +74,7 @@ def sample_weights(y: Any, weights: Any, *, class_names: Any = None) -> Any:
             weights=weights,
             class_names=class_names,
         )
-    table = _checked_table(weights)
+    table = checked_table(weights)
     if isinstance(y, pl.DataFrame):
         return _finished(_by_condition(y, table), table)
     source = source_of(y)
@@ -116,19 +116,30 @@ def class_table(weights: Any, names: Sequence[str]) -> dict[int, float]:
     {1: 2.0}
     """
     no_condition = "correct the name; conditions go to sample_weight="
-    return _sorted_out(_checked_table(weights), names, has_conditions=False, otherwise=no_condition)[0]
+    return _sorted_out(checked_table(weights), names, has_conditions=False, otherwise=no_condition)[0]
 
 
-def _checked_table(weights: Any) -> dict[str | int, float]:
+def checked_table(weights: Any) -> dict[str | int, float]:
+    """A table of weights with plain keys and values; names, codes and conditions are not told apart.
+
+    Raises:
+        ArgumentError: for what is no dict, a key that can't be a class, or a weight that is negative or not finite.
+    """
     if not isinstance(weights, Mapping):
         raise ArgumentError(
             f"weights of type {type(weights).__name__}",
             expected="a dict of weights by class name or by condition",
             fix="an array of weights, one a sample, goes to sample_weight= as it is",
         )
+    table: dict[str | int, float] = {}
     for key, weight in weights.items():
-        if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
-            raise ArgumentError(f"the key {key!r}", expected="class names, codes or conditions", fix="quote it")
+        name = class_key(key)
+        if name is None:
+            raise ArgumentError(
+                f"the key {key!r}",
+                expected="class names, codes (whole numbers) or conditions",
+                fix="write names and conditions in quotes, codes as 0, 1, ...",
+            )
         number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
         plain = weight.item() if isinstance(weight, np.generic) else weight  # float32 can't be compared with _LARGEST
         if not (number and 0 <= plain <= _LARGEST):  # NaN is not
@@ -137,7 +148,8 @@ def _checked_table(weights: Any) -> dict[str | int, float]:
                 expected="finite numbers >= 0",
                 fix="0 leaves samples out, 1 changes nothing",
             )
-    return {key if isinstance(key, str) else int(key): float(weight) for key, weight in weights.items()}
+        table[name] = float(weight)
+    return table
 
 
 def _sorted_out(
@@ -158,6 +170,12 @@ def _sorted_out(
             continue
         if code is None or not 0 <= code < len(names):
             raise _unknown(key, names, otherwise)
+        if position.get(str(key), code) != code:
+            raise ArgumentError(
+                f"a weight for the class {key!r}, which is the code of {names[code]!r} and the name of another class",
+                expected="a key that means one class",
+                fix=f"write the name in quotes: {names[code]!r} or {str(key)!r}",
+            )
         if code in codes:
             raise ArgumentError(
                 f"weights for {names[code]!r} twice, by name and by code",

@@ -32,6 +32,9 @@ def by_class(values: Sequence[float], y: Any) -> Any:
         codes = ops.argmax(y, axis=-1)
     else:
         codes = ops.squeeze(y, axis=-1) if len(y.shape) > 1 and y.shape[-1] == 1 else y
-    hot = ops.equal(ops.expand_dims(ops.cast(codes, "int32"), -1), ops.arange(count, dtype="int32"))
+    # Floats are compared as they are: cast, 1.7 would be class 1, and NaN some class.
+    dtype = keras.backend.standardize_dtype(codes.dtype)
+    dtype = dtype if "float" in dtype else "int32"
+    hot = ops.equal(ops.expand_dims(ops.cast(codes, dtype), -1), ops.cast(ops.arange(count), dtype))
     # A sum over one-hot rows, not a look-up: what a look-up does with a code out of range differs between backends.
     return ops.sum(ops.where(hot, ops.convert_to_tensor(values, dtype="float32"), 0.0), axis=-1)
