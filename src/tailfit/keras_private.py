@@ -75,6 +75,7 @@ __all__ = [
     "layer_behind",
     "leaf_layers",
     "loss_tracker",
+    "losses_of_outputs",
     "output_behind",
     "replace_loss_tracker",
     "saved_under_the_name_of",
@@ -333,3 +334,11 @@ def replace_loss_tracker(model: keras.Model, tracker: Any) -> None:
 def compiled_loss(model: keras.Model) -> Any:
     """The container of the losses given to `compile`; None without any."""
     return model._compile_loss
+
+
+def losses_of_outputs(model: keras.Model) -> list[Any]:
+    """The losses of a functional model as its compiled loss will have them, each with `path`, `loss` and `name`."""
+    names, outputs = model._compile_loss.output_names, model.output
+    fresh = CompileLoss(model.loss, output_names=names)
+    fresh.build(outputs, outputs)
+    return list(fresh._flat_losses)

@@ -28,10 +28,13 @@ def fitted(data):
 
 def test_trap_22_processes_draw_as_this_one_does_and_fit_ends_them():
     made = batches(transform=transforms.jitter, processes=2)
-    for epoch in (0, 5):
-        for got, expected in zip(made.iterate(epoch), batches(transform=transforms.jitter).iterate(epoch), strict=True):
-            for one, other in zip(got, expected, strict=True):
-                np.testing.assert_array_equal(one, other)
+    here = batches(transform=transforms.jitter)
+    doubled = {"sample_weight": np.full(40, 2.0)}
+    for theirs, ours in ((made, here), (made.weighted(**doubled), here.weighted(**doubled))):
+        for epoch in (0, 5):
+            for got, expected in zip(theirs.iterate(epoch), ours.iterate(epoch), strict=True):
+                for one, other in zip(got, expected, strict=True):
+                    np.testing.assert_array_equal(one, other)
     assert len(multiprocessing.active_children()) == 2
     assert fitted(made) == fitted(batches(transform=transforms.jitter))
     assert not multiprocessing.active_children()

@@ -476,3 +476,20 @@ def test_what_an_output_was_made_of():
     assert found is b
     inner = keras.Model(a, [shared(a), keras.layers.Dense(3, name="inner")(a)])
     assert private.layer_behind(private.output_behind(inner(b)[1])).name == "inner"
+
+
+def test_the_losses_of_a_functional_models_outputs():
+    inputs = keras.Input((2,))
+    outputs = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("one", "other")}
+    for given, loss, paths in (
+        (outputs, {"one": "mse", "other": "mae"}, [("one",), ("other",)]),
+        (list(outputs.values()), {"one": "mse", "other": "mae"}, [("one",), ("other",)]),
+        (list(outputs.values()), ["mse", "mae"], [(0,), (1,)]),
+        (outputs["one"], "mse", [()]),
+    ):
+        model = keras.Model(inputs, given)
+        model.compile(loss=loss)
+        entries = private.losses_of_outputs(model)
+        assert [entry.path for entry in entries] in (paths, [(0,), (1,)])
+        assert [entry.name for entry in entries] == ["one", "other"][: len(paths)]
+        assert not private.compiled_loss(model).built

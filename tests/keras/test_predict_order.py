@@ -47,7 +47,9 @@ def test_evaluate_reads_every_sample_once(perfect):
 
 def test_a_sampler_that_was_passed_is_followed_and_told_once(perfect):
     data = batches(sampler=ClassBalanced())
-    with pytest.warns(UserWarning, match=r"order of ClassBalanced.*batches\.indices\(0, step\) are the samples"):
+    with pytest.warns(
+        UserWarning, match=r"order of ClassBalanced.*The samples of a step are batches\.indices\(0, step\)"
+    ):
         scores = perfect.predict(data, verbose=0)
     np.testing.assert_array_equal(scores, X[np.concatenate([data.indices(0, step) for step in range(len(data))])])
     with warnings.catch_warnings():

@@ -132,6 +132,14 @@ WEIGHTS = {
     "none": argument("weights", lambda: weights.sample_weights(SOURCE, None)),
     "an unknown class": argument("unknown class 7", lambda: weights.sample_weights(SOURCE, {7: 2.0})),
     "no key": argument("<odd>", lambda: weights.sample_weights(SOURCE, {ODD: 2.0})),
+    "half a code": argument(r"the key 0\.5", lambda: weights.sample_weights(SOURCE, {0.5: 2.0})),
+    "a NaN key": argument("the key nan", lambda: weights.sample_weights(SOURCE, {NAN: 2.0})),
+    "a truth value as key": argument("the key True", lambda: weights.sample_weights(SOURCE, {True: 2.0})),
+    "NumPy's truth value as key": argument("the key", lambda: weights.sample_weights(SOURCE, {np.True_: 2.0})),
+    "by name and by code": argument("'1' twice", lambda: weights.sample_weights(CODES, {"1": 2.0, 1.0: 2.0})),
+    "a code and another's name": argument(
+        "the code of '2' and the name of another", lambda: weights.sample_weights(["1", "2"], {1: 2.0})
+    ),
     "negative": argument("-1", lambda: weights.sample_weights(SOURCE, {0: -1.0})),
     "NaN": argument("nan", lambda: weights.sample_weights(SOURCE, {0: NAN})),
     "infinity": argument("inf", lambda: weights.sample_weights(SOURCE, {0: INF})),

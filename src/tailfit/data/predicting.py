@@ -34,8 +34,8 @@ def for_prediction(batches: Any, epoch: int = 0) -> Any:
         rows = f"shard {batches.shard[0]} of {batches.shard[1]}" if ordered else f"the order of {batches.sampler!r}"
         name = "batches" if read is batches else "batches.in_source_order()"
         warnings.warn(
-            f"predict reads these Batches in {rows}: row i is not sample i of the source. {name}.indices({epoch}, step) are "
-            "the samples of each step. For a row a sample, in the source's order, leave sampler= and shard= out.",
+            f"predict reads these Batches in {rows}: row i is not sample i of the source. The samples of a step are "
+            f"{name}.indices({epoch}, step). For a row a sample in the source's order, leave sampler= and shard= out.",
             stacklevel=2,
         )
     return read

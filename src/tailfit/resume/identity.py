@@ -96,12 +96,17 @@ def _batches(batches: Batches) -> dict[str, Any]:
         "batch_size": batches.batch_size,
         "sampler": _sampler(batches.sampler),
         "seed": batches.seed,
-        "class_weight": None if weights is None else _digest(weights[_positions(len(weights))]),
+        "class_weight": None if weights is None else _weights(batches, weights),
         "transform": None if transform is None else getattr(transform, "__qualname__", type(transform).__name__),
         "one_hot": batches.one_hot,
         "drop_remainder": batches.drop_remainder,
         "shard": list(batches.shard),
     }
+
+
+def _weights(batches: Batches, weights: Any) -> str:
+    digest, schedule = _digest(weights[_positions(len(weights))]), batches.class_weight_schedule
+    return digest if schedule is None else f"{digest}, {schedule!r}"
 
 
 def _sampler(sampler: Sampler) -> str:

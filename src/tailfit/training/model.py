@@ -15,6 +15,7 @@ from tailfit.training.divisor import rows_of
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
 from tailfit.training.heads import refuse_contradicting_heads
+from tailfit.training.outputs import Given, labels_checked
 from tailfit.training.reported import loss_counted, report_whole_epochs
 from tailfit.training.scheduled import scheduled_by, with_markers
 from tailfit.training.steps.runner import Runner
@@ -220,7 +221,10 @@ class Model(engine.Trainer):
             markers.append(EpochMarker(feed))
         if isinstance(validation, Feed) and validation.batches.class_weight_schedule is not None:
             markers.append(EpochMarker(validation))  # its weights are the epoch's, as the loss's are
-        with reading(feed, validation), with_markers(call, markers):
+        given = Given("y", feed, call.get("y"), call.get("sample_weight"), call.get("class_weight"))
+        held = Given.validation(validation) if validation is not None else None
+        checked = labels_checked(self, given, held, training=True)
+        with reading(feed, validation), with_markers(call, markers), checked:
             return engine.Trainer.fit(self, **call)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
@@ -234,7 +238,9 @@ class Model(engine.Trainer):
             call["x"] = call["x"].weighted(sample_weight=call.pop("sample_weight", None))
         feed = as_feed(call.get("x"), "evaluation")
         call["x"] = feed
-        with reading(feed):
+        # Within a fit that has checked its validation data, Keras passes an iterator of its own along.
+        given = None if extra else Given("y", feed, call.get("y"), call.get("sample_weight"))
+        with reading(feed), labels_checked(self, given, training=False):
             return super().evaluate(**call, **extra)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:

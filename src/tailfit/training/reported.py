@@ -22,6 +22,7 @@ from keras import ops
 
 from tailfit import keras_private as private
 from tailfit.training.divisor import divisor, rows_of
+from tailfit.training.outputs import Head, check_waiting_labels, heads_of
 
 __all__ = ["ReportedLoss", "Reporting", "loss_counted", "report_whole_epochs", "reporting", "reports_penalties"]
 
@@ -134,9 +135,11 @@ class ReportedLoss(private.CompileLoss):
     """The losses given to `compile`, watched."""
 
     epoch: EpochLoss
+    heads: list[Head] | None = None  # once built
 
     def build(self, y_true: Any, y_pred: Any) -> None:
         super().build(y_true, y_pred)
+        self.heads = heads_of(self._flat_losses, self.output_names, y_pred)
         several = bool(self.metrics)
         for number, entry in enumerate(self._flat_losses):
             whole = Whole(self.epoch, entry.loss, entry.loss_weights, always=several)
@@ -144,6 +147,15 @@ class ReportedLoss(private.CompileLoss):
             self._flat_losses[number] = entry._replace(loss=whole)
             if several:
                 self.metrics[number] = OutputLoss(self.metrics[number].name, whole)
+        check_waiting_labels(self.heads)
+
+    def call(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if self.heads is not None:
+            # Again: Keras, when it tries a loss out for its shapes, catches what is raised there and tries once more.
+            check_waiting_labels(self.heads)
+        elif y_true is None and private.in_symbolic_scope():
+            return ops.zeros((), self.dtype)  # a train_step of the user's own gives the loss what it compares with
+        return super().call(y_true, y_pred, sample_weight)
 
 
 def report_whole_epochs(model: keras.Model) -> None:
