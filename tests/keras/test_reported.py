@@ -155,7 +155,7 @@ def test_validation_class_weight_multiplies_with_sample_weights():
         ({}, "no validation_data"),
         ({"validation_data": (X,)}, "without labels"),
         ({"validation_data": (X, Y + 7)}, "class 7"),
-        ({"validation_data": "batches"}, "Batches"),
+        ({"validation_data": "batches"}, "validation_class_weight: a weight for the unknown class 1"),
     ],
 )
 def test_validation_class_weight_that_can_not_be_applied_is_refused(given, message):

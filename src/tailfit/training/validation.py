@@ -26,7 +26,10 @@ def weighted_validation(data: Any, class_weight: Any) -> Any:
             fix="pass validation_data",
         )
     if isinstance(data, Batches):
-        return data.weighted(class_weight)
+        try:
+            return data.weighted(class_weight)
+        except ArgumentError as error:  # which names the argument of Batches
+            raise ArgumentError(f"validation_{error.received}", expected=error.expected, fix=error.fix) from None
     parts = data if isinstance(data, tuple | list) else (data,)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(parts))
     return x, y, class_weighted(y, class_weight, sample_weight, what="validation_class_weight")[0]
