@@ -16,7 +16,7 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == _JOINER else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() or c == _JOINER else repr(c)[1:-1] for c in text)
 
 
 def three_parts(received: str, expected: str, fix: str) -> str:

@@ -112,6 +112,22 @@ def test_a_result_of_any_bytes(run, data):
         path.write_bytes(whole)
 
 
+@pytest.mark.parametrize(
+    "entry", [{"place": []}, {"place": {}}, {"array": []}, {"array": {}}, {"shape": 3}, {"shape": None}], ids=str
+)
+def test_a_result_of_other_variables(run, entry):
+    path = run.directory / "result.json"
+    whole = path.read_text()
+    fields = json.loads(whole)
+    try:
+        fields["variables"][0].update(entry)
+        path.write_text(json.dumps(fields))
+        with pytest.raises(TailfitError, match="variable"):
+            saved_result(run.directory, run.model, Result.read(run.directory)[1])
+    finally:
+        path.write_text(whole)
+
+
 @fuzzed
 @given(st.data())
 def test_weights_of_any_bytes(run, data):

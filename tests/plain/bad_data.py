@@ -143,6 +143,19 @@ def npy(header: str) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
 
 
+def one_npy(shape: str) -> Callable[[Path], Any]:
+    shape = shape.replace("1 << 61", str(1 << 61))
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    return written("a.npy", npy(header), lambda path: NpyFolder(path.parent).read([0]))
+
+
+def opened_beside(path: Path) -> Any:
+    """A folder of one record, labelled, beside a file that was spoilt."""
+    np.save(path.with_name("a.npy"), X)
+    path.with_name("labels.json").write_text('{"a": 0}')
+    return tailfit.data.open(path.parent)
+
+
 HUGE = npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 1048576), }")
 PICKLE = npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }") + b"\x80\x04."
 
@@ -189,6 +202,13 @@ FILES = {
     "labels that are a number": argument("int", lambda folder: NpyFolder(folder, 3)),
     "metadata that are a number": argument("int", lambda folder: NpyFolder(folder, metadata=3)),
     "a table with NUL in a name": data("NUL", lambda folder: Table(pl.DataFrame({"a\0b": [1.0]}))),
+    "class names of brackets": record(
+        "class_names.json", written("class_names.json", "[" * 200_000, lambda path: opened_beside(path))
+    ),
+    "a partition of brackets": record("partition.json", partition("[" * 200_000)),
+    "an array of none that no memory holds": record("no memory holds", one_npy("(0, 1 << 61, 1 << 61)")),
+    "an array of 70 axes": record("no memory holds", one_npy(f"(0,{'1,' * 69})")),
+    "an array of a size of 6,000 digits": record("damaged header", one_npy(f"(0x{'f' * 6000},)")),
     "a partition of no JSON": record("partition.json", partition("{")),
     "a partition of a list": record("partition.json", partition('["a"]')),
     "a partition of numbers": data("'train'", partition('{"train": 3}')),
@@ -241,7 +261,10 @@ PACKED = {
     "of another type": record("00-00000.npy", manifest(leaves=[{**LEAF, "dtype": "<f4"}])),
     "of objects": record("pack.json", manifest(leaves=[{**LEAF, "dtype": "O"}])),
     "of no type": record("pack.json", manifest(leaves=[{**LEAF, "dtype": "float3"}])),
-    "of records without end": record("00-00000.npy", manifest(leaves=[{**LEAF, "shape": [1 << 40, 1 << 40]}])),
+    "of records without end": record("pack.json", manifest(leaves=[{**LEAF, "shape": [1 << 40, 1 << 40]}])),
+    "of none of such": record("pack.json", manifest(leaves=[{**LEAF, "shape": [0, 1 << 61, 1 << 61]}])),
+    "of 70 axes": record("pack.json", manifest(leaves=[{**LEAF, "shape": [1] * 70}])),
+    "of names with NUL": record("the class name", manifest(class_names=["0", "1\0"])),
     "of a negative shape": record("pack.json", manifest(leaves=[{**LEAF, "shape": [-2]}])),
     "of a leaf twice": record("pack.json", manifest(tree={"tuple": [0, 0]})),
     "of a leaf that is not there": record("pack.json", manifest(tree=7)),

@@ -1,6 +1,7 @@
 """Figures against scikit-learn and imbalanced-learn, every form of input, JSON there and back."""
 
 import copy
+import json
 import pickle
 import warnings
 from collections.abc import Callable
@@ -205,3 +206,15 @@ def test_other_test_samples_have_no_paired_difference() -> None:
     text = as_text(compare_table(both))
     assert "Δ balanced" not in text
     assert "1 / 2" in text
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), [], {}, "x"], ids=lambda value: str(value)[:9])
+@pytest.mark.parametrize(("place", "key"), [((), "train_counts"), (("overall", "accuracy"), 0)])
+def test_figures_that_are_none(value, place, key):
+    fields = json.loads(tailfit.evaluate([0, 1, 1], [0, 1, 0], train_counts=[3, 4]).to_json())
+    inside = fields
+    for part in place:
+        inside = inside[part]
+    inside[key] = [value, 1] if key == "train_counts" else value
+    with pytest.raises(DataError):
+        Evaluation.from_json(json.dumps(fields))

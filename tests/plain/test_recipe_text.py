@@ -15,7 +15,7 @@ from test_fuzz_parsers import fuzzed, json_values
 
 from tailfit.errors import ArgumentError, CheckpointError, DataError
 from tailfit.recipes.directory import Claim, claimed
-from tailfit.recipes.document import Document, parse, read
+from tailfit.recipes.document import Document, check_nesting, parse, read
 from tailfit.recipes.overriding import changed, settings
 
 PLAIN = (str, int, float, bool, type(None), list, dict)
@@ -209,3 +209,21 @@ def test_a_run_of_any_bytes(tmp_path_factory, content):
 def test_a_recipe_is_read_before_keras_is_imported(room):
     code = f"import sys, tailfit.recipes.{room}; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("digits", ["0x" + "f" * 6000, "-0o" + "7" * 6000, "0b" + "1" * 20_000, "1" + "0" * 400])
+def test_numbers_of_any_number_of_digits(digits):
+    with pytest.raises(DataError, match=r"line 1: '.*' as int"):
+        parse(f"epochs: {digits}")
+
+
+def test_keys_and_values_of_any_depth():
+    nested = {}
+    for _ in range(5000):
+        nested = {"a": nested}
+    with pytest.raises(ArgumentError, match="of 10000 parts"):
+        changed(parse("{}"), settings([".".join("a" * 10_000) + "=1"]))
+    with pytest.raises(DataError, match=r"loss: nesting deeper than 30"):
+        changed(parse("{}"), {"loss": nested})
+    with pytest.raises(DataError, match=r"over 10000 values"):
+        check_nesting([0] * 20_000, "recipe")

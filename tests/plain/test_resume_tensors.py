@@ -104,6 +104,14 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("shape", [[0, 1 << 61, 1 << 61], [0] + [1] * 70, [1] * 70, [1] * 200_000], ids=len)
+def test_shapes_that_numpy_can_not_describe(tmp_path, shape):
+    size = 4 * (0 not in shape)
+    header = {"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}
+    with pytest.raises(CheckpointError, match="that no memory holds"):
+        tensors.read(written(tmp_path / "x.safetensors", file(header, b"\0" * size)))
+
+
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_not_whole_is_refused(tmp_path, what):
     path = written(tmp_path / "x.safetensors", BROKEN[what])

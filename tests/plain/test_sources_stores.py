@@ -104,6 +104,19 @@ class TestHDF5:
 
 
 class TestZarr:
+    @pytest.mark.parametrize(
+        "shape", [[2**70, 2], [2**63, 2], [2, 2**70], [0, 2**61, 2**61], [2**50, 2], [2, 2**50], [1] * 70], ids=str
+    )
+    def test_shapes_beyond_reason(self, tmp_path: Path, shape: list[int]) -> None:
+        zarr.create_group(tmp_path / "set.zarr").create_array("x", data=np.zeros((2, 2)))
+        file = tmp_path / "set.zarr/x/zarr.json"
+        described = json.loads(file.read_text())
+        described["shape"] = shape
+        described["chunk_grid"]["configuration"]["chunk_shape"] = [1] * len(shape)
+        file.write_text(json.dumps(described))
+        with pytest.raises(RecordError, match=r"set\.zarr"):
+            Zarr(tmp_path / "set.zarr").read([0])
+
     @pytest.mark.parametrize(("dtype", "place"), [("|O", "filters"), ("<f4", "filters"), ("<f4", "compressor")])
     def test_a_codec_that_unpickles_is_refused(self, tmp_path: Path, dtype: str, place: str) -> None:
         zarr.create_array(tmp_path / "set.zarr", data=X[:, 0], zarr_format=2, compressors=None)

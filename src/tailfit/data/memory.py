@@ -1,6 +1,8 @@
 """How much memory there is to use."""
 
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +13,10 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["available_memory", "fits_in_memory"]
+__all__ = ["available_memory", "fits_in_memory", "holdable"]
 
 _UNKNOWN = 1 << 32  # where nothing tells
+_MOST_AXES = 64
 _SHARE = 0.5  # of the memory that is free, for `memory="auto"`
 
 
@@ -52,6 +55,17 @@ def fits_in_memory(nbytes: int, memory: bool | Literal["auto"]) -> bool:
     if memory not in (True, False, "auto"):
         raise ArgumentError(f"memory={memory!r}", expected="True, False or 'auto'", fix="leave it out")
     return nbytes <= _SHARE * available_memory() if memory == "auto" else bool(memory)
+
+
+def holdable(shape: Sequence[int], itemsize: int) -> bool:
+    """Whether NumPy can describe an array of this shape, which a file claims: without sizes of 0, too.
+
+    >>> holdable((0, 3), 8), holdable((0, 1 << 61, 1 << 61), 8), holdable((1,) * 70, 8)
+    (True, False, False)
+    """
+    if len(shape) > _MOST_AXES or any(size >> 63 for size in shape):
+        return False
+    return math.prod(size for size in shape if size) * max(itemsize, 1) < 1 << 63
 
 
 def _free() -> int:

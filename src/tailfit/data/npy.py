@@ -16,6 +16,7 @@ from typing import IO, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.memory import holdable
 from tailfit.errors import RecordError
 
 __all__ = ["Header", "read_header", "read_row"]
@@ -167,6 +168,8 @@ def _parse(file: IO[bytes], path: str) -> Header:
             path,
             f"{'truncated' if size < expected else 'too long'}: {size} bytes for {header}, which needs {expected}",
         )
+    if not holdable(shape, dtype.itemsize):  # of nothing, or of ones: the size of the file may be right
+        _refuse(path, f"of {len(shape)} axes that no memory holds")
     return header
 
 
@@ -176,7 +179,7 @@ def _fields(text: bytes, path: str, encoding: str) -> tuple[tuple[int, ...], np.
         shape, fortran = fields["shape"], fields["fortran_order"]
         dtype = np.lib.format.descr_to_dtype(fields["descr"])
         sound = len(fields) == 3 and isinstance(fortran, bool) and isinstance(shape, tuple)
-        sound = sound and all(type(size) is int and size >= 0 for size in shape)
+        sound = sound and all(type(size) is int and 0 <= size < 1 << 63 for size in shape)
     except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
         sound = False
     if not sound:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.memory import holdable
 from tailfit.data.ragged import Ragged
 from tailfit.data.read_tables import read_json
 from tailfit.errors import RecordError
@@ -222,7 +223,10 @@ def _leaf(content: Any) -> Leaf:
     dtype = np.dtype(content["dtype"])
     if dtype.hasobject:
         raise ValueError(f"type {dtype}")
-    return Leaf(tuple(_whole(size) for size in content["shape"]), dtype, content.get("ragged") is True)
+    shape = tuple(_whole(size) for size in content["shape"])
+    if not holdable(shape, dtype.itemsize):
+        raise ValueError(f"an array of {len(shape)} axes that no memory holds")
+    return Leaf(shape, dtype, content.get("ragged") is True)
 
 
 def _whole(value: Any, least: int = 0) -> int:

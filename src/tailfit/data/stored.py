@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.finite import FirstLook
-from tailfit.data.memory import available_memory, fits_in_memory
+from tailfit.data.memory import available_memory, fits_in_memory, holdable
 from tailfit.data.metadata import Metadata, metadata_of
 from tailfit.data.record_types import check_record_type
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
@@ -116,6 +116,14 @@ class Stored(Source):
         if not shape:
             raise RecordError(
                 f"{self._where}: array {name!r} of shape ()", expected="a first axis of samples", fix="pass another"
+            )
+        # What is kept of each sample is a byte at least; a record is read whole.
+        least = max(shape[0], math.prod(shape[1:]) * dtype.itemsize)
+        if not holdable(shape, dtype.itemsize) or least > available_memory():
+            raise RecordError(
+                f"{self._where}: array {name!r} of {f'shape {shape}' if len(shape) < 9 else f'{len(shape)} axes'}",
+                expected="samples, and records, that fit into memory",
+                fix="check the file",
             )
         return shape, dtype
 

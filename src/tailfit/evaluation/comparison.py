@@ -173,7 +173,15 @@ class Comparison:
             )
         except DataError:
             raise
-        except (ArgumentError, KeyError, TypeError, ValueError, AttributeError, RecursionError, IndexError) as error:
+        except (
+            ArgumentError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+            OverflowError,
+        ) as error:
             raise DataError(
                 f"JSON of a comparison with {type(error).__name__}: {error}",
                 expected="every field that Comparison.to_json writes",

@@ -215,7 +215,7 @@ class Evaluation:
                 ),
                 **{key: _from_plain(fields["overall"][key], "figure") for key in OVERALL},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"JSON of an evaluation with {type(error).__name__}: {error}",
                 expected="every field that Evaluation.to_json writes",

@@ -19,7 +19,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from tailfit.errors import DataError
 
-__all__ = ["Document", "Place", "parse", "read"]
+__all__ = ["Document", "Place", "check_nesting", "parse", "read"]
 
 Place: TypeAlias = tuple[str | int, ...]  # of a value: the keys and positions that lead to it
 
@@ -104,6 +104,24 @@ def parse(text: str | bytes, name: str = "recipe") -> Document:
     return Document(None if node is None else reader.value(node, ()), name, lines=reader.lines)
 
 
+def check_nesting(value: Any, name: str) -> None:
+    """Refuse what is nested deeper than a recipe may be; what comes from Python was not parsed.
+
+    Raises:
+        DataError: beginning with the name.
+
+    >>> check_nesting({"data": {"path": "x"}}, "recipe")
+    """
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        inside = [list(each.values()) if isinstance(each, Mapping) else each for each in level]
+        level = [part for each in inside if isinstance(each, list | tuple) for part in each]
+        if len(level) > _MOST_VALUES:
+            raise _broken(name, f"over {_MOST_VALUES} values")
+    if level:
+        raise _broken(name, f"nesting deeper than {_DEEPEST}")
+
+
 class _Yaml(YAML):
     """The parser, without a look for plug-ins among files."""
 
@@ -164,7 +182,10 @@ def _whole(text: str) -> int:
     digits = text.replace("_", "").lower()
     sign, digits = (-1, digits[1:]) if digits[:1] == "-" else (1, digits.removeprefix("+"))
     base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2], 10)
-    return sign * int(digits if base == 10 else digits[2:], base)
+    value = sign * int(digits if base == 10 else digits[2:], base)
+    if abs(value) >= 1 << 128:  # Python refuses to write some out, and nothing in a recipe is as large
+        raise ValueError(text)
+    return value
 
 
 def _number(text: str) -> float:

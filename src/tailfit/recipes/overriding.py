@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from tailfit.errors import ArgumentError
-from tailfit.recipes.document import Document, parse
+from tailfit.recipes.document import Document, check_nesting, parse
 
 __all__ = ["changed", "settings"]
+
+
+_MOST_KEYS = 10  # within keys: a recipe has three
 
 
 def changed(document: Document, changes: Mapping[str, Any]) -> Document:
@@ -27,6 +30,13 @@ def changed(document: Document, changes: Mapping[str, Any]) -> Document:
     value = copy.deepcopy(document.value)
     for key, new in changes.items():
         *outer, last = key.split(".")
+        if len(outer) > _MOST_KEYS:
+            raise ArgumentError(
+                f"the key {key[:20]}... of {len(outer) + 1} parts",
+                expected=f"at most {_MOST_KEYS} keys within keys",
+                fix="name a key of the recipe",
+            )
+        check_nesting(new, f"{document.name}, {key}")
         inside = value
         for name in outer:
             if isinstance(inside, dict) and isinstance(inside.setdefault(name, {}), str):

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tailfit.errors import ArgumentError
 from tailfit.recipes.choices import Own, Strict, of_kinds
-from tailfit.recipes.document import Document, read
+from tailfit.recipes.document import Document, check_nesting, read
 from tailfit.recipes.messages import in_our_words
 from tailfit.recipes.modules import imported_modules
 
@@ -280,6 +280,7 @@ def load_recipe(
     document = read(recipe) if isinstance(recipe, str | PathLike) else recipe
     if not isinstance(document, Document):
         document = Document(document)
+        check_nesting(document.value, document.name)
     imported = imported_modules(modules)
     try:
         made = Recipe.model_validate(document.value, context={"modules": imported})

@@ -16,7 +16,7 @@ from tailfit.evaluation.files import write_parts, write_text
 from tailfit.names import first_odd
 from tailfit.recipes.directory import damaged, read_json
 from tailfit.resume import tensors
-from tailfit.resume.variables import described, held, restore
+from tailfit.resume.variables import described, held, restore, saved_entries
 
 __all__ = ["Result", "saved_result"]
 
@@ -95,7 +95,7 @@ class Result:
                 scale=None if correction is None else _vector(correction["scale"], len(fields["class_names"])),
                 offset=None if correction is None else _vector(correction["offset"], len(fields["class_names"])),
             )
-            entries = [{key: entry[key] for key in ("place", "array", "shape")} for entry in fields["variables"]]
+            entries = saved_entries(fields["variables"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, TailfitError) as error:
             raise damaged(path, f"{type(error).__name__}: {error}") from error
         return made, entries

@@ -237,7 +237,7 @@ class Run:
         checkpoint, self._loaded = self._loaded, None
         if checkpoint is None:
             return
-        entries = checkpoint.state["variables"]
+        entries = variables.saved_entries(checkpoint.state["variables"])
         known = self._variables()
         if {entry["place"] for entry in entries} - known.keys():
             # Some are made by the first step that needs them: have it run once. All that it changes is overwritten.

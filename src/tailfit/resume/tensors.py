@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.memory import holdable
 from tailfit.errors import CheckpointError
 
 __all__ = ["known", "parts", "read"]
@@ -104,6 +105,8 @@ def _entries(path: Path, text: bytes, size: int) -> dict[str, tuple[np.dtype[Any
         raise _broken(path, f"a header that is none ({type(error).__name__})") from None
     end = 0
     for name, (dtype, shape, start, stop) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if not holdable(shape, dtype.itemsize):
+            raise _broken(path, f"the array {name!r} of {len(shape)} axes that no memory holds")
         if start != end or stop - start != math.prod(shape) * dtype.itemsize:
             raise _broken(path, f"the array {name!r} of shape {shape} at bytes {start} to {stop}")
         end = stop

@@ -16,7 +16,7 @@ from tailfit.data import Batches, Source
 from tailfit.errors import CheckpointError
 from tailfit.keras_private import value_behind
 
-__all__ = ["described", "held", "restore", "strangers", "variables_of"]
+__all__ = ["described", "held", "restore", "saved_entries", "strangers", "variables_of"]
 
 Variables = dict[str, Any]
 
@@ -93,6 +93,24 @@ def held(variable: Any) -> Any:
     if keras.backend.backend() == "jax":
         return variable.value
     return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
+def saved_entries(given: Any) -> list[dict[str, Any]]:
+    """What a file says of the variables that were saved, if it is that.
+
+    Raises:
+        CheckpointError: for anything else.
+
+    >>> saved_entries([{"place": "0000", "array": "0000.kernel", "shape": [3]}])[0]["place"]
+    '0000'
+    """
+    kinds = {"place": str, "array": str, "shape": list}
+    for entry in given if isinstance(given, list) else [given]:
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in kinds.items()):
+            raise CheckpointError(
+                f"a variable {entry!r:.80}", expected="its place, array and shape", fix="restore the file as it was"
+            )
+    return list(given)
 
 
 def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
