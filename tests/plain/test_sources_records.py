@@ -12,7 +12,7 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 from formats import example, framed
 
-from tailfit.data import ArrayRecord, TFRecord
+from tailfit.data import ArrayRecord, DataWarning, TFRecord
 from tailfit.errors import ArgumentError, DataError, PackageError, RecordError
 
 # Of TensorFlow 2.21: an Example of x = [1.5, -2.0], n = [300, -1] and y = b"ok", then a record of no bytes.
@@ -147,3 +147,14 @@ def test_without_its_package(module: str, kind: Any, tmp_path: Path, monkeypatch
     monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(PackageError, match=r"pip install 'tailfit\[records\]'"):
         kind(tmp_path)
+
+
+@KINDS
+def test_a_feature_that_only_numbers_the_records(tmp_path: Path, write: Any, kind: Any) -> None:
+    path = write(tmp_path, *(example(flow=[row / 4, 1.0], index=row) for row in range(3)))
+    with pytest.warns(DataWarning, match=r"row numbers in column 'index'.*features="):
+        source = kind(path)
+    assert (source.left_out, source.read([2]).tolist()) == (("index",), [[0.5, 1.0]])
+    assert set(kind(path, {"flow": ((2,), "float32"), "index": ((), "int64")}).read([2])) == {"flow", "index"}
+    path = write(tmp_path, *(example(flow=[row / 4, 1.0], index=[row, row]) for row in range(3)))
+    assert kind(path).left_out == ()

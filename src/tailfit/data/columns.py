@@ -23,11 +23,10 @@ from tailfit.data.finite import DataWarning, FirstLook
 from tailfit.data.images import Decoder, Mode
 from tailfit.data.needed import needed
 from tailfit.data.ragged import Ragged
-from tailfit.data.row_numbers import may_number_rows, numbers_rows
+from tailfit.data.row_numbers import may_number_rows, numbers_rows, told_left_out
 from tailfit.data.source import Numbered, Source, checked_ids, stretches
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
-from tailfit.text import three_parts
 
 __all__ = ["Columnar", "Images", "to_array"]
 
@@ -124,7 +123,7 @@ class Columnar(Source):
             metadata = metadata.insert_column(0, pl.Series("id", list(ids), dtype=pl.String))
         super().__init__(ids, labels, metadata)
         if self.left_out:
-            warnings.warn(_told_left_out(where, self.left_out), DataWarning, stacklevel=4)
+            warnings.warn(told_left_out(where, self.left_out, "columns=[...]"), DataWarning, stacklevel=4)
         self._look: Final = FirstLook(size, nan, RecordError)
 
     @property
@@ -305,14 +304,6 @@ def _only_numbers(whole: Callable[[list[str]], Any], name: str) -> bool:
         return False  # nothing is read for that
     column = whole([name])[name]
     return not column.null_count and numbers_rows(name, column.to_numpy())
-
-
-def _told_left_out(where: str, names: Sequence[str]) -> str:
-    return three_parts(
-        f"{where}: row numbers in column {', '.join(map(repr, names))}, which are left out of the records",
-        expected="columns of measurements; where rows are sorted, their numbers tell the class",
-        fix="save tables without their index, or name the records' columns, columns=[...]",
-    )
 
 
 def _is_image(kind: Any) -> bool:

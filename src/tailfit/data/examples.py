@@ -47,6 +47,12 @@ class Examples:
                     fix="write it so, e.g. {'signal': ((128, 12), 'float32')}",
                 )
 
+    def numbers(self, content: bytes, where: str) -> list[str]:
+        """The names of the features of numbers in an Example, which are its record where none are told."""
+        given = _features(content, where)
+        rest = sorted(set(given) - set(self.others))
+        return [name for name in rest if given[name].WhichOneof("kind") in ("float_list", "int64_list")]
+
     def record(self, content: bytes, where: str) -> Any:
         """The record in an Example: of one feature its array, of several a dict.
 
@@ -54,10 +60,7 @@ class Examples:
             RecordError: beginning with `where`, for what is no Example, or has not the features.
         """
         given = _features(content, where)
-        names: Iterable[str] = self.features or ()
-        if self.features is None:
-            rest = sorted(set(given) - set(self.others))
-            names = [name for name in rest if given[name].WhichOneof("kind") in ("float_list", "int64_list")]
+        names: Iterable[str] = self.numbers(content, where) if self.features is None else self.features
         record = {name: self._array(_values(given, name, where), name, where) for name in names}
         return next(iter(record.values())) if len(record) == 1 else record
 

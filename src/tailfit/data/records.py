@@ -1,5 +1,6 @@
 """TFRecord and ArrayRecord files as sources: their bytes read as `tf.train.Example`, or by a function of the user's."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -8,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.examples import Examples, Feature
+from tailfit.data.finite import DataWarning
 from tailfit.data.map_style import MapStyle
 from tailfit.data.metadata import Metadata
 from tailfit.data.record_files import ArrayRecordFiles, RecordFiles, TFRecordFiles
+from tailfit.data.row_numbers import may_number_rows, numbers_rows, told_left_out
 from tailfit.data.source import stretches
 from tailfit.errors import ArgumentError, RecordError
 
@@ -49,11 +52,16 @@ class _Records(MapStyle):
         if isinstance(label, int):
             raise ArgumentError(f"label={label}", expected="the name of a feature", fix="pass parse= for other content")
         gather = [name for name in (label, id) if name is not None]
-        parsed = _Examples(files, Examples(features, gather))
+        if features is None:
+            self.left_out = tuple(_row_numbers(files, gather))
+        parsed = _Examples(files, Examples(features, [*gather, *self.left_out]))
         if (label is not None and labels is None) or (id is not None and ids is None):
             found = [others for indices in stretches(0, len(files), _AT_ONCE) for others in parsed.beside(indices)]
             labels = [others[label] for others in found] if label is not None and labels is None else labels
             ids = [str(others[id]) for others in found] if id is not None and ids is None else ids
+        if self.left_out:
+            where = files.named(0).rpartition(": ")[0]
+            warnings.warn(told_left_out(where, self.left_out, "features={...}"), DataWarning, stacklevel=4)
         super().__init__(parsed, labels, ids, metadata, class_names=class_names, strip=strip, nan=nan)
 
 
@@ -66,8 +74,8 @@ class TFRecord(_Records):
     Args:
         path: A file, a folder of `.tfrecord` files (in the order of their names), or a list of files; not compressed.
         features: Shape and type of each feature of the record, `{"signal": ((128, 12), "float32")}`; without it all
-            features of numbers, as vectors, in the order of their names. Features of bytes are arrays as they lie in
-            memory, and must be listed here.
+            features of numbers, as vectors, in the order of their names, but for one that only numbers the records.
+            Features of bytes are arrays as they lie in memory, and must be listed here.
         label: The feature that is the label: a number, text, or a vector of C indicators or probabilities.
         id: The feature that is the ID; without it they are numbered, "0", "1", ...
         labels: One a record, in place of `label`.
@@ -204,3 +212,26 @@ class _Examples(_Parsed):
         """Of each record, its label and ID."""
         contents = zip(self._files.read(indices), indices.tolist(), strict=True)
         return [self._examples.beside(content, self._files.named(index)) for content, index in contents]
+
+
+def _row_numbers(files: RecordFiles, others: Sequence[str]) -> list[str]:
+    """The features that only number the records, as a data frame's index does that was written with them."""
+    if not len(files):
+        return []
+    try:
+        first = files.read(np.zeros(1, dtype=np.int64))[0]
+        names = Examples(None, others).numbers(first, files.named(0))
+    except RecordError:  # it is one when the record is read, too
+        return []
+    names = [name for name in names if may_number_rows(name)]
+    return [name for name in names if numbers_rows(name, _feature(files, name))]
+
+
+def _feature(files: RecordFiles, name: str) -> NDArray[Any]:
+    """A feature of all records; empty where it is not a number in each."""
+    parsed = _Examples(files, Examples(None, [name]))
+    try:
+        values = [each[name] for rows in stretches(0, len(files), _AT_ONCE) for each in parsed.beside(rows)]
+        return np.array(values, dtype=np.float64).reshape(len(files))
+    except (RecordError, ValueError):
+        return np.zeros(0)

@@ -1,12 +1,15 @@
 """Columns that only number the rows: an index that was saved with its table. In sorted rows it tells the class."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["may_number_rows", "numbers_rows"]
+from tailfit.text import three_parts
+
+__all__ = ["may_number_rows", "numbers_rows", "told_left_out"]
 
 # As pandas, R and polars call the index of a data frame in a file; "" is an empty heading.
 _USUAL = re.compile(
@@ -44,3 +47,12 @@ def numbers_rows(name: str, values: NDArray[Any]) -> bool:
     starts = values[1:] != values[:-1] + 1
     again = bool((values[1:][starts] <= 1).all()) and 2 * int(starts.sum()) < len(values) - 1
     return again or bool((ordered[1:] != ordered[:-1]).all())
+
+
+def told_left_out(where: str, names: Sequence[str], option: str) -> str:
+    """What the warning says of columns that are left out; `option` is what would take them in."""
+    return three_parts(
+        f"{where}: row numbers in column {', '.join(map(repr, names))}, which are left out of the records",
+        expected="columns of measurements; where rows are sorted, their numbers tell the class",
+        fix=f"save tables without their index, or name the records' columns, {option}",
+    )
