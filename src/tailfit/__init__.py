@@ -7,11 +7,14 @@ Four things a user customises, each written once and running on JAX, TensorFlow 
 `tailfit.compare`). A recipe (`tailfit.recipes`) says all four in one YAML file.
 
 Names are imported on first use: `import tailfit` alone does not import Keras, so a program can still
-choose its backend, and what needs only NumPy (weights, samplers) stays quick to import.
+choose its backend, and what needs only NumPy (weights, samplers) stays quick to import. Saved models that hold classes
+of tailfit load after it all the same, whichever of the two is imported first.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from tailfit.registration import register
 
 if TYPE_CHECKING:
     from tailfit import (
@@ -76,6 +79,10 @@ _HOME = {
     "function": "tailfit.training",
     "value_and_grad": "tailfit.training",
 }
+
+
+register()
+del register
 
 
 def __getattr__(name: str) -> Any:

@@ -169,7 +169,7 @@ def test_a_recipe_is_trained_measured_and_reported(recipe, tmp_path, monkeypatch
         (["train", "{recipe}", "-s", "data.path=s3://x/y", "--out", "{out}"], 2, "--fetch"),
         (["recipe", "check", "{recipe}", "-s", "epochs=0"], 2, "epochs: 0"),
         (["compare", "{recipe}", "-s", "compare=null"], 2, "nothing to vary"),
-        (["evaluate", "{out}"], 2, "no run.json lies"),
+        (["evaluate", "{out}"], 2, "no result.json lies"),
         (["report", "{out}"], 2, "evaluation.json"),
         (["evaluate", "{out}", "--part", "all"], 2, ""),
     ],
@@ -204,3 +204,31 @@ def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, back
         timeout=240,
     )
     assert done.stdout.split()[-1] == backend, done.stderr
+
+
+@pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_a_stopped_command_says_that_it_goes_on(name, ended, code, recipe, tmp_path, monkeypatch, capsys):
+    def stopped(*arguments, **options):
+        raise ended
+
+    monkeypatch.setattr(f"tailfit.cli.recipes.{name}", stopped)
+    place = tmp_path / "my run"
+    assert command(name, recipe, "--out", place, monkeypatch=monkeypatch) == code
+    said = capsys.readouterr().err
+    assert f"The same command goes on where it stopped: tailfit {name} {recipe} --out '{place}'" in said
+
+
+@pytest.mark.filterwarnings("default")
+def test_hints_and_warnings_are_for_a_shell_and_a_terminal(recipe, tmp_path, monkeypatch, capsys):
+    def broken(spec):
+        raise ValueError("\x1b[2J no picture")
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", broken)
+    assert command("train", recipe, "--out", tmp_path / "my run", monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr()
+    assert f"tailfit evaluate '{tmp_path / 'my run'}'" in told.out
+    assert "tailfit: warning: Confusion matrix of" in told.err
+    assert "\x1b" not in told.err
+    assert "could not be drawn" in (tmp_path / "my run" / "report.html").read_text()
+    assert (tmp_path / "my run" / "result.json").is_file()

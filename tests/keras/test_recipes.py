@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -13,10 +16,15 @@ import pytest
 import tailfit
 from tailfit import losses, metrics, samplers, steps
 from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
+from tailfit.evaluation import ReportWarning
 from tailfit.recipes import evaluate_run, load_recipe, schema, train
+from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.document import parse
+from tailfit.recipes.networks import cnn, mlp, rnn
 from tailfit.recipes.parts import open_other, open_parts
+from tailfit.recipes.serving import save_served
 from tailfit.recipes.training import finished_evaluation
+from tailfit.sklearn.network import seeded
 
 NAMES = ("leak", "ok", "stuck")
 
@@ -261,6 +269,7 @@ def test_a_run_writes_down_all_of_it(home, full):
         "checkpoints",
         "evaluation.json",
         "history.csv",
+        "lock",
         "model.keras",
         "predictions.parquet",
         "report.html",
@@ -337,7 +346,7 @@ def test_other_data_must_be_alike(home, full, tmp_path):
     tailfit.data.save_npy_folder(tmp_path / "shape", np.zeros((3, 5), "float32"), list(NAMES))
     with pytest.raises(DataError, match=r"shape \(5,\)"):
         evaluate_run(full.directory, data=str(tmp_path / "shape"))
-    with pytest.raises(DataError, match=r"no run.json lies"):
+    with pytest.raises(DataError, match=r"no result.json lies"):
         evaluate_run(tmp_path)
 
 
@@ -443,8 +452,10 @@ def test_a_figure_that_is_not_there_is_no_monitor(home):
 def test_a_run_that_goes_on_is_not_finished_before_it_is(home):
     """What a shorter run has measured is no result of the longer one."""
     recipe = load_recipe({**SOUND_DICT, "data": {"path": str(home / "pumps")}})
+    data = identity_of_data(recipe)
     train(recipe, home / "longer")
-    assert finished_evaluation(recipe, home / "longer") is not None
+    assert finished_evaluation(recipe, home / "longer", data) is not None
+    assert finished_evaluation(recipe, home / "longer", {**data, "count": 1}) is None
     more = recipe.model_copy(update={"epochs": 4})
 
     def end(epoch, figures):
@@ -452,9 +463,72 @@ def test_a_run_that_goes_on_is_not_finished_before_it_is(home):
 
     with pytest.raises(EndedError):
         train(more, home / "longer", progress=end)
-    assert finished_evaluation(more, home / "longer") is None
+    assert finished_evaluation(more, home / "longer", data) is None
     assert len(train(more, home / "longer").history["loss"]) == 4
-    assert finished_evaluation(more, home / "longer") is not None
+    assert finished_evaluation(more, home / "longer", data) is not None
+    # Whatever run.json says: another process may have written it.
+    text = (home / "longer" / "run.json").read_text()
+    (home / "longer" / "run.json").write_text(text.replace('"epochs": 4', '"epochs": 300'))
+    long = recipe.model_copy(update={"epochs": 300})
+    assert finished_evaluation(long, home / "longer", data) is None
+
+
+def failing(*arguments, **options):
+    raise OSError(28, "No space left on device")
+
+
+def test_results_are_written_before_any_page(home, monkeypatch):
+    """A page that can't be written costs nothing but itself; the engine of its pictures may fail in many ways."""
+    recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
+    monkeypatch.setattr("tailfit.evaluation.Evaluation.save_html", failing)
+    with pytest.warns(ReportWarning, match=r"report.html was not written \(OSError.*all figures are"):
+        run = train(recipe, home / "no-page")
+    written = {path.name for path in (home / "no-page").iterdir()}
+    assert {"result.json", "evaluation.json", "predictions.parquet", "weights.safetensors", "model.keras"} <= written
+    assert "report.html" not in written
+    again = evaluate_run(home / "no-page")
+    assert again.y_pred.tolist() == run.evaluation.y_pred.tolist()
+
+
+SERVED = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tailfit":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import keras, numpy as np
+for path in sys.argv[1:]:
+    model = keras.saving.load_model(path)
+    known = np.load(path + ".npz")
+    assert type(model).__module__.startswith("keras.") and not model.compiled
+    np.testing.assert_allclose(model.predict(known["x"], verbose=0), known["scores"], atol=1e-5)
+"""
+
+
+def test_the_served_model_needs_no_tailfit_and_is_the_same_to_the_byte(tmp_path):
+    """Each network and head of ours, with a correction; whatever else the process has made before."""
+    rng = np.random.default_rng(0)
+    scale, offset = np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3])
+    normalize = tailfit.data.Normalize(mean=np.ones(4), std=np.full(4, 2.0))
+    paths = []
+    for kind, shape, head in ((mlp, (4,), "cosine"), (cnn, (8, 4), "features"), (rnn, (8, 4), "dense")):
+        with seeded(3):
+            model = kind(shape, 3, head=head, dropout=0.1, normalize=normalize)
+        model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True))
+        path = tmp_path / f"{kind.__name__}.keras"
+        save_served(model, scale, offset, path)
+        x = rng.normal(size=(5, *shape)).astype("float32")
+        np.savez(f"{path}.npz", x=x, scores=model.predict(x, verbose=0) * scale + offset)
+        with seeded(3):
+            again = kind(shape, 3, head=head, dropout=0.1, normalize=normalize)
+        save_served(again, scale, offset, tmp_path / "again.keras")
+        assert (tmp_path / "again.keras").read_bytes() == path.read_bytes()
+        paths.append(str(path))
+    assert not [path.name for path in tmp_path.iterdir() if "draft" in path.name]
+    command = [sys.executable, "-c", SERVED, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_windows_are_cut_after_the_records_are_divided(tmp_path):
@@ -589,6 +663,37 @@ def test_remedies_are_trained_with_the_same_seeds_and_may_be_gone_on_with(home):
     there = tailfit.Comparison.from_json((home / "compared" / "comparison.json").read_text())
     assert there == found
     assert (home / "compared" / "report.html").is_file()
+
+
+def test_what_is_broken_in_a_finished_run_is_made_again_by_compare(home):
+    recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
+    vary = {"plain": {}, "larger": {"batch_size": 64}}
+    first = tailfit.compare(recipe, vary, 1, directory=home / "broken")
+    plain, larger = (home / "broken" / name / "seed-0" for name in ("00-plain", "01-larger"))
+    whole = (plain / "evaluation.json").read_bytes()
+    (plain / "evaluation.json").write_bytes(b"\xff{")
+    (larger / "evaluation.json").unlink()
+    (larger / "result.json").write_text("{")
+    (plain / "report.html").unlink()
+    (home / "broken" / ".comparison.json.0123456789abcdef.draft").write_text("half")
+    assert tailfit.compare(recipe, vary, 1, directory=home / "broken") == first
+    assert (plain / "evaluation.json").read_bytes() == whole
+    assert (plain / "report.html").is_file()
+    assert not list((home / "broken").glob(".*.draft"))
+
+
+def test_changed_data_are_not_compared_with_what_they_were(home, tmp_path):
+    shutil.copytree(home / "pumps", tmp_path / "pumps")
+    recipe = {**SOUND_DICT, "data": {"path": str(tmp_path / "pumps")}}
+    vary = {"plain": {}, "larger": {"batch_size": 64}}
+    tailfit.compare(recipe, vary, 1, directory=tmp_path / "compared")
+    record = tmp_path / "pumps" / "data" / "r117.npy"
+    np.save(record, np.load(record) + 1)
+    more = {**vary, "smaller": {"batch_size": 16}}
+    with pytest.raises(CheckpointError, match=r"data have changed since it was begun: other contents"):
+        tailfit.compare(recipe, more, 1, directory=tmp_path / "compared")
+    with pytest.raises(CheckpointError, match=r"data have changed"):
+        train({**recipe, "name": "plain"}, tmp_path / "compared" / "00-plain" / "seed-0")
 
 
 def test_lists_are_combined(home):

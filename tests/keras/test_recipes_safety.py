@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tailfit
-from tailfit.errors import TailfitError
+from tailfit.errors import CheckpointError, TailfitError
+from tailfit.evaluation.files import digest_of
 from tailfit.recipes import evaluate_run, load_recipe, train
 from tailfit.recipes.document import parse
 from tailfit.recipes.recipe import Recipe
@@ -141,6 +142,42 @@ def test_weights_of_any_bytes(run, data):
         path.write_bytes(whole)
 
 
+def swapped(entries, one, other):
+    """Two entries with each other's arrays."""
+    changed = [dict(entry) for entry in entries]
+    changed[one]["array"], changed[other]["array"] = changed[other]["array"], changed[one]["array"]
+    return changed
+
+
+def test_variables_of_other_arrays_change_nothing(run):
+    _, entries = Result.read(run.directory)
+    before = run.model.get_weights()
+    kernels = [place for place, entry in enumerate(entries) if len(entry["shape"]) == 2]
+    biases = [place for place, entry in enumerate(entries) if len(entry["shape"]) == 1]
+    spoilt = {
+        "other shapes": swapped(entries, kernels[0], kernels[1]),
+        "the same shape": swapped(entries, biases[-2], biases[-1]),
+        "one array twice": [*entries[:-1], {**entries[-1], "array": entries[0]["array"]}],
+        "an entry twice": [*entries, entries[0]],
+    }
+    for what, changed in spoilt.items():
+        with pytest.raises(CheckpointError, match="variable"):
+            saved_result(run.directory, run.model, changed)
+        for now, then in zip(run.model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(now, then, err_msg=what)
+
+
+def test_weights_of_another_run_are_refused(run):
+    path = run.directory / "weights.safetensors"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:-4] + b"1234")  # a sound file, of other numbers
+        with pytest.raises(TailfitError, match=r"weights.safetensors: other bytes than result.json tells of"):
+            evaluate_run(run.directory)
+    finally:
+        path.write_bytes(whole)
+
+
 # Loaded once first: what is imported at a first use is no matter of the file's.
 AUDITED = """
 import json, sys
@@ -176,7 +213,7 @@ def test_a_recipe_and_a_run_are_read_without_running_importing_or_reaching_anyth
     assert not [event for event, _ in seen["evaluating"] if event.startswith(reaching)]
     opened = {Path(arguments[0]) for event, arguments in seen["evaluating"] if event == "open" and arguments}
     inside = {path for path in opened if path.is_relative_to(run.directory)}
-    assert {path.name for path in inside} == {"run.json", "result.json", "weights.safetensors"}  # no model.keras
+    assert {path.name for path in inside} == {"result.json", "weights.safetensors"}  # no model.keras
 
 
 def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
@@ -192,14 +229,17 @@ def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
         with pytest.raises(TailfitError):
             load_recipe({"data": {"path": "x"}, "steps": plain, "metrics": plain})
     assert not (tmp_path / "ran").exists()
-    (tmp_path / "run.json").write_text(
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "result.json").write_text(
         json.dumps(
             {
-                "format": "tailfit.run",
-                "version": 1,
+                "format": "tailfit.result",
+                "version": 2,
                 "folder": ".",
                 "backend": "jax",
                 "recipe": {"data": {"path": "x"}, "network": {"function": "evil:x"}},
+                "data": {},
+                "files": {"weights.safetensors": digest_of(tmp_path / "weights.safetensors")},
             }
         )
     )

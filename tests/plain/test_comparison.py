@@ -14,6 +14,7 @@ from test_fuzz_parsers import fuzzed
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, comparison, evaluate
 from tailfit.evaluation.intervals import generator
+from tailfit.evaluation.tables import as_text
 
 SUPPORT = np.array([120, 80, 60, 45, 35, 25, 15, 10, 6, 4])
 NAMES = [f"cause {k}" for k in range(10)]
@@ -311,6 +312,20 @@ def test_the_table(two):
     assert "helps" in text
     assert "baseline" in text
     assert "Means of 3 seeds" in text
+
+
+def test_no_column_vanishes_on_a_narrow_terminal(two):
+    found = comparison(two)
+    text = as_text(found.table(), width=80)
+    assert f"{found.ranges['better']['worst_class_recall']:.3f}" in text
+    for heading in ("balanced", "difference", "verdict", "macro-F1", "worst"):
+        assert heading in text
+
+
+def test_figures_and_headings_of_the_page_fit_its_width(two):
+    page = comparison(two).to_html()
+    assert '<table class="stacked">' in page
+    assert ".stacked .interval { display: block" in page
 
 
 def test_the_page_is_self_contained_and_says_the_same(two):

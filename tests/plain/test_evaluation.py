@@ -218,3 +218,26 @@ def test_figures_that_are_none(value, place, key):
     inside[key] = [value, 1] if key == "train_counts" else value
     with pytest.raises(DataError):
         Evaluation.from_json(json.dumps(fields))
+
+
+DAMAGE = {
+    "negative support": lambda fields: fields["classes"][0].update(support=-3),
+    "a foreign class": lambda fields: fields["classes"][1].update(name="c"),
+    "other training counts": lambda fields: fields["classes"][1].update(train_count=7),
+    "a recall of other samples": lambda fields: fields["classes"][0].update(recall=[0.9, 0.8, 1.0]),
+    "a precision of other samples": lambda fields: fields["classes"][0].update(precision=0.1),
+    "a figure of other samples": lambda fields: fields["overall"].update(accuracy=[0.9, 0.8, 1.0]),
+    "no figure": lambda fields: fields["overall"].update(macro_f1=[None, None, None]),
+    "an interval beside its figure": lambda fields: fields["overall"]["macro_f1"].__setitem__(1, 0.99),
+    "an interval beyond 1": lambda fields: fields["classes"][0]["recall"].__setitem__(2, 3.0),
+    "another worst class": lambda fields: fields.update(worst_class="b"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_figures_that_the_samples_do_not_have_are_refused(damage: str) -> None:
+    fields = json.loads(tailfit.evaluate([0, 0, 1, 1], [0, 1, 1, 1], ["a", "b"], [5, 6]).to_json())
+    Evaluation.from_json(json.dumps(fields))
+    DAMAGE[damage](fields)
+    with pytest.raises(DataError, match="JSON of an evaluation with ValueError"):
+        Evaluation.from_json(json.dumps(fields))

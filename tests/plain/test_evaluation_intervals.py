@@ -41,8 +41,10 @@ def test_resamples_keep_supports_and_have_the_smoothed_rates(models: int) -> Non
     np.testing.assert_array_equal(predicted.sum(axis=-1), len(y))
     assert (hits <= support).all()
     matrices = np.stack([confusion_matrix(y, guess, 4) for guess in predictions])
-    for drawn, expected in zip((hits, predicted), _smoothed(matrices, support * 1.0), strict=True):
-        np.testing.assert_allclose(drawn.mean(axis=1), expected, atol=0.05)
+    for m, guess in enumerate(predictions):
+        expected = _smoothed(y, guess, matrices[m].diagonal(), support * 1.0)
+        np.testing.assert_allclose(hits[m].mean(axis=0), expected[0], atol=0.05)
+        np.testing.assert_allclose(predicted[m].mean(axis=0), expected[1], atol=0.05)
     # Binomial spread: the row's n draws are independent.
     rate = (matrices[0][3, 3] + 0.5) / 21
     assert hits[0, :, 3].var() == pytest.approx(20 * rate * (1 - rate), rel=0.05)

@@ -11,7 +11,7 @@ import pytest
 
 import tailfit
 from tailfit.errors import ArgumentError
-from tailfit.evaluation import Evaluation, report
+from tailfit.evaluation import Evaluation, ReportWarning, comparison, report
 from tailfit.evaluation.charts import confusion_chart, recall_chart, to_svg
 from tailfit.evaluation.naming import short_labels
 from tailfit.text import visible
@@ -190,3 +190,62 @@ def test_labels_of_axes_are_short_and_differ() -> None:
     labels = short_labels(["x" * 500, "x" * 400, "x" * 29, "y"], 28)
     assert len(set(labels)) == 4
     assert max(map(len, labels)) <= 28
+
+
+def test_thousands_of_classes_are_shown_in_part() -> None:
+    y = np.arange(3_000)
+    counts = y[::-1] + 1
+    wrong = np.where(y % 2 == 0, y + 1, y)
+    guesses = {"a": wrong, "b": y}
+    both = {name: tailfit.evaluate(y, guess, train_counts=counts, resamples=50) for name, guess in guesses.items()}
+    text = report(both)
+    assert len(text) < 3_000_000
+    assert "The first 100 and the last 100 of 3,000 classes; the 2,800 between them" in text
+    assert "3000 classes" in text
+    assert "The 60 classes that are confused most often" in text
+    assert len(confusion_chart(both["a"])["data"]["values"]) == 60
+    assert "… 2,900 classes …" in str(both["a"])
+    assert len(str(both["a"]).splitlines()) < 120
+
+
+def test_many_models_have_a_page_of_a_few_megabytes() -> None:
+    y = np.arange(100)
+    several = {f"run {k}": tailfit.evaluate(y, np.roll(y, k), resamples=50) for k in range(12)}
+    page = report(several)
+    assert len(page) < 2_000_000
+    assert "Of the first 8 models." in page
+    assert page.count("<svg") == 9
+
+
+class EnginePanicError(BaseException):
+    """As the engine's, which derives from no Exception."""
+
+
+@pytest.mark.parametrize("error", [ValueError, EnginePanicError])
+def test_a_picture_that_can_not_be_drawn_costs_no_figure(error, monkeypatch) -> None:
+    def broken(spec):
+        raise error("Maximum call stack <size> exceeded")
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", broken)
+    evaluation = two(["a", "b"])["a"]
+    pages = {
+        "Confusion matrix of model": evaluation.to_html,
+        "Difference of each remedy": comparison({"a": [evaluation], "b": [evaluation]}).to_html,
+    }
+    for label, to_html in pages.items():
+        with pytest.warns(ReportWarning) as warned:
+            page = Page(to_html())
+        assert re.search(f"{label}.*could not be drawn.*figures beside it are complete", str(warned[-1].message))
+        assert f"{error.__name__}: Maximum call stack <size> exceeded" in page.text
+        assert f"{evaluation.balanced_accuracy:.3f}" in page.text
+        assert "svg" not in page.elements
+        assert "size" not in page.elements
+
+
+def test_an_interrupted_picture_ends_the_report(monkeypatch) -> None:
+    def interrupted(spec):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        two(["a", "b"])["a"].to_html()

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -177,27 +178,70 @@ def test_a_key_in_a_number():
 # -- whose a directory is ------------------------------------------------------------------------------
 
 
+def claim(*, backend="jax", data=None, **recipe):
+    return Claim({"loss": "Focal", **recipe}, "home", backend, data or {"count": 1})
+
+
 def test_a_directory_is_of_one_run(tmp_path):
-    claim = Claim({"loss": "Focal", "epochs": 3, "name": "a"}, "home", "jax")
     assert claimed(tmp_path / "run") is None
-    claim.write(tmp_path / "run")
-    Claim({"loss": "Focal", "epochs": 5, "name": "b"}, "home", "jax").write(tmp_path / "run")  # may go on
+    claim(epochs=3, name="a")
+    with claim(epochs=3, name="a").held(tmp_path / "run"):
+        (tmp_path / "run" / "result.json").write_text("{}")
+    with claim(epochs=3, name="a").held(tmp_path / "run"):
+        assert (tmp_path / "run" / "result.json").exists()
+    with claim(epochs=5, name="b").held(tmp_path / "run"):  # may go on
+        assert not (tmp_path / "run" / "result.json").exists()  # it was of 3 epochs
     assert claimed(tmp_path / "run").recipe["epochs"] == 5
-    with pytest.raises(CheckpointError, match=r'loss: "Focal" there, "LDAM" now'):
-        Claim({"loss": "LDAM", "epochs": 5}, "home", "jax").write(tmp_path / "run")
-    with pytest.raises(CheckpointError, match=r"backend: jax there, torch now"):
-        Claim({"loss": "Focal", "epochs": 5}, "home", "torch").write(tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    for other, message in (
+        (claim(loss="LDAM", epochs=5), r'loss: "Focal" there, "LDAM" now'),
+        (claim(backend="torch"), r"backend: jax there, torch now"),
+        (claim(data={"count": 2}), r"data have changed since it was begun: 1 files before, 2 now"),
+    ):
+        with pytest.raises(CheckpointError, match=message), other.held(tmp_path / "run"):
+            pass
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_a_process_that_is_refused_writes_nothing(tmp_path):
+    """While another one works there, whatever its settings."""
+    with claim(epochs=3).held(tmp_path / "run"):
+        (tmp_path / "run" / "result.json").write_text("{}")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+        for other in (claim(epochs=300), claim(epochs=3), claim(loss="LDAM")):
+            with pytest.raises(CheckpointError, match="another run is at work"), other.held(tmp_path / "run"):
+                pass
+        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    with claim(epochs=300).held(tmp_path / "run"):
+        assert claimed(tmp_path / "run").recipe["epochs"] == 300
+
+
+def test_drafts_of_killed_processes_are_known_and_removed(tmp_path):
+    """Also where there is nothing else yet; drafts of other programs are left, and no place for a run."""
+    digits = "0123456789abcdef"
+    for name in (f".run.json.{digits}.draft", f".weights.safetensors.{digits}.draft", "lock"):
+        (tmp_path / name).write_text("half")
+    (tmp_path / f".model.keras.{digits}.draft.keras").write_text("half")
+    with claim().held(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "run.json"]
+    (tmp_path / "run.json").unlink()
+    for name in (f".thesis.{digits}.draft", ".run.json.draft"):
+        (tmp_path / name).write_text("precious")
+        with pytest.raises(CheckpointError, match=re.escape(name)), claim().held(tmp_path):
+            pass
+        (tmp_path / name).unlink()
 
 
 def test_a_directory_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(CheckpointError, match=r"thesis.txt"):
-        Claim({}, "home", "jax").write(tmp_path)
+        claim().held(tmp_path).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @fuzzed
-@given(damaged(b'{"format": "tailfit.run", "version": 1, "recipe": {}, "folder": "x", "backend": "jax"}'))
+@given(damaged(b'{"format": "tailfit.run", "version": 2, "recipe": {}, "folder": "x", "backend": "jax", "data": {}}'))
 def test_a_run_of_any_bytes(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp() / "fuzzed-run"
     folder.mkdir(exist_ok=True)

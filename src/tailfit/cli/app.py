@@ -1,15 +1,18 @@
 """The commands and how their errors reach the user."""
 
+import os
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import tailfit
 from tailfit.cli.backends import Backend, choose_backend
 from tailfit.errors import ArgumentError, DataError, TailfitError
+from tailfit.resume.signals import exit_on_sigterm
 from tailfit.text import visible
 
 if TYPE_CHECKING:
@@ -108,6 +111,9 @@ _Modules = Annotated[
     typer.Option("--module", "-m", help="A module of yours, or a .py file, that the recipe may name functions of."),
 ]
 _Fetch = Annotated[bool, typer.Option("--fetch", help="Fetch the data where the recipe names a URL.")]
+_Verify = Annotated[
+    bool, typer.Option("--verify", help="Read all of the data to tell whether it is what earlier runs were trained on.")
+]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE in place of the recipe's, e.g. -s loss.tau=0.5.")
 ]
@@ -120,13 +126,14 @@ def train(
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
+    verify: _Verify = False,
     set: _Set = None,
 ) -> None:
     """Train a recipe and measure it; the same command again goes on where it was ended."""
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_train
 
-    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch)
+    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify)
 
 
 @app.command()
@@ -157,6 +164,7 @@ def compare(
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
+    verify: _Verify = False,
     set: _Set = None,
 ) -> None:
     """Train the remedies of the recipe's `compare` with several seeds, and say which helps, and how surely."""
@@ -164,7 +172,7 @@ def compare(
     from tailfit.cli.recipes import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch)
+    run_compare(document, place, seeds, module or [], fetch, verify)
 
 
 @app.command()
@@ -216,10 +224,35 @@ def _named(backend: object) -> Backend | None:
     return Backend(backend) if isinstance(backend, str) and backend in set(Backend) else None
 
 
+def _open_standard_files() -> None:
+    """Open what a caller has closed of standard input, output and error.
+
+    The next file opened would get such a number: the engine that draws charts fails at one that it takes for its input.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Warnings for users are lines like errors are; those for programmers keep their place."""
+    if issubclass(category, UserWarning):
+        print(f"tailfit: warning: {visible(str(message))}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
+
+
 def main() -> None:
     """The entry point `tailfit`."""
+    _open_standard_files()
     try:
-        app()
+        with warnings.catch_warnings(), exit_on_sigterm():
+            warnings.showwarning = _show_warning
+            app()
     except (TailfitError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         print(f"tailfit: {visible(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ArgumentError | DataError) else 1)

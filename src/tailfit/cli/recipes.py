@@ -1,6 +1,8 @@
 """`tailfit train`, `evaluate`, `compare`, `recipe schema` and `recipe check`."""
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,19 +17,26 @@ from tailfit.recipes.document import Document
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
-__all__ = ["run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
+__all__ = ["goes_on_from_there", "run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
 
 _SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # two of them
 
 
-def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool) -> None:
+def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool, verify: bool) -> None:
     """Train, and show what came out."""
     recipe = load_recipe(document, modules=modules)
-    with _bar(recipe.epochs) as advance:
-        run = train(recipe, out, fetch=fetch, progress=lambda epoch, figures: advance("training", epoch, figures))
+    with goes_on_from_there(), _bar(recipe.epochs) as advance:
+        run = train(
+            recipe,
+            out,
+            fetch=fetch,
+            verify=verify,
+            progress=lambda epoch, figures: advance("training", epoch, figures),
+        )
     console = console_of_any_width()
     console.print(run.evaluation.table())
-    console.print(f"Written: {out} (open report.html; tailfit evaluate {out})", soft_wrap=True)
+    again = shlex.join(["tailfit", "evaluate", *(["--"] if str(out).startswith("-") else []), str(out)])
+    console.print(f"Written: {out} (open report.html; {again})", soft_wrap=True)
 
 
 def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None) -> None:
@@ -38,15 +47,18 @@ def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str],
         (evaluation.save_html if out.suffix == ".html" else evaluation.save_json)(out)
 
 
-def run_compare(document: Document, out: Path, seeds: int | None, modules: Sequence[str], fetch: bool) -> None:
+def run_compare(
+    document: Document, out: Path, seeds: int | None, modules: Sequence[str], fetch: bool, verify: bool
+) -> None:
     """Train all remedies, and show which helps."""
     recipe = load_recipe(document, modules=modules)
-    with _bar(recipe.epochs) as advance:
+    with goes_on_from_there(), _bar(recipe.epochs) as advance:
         result = compare(
             recipe,
             seeds=seeds,
             directory=out,
             fetch=fetch,
+            verify=verify,
             progress=lambda name, seed, epoch, figures: advance(f"{name}, seed {seed}", epoch, figures),
         )
     console = console_of_any_width()
@@ -68,6 +80,17 @@ def run_schema(out: Path | None) -> None:
         print(text)
     else:
         write_text(out, text + "\n")
+
+
+@contextmanager
+def goes_on_from_there() -> Iterator[None]:
+    """Say, where the command is ended by Ctrl-C or SIGTERM, that nothing is lost; the exit status stays theirs."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        command = visible(shlex.join(["tailfit", *sys.argv[1:]]))
+        print(f"\ntailfit: stopped. The same command goes on where it stopped: {command}", file=sys.stderr)
+        raise
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from tailfit.evaluation.comparison import Comparison, comparison
 from tailfit.evaluation.evaluation import ClassFigures, Evaluation, evaluate
 from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.pages import ReportWarning
 from tailfit.evaluation.report import report
 from tailfit.evaluation.tables import compare_table
 
@@ -11,6 +12,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Figure",
+    "ReportWarning",
     "compare_table",
     "comparison",
     "evaluate",

@@ -2,6 +2,9 @@
 
 Values travel as data, never inside an expression: a class name can't become code. The SVG is parsed and
 written again before it enters a page, so what stands in a name stays text there too.
+
+A chart shows at most `MOST_CLASSES` classes and `MOST_MODELS` models: the engine that draws it fails at a few thousand
+classes, and nobody reads so many rows.
 """
 
 import json
@@ -10,19 +13,32 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
+import numpy as np
 import vl_convert
 
-from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.metrics import Codes, Figure, cell_counts
 from tailfit.evaluation.naming import short_labels
-from tailfit.evaluation.tables import class_order, count_text
+from tailfit.evaluation.tables import class_order, count_text, shown_classes
 from tailfit.text import visible
 
 if TYPE_CHECKING:
     from tailfit.evaluation.evaluation import Evaluation
 
-__all__ = ["PALETTE", "confusion_chart", "difference_chart", "recall_chart", "to_svg"]
+__all__ = [
+    "MOST_CLASSES",
+    "MOST_MODELS",
+    "PALETTE",
+    "confusion_chart",
+    "difference_chart",
+    "first_models",
+    "recall_chart",
+    "to_svg",
+]
 
 Spec = dict[str, Any]
+
+MOST_CLASSES = 60  # in one chart
+MOST_MODELS = 8
 
 # Okabe & Ito's colours, told apart by the colour-blind; shapes differ as well.
 PALETTE = ("#5b6770", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00")
@@ -37,13 +53,16 @@ _SVG = "http://www.w3.org/2000/svg"
 def recall_chart(evaluations: "Mapping[str, Evaluation]") -> Spec:
     """Recall of each class with its interval, beside its number of training samples (test, if unknown).
 
+    Of more than `MOST_CLASSES`, those with most and those with fewest training samples; of the first `MOST_MODELS`.
+
     >>> from tailfit import evaluate
     >>> bars, recalls = recall_chart({"model": evaluate([0, 1], [0, 1])})["hconcat"]
     >>> recalls["title"]["text"]
     'recall, with interval'
     """
+    evaluations = first_models(evaluations)
     first = next(iter(evaluations.values()))
-    order = class_order(first)
+    order, _ = shown_classes(first, MOST_CLASSES)
     labels = short_labels([first.class_names[k] for k in order], 28)
     headings = short_labels(list(evaluations), 28)
     counted = first.train_counts is not None
@@ -97,12 +116,13 @@ def recall_chart(evaluations: "Mapping[str, Evaluation]") -> Spec:
 
 
 def difference_chart(differences: Mapping[str, Figure]) -> Spec:
-    """Each remedy's difference to the baseline with its interval, and a line at 0.
+    """Each remedy's difference to the baseline with its interval, and a line at 0; of the first `MOST_CLASSES`.
 
     >>> _, rules, points = difference_chart({"tailored": Figure(0.1, 0.05, 0.15)})["layer"]
     >>> points["mark"]["type"]
     'point'
     """
+    differences = dict(list(differences.items())[:MOST_CLASSES])
     labels = short_labels(list(differences), 44)
     points = [
         {"remedy": label, "difference": float(gain), "low": gain.low, "high": gain.high}
@@ -121,27 +141,33 @@ def difference_chart(differences: Mapping[str, Figure]) -> Spec:
 def confusion_chart(evaluation: "Evaluation") -> Spec:
     """The confusion matrix: shade is the share of the row's class, the number is samples.
 
+    Of more than `MOST_CLASSES` classes, those that are confused most often.
+
     >>> from tailfit import evaluate
     >>> confusion_chart(evaluate([0, 0, 1], [0, 1, 1]))["data"]["values"][1]
     {'class': '0', 'predicted': '1', 'samples': 1, 'share': 0.5}
     """
-    order = class_order(evaluation)
+    size = len(evaluation.class_names)
+    true, predicted, samples = cell_counts(evaluation.y_true, evaluation.y_pred, size)
+    wanted = _most_confused(true, predicted, samples, size)
+    order = [k for k in class_order(evaluation) if k in wanted]
     labels = short_labels([evaluation.class_names[k] for k in order], 18)
-    matrix = evaluation.confusion_matrix[order][:, order]
-    support = matrix.sum(axis=1)
+    place = {k: row for row, k in enumerate(order)}
     cells = [
         {
-            "class": labels[i],
-            "predicted": labels[j],
-            "samples": int(matrix[i, j]),
-            "share": round(float(matrix[i, j] / support[i]), 4),
+            "class": labels[place[i]],
+            "predicted": labels[place[j]],
+            "samples": count,
+            "share": round(count / evaluation.classes[i].support, 4),
         }
-        for i, j in zip(*matrix.nonzero(), strict=True)
+        for i, j, count in sorted(
+            zip(true.tolist(), predicted.tolist(), samples.tolist(), strict=True),
+            key=lambda cell: (place.get(cell[0], 0), place.get(cell[1], 0)),
+        )
+        if i in wanted and j in wanted
     ]
     side = max(8.0, min(34.0, 640 / len(labels)))
     axes: dict[str, Any] = {"labelLimit": 0, "domain": False, "ticks": False, "labelPadding": 6}
-    if len(labels) > 60:
-        axes["labels"] = False
     base = _chart(cells).encode(
         x=alt.X("predicted:N").scale(domain=labels).title("predicted").axis(labelAngle=-45, orient="top", **axes),
         y=alt.Y("class:N").scale(domain=labels).title("class").axis(**axes),
@@ -155,6 +181,22 @@ def confusion_chart(evaluation: "Evaluation") -> Spec:
     )
     layers = alt.layer(shades, numbers) if len(labels) <= _LABELLED_CELLS else alt.layer(shades)
     return _finished(layers.properties(width=alt.Step(side), height=alt.Step(side)))
+
+
+def first_models(evaluations: "Mapping[str, Evaluation]") -> "dict[str, Evaluation]":
+    """The first `MOST_MODELS` of them."""
+    return dict(list(evaluations.items())[:MOST_MODELS])
+
+
+def _most_confused(true: Codes, predicted: Codes, samples: Codes, size: int) -> set[int]:
+    """The classes of the largest cells off the diagonal, at most `MOST_CLASSES`; all classes where they are fewer."""
+    if size <= MOST_CLASSES:
+        return set(range(size))
+    wrong = true != predicted
+    largest = np.argsort(-samples[wrong], kind="stable")
+    classes = np.stack([true[wrong][largest], predicted[wrong][largest]], axis=1).reshape(-1).tolist()
+    # Where hardly anything is confused, the first classes fill up the rest.
+    return set(list(dict.fromkeys([*classes, *range(size)]))[:MOST_CLASSES])
 
 
 def to_svg(spec: Spec, *, label: str, prefix: str) -> str:

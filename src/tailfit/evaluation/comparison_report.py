@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tailfit.evaluation.charts import difference_chart
+from tailfit.evaluation.charts import MOST_CLASSES, difference_chart
 from tailfit.evaluation.comparison_table import comparison_notes, signed
 from tailfit.evaluation.pages import environment, plot, versions
-from tailfit.evaluation.tables import UNDEFINED, best_of, class_order, count_text, percent
+from tailfit.evaluation.report import left_out_text, rows_of_a_page
+from tailfit.evaluation.tables import UNDEFINED, best_of, count_text, percent, shown_classes
 
 if TYPE_CHECKING:
     from tailfit.evaluation.comparison import Comparison
@@ -32,6 +33,7 @@ def comparison_page(found: "Comparison", *, title: str, details: Mapping[str, ob
     """
     first = found.evaluations[found.baseline][0]
     names = list(found.evaluations)
+    rows = rows_of_a_page(len(names))
     gains = {name: each["balanced_accuracy"] for name, each in found.differences.items()}
     return environment.get_template("comparison.html.j2").render(
         title=title,
@@ -42,9 +44,12 @@ def comparison_page(found: "Comparison", *, title: str, details: Mapping[str, ob
         notes=comparison_notes(found),
         headings=names,
         overall=_overall_rows(found),
-        gains=plot(difference_chart(gains), _LABEL, "gains") if gains else None,
+        gains=plot(lambda: difference_chart(gains), _LABEL, "gains") if gains else None,
         counted=any(several[0].train_counts for several in found.evaluations.values()),
-        classes=_class_rows(found),
+        gains_left_out=max(0, len(gains) - MOST_CLASSES),
+        num_classes=len(first.class_names),
+        classes=_class_rows(found, rows),
+        left_out=left_out_text(first, rows),
         details={
             **(details or {}),
             "seeds": ", ".join(map(str, found.seeds)),
@@ -63,17 +68,17 @@ def _overall_rows(found: "Comparison") -> list[dict[str, Any]]:
             "figures": [found.figures[name][key] for key in ("balanced_accuracy", "macro_f1", "accuracy")],
             "best": mark,
             "ranges": [found.ranges[name][key] for key in ("worst_class_recall", "geometric_mean")],
-            "gain": None if name == found.baseline else signed(found.differences[name]["balanced_accuracy"]),
+            "gain": None if name == found.baseline else found.differences[name]["balanced_accuracy"],
             "verdict": verdicts.get(name, "baseline"),
         }
         for name, mark in zip(found.evaluations, best, strict=True)
     ]
 
 
-def _class_rows(found: "Comparison") -> list[dict[str, Any]]:
+def _class_rows(found: "Comparison", most: int) -> list[dict[str, Any]]:
     first = found.evaluations[found.baseline][0]
     rows = []
-    for k in class_order(first):
+    for k in shown_classes(first, most)[0]:
         recalls = [found.recalls[name][k] for name in found.evaluations]
         gains = [found.recall_differences[name][k] if name in found.differences else None for name in found.evaluations]
         clear = [gain is not None and (gain.low > 0 or gain.high < 0) for gain in gains]

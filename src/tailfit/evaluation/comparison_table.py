@@ -26,9 +26,10 @@ def comparison_table(found: "Comparison") -> Table:
     """
     caption = Text(" ".join(comparison_notes(found)))
     table = Table(caption=caption, caption_justify="left", show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("remedy", overflow="fold", min_width=10)
-    table.add_column("balanced accuracy", justify="right", no_wrap=True)
-    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column("remedy", overflow="fold")
+    # On a narrow terminal figures and headings fold; no column vanishes.
+    table.add_column("balanced accuracy", justify="right")
+    table.add_column("difference", justify="right")
     table.add_column("verdict", no_wrap=True)
     table.add_column("macro-F1", justify="right")
     table.add_column("worst class", justify="right")

@@ -19,7 +19,7 @@ from rich.table import Table
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.files import json_fields, write_text
 from tailfit.evaluation.intervals import difference_figures, jeffreys, overall_figures
-from tailfit.evaluation.metrics import OVERALL, Figure, confusion_matrix, f1_scores
+from tailfit.evaluation.metrics import OVERALL, Figure, Floats, class_counts, confusion_matrix, f1_scores, overall
 from tailfit.evaluation.report import report
 from tailfit.evaluation.tables import as_text, compare_table
 from tailfit.labels import encode_codes
@@ -199,7 +199,7 @@ class Evaluation:
             if len(y_true) != len(y_pred):
                 raise ValueError(f"{len(y_true)} y_true and {len(y_pred)} y_pred")
             _check_options(fields["name"], fields["confidence"], fields["resamples"], fields["seed"])
-            return cls(
+            read = cls(
                 name=fields["name"],
                 class_names=names,
                 train_counts=_checked_counts(fields["train_counts"], len(names)),
@@ -215,6 +215,8 @@ class Evaluation:
                 ),
                 **{key: _from_plain(fields["overall"][key], "figure") for key in OVERALL},
             )
+            _check_figures(read)
+            return read
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"JSON of an evaluation with {type(error).__name__}: {error}",
@@ -278,11 +280,8 @@ def evaluate(
             f"{num_classes} class", expected="two classes or more", fix="pass class_names for classes without a sample"
         )
     counts = _checked_counts(train_counts, num_classes)
-    matrix = confusion_matrix(truth, y_pred, num_classes).astype(np.float64)
-    hits, predicted, support = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
-    with np.errstate(invalid="ignore"):  # 0 / 0 = NaN is meant: not defined
-        recall, precision = hits / support, hits / predicted
-    f1 = np.where(support + predicted > 0, f1_scores(hits, predicted, support), np.nan)
+    hits, predicted, support = class_counts(truth, y_pred, num_classes)
+    recall, precision, f1 = _by_class(hits, predicted, support)
     low, high = jeffreys(hits, support, confidence)
     figures = overall_figures(truth, y_pred, num_classes, confidence=confidence, resamples=resamples, seed=seed)
     return Evaluation(
@@ -433,6 +432,39 @@ def _codes(fields: dict[str, Any], key: str, num_classes: int) -> NDArray[np.int
     if codes.dtype.kind != "i" or codes.ndim != 1 or codes.min() < 0 or codes.max() >= num_classes:
         raise ValueError(f"{key} that are not codes of {num_classes} classes")
     return _read_only(codes.astype(np.int64))
+
+
+def _check_figures(read: Evaluation) -> None:
+    """Refuse figures of a file that are not those of its labels and predictions.
+
+    Intervals are drawn from random numbers, and only held against what an interval is.
+    """
+    hits, predicted, support = class_counts(read.y_true, read.y_pred, len(read.class_names))
+    known = _by_class(hits, predicted, support)
+    for k, of_class in enumerate(read.classes):
+        count = None if read.train_counts is None else read.train_counts[k]
+        if (of_class.name, of_class.support, of_class.train_count) != (read.class_names[k], support[k], count):
+            raise ValueError(f"class {k} of another name or number of samples")
+        told = [float(of_class.recall), of_class.precision, of_class.f1]
+        if not np.allclose(told, [values[k] for values in known], rtol=0, atol=1e-9, equal_nan=True):
+            raise ValueError(f"class {k} of figures that its samples do not have")
+    exact = overall(hits, predicted, support, (support > 0) | (predicted > 0))
+    for key, figure in read.overall.items():
+        if not abs(figure - exact[key]) <= 1e-9:
+            raise ValueError(f"{key}={float(figure)!r} where the samples have {float(exact[key])!r}")
+    worst = read.class_names.index(read.worst_class)
+    if not abs(float(read.classes[worst].recall) - read.worst_class_recall) <= 1e-9:
+        raise ValueError("another worst class")
+    for figure in [*read.overall.values(), *(of_class.recall for of_class in read.classes)]:
+        if figure == figure and not (0 <= figure.low <= figure + 1e-9 and figure - 1e-9 <= figure.high <= 1):
+            raise ValueError(f"the interval {figure.low!r} to {figure.high!r} around {float(figure)!r}")
+
+
+def _by_class(hits: Floats, predicted: Floats, support: Floats) -> tuple[Floats, Floats, Floats]:
+    """Recall, precision and F1 of each class; NaN where not defined."""
+    with np.errstate(invalid="ignore"):  # 0 / 0 = NaN is meant
+        recall, precision = hits / support, hits / predicted
+    return recall, precision, np.where(support + predicted > 0, f1_scores(hits, predicted, support), np.nan)
 
 
 def _to_plain(value: Any) -> Any:

@@ -1,15 +1,19 @@
 """Files of figures: written whole or not at all, and known by their format when they are read."""
 
+import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tailfit.errors import DataError
 
-__all__ = ["json_fields", "write_parts", "write_text"]
+__all__ = ["digest_of", "is_draft", "json_fields", "sweep_drafts", "write_parts", "write_text"]
+
+_DRAFT: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.draft(\.keras)?")
 
 
 def json_fields(text: str, known: Mapping[str, Any], fix: str) -> dict[str, Any]:
@@ -56,3 +60,33 @@ def write_parts(path: str | os.PathLike[str], parts: Iterable[Any]) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return target
+
+
+def is_draft(name: str, of: Iterable[str]) -> bool:
+    """Whether a file is a draft of one of these names, left by a process that was killed.
+
+    >>> is_draft(".run.json.0123456789abcdef.draft", ["run.json"]), is_draft(".run.json.draft", ["run.json"])
+    (True, False)
+    """
+    found = _DRAFT.fullmatch(name)
+    return found is not None and found[1] in of
+
+
+def sweep_drafts(directory: Path, of: Iterable[str]) -> None:
+    """Remove drafts of these names; the caller holds the lock under which they are written."""
+    names = set(of)
+    with os.scandir(directory) as found:
+        drafts = [entry.path for entry in found if is_draft(entry.name, names)]
+    for draft in drafts:
+        os.unlink(draft)
+
+
+def digest_of(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, as JSON.
+
+    Raises:
+        OSError: where it can't be read.
+    """
+    with path.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": checksum}

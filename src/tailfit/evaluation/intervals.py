@@ -33,14 +33,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from tailfit.evaluation.metrics import Figure, Floats, confusion_matrix, overall
+from tailfit.evaluation.metrics import Codes, Figure, Floats, cell_counts, class_counts, overall
 
 __all__ = ["deviations", "difference_figures", "generator", "jeffreys", "overall_figures"]
 
-_Codes = NDArray[np.int64]
 _PRIOR = 0.5  # Jeffreys': of the one invented sample a class, half is right
 
 
@@ -74,7 +72,7 @@ def jeffreys(hits: Floats, support: Floats, confidence: float) -> tuple[Floats, 
 
 
 def overall_figures(
-    y_true: _Codes, y_pred: _Codes, num_classes: int, *, confidence: float, resamples: int, seed: int
+    y_true: Codes, y_pred: Codes, num_classes: int, *, confidence: float, resamples: int, seed: int
 ) -> dict[str, Figure]:
     """The figures over all classes with their intervals, keyed as `metrics.OVERALL`.
 
@@ -85,11 +83,10 @@ def overall_figures(
     (True, True)
     """
     rng = generator(seed)
-    matrix = confusion_matrix(y_true, y_pred, num_classes)
     value, deviation = deviations(y_true, y_pred[np.newaxis], num_classes, resamples, rng)
     tail = (1 - confidence) / 2
     figures = {key: _around(float(value[key][0]), deviation[key][0], tail, floor=0.0) for key in value}
-    support, hits = matrix.sum(axis=1).astype(np.float64), matrix.diagonal().astype(np.float64)
+    hits, _, support = class_counts(y_true, y_pred, num_classes)
     figures["worst_class_recall"] = _worst(hits, support, confidence)
     if float(figures["geometric_mean"]) == 0.0:
         present = support > 0
@@ -104,9 +101,9 @@ def overall_figures(
 
 
 def difference_figures(
-    y_true: _Codes,
-    baseline: tuple[_Codes, dict[str, Figure]],
-    candidate: tuple[_Codes, dict[str, Figure]],
+    y_true: Codes,
+    baseline: tuple[Codes, dict[str, Figure]],
+    candidate: tuple[Codes, dict[str, Figure]],
     num_classes: int,
     *,
     confidence: float,
@@ -137,8 +134,8 @@ def difference_figures(
 
 
 def deviations(
-    y_true: _Codes,
-    predictions: _Codes,
+    y_true: Codes,
+    predictions: Codes,
     num_classes: int,
     resamples: int,
     rng: np.random.Generator,
@@ -150,36 +147,38 @@ def deviations(
         predictions: Codes `[M, n]`.
         groups: Classifiers that meet the same invented samples, such as trainings of one recipe; each alone without it.
     """
-    matrices = np.stack([confusion_matrix(y_true, y_pred, num_classes) for y_pred in predictions])
-    support = matrices[0].sum(axis=1).astype(np.float64)
-    hits, predicted = matrices.diagonal(axis1=1, axis2=2).astype(np.float64), matrices.sum(axis=1) * 1.0
-    smoothed_hits, smoothed_predicted = _smoothed(matrices, support)
     alone = [[m] for m in range(len(predictions))]
     drawn_hits, drawn_predicted = _resample(y_true, predictions, num_classes, resamples, rng, groups or alone)
     value: dict[str, list[Any]] = {}
     deviation: dict[str, list[Any]] = {}
     for m in range(len(predictions)):
-        counted = (support > 0) | (predicted[m] > 0)
-        centre = overall(smoothed_hits[m], smoothed_predicted[m], support, counted)
+        hits, predicted, support = class_counts(y_true, predictions[m], num_classes)
+        counted = (support > 0) | (predicted > 0)
+        centre = overall(*_smoothed(y_true, predictions[m], hits, support), support, counted)
         drawn = overall(drawn_hits[m], drawn_predicted[m], support, counted)
-        for key, figure in overall(hits[m], predicted[m], support, counted).items():
+        for key, figure in overall(hits, predicted, support, counted).items():
             value.setdefault(key, []).append(figure)
             deviation.setdefault(key, []).append(drawn[key] - centre[key])
     return {key: np.stack(v) for key, v in value.items()}, {key: np.stack(v) for key, v in deviation.items()}
 
 
-def _smoothed(matrices: NDArray[np.int64], support: Floats) -> tuple[Floats, Floats]:
-    """What a resample is expected to hold: hits and predictions by class, `[M, C]` each."""
-    num_classes = len(support)
-    invented = np.full((num_classes, num_classes), (1 - _PRIOR) / (num_classes - 1))
-    np.fill_diagonal(invented, _PRIOR)
-    rows = (matrices + invented) * (support / (support + 1))[:, np.newaxis]
-    return rows.diagonal(axis1=1, axis2=2), rows.sum(axis=1)
+def _smoothed(y_true: Codes, y_pred: Codes, hits: Floats, support: Floats) -> tuple[Floats, Floats]:
+    """Hits and predictions by class that a resample is expected to hold, `[C]` each.
+
+    Sums over the rows of the confusion matrix plus one invented sample a row, each row scaled back to its support;
+    the matrix itself would have C * C cells.
+    """
+    scale = support / (support + 1)
+    wrong = (1 - _PRIOR) / (len(support) - 1)
+    # Cell by cell, so that the last digit does not depend on the order of the samples.
+    true, called, samples = cell_counts(y_true, y_pred, len(support))
+    predicted = np.bincount(called, weights=samples * scale[true], minlength=len(support))
+    return (hits + _PRIOR) * scale, predicted + _PRIOR * scale + wrong * (scale.sum() - scale)
 
 
 def _resample(
-    y_true: _Codes,
-    predictions: _Codes,
+    y_true: Codes,
+    predictions: Codes,
     num_classes: int,
     resamples: int,
     rng: np.random.Generator,
@@ -217,7 +216,7 @@ def _resample(
     return hits.swapaxes(1, 2), predicted.swapaxes(1, 2)
 
 
-def _add_by_class(totals: Floats, classes: _Codes, counts: _Codes) -> None:
+def _add_by_class(totals: Floats, classes: Codes, counts: Codes) -> None:
     """Add each row of `counts` to the row of its class."""
     order = np.argsort(classes, kind="stable")
     found, starts = np.unique(classes[order], return_index=True)

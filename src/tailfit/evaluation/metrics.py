@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OVERALL", "Figure", "confusion_matrix", "f1_scores", "overall"]
+__all__ = ["OVERALL", "Figure", "cell_counts", "class_counts", "confusion_matrix", "f1_scores", "overall"]
 
+Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 OVERALL = {
@@ -62,7 +63,7 @@ class Figure(float):
         return f"{float(self):.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def confusion_matrix(y_true: NDArray[np.int64], y_pred: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+def confusion_matrix(y_true: Codes, y_pred: Codes, num_classes: int) -> Codes:
     """Test samples by class (rows) and by predicted class (columns), `int64[C, C]`.
 
     >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
@@ -70,6 +71,27 @@ def confusion_matrix(y_true: NDArray[np.int64], y_pred: NDArray[np.int64], num_c
     """
     cells = np.bincount(y_true * num_classes + y_pred, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def cell_counts(y_true: Codes, y_pred: Codes, num_classes: int) -> tuple[Codes, Codes, Codes]:
+    """True class, predicted class and samples of each cell of the confusion matrix that has any, row by row.
+
+    >>> [each.tolist() for each in cell_counts(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)]
+    [[0, 0, 1], [0, 1, 1], [1, 1, 2]]
+    """
+    cells, samples = np.unique(y_true * num_classes + y_pred, return_counts=True)
+    return cells // num_classes, cells % num_classes, samples
+
+
+def class_counts(y_true: Codes, y_pred: Codes, num_classes: int) -> tuple[Floats, Floats, Floats]:
+    """Hits, predictions and support of each class, `[C]` each: margins of a matrix that is never made.
+
+    >>> [counts.tolist() for counts in class_counts(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)]
+    [[1.0, 1.0], [1.0, 2.0], [2.0, 1.0]]
+    """
+    of_each = [np.bincount(codes, minlength=num_classes) for codes in (y_true[y_true == y_pred], y_pred, y_true)]
+    hits, predicted, support = (counts.astype(np.float64) for counts in of_each)
+    return hits, predicted, support
 
 
 def f1_scores(hits: Floats, predicted: Floats, support: Floats) -> Floats:

@@ -25,15 +25,19 @@ __all__ = [
     "count_text",
     "differences",
     "percent",
+    "shown_classes",
     "support_text",
 ]
 
 UNDEFINED = "–"  # noqa: RUF001 (a dash, as in printed tables)
 _NAME_WIDTH = 24
+_MOST_ROWS = 100  # classes in a terminal
 
 
 def compare_table(evaluations: "Mapping[str, Evaluation]") -> Table:
     """Evaluations side by side: recall by class, the most trained class first, then the figures over all.
+
+    Of more than 100 classes, the 50 with most and the 50 with fewest training samples.
 
     The best of a row is bold and starred. With several evaluations of the same test samples, the last rows
     are each one's paired difference to the first.
@@ -66,14 +70,16 @@ def compare_table(evaluations: "Mapping[str, Evaluation]") -> Table:
 
     blank = [""] * (2 if counted else 1)
 
-    order = class_order(first)
-    for k in order:
+    order, left_out = shown_classes(first, _MOST_ROWS)
+    for place, k in enumerate(order):
+        if left_out and place == len(order) // 2:
+            table.add_row(Text(f"… {left_out:,} classes …"), *blank, *[""] * len(shown))
         rows = [evaluation.classes[k] for evaluation in shown]
         counts = [count_text(rows[0].train_count)] if counted else []
         alone = [_number(rows[0].precision), _number(rows[0].f1)] if len(rows) == 1 else []
         recalls = _figures([row.recall for row in rows])
         name = Text(visible(first.class_names[k]))
-        table.add_row(name, *counts, support_text(shown, k), *recalls, *alone, end_section=k == order[-1])
+        table.add_row(name, *counts, support_text(shown, k), *recalls, *alone, end_section=place == len(order) - 1)
     for key, label in OVERALL.items():
         cells = _figures([evaluation.overall[key] for evaluation in shown])
         if key == "worst_class_recall":
@@ -124,6 +130,20 @@ def class_order(evaluation: "Evaluation") -> list[int]:
     """Codes of the classes, most training samples first; test samples where those are not known."""
     counts = evaluation.train_counts or tuple(figures.support for figures in evaluation.classes)
     return sorted(range(len(counts)), key=lambda k: -counts[k])
+
+
+def shown_classes(evaluation: "Evaluation", most: int) -> tuple[list[int], int]:
+    """Codes of the classes to show, in the order of `class_order`, and how many are left out of their middle.
+
+    >>> from tailfit import evaluate
+    >>> shown_classes(evaluate([0, 1, 2, 3, 3], [0, 1, 2, 3, 3]), most=2)
+    ([3, 2], 2)
+    """
+    order = class_order(evaluation)
+    if len(order) <= most:
+        return order, 0
+    half = most // 2
+    return [*order[:half], *order[-half:]], len(order) - 2 * half
 
 
 def differences(evaluations: "Mapping[str, Evaluation]") -> list[dict[str, Figure]]:

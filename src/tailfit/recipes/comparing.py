@@ -12,10 +12,13 @@ from typing import Any, Final
 
 from tailfit.errors import ArgumentError
 from tailfit.evaluation import Comparison, Evaluation, comparison
+from tailfit.recipes.data_identity import identity_of_data
+from tailfit.recipes.directory import locked
 from tailfit.recipes.overriding import changed
 from tailfit.recipes.parts import Parts, open_parts
 from tailfit.recipes.recipe import Recipe, load_recipe
-from tailfit.recipes.training import finished_evaluation, train_on
+from tailfit.recipes.training import finished_evaluation, save_page, train_on
+from tailfit.resume.signals import exit_on_sigterm
 
 __all__ = ["compare", "remedies"]
 
@@ -35,6 +38,7 @@ def compare(
     directory: str | PathLike[str] | None = None,
     modules: Sequence[str] = (),
     fetch: bool = False,
+    verify: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Train remedies with several seeds each, and measure which helps on these data, and how surely.
@@ -51,11 +55,12 @@ def compare(
         seeds: How often each is trained, or the seeds; without it the recipe's `compare.seeds`, or 5. Few seeds make
             wide intervals: of three, other trainings can't be told apart from much.
         directory: Of all runs; the same call again goes on where it was ended. Without it a temporary one.
-        modules, fetch: As for `tailfit.recipes.train`.
+        modules, fetch, verify: As for `tailfit.recipes.train`.
         progress: Called after each epoch with the remedy, the seed, the epoch from 1, and its figures.
     Raises:
         ArgumentError: for nothing to compare, or remedies that would not be measured on the same samples.
         DataError: for what is wrong in the recipe or in a remedy, before anything is trained.
+        CheckpointError: another process is at work in the directory, or a run there is of other data.
 
     >>> import numpy as np, tailfit
     >>> rng = np.random.default_rng(0)
@@ -72,25 +77,28 @@ def compare(
     named = remedies(base, vary)
     chosen = _seeds(base, seeds)
     recipes = {name: _changed(base, changes) for name, changes in named.items()}
-    with _place(directory) as root:
+    with exit_on_sigterm(), _place(directory) as root, locked(root):
+        data = identity_of_data(base, verify=verify)  # of all remedies: none changes where the data are
         found: dict[str, list[Evaluation]] = {name: [] for name in recipes}
         opened: dict[str, Parts] = {}  # by what recipes say of their data: read and measured once for all seeds
         # Seed by seed, so that what is there when it is ended early is of all remedies.
         for seed, (number, (name, each)) in itertools.product(chosen, enumerate(recipes.items())):
             seeded = each.model_copy(update={"seed": seed, "name": name})
             place = root / f"{number:02d}-{_slug(name)}" / f"seed-{seed}"
-            done = finished_evaluation(seeded, place)
+            done = finished_evaluation(seeded, place, data)
             if done is None:
-                data = each.data.model_dump_json()
-                if data not in opened:
-                    opened[data] = open_parts(each, fetch=fetch)
+                said = each.data.model_dump_json()
+                if said not in opened:
+                    opened[said] = open_parts(each, fetch=fetch)
                 shown = None if progress is None else _shown(progress, name, seed)
-                done = train_on(opened[data], seeded, place, progress=shown).evaluation
+                done = train_on(opened[said], seeded, place, data, progress=shown).evaluation
+            elif not (place / "report.html").is_file():  # ended between result and page
+                save_page(done, place)
             found[name].append(done)
         result = comparison(found, seeds=chosen)
         if directory is not None:
             result.save_json(root / "comparison.json")
-            result.save_html(root / "report.html")
+            save_page(result, root)
     return result
 
 

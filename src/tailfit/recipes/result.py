@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from tailfit.data import FillMissing, Normalize
 from tailfit.errors import CheckpointError, DataError, TailfitError
-from tailfit.evaluation.files import write_parts, write_text
+from tailfit.evaluation.files import digest_of, write_parts, write_text
 from tailfit.names import first_odd
-from tailfit.recipes.directory import damaged, read_json
+from tailfit.recipes.directory import Claim, damaged, read_json
 from tailfit.resume import tensors
 from tailfit.resume.variables import described, held, restore, saved_entries
 
-__all__ = ["Result", "saved_result"]
+__all__ = ["Result", "finished_claim", "saved_result"]
 
-_RESULT: Final = {"format": "tailfit.result", "version": 1}
+_RESULT: Final = {"format": "tailfit.result", "version": 2}
+_SEALED: Final = ("evaluation.json", "predictions.parquet", "weights.safetensors")  # whose checksums it holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,8 @@ class Result:
         logits = np.asarray(scores, dtype=np.float64)
         return logits if self.scale is None or self.offset is None else logits * self.scale + self.offset
 
-    def write(self, directory: Path, model: keras.Model) -> None:
-        """Weights, and then what says that all is there."""
+    def write(self, directory: Path, model: keras.Model, claim: Claim) -> None:
+        """Write weights, and then what says that the run of this claim is finished."""
         variables = _variables(model)
         # The layer's name, which counts what else the process has made, is no part of an array's.
         names = {place: f"{place}.{variable.name}" for place, variable in variables.items()}
@@ -59,6 +60,8 @@ class Result:
         fill, normalize, scale = self.fill, self.normalize, _listed(self.scale)
         document = {
             **_RESULT,
+            **claim.as_json(),
+            "files": {name: digest_of(directory / name) for name in _SEALED},
             "class_names": self.class_names,
             "train_counts": self.train_counts,
             "input_shape": self.input_shape,
@@ -76,14 +79,7 @@ class Result:
         Raises:
             DataError: it is not there yet, or damaged.
         """
-        path = directory / "result.json"
-        if not path.is_file():
-            raise DataError(
-                f"{directory}, in which no result.json lies",
-                expected="the directory of a finished run",
-                fix="run tailfit train again: it goes on where it was ended",
-            )
-        fields = read_json(path, _RESULT)
+        path, fields = _read(directory)
         try:
             fill, normalize, correction = (fields[key] for key in ("fill", "normalize", "correction"))
             made = cls(
@@ -99,6 +95,38 @@ class Result:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, TailfitError) as error:
             raise damaged(path, f"{type(error).__name__}: {error}") from error
         return made, entries
+
+
+def finished_claim(directory: Path, sealed: Sequence[str] = _SEALED) -> Claim:
+    """What was trained on what, of a finished run whose files are as it left them.
+
+    Args:
+        directory: Of the run.
+        sealed: The files that are held against their checksums.
+    Raises:
+        DataError: it is not finished, or a file is damaged or missing.
+    """
+    path, fields = _read(directory)
+    files = fields.get("files")
+    for name in sealed:
+        try:
+            found = digest_of(directory / name)
+        except OSError as error:
+            raise damaged(directory / name, str(error.strerror or error)) from error
+        if not isinstance(files, dict) or files.get(name) != found:
+            raise damaged(directory / name, "other bytes than result.json tells of")
+    return Claim.of(fields, path)
+
+
+def _read(directory: Path) -> tuple[Path, dict[str, Any]]:
+    path = directory / "result.json"
+    if not path.is_file():
+        raise DataError(
+            f"{directory}, in which no result.json lies",
+            expected="the directory of a finished run",
+            fix="run tailfit train again: it goes on where it was ended",
+        )
+    return path, read_json(path, _RESULT)
 
 
 def saved_result(directory: Path, model: keras.Model, entries: Sequence[Mapping[str, Any]]) -> None:

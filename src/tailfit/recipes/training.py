@@ -1,7 +1,6 @@
 """A recipe trained in a directory of its own: killed at any moment and run again, it ends as if it had not been."""
 
 import io
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,20 @@ from numpy.typing import NDArray
 from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
-from tailfit.evaluation import Evaluation, evaluate
+from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
 from tailfit.evaluation.files import write_parts
-from tailfit.keras_private import without_tensorflow
 from tailfit.posthoc.base import Correction
-from tailfit.recipes.directory import Claim, claimed
+from tailfit.recipes.data_identity import changed_data, identity_of_data
+from tailfit.recipes.directory import Claim
 from tailfit.recipes.objects import compiled_model, fitted_correction, held_back, network_of, training_batches
 from tailfit.recipes.parts import Parts, open_other, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
-from tailfit.recipes.result import Result, saved_result
-from tailfit.text import TailfitWarning
+from tailfit.recipes.result import Result, finished_claim, saved_result
+from tailfit.recipes.serving import save_served
+from tailfit.resume.signals import exit_on_sigterm
 from tailfit.training import Model
 
-__all__ = ["Run", "evaluate_run", "finished_evaluation", "train", "train_on"]
+__all__ = ["Run", "evaluate_run", "finished_evaluation", "save_page", "train", "train_on"]
 
 Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
 _SAVED_EVERY: Final = 60.0  # seconds, and at the end of each epoch
@@ -60,6 +60,7 @@ def train(
     *,
     modules: Sequence[str] = (),
     fetch: bool = False,
+    verify: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> Run:
@@ -73,12 +74,15 @@ def train(
         directory: Of this run alone.
         modules: Modules of yours that the recipe may name functions of.
         fetch: Whether a URL in the recipe may be fetched.
+        verify: Whether all of the data's contents are read to tell whether they are those the run was begun with. Else
+            names, sizes, times of change and a sample of the contents are compared, and all contents of small data.
         callbacks: More of Keras' callbacks, which `Resume` must be able to save.
         progress: Called after each epoch with its number, from 1, and its figures.
     Raises:
         DataError: for what is wrong in the recipe, or in the data.
         ArgumentError: for a URL without `fetch`, or what does not go together.
-        CheckpointError: for a directory of another run.
+        CheckpointError: for a directory of another run, or where another process is at work; for data that were
+            changed since the run was begun.
 
     >>> import tempfile, numpy as np, tailfit
     >>> rng = np.random.default_rng(0)
@@ -92,20 +96,39 @@ def train(
     True
     """
     checked = load_recipe(recipe, modules=modules)
-    parts = open_parts(checked, fetch=fetch)
-    return train_on(parts, checked, Path(fspath(directory)).absolute(), callbacks=callbacks, progress=progress)
+    place = Path(fspath(directory)).absolute()
+    with exit_on_sigterm():
+        parts = open_parts(checked, fetch=fetch)
+        data = identity_of_data(checked, verify=verify)
+        return train_on(parts, checked, place, data, callbacks=callbacks, progress=progress)
 
 
 def train_on(
     parts: Parts,
     recipe: Recipe,
     place: Path,
+    data: dict[str, Any],
     *,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> Run:
-    """As `train`, on data that are open: several runs may share them."""
-    Claim(recipe.plain(), str(recipe.folder), keras.backend.backend()).write(place)
+    """Train on data that are open, and whose identity is known; several runs may share them. See `train`."""
+    claim = Claim(recipe.plain(), str(recipe.folder), keras.backend.backend(), data)
+    with claim.held(place):
+        run = _trained(parts, recipe, place, claim, callbacks, progress)
+        save_page(run.evaluation, place)
+    return run
+
+
+def _trained(
+    parts: Parts,
+    recipe: Recipe,
+    place: Path,
+    claim: Claim,
+    callbacks: Sequence[keras.callbacks.Callback],
+    progress: Progress | None,
+) -> Run:
+    """The run, with all files of it written but the page."""
     _refuse_what_needs_validation(recipe, parts)
     batches = training_batches(recipe, parts)
     model = compiled_model(recipe, parts, batches)
@@ -116,9 +139,8 @@ def train_on(
     correction = fitted_correction(recipe, parts, batches, model, held_out)
     result = _result(parts, correction)
     evaluation = _measured(recipe, model, result, parts.test, place)
-    evaluation.save_html(place / "report.html")
-    _save_model(model, correction, place / "model.keras")
-    result.write(place, model)
+    save_served(model, result.scale, result.offset, place / "model.keras")
+    result.write(place, model, claim)
     return Run(place, recipe, model, history, evaluation)
 
 
@@ -179,9 +201,7 @@ def evaluate_run(
         DataError: for a run that is not finished or damaged, or data of other classes or another shape.
     """
     place = Path(fspath(directory)).absolute()
-    claim = claimed(place)
-    if claim is None:
-        raise DataError(f"{place}, in which no run.json lies", expected="the directory of a run", fix="check the path")
+    claim = finished_claim(place, ["weights.safetensors"])
     recipe = load_recipe(claim.recipe, modules=modules, folder=claim.folder)
     result, entries = Result.read(place)
     model = network_of(recipe, result.input_shape, len(result.class_names), result.normalize)
@@ -194,14 +214,33 @@ def evaluate_run(
     return _measured(recipe, model, result, source, None)
 
 
-def finished_evaluation(recipe: Recipe, directory: Path) -> Evaluation | None:
-    """What a run of just this recipe has measured; None where it is not finished, or was never begun."""
-    claim = claimed(directory)
-    if claim is None or claim.recipe != recipe.plain() or claim.backend != keras.backend.backend():
+def finished_evaluation(recipe: Recipe, directory: Path, data: Mapping[str, Any]) -> Evaluation | None:
+    """Read what a run of just this recipe on just these data has measured.
+
+    Returns:
+        None where there is none, it is not finished, or a file of it is damaged: `train_on` then goes on with it, or
+        says why it can't.
+    """
+    try:
+        claim = finished_claim(directory)
+        same = claim.recipe == recipe.plain() and claim.backend == keras.backend.backend()
+        if not same or changed_data(claim.data, data):
+            return None
+        return Evaluation.from_json((directory / "evaluation.json").read_text(encoding="utf-8"))
+    except (DataError, OSError, UnicodeDecodeError):
         return None
-    if not (directory / "result.json").is_file():
-        return None
-    return Evaluation.from_json((directory / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def save_page(evaluation: Evaluation | Comparison, place: Path) -> None:
+    """Write the page of a run or comparison, when all else is written; one that can't be is a `ReportWarning`."""
+    try:
+        evaluation.save_html(place / "report.html")
+    except Exception as error:
+        warnings.warn(
+            f"{place / 'report.html'} was not written ({type(error).__name__}: {error}); all figures are.",
+            ReportWarning,
+            stacklevel=2,
+        )
 
 
 def _measured(recipe: Recipe, model: Model, result: Result, source: Source, place: Path | None) -> Evaluation:
@@ -293,17 +332,3 @@ def _predictions(source: Source, scores: NDArray[np.float64], names: Sequence[st
     table = pl.DataFrame(columns).hstack([pl.Series(f"score {name}", scores[:, k]) for k, name in enumerate(names)])
     table.write_parquet(file := io.BytesIO())
     return file.getvalue()
-
-
-def _save_model(model: Model, correction: Correction | None, path: Path) -> None:
-    served = model if correction is None else correction.append_to(model)
-    draft = path.with_name(".draft.keras")
-    try:
-        with without_tensorflow():
-            served.save(draft)
-        os.replace(draft, path)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        # The network of a user may hold what Keras can't write; the weights are saved either way.
-        warnings.warn(f"{path.name} was not written: {error}", TailfitWarning, stacklevel=2)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -2,11 +2,12 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["Signals"]
+__all__ = ["Signals", "exit_on_sigterm"]
 
 _WATCHED: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,3 +56,25 @@ class Signals:
             raise KeyboardInterrupt
         if self.received is not None:
             raise SystemExit(128 + self.received)
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Within it SIGTERM is `SystemExit(143)`, so that what is being written is cleaned up.
+
+    A handler of the caller's own stays, and so does an ignored signal.
+    """
+    number = signal.SIGTERM
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the second one acts at once
+    raise SystemExit(128 + number)

@@ -117,7 +117,8 @@ def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: 
     """Give the variables the values that were saved of them.
 
     Raises:
-        CheckpointError: the variables are others than those; nothing was changed then.
+        CheckpointError: the variables are others than those, or the arrays are not what the entries say; nothing was
+            changed then.
     """
     saved = {entry["place"]: entry for entry in entries}
     for place in [*saved, *(place for place in variables if place not in saved)]:
@@ -130,9 +131,33 @@ def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: 
                 expected="the same variables as in the run that was saved",
                 fix="build and compile the model as it was, or give this run a directory of its own",
             )
+    values = {place: _value_of(place, variable, saved[place], arrays) for place, variable in variables.items()}
+    if len(saved) != len(entries):
+        raise _other_array("two entries of one variable")
     for place, variable in variables.items():
-        value = arrays[saved[place]["array"]]
+        value = values[place]
         variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype), copy=False))
+
+
+def _value_of(place: str, variable: Any, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
+    """The array that was saved of a variable, held against both."""
+    name, dtype = entry["array"], keras.backend.standardize_dtype(variable.dtype)
+    value = arrays.get(name)
+    if value is None or not name.startswith(f"{place}."):
+        raise _other_array(f"variable {place}: the array {name!r}{'' if value is not None else ', which is not there'}")
+    kinds = [np.issubdtype(value.dtype, np.integer), value.dtype == np.bool_]
+    if list(value.shape) != list(variable.shape) or kinds != ["int" in dtype, dtype == "bool"]:
+        raise _other_array(
+            f"variable {place} of shape {tuple(variable.shape)} and type {dtype}: an array of shape {value.shape} and "
+            f"type {value.dtype}"
+        )
+    return value
+
+
+def _other_array(received: str) -> CheckpointError:
+    return CheckpointError(
+        received, expected="the array that was saved of it", fix="restore the files, or delete them and train again"
+    )
 
 
 def strangers(known: Variables) -> list[Any]:
