@@ -6,6 +6,8 @@ import pytest
 from keras import ops
 
 import tailfit
+from tailfit import keras_private as private
+from tailfit.training.reported import report_whole_epochs
 
 
 def identity(cls=tailfit.Model, loss="mse", outputs=1, optimizer=None, **kwargs):
@@ -163,6 +165,18 @@ def test_validation_class_weight_that_can_not_be_applied_is_refused(given, messa
         given = {"validation_data": tailfit.Batches(tailfit.data.Arrays(X, Y[:, 0].astype(int)))}
     with pytest.raises(tailfit.errors.ArgumentError, match=message):
         reported(identity(), X, Y, validation_class_weight={0: 1.0, 1: 2.0}, **given)
+
+
+def test_a_container_of_losses_that_is_not_known_is_refused():
+    """In a Keras that keeps them otherwise the losses would not be those of whole epochs, and nobody would know."""
+
+    class Other(private.CompileLoss):
+        pass
+
+    model = identity(keras.Model)
+    private.compiled_loss(model).__class__ = Other
+    with pytest.raises(tailfit.errors.StepError, match="in a Other"):
+        report_whole_epochs(model)
 
 
 def test_an_own_compute_loss_is_reported_as_it_is():

@@ -21,6 +21,7 @@ import keras
 from keras import ops
 
 from tailfit import keras_private as private
+from tailfit.errors import StepError
 from tailfit.training.divisor import divisor, rows_of
 from tailfit.training.outputs import Head, check_waiting_labels, heads_of
 
@@ -163,6 +164,12 @@ def report_whole_epochs(model: keras.Model) -> None:
     private.replace_loss_tracker(model, EpochLoss("loss"))
     compiled = private.compiled_loss(model)
     if compiled is not None:
+        if type(compiled) is not private.CompileLoss:  # a container that ReportedLoss would not be a version of
+            raise StepError(
+                f"losses that Keras {keras.__version__} keeps in a {type(compiled).__name__}",
+                expected="a CompileLoss, whose losses are watched to report those of whole epochs",
+                fix="use a Keras version that tailfit allows: pip install -U tailfit",
+            )
         compiled.__class__ = ReportedLoss
         compiled.epoch = private.loss_tracker(model)
 
