@@ -122,6 +122,8 @@ def test_nothing_is_said_where_nothing_can_be_known():
             return keras.ops.softmax(x @ self.kernel)
 
     class Subclassed(tailfit.Model):
+        outputs = (3, 4)  # of its own
+
         def call(self, x):
             return x
 

@@ -49,8 +49,7 @@ def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
     Warns:
         UserWarning: this Keras does not show the `activation` of one of its layers, or the `from_logits` of a loss.
     """
-    # A Sequential that is not built has no outputs yet.
-    outputs = model.outputs if isinstance(model, Functional) else getattr(model, "outputs", None) or []
+    outputs = _outputs_of(model)
     for position, output in enumerate(outputs):
         head = _loss_of_output(loss, model, position, len(outputs))
         from_logits = None if head is None else _from_logits(head)
@@ -61,6 +60,13 @@ def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
             _warn_unchecked(head, from_logits, layer, activation)
         elif from_logits is not _UNREADABLE:
             _refuse_contradiction(head, bool(from_logits), layer, activation)
+
+
+def _outputs_of(model: Any) -> list[Any]:
+    if isinstance(model, Functional):
+        return list(model.outputs)
+    # A Sequential that is not built has none yet; what a subclass calls so is its own.
+    return list(getattr(model, "outputs", None) or ()) if isinstance(model, keras.Sequential) else []
 
 
 def from_logits_of(loss: Any) -> bool | None:
@@ -170,7 +176,7 @@ def _expected(loss: Any) -> str:
 
 def _activation_behind(output: Any) -> tuple[Any, Any]:
     """The layer that decides on an output's values, and the name of its activation; None where it is not known."""
-    layer, activation = layer_behind(output), None
+    layer = layer_behind(output)
     if isinstance(layer, keras.Model):
         inner = isinstance(layer, Functional | keras.Sequential)
         return _activation_behind(output_behind(output)) if inner else (layer, None)
