@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any
 
 from tailfit.errors import DataError
-from tailfit.text import three_parts
+from tailfit.text import three_parts, visible
 
-__all__ = ["check_name", "check_names", "doubts", "first_odd", "lookalikes", "looks_missing", "quoted"]
+__all__ = ["check_name", "check_names", "doubts", "first_odd", "lookalikes", "looks_missing", "quoted", "shown"]
 
 # What tables hold in the place of a missing value, in any case. "None" only as Python writes it: "none" is what many
 # data sets call the class without a fault.
@@ -110,6 +110,19 @@ def quoted(names: Sequence[str]) -> list[str]:
     looks = [_seen(name) for name in names]
     times = Counter(looks)
     return [ascii(name) if times[look] > 1 else repr(name) for name, look in zip(names, looks, strict=True)]
+
+
+def shown(names: Sequence[str]) -> list[str]:
+    """What tables call each class: in quotes where it could be taken for another one, or for none.
+
+    >>> shown(["ok", "ok ", "leak"])
+    ["'ok'", "'ok '", 'leak']
+    """
+    doubtful = {name for group in lookalikes(names) for name in group}
+    return [
+        in_quotes if name in doubtful or looks_missing(name) or name != name.strip() else visible(name)
+        for name, in_quotes in zip(names, quoted(names), strict=True)
+    ]
 
 
 def _folded(name: str) -> str:

@@ -18,6 +18,7 @@ import tailfit
 from tailfit.data import Arrays, Concat, DataWarning, MapStyle, NpyFolder, Windows
 from tailfit.data import Table as TableSource
 from tailfit.errors import ArgumentError, DataError, TailfitError
+from tailfit.evaluation.tables import as_text
 from tailfit.labels import Encoded, encode
 from tailfit.names import doubts, lookalikes, looks_missing, quoted
 from tailfit.terminal import PlainConsole
@@ -166,6 +167,12 @@ class TestLookalikes:
         assert lookalikes(["ok", "leak", other]) == (("leak", other),)
         shown = quoted(["leak", other])
         assert shown[0] != shown[1]
+
+    def test_the_table_of_an_evaluation(self) -> None:
+        text = as_text(tailfit.evaluate(["ok", "ok ", "leak"], ["ok", "ok ", "leak"]).table())
+        assert "'ok' " in text
+        assert "'ok '" in text
+        assert "'leak'" not in text
 
     def test_different_names(self) -> None:
         assert lookalikes(["leak", "leak2", "valve_leak", "café", "cafe", "10", "1"]) == ()

@@ -17,7 +17,7 @@ from tailfit.data.inspection import Inspection, inspect
 from tailfit.data.metadata import align
 from tailfit.data.npy import read_header
 from tailfit.errors import ArgumentError, DataError
-from tailfit.names import doubts, quoted
+from tailfit.names import doubts, shown
 from tailfit.terminal import PlainConsole
 
 __all__ = ["run_inspect", "run_pack"]
@@ -86,9 +86,9 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
     _listed(console, "left out, as these columns only number the rows:", list(map(repr, found.left_out)))
     if len(found.classes):
         table = Table(*found.classes.columns)
-        shown = _shown_names(found)
-        for name, count, share, *quality in found.classes.iter_rows():
-            table.add_row(shown[name], f"{count:g}", f"{share:.2%}", *map(_quality, quality))
+        names = shown(found.classes["class"].to_list())
+        for name, (_, count, share, *quality) in zip(names, found.classes.iter_rows(), strict=True):
+            table.add_row(name, f"{count:g}", f"{share:.2%}", *map(_quality, quality))
         console.print(table)
         rare = found.rare
         console.print(
@@ -109,16 +109,6 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
             "doubtful labels:",
             [f"{name} ({label}: {quality:.2f})" for name, label, quality, _ in doubtful.iter_rows()],
         )
-
-
-def _shown_names(found: Inspection) -> dict[str, str]:
-    """What the table calls each class: in quotes where it could be taken for another one."""
-    names = found.classes["class"].to_list()
-    doubtful = {name for group in (*found.lookalikes, found.missing_names) for name in group}
-    return {
-        name: in_quotes if name in doubtful or name != name.strip() else name
-        for name, in_quotes in zip(names, quoted(names), strict=True)
-    }
 
 
 def _alike(messages: Iterable[str]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tailfit.errors import ArgumentError
 from tailfit.evaluation.metrics import OVERALL, Figure
+from tailfit.names import shown as shown_names
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
@@ -70,6 +71,7 @@ def compare_table(evaluations: "Mapping[str, Evaluation]") -> Table:
 
     blank = [""] * (2 if counted else 1)
 
+    names = shown_names(first.class_names)
     order, left_out = shown_classes(first, _MOST_ROWS)
     for place, k in enumerate(order):
         if left_out and place == len(order) // 2:
@@ -78,12 +80,13 @@ def compare_table(evaluations: "Mapping[str, Evaluation]") -> Table:
         counts = [count_text(rows[0].train_count)] if counted else []
         alone = [_number(rows[0].precision), _number(rows[0].f1)] if len(rows) == 1 else []
         recalls = _figures([row.recall for row in rows])
-        name = Text(visible(first.class_names[k]))
+        name = Text(names[k])
         table.add_row(name, *counts, support_text(shown, k), *recalls, *alone, end_section=place == len(order) - 1)
     for key, label in OVERALL.items():
         cells = _figures([evaluation.overall[key] for evaluation in shown])
         if key == "worst_class_recall":
-            named = [Text(_clipped(visible(evaluation.worst_class)) + "  ") for evaluation in shown]
+            worst = [names[first.class_names.index(evaluation.worst_class)] for evaluation in shown]
+            named = [Text(_clipped(name) + "  ") for name in worst]
             cells = [Text.assemble(cell, "\n", name) for cell, name in zip(cells, named, strict=True)]
         table.add_row(label, *blank, *cells, end_section=key == "accuracy")
     paired = differences(evaluations)
