@@ -54,9 +54,9 @@ def test_labels_from_1_are_refused(loss):
             use(X, (Y + 1).astype("float32")[:, None], verbose=0)
         with pytest.raises(ArgumentError, match=r"code 3"):
             use(tailfit.Batches(Arrays(X, Y + 1)), verbose=0)
-    with pytest.raises(ArgumentError, match=r"the validation labels whose row 2 is 3"):
+    with pytest.raises(ArgumentError, match=r"validation labels whose row 2 is 3"):
         model.fit(X, Y, validation_data=(X, Y + 1), verbose=0)
-    with pytest.raises(ArgumentError, match=r"code 3"):
+    with pytest.raises(ArgumentError, match=r"validation labels with code 3"):
         model.fit(X, Y, validation_data=tailfit.Batches(Arrays(X, Y + 1)), verbose=0)
 
 

@@ -36,6 +36,6 @@ def for_prediction(batches: Any, epoch: int = 0) -> Any:
         warnings.warn(
             f"predict reads these Batches in {rows}: row i is not sample i of the source. The samples of a step are "
             f"{name}.indices({epoch}, step). For a row a sample in the source's order, leave sampler= and shard= out.",
-            stacklevel=2,
+            stacklevel=4,  # the caller of tailfit.Model.predict
         )
     return read

@@ -35,11 +35,12 @@ def class_weighted(
     labels = np.asarray(keras.ops.convert_to_numpy(y))
     try:
         encoded = encode(labels)
-        received = "multi-label y" if encoded.kind == "multi-label" else None
     except DataError as error:
-        received = error.received
-    if received is not None:
-        raise ArgumentError(f"{what} for {received}", expected="one class a sample: codes or one-hot rows", fix=_FIX)
+        if labels.size == len(labels):  # one number each, but a number that is no code
+            raise ArgumentError(f"{what} for {error.received}", expected=error.expected, fix=error.fix) from None
+        raise _several(what, error.received) from None
+    if encoded.kind == "multi-label":
+        raise _several(what, "multi-label y")
     table = _table(class_weight, encoded, what)
     present = np.unique(encoded.values) if encoded.kind == "codes" else np.arange(encoded.num_classes)
     missing = sorted(set(present.tolist()) - set(table))
@@ -54,6 +55,15 @@ def class_weighted(
         own = np.asarray(keras.ops.convert_to_numpy(sample_weight), dtype=np.float64)
         weights = weights * own.reshape(len(labels))
     return weights.astype(np.float32), table
+
+
+def _several(what: str, received: str) -> ArgumentError:
+    return ArgumentError(
+        f"{what} for {received}",
+        expected="one class a sample: codes or one-hot rows",
+        fix="weigh each label in the loss (class_weights=), or pass sample_weight=: one weight a sample, or for labels "
+        "per step or pixel one for each of them",
+    )
 
 
 def _table(given: Any, encoded: Encoded, what: str) -> dict[int, float]:
@@ -101,9 +111,3 @@ def with_class_weight_checked(call: dict[str, Any]) -> None:
             fix="split the data yourself and pass validation_data=",
         )
     call["sample_weight"], call["class_weight"] = weights, None
-
-
-_FIX = (
-    "weigh each label in the loss (class_weights=), or pass sample_weight=: one weight a sample, or for labels per "
-    "step or pixel one for each of them"
-)

@@ -221,7 +221,13 @@ class Model(engine.Trainer):
             markers.append(EpochMarker(feed))
         if isinstance(validation, Feed) and validation.batches.class_weight_schedule is not None:
             markers.append(EpochMarker(validation))  # its weights are the epoch's, as the loss's are
-        given = Given("y", feed, call.get("y"), call.get("sample_weight"), call.get("class_weight"))
+        given = Given(
+            "labels" if isinstance(feed, Feed) else "y",
+            feed,
+            call.get("y"),
+            call.get("sample_weight"),
+            call.get("class_weight"),
+        )
         held = Given.validation(validation) if validation is not None else None
         checked = labels_checked(self, given, held, training=True)
         with reading(feed, validation), with_markers(call, markers), checked:
@@ -239,7 +245,8 @@ class Model(engine.Trainer):
         feed = as_feed(call.get("x"), "evaluation")
         call["x"] = feed
         # Within a fit that has checked its validation data, Keras passes an iterator of its own along.
-        given = None if extra else Given("y", feed, call.get("y"), call.get("sample_weight"))
+        what = "labels" if isinstance(feed, Feed) else "y"
+        given = None if extra else Given(what, feed, call.get("y"), call.get("sample_weight"))
         with reading(feed), labels_checked(self, given, training=False):
             return super().evaluate(**call, **extra)
 

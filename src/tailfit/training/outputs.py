@@ -92,8 +92,8 @@ class Given:
     def validation(cls, data: Any) -> "Given":
         """Of `validation_data`."""
         if isinstance(data, tuple | list):
-            return cls("the validation labels", *keras.utils.unpack_x_y_sample_weight(tuple(data)))
-        return cls("the validation labels", data)
+            return cls("validation labels", *keras.utils.unpack_x_y_sample_weight(tuple(data)))
+        return cls("validation labels", data)
 
 
 _waiting: ContextVar[Callable[[list[Head]], None] | None] = ContextVar("waiting", default=None)
@@ -212,7 +212,7 @@ def _refuse_missing(given: Given, loss: Any) -> None:
     else:
         return  # a data set of another kind
     name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "dict of losses")
-    if given.what.startswith("the validation"):
+    if given.what.startswith("validation"):
         received = f"{received} as validation_data"
     raise ArgumentError(
         f"{received} for a model compiled with the loss {name!r}",
@@ -222,16 +222,16 @@ def _refuse_missing(given: Given, loss: Any) -> None:
 
 
 def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, np.ndarray) or bool(keras.ops.is_tensor(leaf))
+    return hasattr(leaf, "__array__") or bool(keras.ops.is_tensor(leaf))
 
 
 def _check(given: Given, head: Head, names: Any, *, alone: bool) -> None:
     if isinstance(given.x, Feed):
         if alone:
-            _check_batches(given.x.batches, head)
+            _check_batches(given.what, given.x.batches, head)
         return
     y = _at(given.y, head.path, names) if head.takes_rows or head.codes is not None else None
-    if y is None or not (_is_array(y) or hasattr(y, "__array__")):
+    if y is None or not _is_array(y):
         return
     labels = np.asarray(keras.ops.convert_to_numpy(y) if keras.ops.is_tensor(y) else y)
     if labels.dtype.kind not in "iufb" or not labels.size:
@@ -288,13 +288,13 @@ def _counted(codes: np.ndarray[Any, Any], given: Given, head: Head, names: Any) 
     return counted
 
 
-def _check_batches(batches: Batches, head: Head) -> None:
+def _check_batches(what: str, batches: Batches, head: Head) -> None:
     encoded = batches.source.encoded
     if encoded is None or head.path not in ((), (0,), (head.name,)):
         return
     if batches.one_hot or encoded.kind != "codes":
         if _as_stored(batches):
-            _check_rows("labels", encoded.num_classes, head)
+            _check_rows(what, encoded.num_classes, head)
         return
     count = head.codes
     if count is None or encoded.num_classes <= count or head.rank != 2:
@@ -306,7 +306,7 @@ def _check_batches(batches: Batches, head: Head) -> None:
         lowest = int(np.flatnonzero(encoded.class_counts)[0])
         name = encoded.class_names[codes[0]]
         named = "" if name == str(codes[0]) else f" ({name!r})"
-        raise _beyond(f"labels with code {codes[0]}{named}", head, count, lowest, encoded.num_classes - 1)
+        raise _beyond(f"{what} with code {codes[0]}{named}", head, count, lowest, encoded.num_classes - 1)
 
 
 def _as_stored(batches: Batches) -> bool:
