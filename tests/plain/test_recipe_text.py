@@ -53,6 +53,10 @@ def test_values(text, value):
     assert type(parse(text).value) is type(value)
 
 
+def test_whole_floats_are_keys_by_class_code():
+    assert parse("{0.0: 1, 1.0: 2}").value == {0: 1, 1: 2}
+
+
 def test_nan():
     assert math.isnan(parse(".nan").value)
 

@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from tailfit.errors import DataError
+from tailfit.labels import class_key
 
 __all__ = ["Document", "Place", "check_nesting", "parse", "read"]
 
@@ -151,9 +152,12 @@ class _Reader:
         found: dict[str | int, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            key = self._scalar(key_node, line)
-            if isinstance(key, bool) or not isinstance(key, str | int):
-                raise _broken(f"{self.name}, line {line}", f"the key {key!r}", expected="keys of text or whole numbers")
+            written = self._scalar(key_node, line)
+            key = class_key(written)
+            if key is None:
+                raise _broken(
+                    f"{self.name}, line {line}", f"the key {written!r}", expected="keys of text or whole numbers"
+                )
             if key in found:
                 first = self.lines[*place, key]
                 raise _broken(

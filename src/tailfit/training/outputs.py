@@ -71,7 +71,8 @@ class Head:
     @property
     def ignored(self) -> Any:
         """The code that the loss leaves out."""
-        return getattr(self.loss, "ignore_class", None)
+        # Not an attribute in every Keras.
+        return self.loss.get_config().get("ignore_class") if getattr(self.loss, "fn", None) in _SPARSE else None
 
     def __str__(self) -> str:
         classes = "1 unit" if self.width == 1 else f"{self.width} classes"
