@@ -675,11 +675,13 @@ def test_what_is_broken_in_a_finished_run_is_made_again_by_compare(home):
     (larger / "evaluation.json").unlink()
     (larger / "result.json").write_text("{")
     (plain / "report.html").unlink()
+    (plain / "checkpoints" / ".writing-000002-000000000-1").mkdir()  # of a process that was killed while it saved
     (home / "broken" / ".comparison.json.0123456789abcdef.draft").write_text("half")
     assert tailfit.compare(recipe, vary, 1, directory=home / "broken") == first
     assert (plain / "evaluation.json").read_bytes() == whole
     assert (plain / "report.html").is_file()
     assert not list((home / "broken").glob(".*.draft"))
+    assert not list((plain / "checkpoints").glob(".writing-*"))
 
 
 def test_changed_data_are_not_compared_with_what_they_were(home, tmp_path):

@@ -105,6 +105,7 @@ class Resume(WholeFit):
         store.make()
         lock = Lock(self.directory)
         try:
+            store.sweep_drafts()  # of a killed process: a run that is finished saves no more
             identity = identity_of(model, feed.batches, call.get("validation_data"), remembered.names())
             with Run(model, feed, remembered, store, identity, self.save_freq, self.every_seconds) as run:
                 run.begin_at(self._found(store, identity), call)

@@ -142,7 +142,7 @@ class Store:
         return Checkpoint(position, state, tensors.read(path))
 
     def _sweep(self) -> None:
-        """Older checkpoints beyond those kept, and what was begun and never ended."""
+        """Remove older checkpoints beyond those kept, and drafts."""
         for position in self.positions()[self.keep :]:
             aside = self.directory / f".removing-{position.name}"
             try:
@@ -151,6 +151,10 @@ class Store:
             except OSError:
                 continue  # it only takes room
             self.disk.remove(aside)
+        self.sweep_drafts()
+
+    def sweep_drafts(self) -> None:
+        """Remove what was begun and never ended; the caller holds the directory's lock."""
         for entry in list(os.scandir(self.directory)):
             if entry.name.startswith((".writing-", ".removing-")):
                 self.disk.remove(Path(entry.path))
