@@ -151,9 +151,7 @@ def test_the_mask_of_a_prediction_is_kept():
     """Keras' own JAX step loses it, and its metrics then count what was masked out."""
     inputs = keras.Input((3, 1))
     masked = keras.layers.Masking(mask_value=0.0)(inputs)
-    model = tailfit.Model(
-        inputs, keras.layers.TimeDistributed(keras.layers.Dense(2, kernel_initializer="ones"))(masked)
-    )
+    model = tailfit.Model(inputs, keras.layers.Dense(2, kernel_initializer="ones")(masked))
     model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True), metrics=[tailfit.metrics.BalancedAccuracy()])
     x = np.array([[[1.0], [2.0], [0.0]]], "float32")
     y = np.array([[0, 0, 1]])  # wrong where it is masked out, right elsewhere (both logits equal: class 0)

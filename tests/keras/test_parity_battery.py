@@ -91,8 +91,6 @@ def assert_same_trees(ours: Any, theirs: Any) -> None:
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
 
 
-# From Keras 3.16 on recurrent layers pass no mask on, and say so.
-@pytest.mark.filterwarnings("ignore:.*was passed an input with a mask:UserWarning")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks(name, tmp_path):
     """Trained, evaluated, fed by hand, saved and loaded: as Keras' own."""
@@ -144,7 +142,6 @@ def assert_survives_the_disk(name: str, ours: Any, given: dict[str, Any], path: 
             np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:.*was passed an input with a mask:UserWarning")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in FUSED_QUICKLY else pytest.mark.slow) for name in NETWORKS]
 )
