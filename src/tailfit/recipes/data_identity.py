@@ -42,12 +42,12 @@ def identity_of_data(recipe: "Recipe", *, verify: bool = False) -> dict[str, Any
     Raises:
         OSError: where they can't be read.
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> from tailfit.recipes import load_recipe
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "a.npy").write_bytes(b"1")
+    ...     _ = pathlib.Path(folder, "a.npy").write_bytes(b"1")
     ...     before = identity_of_data(recipe := load_recipe({"data": {"path": folder}}))
-    ...     _ = Path(folder, "a.npy").write_bytes(b"2")
+    ...     _ = pathlib.Path(folder, "a.npy").write_bytes(b"2")
     ...     changed_data(before, identity_of_data(recipe))
     'other contents'
     """
