@@ -164,11 +164,17 @@ class Tally:
 
 
 def files(folder):
-    """The files of a folder, by path: their digests."""
+    """The files of a folder, by path: their digests. Of the checkpoints of a run, the newest one.
+
+    Which older ones are kept depends on the steps at which its lives began.
+    """
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    saved = {path.parent for path in found if path.parent.parent.name == "checkpoints" and path.parent.name[0] != "."}
+    older = {place for place in saved if any(place.parent == other.parent and place < other for other in saved)}
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        for path in found
+        if path.parent not in older
     }
 
 
@@ -231,7 +237,7 @@ class Campaign:
         deadline = time.monotonic() + 60
         while not (self.root / "held").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        before = files(self.out)
+        before = self.at_rest()
         told = self.second.life(self.root, [*self.command, *settings], log="stderr-second")
         after = files(self.out)
         (self.root / "go").touch()
@@ -249,6 +255,14 @@ class Campaign:
             self.tally.notes.append(f"{shown}: the first {first['error'].strip().splitlines()[-1][:200]}")
         else:
             self.check(shown)
+
+    def at_rest(self):
+        """The files once none changes: only the thread that met the event is held, and others may have work left."""
+        before, now = None, files(self.out)
+        while before != now:
+            time.sleep(0.3)
+            before, now = now, files(self.out)
+        return now
 
 
 def made(root):
@@ -295,7 +309,7 @@ def table(rows):
     for (name, backend), t in rows.items():
         counts = f"{t.events:6} {t.kills:6} {t.random:9} {t.beside:7} {t.refused:8} {t.different:10} {t.left:11}"
         lines.append(f"{name:8} {backend:10} {counts} {t.written:15}")
-        lines += [f"    {note}" for note in dict.fromkeys(t.notes[:8])]
+        lines += [f"    {note}" for note in dict.fromkeys(t.notes[:12])]
     return "\n".join(lines)
 
 
