@@ -176,6 +176,11 @@ BAD = {
     "stopping by the training": (SOUND + "early_stopping: {monitor: loss}", "val_", "monitor: 'loss'"),
     "no patience": (SOUND + "early_stopping: {patience: 0}", "1 or more", "patience: 0"),
     "nothing to compare": (SOUND + "compare: {}", "vary", "no 'vary'"),
+    "seeds without end": (
+        SOUND + "compare: {vary: {a: {}}, seeds: 1000000000}",
+        "1000 or less",
+        "compare.seeds: 1000000",
+    ),
     "no seeds": (SOUND + "compare: {vary: {a: {}}, seeds: 0}", "1 or more", "compare.seeds: 0"),
 }
 
@@ -728,6 +733,8 @@ def test_lists_are_combined(home):
         ({"a": {}, "b": {"loss": "Focall"}}, 1, "the loss 'Focall'"),
         ({"a": {}, "b": {"loss": "Focal"}}, 0, "seeds=0"),
         ({"a": {}, "b": {"loss": "Focal"}}, True, "seeds=True"),
+        ({"a": {}, "b": {"loss": "Focal"}}, 10**9, "seeds=1000000000"),
+        ({"epochs": list(range(1, 50)), "batch_size": list(range(1, 50))}, 1, "2401 remedies"),
         ({"a": {}, "b": {"loss": "Focal"}}, [1, 1], r"seeds=\[1, 1\]"),
         ({"a": {}, "b": {"loss": "Focal"}}, [-1], r"seeds=\[-1\]"),
     ],

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.directory import locked
 from tailfit.recipes.overriding import changed
 from tailfit.recipes.parts import Parts, open_parts
-from tailfit.recipes.recipe import Recipe, load_recipe
+from tailfit.recipes.recipe import MOST_RUNS, Recipe, load_recipe
 from tailfit.recipes.training import finished_evaluation, save_page, train_on
 from tailfit.resume.signals import exit_on_sigterm
 
@@ -114,9 +115,11 @@ def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, An
     values = list(vary.values()) if isinstance(vary, Mapping) else []
     named: list[tuple[str, dict[str, Any]]] = []
     if vary and all(isinstance(value, list | tuple) for value in values):
+        _refuse_too_many(vary, math.prod(map(len, values)))
         combined = itertools.product(*([(key, value) for value in vary[key]] for key in vary))
         named = [(", ".join(f"{key}={_said(value)}" for key, value in each), dict(each)) for each in combined]
     elif vary and all(isinstance(value, Mapping) for value in values):
+        _refuse_too_many(vary, len(values))
         named = [(str(name), dict(changes)) for name, changes in vary.items()]
     found = dict(named)
     if len(found) < 2 or len(found) < len(named):
@@ -136,6 +139,15 @@ def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, An
     return found
 
 
+def _refuse_too_many(vary: Vary, remedies: int) -> None:
+    if remedies > MOST_RUNS:
+        raise ArgumentError(
+            f"{remedies} remedies, all combinations of {', '.join(map(str, vary))}",
+            expected=f"at most {MOST_RUNS}",
+            fix="vary fewer keys at a time",
+        )
+
+
 def _changed(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return load_recipe(changed(base.document, changes), modules=base.modules, folder=base.folder)
 
@@ -144,13 +156,15 @@ def _seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:
     if seeds is None:
         seeds = 5 if base.compare is None else base.compare.seeds
     given: Any = seeds
-    chosen = (
-        list(range(given)) if type(given) is int else list(given) if isinstance(given, list | tuple | range) else []
-    )
-    whole = all(type(seed) is int and 0 <= seed < 2**32 for seed in chosen)
-    if not whole or not chosen or len(set(chosen)) < len(chosen):
-        raise ArgumentError(f"seeds={seeds!r}", expected="a number from 1, or different seeds >= 0", fix="use seeds=5")
-    return chosen
+    if type(seeds) is int:
+        given = range(min(seeds, MOST_RUNS + 1))
+    sound = isinstance(given, list | tuple | range) and 0 < len(given) <= MOST_RUNS
+    whole = sound and all(type(seed) is int and 0 <= seed < 2**32 for seed in given)
+    if not whole or len(set(given)) < len(given):
+        raise ArgumentError(
+            f"seeds={seeds!r}", expected=f"a number from 1 to {MOST_RUNS}, or different seeds >= 0", fix="use seeds=5"
+        )
+    return list(given)
 
 
 def _said(value: Any) -> str:

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _Whole = Annotated[int, Field(ge=1)]
+MOST_RUNS = 1000  # of a remedy in a comparison, and remedies: each is a training
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _SchemeName = Literal["balanced", "inverse", "inverse_sqrt", "effective_number", "median_frequency"]
@@ -160,7 +161,7 @@ class Compare(Strict):
     """
 
     vary: Annotated[dict[str, dict[str, Any] | list[Any]], Field(min_length=1)]
-    seeds: _Whole = 5
+    seeds: Annotated[int, Field(ge=1, le=MOST_RUNS)] = 5
 
 
 class Recipe(Strict):
