@@ -100,7 +100,7 @@ class KnownIDs:
         return str(found["written"][0]) if found.height else None
 
     def resolved(self, written: pl.Series) -> pl.Series:
-        """Each value as the ID that it is or spells; null where it is none."""
+        """Map each value to the ID that it is or spells; null where it spells no ID."""
         distinct = written.rename("written").drop_nulls().unique(maintain_order=True).to_frame()
         known = self.names.to_frame()
         # Joins, not is_in: what that compares with changed between versions of polars.
@@ -124,7 +124,7 @@ class KnownIDs:
         return self.names.to_frame("written").select(end=_end(pl.col("written"))).unique()
 
     def spellings(self, names: Iterable[str]) -> dict[str, str]:
-        """The ID that each of these names, which are none themselves, spells; those that spell none are left out."""
+        """Map names that are not IDs to the IDs they spell; names that spell no ID are left out."""
         forms = {name: _form(name) for name in names}
         prefix = next((found for form in forms.values() if (found := self._prefix(form)) is not None), "")
         # What leaves a folder is nobody's name, whatever stands at its end.

@@ -27,8 +27,8 @@ def may_number_rows(name: str) -> bool:
 def numbers_rows(name: str, values: NDArray[Any]) -> bool:
     """Whether a column has the usual name of an index, and values that number rows.
 
-    That are whole numbers, all different (a part of a table keeps the numbers that its rows had), or counting up, again
-    in each file. A column of a more general name must number the rows exactly, from 0 or 1.
+    Such values are whole numbers: all different (a part of a table keeps the numbers of its rows), or counting up from
+    the start of each file. A column of a more general name must number the rows exactly, from 0 or 1.
 
     Args:
         name: Of the column.

@@ -124,7 +124,7 @@ class Claim:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold a directory of runs, made if there is none; what killed processes left half written there is removed.
+    """Lock a directory of runs, creating it if needed; remove half-written files of killed processes.
 
     Raises:
         CheckpointError: another process is at work there.

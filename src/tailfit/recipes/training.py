@@ -218,7 +218,7 @@ def finished_evaluation(recipe: Recipe, directory: Path, data: Mapping[str, Any]
     """Read what a run of just this recipe on just these data has measured.
 
     Returns:
-        None where there is none, it is not finished, or a file of it is damaged: `train_on` then goes on with it, or
+        None if there is no such run, it is not finished, or a file of it is damaged: `train_on` then continues it, or
         says why it can't.
     """
     try:

@@ -24,7 +24,7 @@ def class_weighted(
     """The weight of each sample (its class's, times its own if it has one), and the table of weights by code.
 
     Raises:
-        ArgumentError: for labels that have no single class each, a table that is none, or a class without a weight.
+        ArgumentError: for labels that have no single class each, an invalid table, or a class without a weight.
     """
     if y is None or keras.tree.is_nested(y):
         raise ArgumentError(

@@ -164,7 +164,7 @@ def _default_of(function: Any, name: str) -> Any:
 
 
 def _takes(cls: type, name: str) -> bool:
-    """Whether instances are made with an argument of this name, be it by a class that they derive from."""
+    """Whether the constructor, or that of a base class, has an argument of this name."""
     inits = [init for kind in cls.__mro__ if callable(init := vars(kind).get("__init__"))]
     return any(name in inspect.signature(init).parameters for init in inits)
 
