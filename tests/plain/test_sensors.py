@@ -57,7 +57,7 @@ def test_a_channel_that_never_changes_is_centred():
         (lambda: Normalize.fit(Arrays(np.full((3, 2), [1.0, NAN]), nan="keep")), "channel 1 without a reading"),
         (lambda: Normalize.fit(Arrays(np.arange(3.0))), "last axis"),
         (lambda: Normalize.fit(Arrays({"a": np.zeros((3, 2))})), "Mapped"),
-        (lambda: Normalize.fit(Arrays(np.array([["a", "b"]]))), "arrays of numbers"),
+        (lambda: Normalize.fit(Arrays(np.array([["a", "b"]]))), "records of real numbers"),
         (lambda: Normalize.fit(Arrays(np.zeros((3, 2))))(np.zeros((3, 4))), "2 channels"),
         (lambda: FillMissing(method="backward"), "method='backward'"),
         (lambda: FillMissing(mean=np.zeros(3))(np.zeros((3, 4, 2))), "3 channels"),
