@@ -687,6 +687,11 @@ def test_what_is_broken_in_a_finished_run_is_made_again_by_compare(home):
     assert (plain / "report.html").is_file()
     assert not list((home / "broken").glob(".*.draft"))
     assert not list((plain / "checkpoints").glob(".writing-*"))
+    # Of a run that is finished, too: it was killed while its page was written.
+    (plain / "report.html").rename(plain / ".report.html.0123456789abcdef.draft")
+    assert tailfit.compare(recipe, vary, 1, directory=home / "broken") == first
+    assert (plain / "report.html").is_file()
+    assert not list(plain.glob(".*.draft"))
 
 
 def test_changed_data_are_not_compared_with_what_they_were(home, tmp_path):

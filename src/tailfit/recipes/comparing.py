@@ -93,8 +93,10 @@ def compare(
                     opened[said] = open_parts(each, fetch=fetch)
                 shown = None if progress is None else _shown(progress, name, seed)
                 done = train_on(opened[said], seeded, place, data, progress=shown).evaluation
-            elif not (place / "report.html").is_file():  # ended between result and page
-                save_page(done, place)
+            else:
+                with locked(place):  # a kill between result and page leaves a draft, or no page
+                    if not (place / "report.html").is_file():
+                        save_page(done, place)
             found[name].append(done)
         result = comparison(found, seeds=chosen)
         if directory is not None:
