@@ -34,8 +34,9 @@ MOST_LIVES = 6  # of one run that are ended by a kill
 class Server:
     """A fork server of one backend; see `server.py`."""
 
-    def __init__(self, backend):
+    def __init__(self, backend, **variables):
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+        environment |= variables
         command = [sys.executable, str(HERE / "server.py")]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -48,10 +49,13 @@ class Server:
             raise SystemExit(f"the fork server ended with status {self.process.wait()}")
         return json.loads(line)
 
-    def life(self, folder, run, save_freq, kill, library="tailfit"):
-        job = {"folder": str(folder), "run": run, "save_freq": save_freq, "kill": kill, "with": library}
+    def begin(self, job):
+        """Start a life; `answer` waits for its end."""
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
+
+    def life(self, folder, run, save_freq, kill, library="tailfit"):
+        self.begin({"folder": str(folder), "run": run, "save_freq": save_freq, "kill": kill, "with": library})
         return self.answer()
 
     def close(self):

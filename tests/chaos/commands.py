@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).parent
+import chaos
+
 RECIPE = """
 data: {path: faults, split: {train: 0.5, validation: 0.25, test: 0.25}}
 network: {name: mlp, units: [4]}
@@ -107,41 +107,20 @@ def run(job):
 # -- in the process that kills -------------------------------------------------------------------------
 
 
-class Server:
-    """A fork server of one backend; see `server.py`."""
+class Server(chaos.Server):
+    """A fork server that runs commands."""
 
     def __init__(self, backend):
-        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
-        environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "server.py")],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.answer()
+        super().__init__(backend, OMP_NUM_THREADS="1", COLUMNS="200")
 
-    def answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the fork server ended with status {self.process.wait()}")
-        return json.loads(line)
-
-    def begin(self, folder, command, log="stderr", **job):
-        """Start a life; `answer` waits for its end."""
+    def begin_command(self, folder, command, log="stderr", **job):
+        """Start a command; `answer` waits for its end."""
         kill = {"after": job.pop("after")} if "after" in job else {}
-        self.process.stdin.write(
-            json.dumps({"folder": str(folder), "command": command, "log": log, "kill": kill, **job}) + "\n"
-        )
-        self.process.stdin.flush()
+        self.begin({"folder": str(folder), "command": command, "log": log, "kill": kill, **job})
 
     def life(self, folder, command, **job):
-        self.begin(folder, command, **job)
+        self.begin_command(folder, command, **job)
         return self.answer()
-
-    def close(self):
-        self.process.communicate()
 
 
 @dataclass
@@ -237,7 +216,7 @@ class Campaign:
         shutil.rmtree(self.out, ignore_errors=True)
         for name in ("held", "go"):
             (self.root / name).unlink(missing_ok=True)
-        self.server.begin(self.root, self.command, hold_at=hold)
+        self.server.begin_command(self.root, self.command, hold_at=hold)
         deadline = time.monotonic() + 60
         while not (self.root / "held").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
