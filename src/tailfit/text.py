@@ -8,8 +8,8 @@ _JOINER = "\u200d"  # inside emoji of several parts; harmless, and needed to sho
 def visible(text: str) -> str:
     r"""Write control characters, direction marks and other invisible characters as escapes.
 
-    A terminal obeys an escape sequence, a right-to-left override turns the numbers beside it around, and a lone
-    surrogate can't be written at all. Letters of every script stay.
+    A terminal executes escape sequences, a right-to-left override reverses the digits that follow it, and a lone
+    surrogate can't be encoded. Letters of every script stay.
 
     >>> visible("pump\n\u202e1 \x1b[31m")
     'pump\\n\\u202e1 \\x1b[31m'

@@ -185,14 +185,10 @@ def check_id(name: object) -> None:
     Traceback (most recent call last):
     tailfit.errors.DataError: Received ID '../x'. Expected ...
     """
-    check_name(name, "ID", "name the records without folders; IDs are strings, '7' and not 7")
-    plain = isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0]|^[A-Za-z]:", name)
-    if not plain:
-        raise DataError(
-            f"ID {name!r}",
-            expected="a non-empty name without path separators, drive or NUL",
-            fix="name the records without folders; IDs are strings, '7' and not 7",
-        )
+    fix = "name the records without folders; IDs are strings, '7' and not 7"
+    check_name(name, "ID", fix)
+    if name in ("", ".", "..") or re.search(r"[/\\]|^[A-Za-z]:", str(name)):
+        raise DataError(f"ID {name!r}", expected="a non-empty name without path separators, drive or NUL", fix=fix)
 
 
 def id_column(rows: Rows, known: KnownIDs, what: str, id: str | None = None) -> tuple[str, pl.Series]:
