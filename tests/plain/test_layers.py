@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "tailfit"
 
 # Rooms from left to right: a room imports only rooms further left (and itself).
 ORDER = [
-    {"text"},
+    {"text", "hashing"},
     {"errors", "registration", "terminal"},
     {"names"},
     {"labels", "keras_private"},

@@ -73,7 +73,7 @@ def test_labels_weigh_in_the_class_sums():
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [([0.0, 0.0], "without one above 0"), ([1.0, -1.0], "-1"), ([np.nan], "nan"), ([[1.0]], "shape"), ([], "weights")],
+    [([0.0, 0.0], "none above 0"), ([1.0, -1.0], "-1"), ([np.nan], "nan"), ([[1.0]], "shape"), ([], "weights")],
 )
 def test_bad_weights_are_refused(weights, message):
     with pytest.raises(ArgumentError, match=message):

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tailfit.hashing import hash_array, hash_words
 from tailfit.samplers import Shuffle
-from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.permutation import Permutation, Permutations, Purpose
 
 GOLDEN_KEY = 7115484839290078575
 GOLDEN = {

@@ -25,6 +25,7 @@ from tailfit.data.ids import KnownIDs
 from tailfit.data.read_tables import read_json
 from tailfit.data.source import Source, Subset
 from tailfit.errors import ArgumentError, DataError
+from tailfit.hashing import GOLDEN, mix_words
 from tailfit.names import check_names
 
 __all__ = ["split"]
@@ -286,11 +287,7 @@ def _grouped(
 
 
 def _hash(seed: int, size: int) -> NDArray[np.uint64]:
-    """`size` keys that depend on (seed, position) alone; splitmix64's finaliser over a hashed start."""
+    """Return `size` random keys, each a function of (seed, position): splitmix64 from a hashed start."""
     digest = hashlib.blake2b(f"tailfit split {operator.index(seed)}".encode(), digest_size=8).digest()
-    key = np.arange(size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    key += np.uint64(int.from_bytes(digest, "little"))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
-    mixed: NDArray[np.uint64] = key ^ (key >> np.uint64(31))
-    return mixed
+    words = np.arange(size, dtype=np.uint64) * np.uint64(GOLDEN)
+    return mix_words(words + np.uint64(int.from_bytes(digest, "little")))

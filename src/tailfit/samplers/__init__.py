@@ -1,4 +1,4 @@
-"""Which samples an epoch draws and in which order: small frozen samplers, and the pure plans they make."""
+"""Samplers: small frozen configurations that decide which samples an epoch draws, and in which order."""
 
 from tailfit.samplers.balanced import ClassBalanced, Progressive
 from tailfit.samplers.base import Plan, Sampler

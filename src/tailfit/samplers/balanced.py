@@ -1,9 +1,15 @@
-"""Samplers that give each class a share of the epoch, the same in all of them or another one in each.
+"""Samplers that give each class a quota of the epoch's draws, either fixed or changing over the epochs.
 
-The way of an index: position in the epoch -> slot, by the epoch's keyed permutation -> class, as the slots
-are dealt out to the classes in one run each -> number of the draw among all of the class since the run
-began -> place in the class's ring -> sample. Every step has a closed form; where shares change, the draws of
-all earlier epochs are added up once, stretch by stretch of equal shares.
+A position in the epoch is mapped to a sample in five steps:
+
+1. position -> slot, by the epoch's keyed permutation;
+2. slot -> class: each class owns one contiguous range of slots, as long as its quota;
+3. slot -> index of this draw among all draws of the class since training began;
+4. draw index -> place in the class's ring (see `index.py`);
+5. place -> sample.
+
+Every step has a closed form. Where quotas change over the epochs, the draws of earlier epochs are summed once for
+each *stretch* of epochs with equal quotas.
 """
 
 import bisect
@@ -17,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError
+from tailfit.hashing import hash_words
 from tailfit.samplers.arithmetic import Line
 from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels, whole_number
 from tailfit.samplers.index import LabelIndex
-from tailfit.samplers.permutation import Permutation, Purpose, hash_words
+from tailfit.samplers.permutation import Permutation, Purpose
 from tailfit.samplers.quotas import largest_remainder, power_shares
 from tailfit.samplers.runs import Runs
 from tailfit.schedules import Schedule
@@ -30,43 +37,51 @@ __all__ = ["ByShares", "ClassBalanced", "Progressive"]
 
 @dataclass(frozen=True, kw_only=True)
 class ByShares(Sampler):
-    """Deals each epoch out to the classes; a subclass says in which shares, and perhaps how long an epoch is."""
+    """Base of samplers that split each epoch between the classes.
+
+    A subclass defines the shares (`_shares`), and may define the length of an epoch (`_quotas`).
+    """
 
     by_class: ClassVar[bool] = True
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`; batches are stretches of the epoch, so the batch size changes nothing."""
+        """Apply the sampler to labels; see `Sampler.plan`.
+
+        The batch size has no effect: batches are consecutive parts of the epoch.
+        """
         codes, index = class_labels(labels, seed)
         return _QuotaPlan(self, labels=codes, index=index, seed=seed, batch_size=batch_size)
 
     def _quotas(self, counts: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """Draws of each class in an epoch; their sum is the same in all of them."""
+        """Return the draws of each class in an epoch; their sum is the same for every epoch."""
         return largest_remainder(int(counts.sum()), self._shares(counts, epoch))
 
     @abstractmethod
     def _shares(self, counts: NDArray[np.int64], epoch: int) -> list[int]:
-        """Whole numbers in proportion to the share of each class in an epoch."""
+        """Return the share of each class in an epoch, as integers in proportion to the shares."""
 
     def _until(self, epoch: int) -> float:
-        """The first point after an epoch at which the quotas may be others; infinity for never."""
+        """Return the first point after an epoch at which the quotas may change; infinity if they never do."""
         return math.inf
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ClassBalanced(ByShares):
-    """Class shares proportional to `count ** power`: 1 keeps the data's mix, 0.5 its square root, 0 levels it.
+    """Draw classes in proportion to `count ** power`: 1 keeps the class mix of the data, 0 balances the classes.
 
-    An epoch has as many draws as there are samples. Each class gets its exact share rounded to a neighbouring
-    whole number, the same every epoch unless the power follows a schedule. Every member of a class is drawn
-    equally often (counts differ by at most one over any run of epochs), and at most once an epoch in a class
-    that has no more draws than members.
+    An epoch has as many draws as there are samples. Each class gets its exact share, rounded up or down to an integer;
+    the rounding is the same in every epoch unless the power follows a schedule. The members of a class are drawn
+    equally often: over any consecutive epochs their counts differ by at most one. In a class with no more draws than
+    members, no member is drawn twice in an epoch.
+
+    Not to be confused with the loss `tailfit.losses.ClassBalanced`, which weights classes.
 
     Args:
-        power: Exponent of the class sizes, finite, >= 0; or a schedule of it, as in deferred re-sampling. Beyond 1
-            a rare class may get no draw at all.
+        power: Exponent of the class sizes, finite, >= 0 (0.5 is square-root sampling); or a schedule of it, as in
+            deferred re-sampling. With a power above 1, a rare class may get no draws at all.
     Raises:
-        ArgumentError: for a power out of range.
+        ArgumentError: If a power is out of range.
     Source: Kang et al. 2020, arXiv:1910.09217, eq. 1.
 
     >>> plan = ClassBalanced(power=0.0).plan(np.array([0, 0, 0, 1]), seed=7)
@@ -99,14 +114,15 @@ class ClassBalanced(ByShares):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Progressive(ByShares):
-    """From the data's mix to level classes: in epoch e each share is `(1 - e/E) count/N + (e/E) / C`.
+    """Move from the class mix of the data to balanced classes, linearly over the first E epochs.
 
-    The classes are level from epoch E on. All else is as in `ClassBalanced`.
+    In epoch e the share of a class is `(1 - e/E) count/N + (e/E) / C`. The classes are balanced from epoch E on.
+    Otherwise the draws are those of `ClassBalanced`.
 
     Args:
-        epochs: E, in which epoch the classes are level, >= 1.
+        epochs: E, the first epoch in which the classes are balanced, >= 1.
     Raises:
-        ArgumentError: for what is no such number.
+        ArgumentError: If `epochs` is not an integer >= 1.
     Source: Kang et al. 2020, arXiv:1910.09217, eq. 2.
 
     >>> plan = Progressive(epochs=2).plan(np.array([0, 0, 0, 0, 0, 0, 0, 1]))
@@ -120,7 +136,7 @@ class Progressive(ByShares):
         object.__setattr__(self, "epochs", whole_number("epochs", self.epochs, least=1))
 
     def _shares(self, counts: NDArray[np.int64], epoch: int) -> list[int]:
-        # Over their common denominator E N C.
+        # The shares over their common denominator E N C.
         done, samples = min(epoch, self.epochs), int(counts.sum())
         return [(self.epochs - done) * len(counts) * int(count) + done * samples for count in counts]
 
@@ -129,18 +145,18 @@ class Progressive(ByShares):
 
 
 class _Stretch(NamedTuple):
-    """Epochs of equal quotas, from `first` to before `stop`."""
+    """Consecutive epochs with equal quotas, `first` to `stop` (exclusive)."""
 
     first: int
     stop: float
     quotas: NDArray[np.int64]
     slots: NDArray[np.int64]  # the first slot of each class
-    places: NDArray[np.int64]  # each ring's place where the stretch begins
+    places: NDArray[np.int64]  # the place in each class's ring at the start of the first epoch
 
 
 @final
 class _QuotaPlan(ClassPlan):
-    """As many draws of each class in an epoch as its sampler says, in random order."""
+    """A plan that draws the sampler's quota of each class in every epoch, in random order."""
 
     def __init__(
         self,
@@ -163,15 +179,18 @@ class _QuotaPlan(ClassPlan):
         slots = Permutation(self._size, hash_words(self.seed, Purpose.SLOTS, epoch))(positions)
         stretch = self._stretch_of(epoch)
         classes = Line(stretch.slots + stretch.quotas).at(slots)
-        # Place of the epoch's first draw in each ring, less the class's first slot.
+        # slot - first slot of the class = draw index within the epoch; added to the ring's place at the epoch's start.
         ahead = self._places(stretch, epoch) - stretch.slots
         return self._index.members(classes, (slots + ahead[classes]) % self._index.counts[classes])
 
     def _stretch_of(self, epoch: int) -> _Stretch:
-        """Found once and kept; it says nothing that the arguments don't, so the plan stays a pure function."""
+        """Return the stretch that contains an epoch.
+
+        The list of stretches is a cache of a pure function: it affects only the time of a call.
+        """
         stretches = self._stretches
         if epoch >= stretches[-1].stop:
-            # A longer copy replaces the list, so that another thread never sees one that is half done.
+            # Replace the list by a longer copy: another thread must never see a list that is being extended.
             longer = list(stretches)
             while epoch >= longer[-1].stop:
                 stop = int(longer[-1].stop)
@@ -191,10 +210,10 @@ class _QuotaPlan(ClassPlan):
 
 
 def places_after(epochs: int, draws: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place in each ring after `epochs` epochs of `draws` draws: their product modulo `counts`."""
+    """Return the place in each ring after `epochs` epochs of `draws` draws: the product modulo `counts`."""
     if epochs * int(draws.max()) <= np.iinfo(np.int64).max:
         return epochs * draws % counts
-    # Python's integers don't overflow.
+    # The product overflows int64; Python's integers don't.
     exact = (epochs * each % count for each, count in zip(draws.tolist(), counts.tolist(), strict=True))
     return np.fromiter(exact, dtype=np.int64, count=len(draws))
 
@@ -205,6 +224,6 @@ def _checked_power(power: Any, where: str = "") -> float:
         raise ArgumentError(
             f"power={power!r} {where}".rstrip(),
             expected="a finite number >= 0",
-            fix="0 levels the classes, 0.5 takes their square root, 1 keeps the data's mix",
+            fix="pass 0 to balance the classes, 0.5 for square-root sampling, 1 to keep the class mix of the data",
         )
     return float(power)

@@ -1,11 +1,11 @@
 """Samplers and plans.
 
 Concepts:
-- *sampler*: a small frozen configuration that says which samples an epoch draws, and in which order.
-- *plan*: a sampler applied to labels with a seed. A pure function: position `i` of epoch `e` has one answer,
-  whatever was asked before, and it takes the same time at the first epoch and the last. It has no state to
-  save; to resume is to ask for the next position.
-- *ring*: the fixed shuffled order of a class's members, read round and round (see `index.py`).
+- *sampler*: a small frozen configuration that decides which samples an epoch draws, and in which order.
+- *plan*: a sampler applied to labels with a seed. A plan is a pure function: the sample at position `i` of epoch `e`
+  does not depend on earlier calls, and is found in the same time in the first epoch and in the last. A plan has no
+  state to save: training resumes by asking for the next position.
+- *ring*: a fixed, shuffled, cyclic order of the members of a class (see `index.py`).
 """
 
 import operator
@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
+from tailfit.hashing import hash_array, hash_words
 from tailfit.labels import encode_codes
 from tailfit.samplers.arithmetic import divided
 from tailfit.samplers.index import LabelIndex, ListedLabels
-from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.permutation import Permutations, Purpose
 from tailfit.samplers.runs import RunIndex, Runs, refuse_as_array
 
 __all__ = ["ClassPlan", "Plan", "Sampler"]
@@ -29,18 +30,18 @@ _LARGEST = np.iinfo(np.int64).max
 
 
 class Plan(ABC):
-    """Which sample is drawn at each position of each epoch.
+    """A pure function from (epoch, position) to the sample drawn there.
 
     Attributes:
-        batch_size: What the sampler was told; `None`: the epoch is one batch.
-        seed: What the order depends on, besides the labels.
+        batch_size: The batch size the plan was made with; None means that the epoch is one batch.
+        seed: The seed the plan was made with.
 
     >>> from tailfit.samplers import Sequential
     >>> Sequential().plan(5).indices(epoch=0, start=1, stop=3).tolist()
     [1, 2]
     """
 
-    # Positions at once: a call has a price of its own, and the scratch arrays should stay in the cache.
+    # Positions per call of `_draw`: enough to amortise the call, few enough to keep the scratch arrays in the CPU cache.
     _block: ClassVar[int] = 1 << 16
 
     def __init__(self, *, size: int, seed: int, batch_size: int | None) -> None:
@@ -51,24 +52,24 @@ class Plan(ABC):
     @property
     @abstractmethod
     def labels(self) -> NDArray[Any]:
-        """Labels of all samples: `int64[n]` codes, or `float32[n, C]` where a sample has no single class."""
+        """Labels of all samples: class indices `int64[n]`, or `float32[n, C]` for soft and multi-label samples."""
 
     @final
     def size(self, epoch: int) -> int:
-        """Draws in an epoch; the same for all epochs."""
+        """Return the number of draws in an epoch; it is the same for every epoch."""
         whole_number("epoch", epoch)
         return self._size
 
     @final
     def indices(self, epoch: int, start: int, stop: int) -> NDArray[np.int64]:
-        """The samples drawn at positions `start` to `stop - 1` of an epoch, `int64[stop - start]`.
+        """Return the samples drawn at positions `start` to `stop - 1` of an epoch, `int64[stop - start]`.
 
         Args:
-            epoch: From 0.
+            epoch: Index of the epoch, from 0.
             start: First position, from 0.
             stop: One past the last position, at most `size(epoch)`.
         Raises:
-            ArgumentError: outside these bounds.
+            ArgumentError: If an argument is out of its bounds.
         """
         epoch = whole_number("epoch", epoch)
         start = whole_number("start", start, most=self._size)
@@ -80,14 +81,14 @@ class Plan(ABC):
         return drawn
 
     def class_sums(self, weights: Any = None, epoch: int = 0, num_classes: int | None = None) -> NDArray[np.float64]:
-        """Expected sum over one epoch of the drawn samples' weights, for each class, `float64[C]`.
+        """Return, for each class, the expected sum of the weights of the samples drawn in an epoch, `float64[C]`.
 
         Args:
-            weights: A weight for each sample, `[n]`, finite and >= 0; 1 each if left out.
-            epoch: From 0; it matters for samplers that change over the epochs.
-            num_classes: C, at least the number of classes in the labels; further classes sum to 0.
+            weights: Weight of each sample, `[n]`, finite and >= 0; None means 1 for each sample.
+            epoch: Index of the epoch, from 0; it matters only for samplers that change over the epochs.
+            num_classes: C, at least the number of classes in the labels; classes without samples get 0.
         Raises:
-            ArgumentError: for weights or a number of classes that don't fit the labels.
+            ArgumentError: If the weights or the number of classes don't match the labels.
 
         >>> from tailfit.samplers import ClassBalanced
         >>> ClassBalanced().plan([0, 0, 0, 1]).class_sums([1.0, 1.0, 4.0, 1.0]).tolist()
@@ -102,17 +103,17 @@ class Plan(ABC):
 
     @abstractmethod
     def _draw(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The samples at these consecutive positions."""
+        """Return the samples at these consecutive positions."""
 
     @abstractmethod
     def _class_sums(self, weights: NDArray[np.float64] | None, epoch: int) -> NDArray[np.float64]:
-        """As `class_sums`, arguments checked."""
+        """Return `class_sums` for arguments that were checked."""
 
 
 class ClassPlan(Plan):
     """A plan that draws by class, each member of a class equally often.
 
-    A subclass says which class is drawn at a position, and how often it was drawn before.
+    A subclass maps a position to a class and to the number of earlier draws of that class.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class ClassPlan(Plan):
         """Class of each sample, `int64[n]`.
 
         Raises:
-            DataError: of labels in runs, which are too many to list.
+            DataError: If the labels are `Runs`, which may describe more samples than fit in memory.
         """
         if isinstance(self._labels, Runs):
             raise refuse_as_array(self._labels)
@@ -135,7 +136,10 @@ class ClassPlan(Plan):
     def _shuffled(
         self, epoch: int, positions: NDArray[np.int64], batch: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The batch of consecutive positions, and the slot in it: those of a batch are in random order."""
+        """Return the batch of each of some consecutive positions, and its slot in the batch.
+
+        The slots of a batch are a random permutation.
+        """
         batches, slots = divided(positions, batch)
         span = np.arange(batches[0], batches[-1] + 1)
         sizes = np.minimum(batch, self._size - span * batch)
@@ -145,16 +149,16 @@ class ClassPlan(Plan):
     def _reordered(
         self, epoch: int, draws: NDArray[np.int64], classes: NDArray[np.int64], numbers: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The draws of each class, `draws` of them in an epoch, in an order of the epoch's own.
+        """Permute the draw indices within each class, which has `draws` of them in an epoch.
 
-        Without it the members of a class would pass by in the same order every time.
+        Without this permutation the members of a class would follow each other in the same order in every epoch.
         """
         keys = hash_array(hash_words(self.seed, Purpose.DRAWS, epoch), np.arange(len(draws)))
         return Permutations(draws, keys)(classes, numbers)
 
     @abstractmethod
     def _class_draws(self, epoch: int) -> NDArray[np.float64]:
-        """Expected draws of each class in an epoch."""
+        """Return the expected draws of each class in an epoch."""
 
     def _class_sums(self, weights: NDArray[np.float64] | None, epoch: int) -> NDArray[np.float64]:
         draws = self._class_draws(epoch)
@@ -165,10 +169,10 @@ class ClassPlan(Plan):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(ABC):
-    """Which samples an epoch draws, and in which order.
+    """A rule for which samples an epoch draws, and in which order.
 
     Attributes:
-        by_class: Whether the draws depend on the labels; then every class must have a sample.
+        by_class: Whether the draws depend on the labels. If so, every class needs at least one sample.
     """
 
     by_class: ClassVar[bool] = False
@@ -178,17 +182,17 @@ class Sampler(ABC):
         """Apply the sampler to labels.
 
         Args:
-            labels: Class of each sample: codes, names or one-hot rows; or `Runs`.
-            seed: From 0 to 2**64 - 1. Unequal seeds give unrelated orders.
-            batch_size: Samples a batch, for samplers that compose each batch; `None`: the epoch is one batch.
+            labels: Class of each sample: class indices, names or one-hot rows; or `Runs`.
+            seed: Integer from 0 to 2**64 - 1. Different seeds give unrelated orders.
+            batch_size: Samples per batch, for samplers that compose each batch; None makes the epoch one batch.
         Raises:
-            DataError: for labels that the sampler can't use.
-            ArgumentError: for a seed or batch size out of range.
+            DataError: If the sampler can't use the labels.
+            ArgumentError: If the seed or the batch size is out of range.
         """
 
 
 def class_labels(labels: Any, seed: int) -> tuple[NDArray[np.int64] | Runs, LabelIndex]:
-    """The codes and rings of what was passed to a sampler that draws by class."""
+    """Return the class indices and the rings of the labels passed to a sampler that draws by class."""
     if isinstance(labels, Runs):
         return labels, RunIndex(labels, seed=whole_number("seed", seed, most=(1 << 64) - 1))
     codes = encode_codes(labels).values
@@ -197,13 +201,13 @@ def class_labels(labels: Any, seed: int) -> tuple[NDArray[np.int64] | Runs, Labe
 
 
 def refuse_empty(samples: int) -> None:
-    """Refuse labels of no samples."""
+    """Raise `DataError` if there are no samples."""
     if samples == 0:
         raise DataError("no labels", expected="at least one sample", fix="check the source or the split")
 
 
 def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST) -> int:
-    """`value` as an `int` from `least` to `most`; what is no whole number, True and False are refused."""
+    """Return `value` as an `int`, checked to be an integer from `least` to `most`; True and False are refused."""
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
@@ -217,20 +221,20 @@ def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST)
 
 
 def checked_weights(weights: Any, samples: int | None = None) -> NDArray[np.float64]:
-    """`weights` as `float64[samples]`, finite and >= 0; a copy."""
+    """Return a copy of `weights` as `float64[samples]`, finite and >= 0."""
     try:
         array = np.array(weights, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise ArgumentError(
-            f"weights of type {type(weights).__name__} that are not all numbers",
-            expected="one weight a sample, finite and >= 0",
+            f"weights of type {type(weights).__name__} that can't be converted to floats",
+            expected="one weight per sample, finite and >= 0",
             fix="pass an array of floats",
         ) from None
     if array.ndim != 1 or samples not in (None, len(array)):
         raise ArgumentError(
             f"weights of shape {array.shape}",
-            expected=f"one weight a sample, ({'n' if samples is None else samples},)",
-            fix="pass them in the order of the labels",
+            expected=f"one weight per sample, shape ({'n' if samples is None else samples},)",
+            fix="pass one weight per label, in the order of the labels",
         )
     good = np.isfinite(array) & (array >= 0)
     if not good.all():
@@ -238,6 +242,6 @@ def checked_weights(weights: Any, samples: int | None = None) -> NDArray[np.floa
         raise ArgumentError(
             f"weights whose row {row} is {array[row]}",
             expected="finite weights >= 0",
-            fix="give the sample weight 0 to leave it out",
+            fix="correct the weight; a sample of weight 0 is never drawn and does not count",
         )
     return array

@@ -1,4 +1,4 @@
-"""Batches that are level in themselves: their slots are dealt out to the classes in turns (`deal.py`)."""
+"""A sampler that balances the classes within every batch, by dealing the slots of a batch to them (`deal.py`)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -20,17 +20,17 @@ Indices = NDArray[np.int64]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap(Sampler):
-    """Levels the classes in every batch: their counts in a batch differ by at most one, and in an epoch too.
+    """Balance the classes in every batch: class counts differ by at most one in a batch, and in an epoch.
 
-    Members of the largest class are drawn at most once an epoch; those of small classes repeat. Every member
-    of a class is drawn equally often (counts differ by at most one over any run of epochs). A short last
-    batch is level too, and with fewer slots than classes every class gets its turn in a later batch.
+    Members of the largest class are drawn at most once per epoch; members of smaller classes are repeated. The members
+    of a class are drawn equally often: over any consecutive epochs their counts differ by at most one. A short last
+    batch is balanced too. If a batch has fewer slots than there are classes, the classes take turns over the batches.
 
     Args:
-        cover: Whether an epoch lasts until every member of the largest class was seen: C times as many
-            draws as that class has members. Otherwise it has as many draws as there are samples.
+        cover: If True, an epoch lasts until every member of the largest class was drawn once: C times the size of that
+            class. If False, an epoch has as many draws as there are samples.
     Raises:
-        ArgumentError: for a `cover` that is neither True nor False.
+        ArgumentError: If `cover` is neither True nor False.
 
     >>> plan = Bootstrap().plan(np.array([0, 0, 0, 0, 0, 1]), seed=7, batch_size=2)
     >>> [sorted(plan.labels[plan.indices(0, i, i + 2)].tolist()) for i in (0, 2, 4)]
@@ -43,15 +43,17 @@ class Bootstrap(Sampler):
     def __post_init__(self) -> None:
         if not isinstance(self.cover, bool | np.bool_):
             raise ArgumentError(
-                f"cover={self.cover!r}", expected="True or False", fix="pass cover=True for the longer epoch"
+                f"cover={self.cover!r}",
+                expected="True or False",
+                fix="pass cover=True for an epoch that draws every sample of the largest class",
             )
         object.__setattr__(self, "cover", bool(self.cover))
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`."""
+        """Apply the sampler to labels; see `Sampler.plan`."""
         codes, index = class_labels(labels, seed)
-        # At most once an epoch: a class is drawn at most ceil(size / C) times. With size = N that is at most
-        # the largest class's number of members, a whole number no smaller than the mean N / C.
+        # No member of the largest class repeats: a class is drawn at most ceil(size / C) times. For size = N that is
+        # at most the size of the largest class, an integer not smaller than the mean N / C.
         size = len(index.counts) * int(index.counts.max()) if self.cover else len(codes)
         return _LevelPlan(labels=codes, index=index, size=size, seed=seed, batch_size=batch_size)
 

@@ -1,9 +1,9 @@
-"""Batches of records of like length, so that little of a batch is padding and few shapes occur.
+"""A sampler that batches records of similar length, for little padding and few batch shapes.
 
-The samples stand in line, bucket after bucket, those of a bucket shuffled anew each epoch, and the line is cut into
-batches, which come in random order. So a batch is of one bucket, but for the few that stand on a border of two, and
-every sample is drawn once. The short batch, if the samples leave one, is cut at a random place of the line and comes
-last: cut always at its end it would be of the longest records.
+In every epoch the samples are shuffled within their buckets, the buckets are concatenated in order of length, and the
+resulting line is cut into batches, which are then shuffled. A batch therefore holds samples of one bucket, except for
+the few batches that cross a bucket border, and every sample is drawn once. A short batch is cut from a random place of
+the line and comes last. Cut from the end of the line, it would always hold the longest records.
 """
 
 import operator
@@ -15,30 +15,32 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError
+from tailfit.hashing import hash_array, hash_words
 from tailfit.samplers.arithmetic import Line, divided
 from tailfit.samplers.base import Plan, Sampler
-from tailfit.samplers.permutation import Permutation, Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.permutation import Permutation, Permutations, Purpose
 from tailfit.samplers.uniform import UniformPlan
 
 __all__ = ["ByLength"]
 
 Indices = NDArray[np.int64]
-_CANDIDATES = 512  # edges that are tried
+_CANDIDATES = 512  # bucket edges considered by the optimisation
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ByLength(Sampler):
-    """Every sample once an epoch, in batches of like length; `edges` are the lengths to pad them to.
+    """Draw every sample once per epoch, in batches of similar length.
 
-    Which samples of a bucket meet in a batch, and the order of the batches, differ from epoch to epoch.
+    The attribute `edges` holds the lengths to pad the batches to. Which samples of a bucket share a batch, and the
+    order of the batches, differ from epoch to epoch.
 
     Args:
-        lengths: One a sample, `[n]`, in steps, e.g. `source.lengths`.
-        buckets: How many, >= 1: their edges are chosen so that the least is padded. Or the edges themselves: a sample
-            is in the bucket of the least edge that is no shorter than it.
+        lengths: Length of each sample in steps, integers `[n]`, e.g. `source.lengths`.
+        buckets: Number of buckets, >= 1; their edges are then chosen for the least padding. Or the edges themselves,
+            in steps: a sample belongs to the bucket of the smallest edge that is not below its length.
     Raises:
-        ArgumentError: for lengths or edges that are no whole numbers, or edges that end before the longest length.
+        ArgumentError: If lengths or edges are not integers, or the last edge is below the longest length.
 
     >>> sampler = ByLength([3, 9, 4, 10, 3, 9], buckets=2)
     >>> sampler.edges
@@ -56,8 +58,8 @@ class ByLength(Sampler):
         if lengths.ndim != 1 or not lengths.size or lengths.dtype.kind not in "iu" or lengths.min() < 0:
             raise ArgumentError(
                 f"lengths of shape {lengths.shape} and type {lengths.dtype}",
-                expected="whole numbers >= 0, one a sample",
-                fix="pass the steps of each record, e.g. source.lengths",
+                expected="integers >= 0, one per sample",
+                fix="pass the number of steps of each record, e.g. source.lengths",
             )
         lengths = lengths.astype(np.int64)
         lengths.flags.writeable = False
@@ -80,18 +82,18 @@ class ByLength(Sampler):
 
     @cached_property
     def edges(self) -> tuple[int, ...]:
-        """The longest length in each bucket, ascending."""
+        """The longest length of each bucket, in steps, ascending."""
         given: Any = self.buckets
         return given if isinstance(given, tuple) else _least_padding(self._array, given)
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`; labels may be of any form, regression targets too, or just the number of samples."""
+        """Apply the sampler; see `Sampler.plan`. Labels may be of any form, or just the number of samples."""
         plan = _LengthPlan(labels, np.searchsorted(self.edges, self._array), len(self.edges), seed, batch_size)
         if plan.samples != len(self._array):
             raise ArgumentError(
                 f"{len(self._array)} lengths for {plan.samples} samples",
-                expected="one length a sample",
-                fix="pass the lengths of this source, of a part those of the part",
+                expected="one length per sample",
+                fix="pass the lengths of the same source, e.g. train.lengths for the part train of a split",
             )
         return plan
 
@@ -107,9 +109,9 @@ class _LengthPlan(UniformPlan):
 
     def _draw(self, epoch: int, positions: Indices) -> Indices:
         batches, slots = divided(positions, self._batch)
-        whole = (self._size - 1) // self._batch  # batches before the last one, which may be short
+        whole = (self._size - 1) // self._batch  # batches except the last one, which may be short
         last = hash_words(self.seed, Purpose.SEATS, epoch) % (whole + 1)
-        at = np.full_like(batches, last)  # of each batch, where it is cut from the line
+        at = np.full_like(batches, last)  # index of each batch on the line
         if whole:
             order = Permutation(whole, hash_words(self.seed, Purpose.BATCH, epoch))
             cut = order(np.minimum(batches, whole - 1))
@@ -125,15 +127,16 @@ class _LengthPlan(UniformPlan):
 
 
 def _least_padding(lengths: Indices, buckets: int) -> tuple[int, ...]:
-    """The edges of so many buckets, or fewer, to which the lengths are padded with the fewest steps.
+    """Return the edges of at most `buckets` buckets that need the least padding.
 
-    By dynamic programming: the best edges up to a candidate, one bucket more at a time.
+    Dynamic programming over the candidate edges, adding one bucket at a time.
     """
     distinct, counts = np.unique(np.maximum(lengths, 1), return_counts=True)
     upto = np.cumsum(counts)
     chosen = np.unique(np.linspace(0, len(distinct) - 1, min(len(distinct), _CANDIDATES)).round().astype(np.int64))
     edges, upto = distinct[chosen], upto[chosen]
-    # steps[i, j]: of the samples after edge i up to edge j, padded to edge j; the first row is of no edge before.
+    # steps[i, j]: total padded length of the samples between edge i - 1 and edge j, padded to edge j. In row 0 no edge
+    # comes before.
     before = np.concatenate([[0], upto])
     steps = np.where(before[:-1, None] < upto, edges * (upto - before[:-1, None]).astype(np.float64), np.inf)
     best, came = steps[0], []
@@ -160,7 +163,7 @@ def _checked_buckets(buckets: Any, longest: int) -> int | tuple[int, ...]:
     if not numbers or min(numbers) < 1 or isinstance(buckets, bool) or (several and max(numbers) < longest):
         raise ArgumentError(
             f"buckets={buckets!r} for lengths up to {longest}",
-            expected=f"a whole number >= 1, or edges in steps, the last one >= {longest}",
-            fix="leave it out",
+            expected=f"a number of buckets >= 1, or edges in steps, integers whose largest is >= {longest}",
+            fix="omit buckets for the default of 8",
         )
     return tuple(sorted(set(numbers))) if several else numbers[0]

@@ -1,8 +1,8 @@
-"""Which samples a class has, in the order in which the run visits them.
+"""The members of each class, in the order in which a plan draws them.
 
-Each class is a *ring*: one keyed permutation of its members for the whole run, read round and round. Its
-k-th draw is member k modulo its size, so every member is drawn equally often, within one, over any run of
-epochs. (A new permutation for each pass would repeat a sample at the seam of two passes.)
+The members of a class form a *ring*: one keyed permutation, the same for the whole training run, read cyclically. The
+k-th draw of the class is ring place k modulo the class size. Hence over any consecutive draws the counts of its members
+differ by at most one. (A new permutation for each pass could repeat a sample where two passes meet.)
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import DataError
-from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
+from tailfit.hashing import hash_array, hash_words
+from tailfit.samplers.permutation import Permutations, Purpose
 
 __all__ = ["LabelIndex", "ListedLabels"]
 
@@ -20,28 +21,28 @@ _BLOCK = 1 << 15
 
 
 class LabelIndex(ABC):
-    """The rings of all classes. What a plan needs of its labels, however they are stored.
+    """The rings of all classes, independent of how the labels are stored.
 
     Attributes:
-        counts: Members of each class, `int64[C]`, each >= 1.
+        counts: Number of members of each class, `int64[C]`, each >= 1.
     """
 
     counts: NDArray[np.int64]
 
     @abstractmethod
     def members(self, classes: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The sample at each place of a class's ring, `0 <= place < counts[class]`."""
+        """Return the sample at a place of a class's ring, for each pair; `0 <= place < counts[class]`."""
 
 
 @final
 class ListedLabels(LabelIndex):
-    """The rings of labels held in memory: 8 bytes a sample.
+    """The rings of labels in memory; takes 8 bytes per sample.
 
     Args:
-        codes: Class of each sample, `int64[n]`, not empty.
-        seed: The run's seed, on which the order within the rings depends.
+        codes: Class index of each sample, `int64[n]`, not empty.
+        seed: Seed of the plan; it determines the order of each ring.
     Raises:
-        DataError: for no samples, or a class without one.
+        DataError: If a class has no samples.
 
     >>> index = ListedLabels(np.array([1, 0, 1]), seed=0)
     >>> sorted(index.members(np.array([1, 1]), np.array([0, 1])).tolist())
@@ -52,7 +53,7 @@ class ListedLabels(LabelIndex):
         self.counts = checked_counts(codes)
         classes = len(self.counts)
         self._first = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
-        # NumPy's stable sort of 16-bit integers is a radix sort, six times as fast.
+        # NumPy's stable sort of 16-bit integers is a radix sort, six times faster than its sort of int64.
         by_class = np.argsort(codes.astype(np.uint16) if classes <= 1 << 16 else codes, kind="stable")
         keys = hash_array(hash_words(seed, Purpose.RING), np.arange(classes))
         rings = Permutations(self.counts, keys)
@@ -68,14 +69,18 @@ class ListedLabels(LabelIndex):
 
 
 def checked_counts(codes: NDArray[Any]) -> NDArray[np.int64]:
-    """Members of each class, where every class has one."""
+    """Return the number of members of each class.
+
+    Raises:
+        DataError: If a class up to the largest class index has no samples.
+    """
     counts = np.bincount(codes).astype(np.int64)
     if (counts == 0).any():
         empty = np.flatnonzero(counts == 0)
         shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
         raise DataError(
-            f"labels in which no sample has class {shown}, while class {len(counts) - 1} has some",
-            expected="at least one sample of every class up to the largest code",
-            fix="number the classes without gaps, e.g. np.unique(labels, return_inverse=True)[1]",
+            f"labels in which no sample has class {shown}, but some have class {len(counts) - 1}",
+            expected="class indices without gaps: at least one sample of every class up to the largest index",
+            fix="renumber the classes, e.g. np.unique(labels, return_inverse=True)[1]",
         )
     return counts

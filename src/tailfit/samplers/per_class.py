@@ -1,8 +1,8 @@
-"""Batches of a few classes, several samples of each: what metric learning, prototypes and contrastive losses need.
+"""A sampler of batches with few classes and several samples of each, as metric and contrastive losses need them.
 
-The classes have their turns as in `deal.py`; a turn is a *visit* of `m` samples. A class's draws of an epoch stand in
-line, each sample beside its own repeats, and a visit takes every v-th of them, v the number of its visits: so it
-repeats no sample that another could stand in for.
+Classes take turns as in `deal.py`; a turn is a *visit* of `m` samples. The draws of a class in an epoch are listed with
+repeats of a sample next to each other, and visit i takes the draws i, i + v, i + 2v, ..., where v is the number of
+visits. So a visit repeats a sample only if the class has fewer than `m` members.
 """
 
 from dataclasses import dataclass, field
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError
+from tailfit.hashing import hash_array, hash_words
 from tailfit.samplers.arithmetic import divided
 from tailfit.samplers.base import Plan, Sampler, class_labels, whole_number
 from tailfit.samplers.deal import Deal, DealtPlan
-from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.permutation import Permutations, Purpose
 
 __all__ = ["PerClass"]
 
@@ -25,17 +26,17 @@ Indices = NDArray[np.int64]
 @final
 @dataclass(frozen=True, kw_only=True)
 class PerClass(Sampler):
-    """`m` samples of each of `batch_size / m` classes in every batch.
+    """Draw `m` samples of each of `batch_size / m` classes in every batch.
 
-    Every class is visited equally often and every member of a class drawn equally often, each within one over any run
-    of epochs. No sample is twice in a batch if its class has `m` members. An epoch has as many whole batches as the
-    samples fill, at least one; which classes meet differs from batch to batch.
+    Classes are visited equally often, and the members of a class are drawn equally often: over any consecutive epochs
+    their counts differ by at most one. A batch repeats no sample whose class has at least `m` members. An epoch has
+    `n // batch_size` whole batches, at least one. Which classes share a batch varies from batch to batch.
 
     Args:
-        m: Samples of a class in a batch, >= 1; the batch size must be a multiple of it, and `batch_size / m` at most
-            the number of classes.
+        m: Samples per class in a batch, >= 1. The batch size must be a multiple of `m`, and at most `m` times the
+            number of classes.
     Raises:
-        ArgumentError: for an `m` out of range, or, by `plan`, a batch size that does not fit it.
+        ArgumentError: If `m` is out of range; raised by `plan` if the batch size does not match `m`.
     Source: Hermans et al. 2017, arXiv:1703.07737, section 2 (P classes, K samples each).
 
     >>> plan = PerClass(2).plan(np.repeat([0, 1, 2], [9, 4, 2]), seed=1, batch_size=4)
@@ -50,7 +51,7 @@ class PerClass(Sampler):
         object.__setattr__(self, "m", whole_number("m", self.m, least=1))
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`; without a batch size a batch holds all classes once."""
+        """Apply the sampler to labels; see `Sampler.plan`. Without a batch size, each batch holds all classes."""
         codes, index = class_labels(labels, seed)
         classes = len(index.counts)
         batch = self.m * classes if batch_size is None else whole_number("batch_size", batch_size, least=1)
@@ -58,7 +59,7 @@ class PerClass(Sampler):
             raise ArgumentError(
                 f"batch_size={batch} for PerClass(m={self.m}) and {classes} classes",
                 expected=f"a multiple of {self.m}, at most {self.m * classes}",
-                fix="choose the batch size as m times the number of classes in a batch",
+                fix="choose batch_size = m * the number of classes per batch",
             )
         size = max(len(codes) // batch, 1) * batch
         return _PerClassPlan(self.m, batch, labels=codes, index=index, size=size, seed=seed, batch_size=batch_size)
@@ -77,7 +78,7 @@ class _PerClassPlan(DealtPlan):
         counts, of_epoch = self._index.counts, self._deal.of_epoch(epoch)
         keys = hash_words(self.seed, Purpose.DRAWS, epoch)
         orders = [hash_array(hash_words(keys, part), np.arange(len(counts))) for part in range(3)]
-        # What the m samples of a seat share is worked out once for all seats of these batches.
+        # The m samples of a seat share a class and a visit: compute these once per seat.
         each = self._batch // self._m
         seat = np.arange(batches[0] * each, (batches[-1] + 1) * each)
         class_at, visits = self._deal(epoch, *divided(seat, each))
@@ -85,7 +86,7 @@ class _PerClassPlan(DealtPlan):
         at = (batches - batches[0]) * each + seats
         classes = class_at[at]
         line = numbers * of_epoch[classes] + visit_at[at]
-        # Members that the epoch draws once more than the others stand first; both groups are shuffled.
+        # Members drawn once more than the others in this epoch come first; each group is shuffled.
         often, more = np.divmod(of_epoch * self._m, counts)
         times, edge = often[classes], (more * (often + 1))[classes]
         later = (line >= edge).astype(np.int64)

@@ -1,16 +1,18 @@
-"""Keyed permutations of [0, n): the i-th item of a shuffle, without the shuffle.
+"""Keyed permutations of [0, n): compute the i-th item of a shuffle without storing the shuffle.
 
 Concepts:
-- *key*: 64 bits, hashed from everything that tells one permutation from another (seed, epoch, purpose,
-  class, ...). Hashed, never added: seed 0 epoch 1 has nothing to do with seed 1 epoch 0.
-- *rounds*: beyond 64 items, a bijection of k-bit words, 2**k the first power of two that holds n: multiply by
-  an odd number, add, xor the upper half into the lower. Each step can be undone, so the whole can.
-- *cycle-walking*: a word that lands in [n, 2**k) goes through the rounds again until it lands below n. It is
-  still a bijection of [0, n), and fewer than two passes on average.
-- *tables*: up to 64 items, the order of n hashed values. Rounds on so few bits have too few keys to reach
+- *key*: 64 bits, hashed from everything that distinguishes one permutation from another (seed, epoch, purpose,
+  class, ...). Key parts are hashed, never added: seed 0, epoch 1 is unrelated to seed 1, epoch 0.
+- *rounds*: for more than 64 items, a bijection of k-bit words, where 2**k is the smallest power of two >= n. A round
+  multiplies by an odd number, adds a number, and xors the upper half into the lower. Each step is invertible, so the
+  whole is.
+- *cycle-walking*: a word that lands in [n, 2**k) goes through the rounds again until it lands below n. The result is
+  still a bijection of [0, n), and takes fewer than two passes on average.
+- *tables*: for up to 64 items, the sorted order of n hashed values. Rounds on so few bits have too few keys to reach
   every order equally often; sorting reaches all n! orders.
 
-Only unsigned integers that wrap around are used: the same numbers on every platform and NumPy version.
+All arithmetic is on unsigned integers that wrap around, so the numbers are the same on every platform and with every
+NumPy version.
 """
 
 from enum import IntEnum
@@ -19,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Permutation", "Permutations", "Purpose", "hash_array", "hash_words"]
+from tailfit.hashing import GOLDEN, mix_words
 
-_WORD = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: consecutive words land far apart
+__all__ = ["Permutation", "Permutations", "Purpose"]
+
 _ROUNDS = 7
 _TABLE_BITS = 6
 _TABLE_ITEMS = 1 << _TABLE_BITS
@@ -32,7 +34,7 @@ Indices = NDArray[np.int64]
 
 
 class Purpose(IntEnum):
-    """What a key is for, so that no two uses of one (seed, epoch) share an order."""
+    """The use of a key. It is part of the key, so different uses of one (seed, epoch) get unrelated orders."""
 
     SHUFFLE = 1
     RING = 2
@@ -44,52 +46,15 @@ class Purpose(IntEnum):
     OFFSET = 8
 
 
-def _mix(word: int) -> int:
-    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit words."""
-    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
-    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _WORD
-    return word ^ (word >> 31)
-
-
-def _mix_array(words: Words) -> Words:
-    words = words ^ (words >> np.uint64(30))
-    words *= np.uint64(0xBF58476D1CE4E5B9)
-    words ^= words >> np.uint64(27)
-    words *= np.uint64(0x94D049BB133111EB)
-    words ^= words >> np.uint64(31)
-    return words
-
-
-def hash_words(*words: int) -> int:
-    """A 64-bit key from whole numbers below 2**64; their order counts.
-
-    >>> hash_words(0, 1) == hash_words(1, 0)
-    False
-    """
-    key = 0
-    for word in words:
-        key = _mix(key ^ _mix((word + _GOLDEN) & _WORD))
-    return key
-
-
-def hash_array(key: int, words: NDArray[Any]) -> Words:
-    """For each word, the key that `hash_words` gives when the word follows those `key` was made of.
-
-    >>> int(hash_array(hash_words(5), np.array([7]))[0]) == hash_words(5, 7)
-    True
-    """
-    return _mix_array(np.uint64(key) ^ _mix_array(words.astype(np.uint64) + np.uint64(_GOLDEN)))
-
-
 def _stream(keys: Words, length: int) -> Words:
-    """`length` words a key, `[len(keys), length]`."""
-    return _mix_array(keys[:, None] + np.arange(1, length + 1, dtype=np.uint64) * np.uint64(_GOLDEN))
+    """Return `length` random words for each key, `[len(keys), length]`."""
+    return mix_words(keys[:, None] + np.arange(1, length + 1, dtype=np.uint64) * np.uint64(GOLDEN))
 
 
 def _tables(sizes: Indices, keys: Words) -> Indices:
-    """The permutations of up to 64 items, one a row; what lies beyond a row's size is not used."""
+    """Return permutations of up to 64 items, one per row; entries beyond a row's size are unused."""
     item = np.arange(int(sizes.max()), dtype=np.uint64)
-    # The item's number replaces the lowest bits: no ties, so any sorting algorithm gives the same order.
+    # The item's index replaces the lowest bits: no ties, so every sorting algorithm gives the same order.
     low = np.uint64(_TABLE_ITEMS - 1)
     ranks = _stream(keys, len(item))
     ranks &= ~low
@@ -100,11 +65,11 @@ def _tables(sizes: Indices, keys: Words) -> Indices:
 
 
 class Permutations:
-    """One permutation for each row: row r permutes [0, sizes[r]) by keys[r].
+    """A permutation for each row: row r permutes [0, sizes[r]) by keys[r].
 
     Args:
         sizes: `int64[rows]`, each >= 1.
-        keys: `uint64[rows]`, from `hash_array`.
+        keys: `uint64[rows]`, from `tailfit.hashing.hash_array`.
 
     >>> several = Permutations(np.array([3, 100]), np.array([1, 2], dtype=np.uint64))
     >>> sorted(several(np.zeros(3, dtype=np.int64), np.arange(3)).tolist())
@@ -115,11 +80,11 @@ class Permutations:
         self._sizes, self._keys = sizes, keys
 
     def __call__(self, rows: Indices, items: Indices) -> Indices:
-        """Where each item of its row goes, `int64[n]`."""
+        """Return the place to which each item of its row is moved, `int64[n]`."""
         return self._apply(rows, items, inverse=False)
 
     def inverse(self, rows: Indices, items: Indices) -> Indices:
-        """Which item of its row came to each place, `int64[n]`."""
+        """Return the item of its row that is moved to each place, `int64[n]`."""
         return self._apply(rows, items, inverse=True)
 
     def _apply(self, rows: Indices, items: Indices, *, inverse: bool) -> Indices:
@@ -127,7 +92,7 @@ class Permutations:
             return np.empty(0, dtype=np.int64)
         sizes, keys = self._sizes, self._keys
         if len(rows) < 8 * len(sizes):
-            # The rows asked for are compacted first: the work depends on the items, not on all there is.
+            # Few items: keep only the rows they use, so that the work depends on the items and not on all rows.
             touched = np.zeros(len(sizes), dtype=np.bool_)
             touched[rows] = True
             used = np.flatnonzero(touched)
@@ -148,13 +113,13 @@ class Permutations:
 
 
 class Permutation:
-    """One permutation of [0, size).
+    """A permutation of [0, size).
 
     Args:
         size: Number of items, >= 1.
-        key: 64 bits, from `hash_words`.
+        key: 64-bit integer, from `tailfit.hashing.hash_words`.
 
-    >>> one = Permutation(1000, hash_words(3))
+    >>> one = Permutation(1000, key=3)
     >>> one.inverse(one(np.arange(5))).tolist()
     [0, 1, 2, 3, 4]
     """
@@ -164,11 +129,11 @@ class Permutation:
         self._keys = np.array([key], dtype=np.uint64)
 
     def __call__(self, items: Indices) -> Indices:
-        """Where each item goes, `int64[n]`."""
+        """Return the place to which each item is moved, `int64[n]`."""
         return self._apply(items, inverse=False)
 
     def inverse(self, items: Indices) -> Indices:
-        """Which item came to each place, `int64[n]`."""
+        """Return the item that is moved to each place, `int64[n]`."""
         return self._apply(items, inverse=True)
 
     def _apply(self, items: Indices, *, inverse: bool) -> Indices:
@@ -186,17 +151,17 @@ def _by_table(sizes: Indices, keys: Words, rows: Indices | None, items: Indices,
 
 
 def _by_rounds(sizes: Indices, keys: Words, rows: Indices | None, items: Indices, inverse: bool) -> Indices:
-    """Rounds and cycle-walking; `rows` None: all items are of the one row."""
+    """Permute by rounds and cycle-walking; `rows=None` means that there is one row only."""
     rounds = _Rounds(sizes, keys, inverse)
     words = items.astype(rounds.kind)
     rounds(words, rows)
-    outside = np.flatnonzero(words > rounds.last.beside(rows))
-    # Their words and rows are compacted again and again: each pass leaves less than half of them outside.
+    outside = np.flatnonzero(words > rounds.last.of(rows))
+    # Words outside the range are gathered before each pass, which brings more than half of them inside.
     walking, walked = words[outside], None if rows is None else rows[outside]
     while outside.size:
         rounds(walking, walked)
         words[outside] = walking
-        still = np.flatnonzero(walking > rounds.last.beside(walked))
+        still = np.flatnonzero(walking > rounds.last.of(walked))
         outside, walking = outside[still], walking[still]
         walked = None if walked is None else walked[still]
     return words.astype(np.int64)
@@ -208,18 +173,18 @@ class _PerRow:
     def __init__(self, words: NDArray[Any]) -> None:
         self._words = words
 
-    def beside(self, rows: Indices | None, out: NDArray[Any] | None = None) -> Any:
-        """The word of each item's row; of the one row, if there are no `rows`."""
-        # The rows are known to be in range, and with "raise" NumPy would fill a copy of `out` first.
+    def of(self, rows: Indices | None, out: NDArray[Any] | None = None) -> Any:
+        """Return the word of each item's row; without `rows`, the word of the only row."""
+        # The rows are in range, and mode "raise" would make NumPy fill a copy of `out` first.
         return self._words[0] if rows is None else self._words.take(rows, mode="clip", out=out)
 
 
 class _Rounds:
-    """The rounds of each row, or what undoes them, in place."""
+    """The rounds of each row, or their inverses, applied in place."""
 
     def __init__(self, sizes: Indices, keys: Words, inverse: bool) -> None:
         bits = _bit_lengths(sizes - 1)
-        # k-bit arithmetic needs the lowest k bits only: the same numbers in words of 32 bits, twice as fast.
+        # k-bit arithmetic needs only the lowest k bits: 32-bit words give the same numbers, twice as fast.
         self.kind = np.uint32 if bits.max() <= 32 else np.uint64
         odd, even = np.split(_stream(keys, 2 * _ROUNDS).T, 2)
         odd |= np.uint64(1)
@@ -234,27 +199,27 @@ class _Rounds:
         self._evens = [_PerRow(words.astype(self.kind)) for words in even]
 
     def __call__(self, words: NDArray[Any], rows: Indices | None) -> None:
-        # One array for the words of the rows, filled anew for each step: all of them at once would leave the cache.
-        spare, beside = np.empty_like(words), np.empty_like(words)
-        mask, half = self._mask.beside(rows), self._half.beside(rows)
-        # A multiplication carries upwards only, and leaves a difference in the top bit where it is: hence the
-        # upper half is xored into the lower before the first one too. half >= k / 2 makes it its own inverse.
+        # One scratch array, refilled for each step: the numbers of all steps at once would not fit in the CPU cache.
+        spare, gathered = np.empty_like(words), np.empty_like(words)
+        mask, half = self._mask.of(rows), self._half.of(rows)
+        # A multiplication carries only upwards: two words that differ in the top bit only still do so afterwards.
+        # Hence the xor before the first multiplication, too. half >= k / 2 makes the xor its own inverse.
         np.right_shift(words, half, out=spare)
         words ^= spare
         for odd, even in zip(self._odds, self._evens, strict=True):
             if self._inverse:
-                words -= even.beside(rows, beside)
-                words *= odd.beside(rows, beside)
+                words -= even.of(rows, gathered)
+                words *= odd.of(rows, gathered)
             else:
-                words *= odd.beside(rows, beside)
-                words += even.beside(rows, beside)
+                words *= odd.of(rows, gathered)
+                words += even.of(rows, gathered)
             words &= mask
             np.right_shift(words, half, out=spare)
             words ^= spare
 
 
 def _inverse_odd(odd: Words) -> Words:
-    """Inverses modulo 2**64 by Newton's iteration: 5 right bits to begin with, doubled four times."""
+    """Return inverses modulo 2**64 by Newton's iteration: 5 correct bits in the first guess, doubled by each pass."""
     inverse: Words = (odd * np.uint64(3)) ^ np.uint64(2)
     for _ in range(4):
         inverse *= np.uint64(2) - odd * inverse
@@ -262,7 +227,7 @@ def _inverse_odd(odd: Words) -> Words:
 
 
 def _bit_lengths(values: Indices) -> Words:
-    """`int.bit_length` of each, without floats, whose rounding is off by one near powers of two."""
+    """Return `int.bit_length` of each value, without floats, which are off by one near powers of two."""
     bits = np.zeros(len(values), dtype=np.uint64)
     for step in (32, 16, 8, 4, 2, 1):
         bits += np.where(values >> bits.astype(np.int64) >= 1 << step, np.uint64(step), np.uint64(0))

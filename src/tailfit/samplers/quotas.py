@@ -1,7 +1,7 @@
-"""How many draws each class gets in an epoch: exact shares, rounded by largest remainder.
+"""The number of draws of each class in an epoch: exact shares, rounded by the largest-remainder method.
 
-Whole-number arithmetic throughout: a float's last bit, which differs between platforms, must not decide
-which class gets the draw left over.
+All arithmetic is on integers: the last bit of a float differs between platforms, and must not decide which class gets
+a remaining draw.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ _LARGEST_EXACT_POWER = 8
 
 
 def largest_remainder(total: int, shares: Sequence[int]) -> NDArray[np.int64]:
-    """Split `total` in proportion to `shares`; each part is within 1 of the exact one, their sum is `total`.
+    """Split `total` into integers in proportion to `shares`; each part is within 1 of its exact share.
 
     Args:
-        total: What is split, >= 0.
-        shares: Whole numbers >= 0, not all 0. Equal remainders: the earlier share gets the unit.
+        total: The sum of the parts, >= 0.
+        shares: Integers >= 0, not all 0. Of equal remainders, the earlier one is rounded up first.
 
     >>> largest_remainder(10, [1, 1, 1]).tolist()
     [4, 3, 3]
@@ -29,22 +29,22 @@ def largest_remainder(total: int, shares: Sequence[int]) -> NDArray[np.int64]:
     whole = sum(shares)
     parts, remainders = zip(*(divmod(total * share, whole) for share in shares), strict=True)
     quotas = np.array(parts, dtype=np.int64)
-    # sorted is stable: ties go by position.
+    # sorted is stable: ties go to the earlier position.
     by_remainder = sorted(range(len(shares)), key=lambda position: -remainders[position])
     quotas[by_remainder[: total - sum(parts)]] += 1
     return quotas
 
 
 def power_shares(counts: NDArray[np.int64], power: float) -> list[int]:
-    """Whole numbers in proportion to `counts ** power`: exact for whole powers, else to 30 digits.
+    """Return integers in proportion to `counts ** power`: exact for integer powers up to 8, else to 30 digits.
 
     >>> power_shares(np.array([10, 1000]), 1.0)
     [10, 1000]
     """
     if power.is_integer() and power <= _LARGEST_EXACT_POWER:
         return [int(count) ** int(power) for count in counts]
-    # decimal, not float: its powers are the same on every platform. Its context is our own, whatever the
-    # user's is; one power for each distinct count, as there may be many classes.
+    # decimal, because float powers differ between platforms; in a context of its own, because the user may have
+    # changed the global one. One power per distinct count: there may be many classes.
     context = Context(prec=_DECIMALS, traps=[])
     exponent, largest = Decimal(power), int(counts.max())
     unit = Decimal(10) ** _DECIMALS

@@ -1,4 +1,4 @@
-"""Repeat-factor sampling: rare classes are repeated up to a threshold of frequency, the others left as they are."""
+"""Repeat-factor sampling: repeat the samples of classes rarer than a threshold, and draw all others once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,17 +26,18 @@ _UNIT = 10**_DECIMALS
 @final
 @dataclass(frozen=True, kw_only=True)
 class RepeatFactor(ByShares):
-    """A sample is drawn `max(1, sqrt(threshold / f))` times an epoch, f the share of samples with its rarest label.
+    """Draw each sample `max(1, sqrt(threshold / f))` times per epoch, where f is the frequency of its class.
 
-    An epoch has as many draws as these factors sum to. A factor that is no whole number is rounded down or up, for
-    other samples in other epochs: of single-label data the members of a class are drawn equally often, within one
-    over any run of epochs. Multi-label samples follow the rarest label they have; without a label they are drawn once.
+    An epoch has as many draws as these factors sum to. Fractional factors are rounded up for some samples and down for
+    others, and which ones changes from epoch to epoch. The members of a class are drawn equally often: over any
+    consecutive epochs their counts differ by at most one. A multi-label sample has the factor of its rarest label; one
+    without labels is drawn once.
 
     Args:
-        threshold: The share of the samples below which a class is repeated, > 0 and <= 1.
+        threshold: Frequency below which a class is repeated, a fraction of the samples, > 0 and <= 1.
     Raises:
-        ArgumentError: for a threshold out of range.
-        DataError: by `plan`, for soft labels.
+        ArgumentError: If the threshold is out of range.
+        DataError: Raised by `plan` for soft labels.
     Source: Gupta, Dollar & Girshick 2019 (LVIS), arXiv:1908.03195, appendix B.2.
 
     >>> plan = RepeatFactor(0.4).plan(np.repeat([0, 1], [9, 1]), seed=1)
@@ -53,13 +54,13 @@ class RepeatFactor(ByShares):
         if not number or not 0 < given <= 1:
             raise ArgumentError(
                 f"threshold={given!r}",
-                expected="a share of the samples, > 0 and <= 1",
-                fix="0.01 repeats the samples of classes below 1 %",
+                expected="a fraction of the samples, > 0 and <= 1",
+                fix="pass 0.01, for example, to repeat samples of classes rarer than 1 %",
             )
         object.__setattr__(self, "threshold", float(given))
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`; labels may be multi-label, too."""
+        """Apply the sampler to labels, which may be multi-label; see `Sampler.plan`."""
         if isinstance(labels, Runs) or np.ndim(labels) < 2:
             return super().plan(labels, seed, batch_size)
         encoded = encode(labels)
@@ -68,8 +69,8 @@ class RepeatFactor(ByShares):
         if encoded.kind != "multi-label":
             raise DataError(
                 f"{encoded.kind} labels for RepeatFactor",
-                expected="classes, or multi-label rows of 0 and 1",
-                fix="round",
+                expected="one class per sample, or multi-label rows of 0 and 1",
+                fix="pass hard labels, e.g. y.argmax(axis=1)",
             )
         refuse_empty(len(encoded.values))
         lengths, unit = _lengths(
@@ -83,14 +84,17 @@ class RepeatFactor(ByShares):
         return [factor * count for factor, count in zip(factors, counts.tolist(), strict=True)]
 
     def _quotas(self, counts: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        # Whole repeats first: a class that is not repeated is drawn exactly once a sample.
+        # Split the whole repeats off first: in a class that is not repeated, each sample is drawn exactly once.
         shares = zip(self._shares(counts, epoch), counts.tolist(), strict=True)
         whole, parts = zip(*(divmod(share, _UNIT * count) for share, count in shares), strict=True)
         total = (sum(parts) + _UNIT // 2) // _UNIT
         return np.array(whole) * counts + (largest_remainder(total, parts) if total else 0)
 
     def _factors(self, counts: Sequence[float], samples: int) -> list[int]:
-        """The factor of each class, in units of 10**-30; decimal, so that it is the same on every platform."""
+        """Return the repeat factor of each class in units of 10**-30.
+
+        Computed in decimal, so that they are the same on every platform.
+        """
         context = Context(prec=_DECIMALS, traps=[])
         factors = []
         for count in counts:
@@ -102,7 +106,10 @@ class RepeatFactor(ByShares):
 
 
 def _lengths(factors: Sequence[int], rows: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
-    """The factor of each sample in a unit that is a power of two, their sum a whole number of units."""
+    """Return the repeat factor of each sample in units of 1 / `unit`, and `unit`.
+
+    `unit` is a power of two, and the factors sum to an integer, so that an epoch has a whole number of draws.
+    """
     bits = 60 - len(rows).bit_length() - (max(factors) // _UNIT).bit_length()
     unit = 1 << bits
     by_class = np.array([factor * unit // _UNIT for factor in factors], dtype=np.int64)
@@ -110,6 +117,6 @@ def _lengths(factors: Sequence[int], rows: NDArray[Any]) -> tuple[NDArray[np.int
     for code, length in enumerate(by_class.tolist()):
         chosen = rows[:, code] > 0
         lengths[chosen] = np.maximum(lengths[chosen], length)
-    # The last draw would be a part of one: it is made whole for a sample with the rarest label.
+    # Round the sum up to a whole draw, at a sample with the rarest label.
     lengths[int(lengths.argmax())] += -int(lengths.sum()) % unit
     return lengths, unit

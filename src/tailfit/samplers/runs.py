@@ -1,4 +1,4 @@
-"""Labels that nobody holds: runs of samples of one class, for sets too large to list."""
+"""Run-length encoded labels, for data sets whose labels don't fit in memory."""
 
 from typing import final
 
@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
+from tailfit.hashing import hash_array, hash_words
 from tailfit.samplers.arithmetic import Line
 from tailfit.samplers.index import LabelIndex, checked_counts
-from tailfit.samplers.permutation import Permutations, Purpose, hash_array, hash_words
+from tailfit.samplers.permutation import Permutations, Purpose
 
 __all__ = ["RunIndex", "Runs", "refuse_as_array"]
 
@@ -17,16 +18,16 @@ _MOST = 1 << 62
 
 @final
 class Runs:
-    """Labels as runs: the first `lengths[0]` samples are of class `codes[0]`, the next ones of `codes[1]`, and so on.
+    """Run-length encoded labels: `lengths[0]` samples of class `codes[0]`, then `lengths[1]` of `codes[1]`, and so on.
 
-    What any sampler that draws by class takes in the place of labels. Sets sorted by class need one run a class; a plan
-    keeps a few numbers a run, however many samples it is of.
+    Every sampler accepts them as labels. Data sorted by class needs one run per class. A plan keeps a few numbers per
+    run, whatever the number of samples.
 
     Args:
-        codes: Class of each run, `[runs]`, numbered without a gap.
-        lengths: Samples of each run, `[runs]`, each >= 1.
+        codes: Class index of each run, `[runs]`, without gaps.
+        lengths: Number of samples of each run, `[runs]`, each >= 1.
     Raises:
-        ArgumentError: for arrays that are no such numbers, or differ in length.
+        ArgumentError: If the arrays are not integers in range, or differ in length.
 
     >>> from tailfit.samplers import ClassBalanced
     >>> plan = ClassBalanced().plan(Runs([0, 1], [10**11, 10]))
@@ -39,12 +40,14 @@ class Runs:
         if len(self.codes) != len(self.lengths) or not len(self.codes):
             raise ArgumentError(
                 f"{len(self.codes)} codes and {len(self.lengths)} lengths",
-                expected="one of each a run",
-                fix="check them",
+                expected="one code and one length per run, and at least one run",
+                fix="pass two sequences of the same length",
             )
         if sum(self.lengths.tolist()) > _MOST:
             raise ArgumentError(
-                f"{sum(self.lengths.tolist())} samples", expected=f"at most {_MOST}", fix="check the lengths"
+                f"runs of {sum(self.lengths.tolist())} samples in total",
+                expected=f"at most {_MOST} samples",
+                fix="correct the lengths",
             )
         self._ends = np.cumsum(self.lengths)
 
@@ -52,20 +55,20 @@ class Runs:
         return int(self._ends[-1])
 
     def at(self, positions: ArrayLike) -> NDArray[np.int64]:
-        """Class of the samples at some positions."""
+        """Return the class indices of the samples at some positions."""
         found: NDArray[np.int64] = self.codes[np.searchsorted(self._ends, positions, side="right")]
         return found
 
 
 @final
 class RunIndex(LabelIndex):
-    """The rings of labels in runs: some numbers a run.
+    """The rings of run-length encoded labels; takes a few numbers per run.
 
     Args:
         runs: The labels.
-        seed: The run's seed, on which the order within the rings depends.
+        seed: Seed of the plan; it determines the order of each ring.
     Raises:
-        DataError: for a class without a sample.
+        DataError: If a class has no samples.
 
     >>> index = RunIndex(Runs([1, 0, 1], [2, 1, 2]), seed=0)
     >>> sorted(index.members(np.array([1, 1, 1, 1]), np.arange(4)).tolist())
@@ -78,16 +81,17 @@ class RunIndex(LabelIndex):
         lengths = runs.lengths[by_class]
         self.counts = np.zeros(int(runs.codes.max()) + 1, dtype=np.int64)
         np.add.at(self.counts, runs.codes, runs.lengths)
-        self._first = np.cumsum(self.counts) - self.counts  # of each class, in the order of the classes
+        # With the samples sorted by class: the first position of each class, and the end of each run.
+        self._first = np.cumsum(self.counts) - self.counts
         self._ends = np.cumsum(lengths)
         self._line = Line(self._ends)
-        # From a place in the order of the classes to the sample.
+        # Added to a position in that order, it gives the sample.
         self._shift = (np.cumsum(runs.lengths) - runs.lengths)[by_class] - (self._ends - lengths)
         keys = hash_array(hash_words(seed, Purpose.RING), np.arange(len(self.counts)))
         self._rings = Permutations(self.counts, keys)
 
     def members(self, classes: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The sample at each place of a class's ring."""
+        """Return the sample at a place of a class's ring, for each pair; see `LabelIndex.members`."""
         ordered = self._first[classes] + self._rings(classes, places)
         runs = classes if len(self._ends) == len(self.counts) else self._line.at(ordered)
         found: NDArray[np.int64] = ordered + self._shift[runs]
@@ -99,16 +103,16 @@ def _whole(name: str, values: ArrayLike, least: int) -> NDArray[np.int64]:
     if array.ndim != 1 or array.dtype.kind not in "iu" or (array.size and (array.min() < least or array.max() > _MOST)):
         raise ArgumentError(
             f"{name} of shape {array.shape} and type {array.dtype}",
-            expected=f"whole numbers from {least} to {_MOST}, one a run",
-            fix="pass lists or arrays of integers",
+            expected=f"integers from {least} to {_MOST}, one per run",
+            fix=f"pass {name} as a list or a one-dimensional array of integers",
         )
     return array.astype(np.int64)
 
 
 def refuse_as_array(runs: Runs) -> DataError:
-    """The error of asking for all labels at once."""
+    """Return the error for a request for the labels of all samples as one array."""
     return DataError(
-        f"labels in {len(runs.codes)} runs of {len(runs)} samples",
-        expected="labels of some positions",
-        fix="runs.at(positions) gives them",
+        f"a request for all labels of {len(runs)} samples in {len(runs.codes)} runs",
+        expected="a request for the labels of some positions, as all of them may not fit in memory",
+        fix="call runs.at(positions)",
     )

@@ -1,9 +1,9 @@
-"""Batches that each have the class mix of the whole.
+"""A sampler of batches that each have the class mix of the whole data.
 
-The samples stand in line, class after class, and each batch takes every k-th of them, k the number of batches: from a
-class of n samples floor(n / k) or ceil(n / k), which is within one of its share. A last batch that is shorter is set
-apart first, its counts rounded so that those of all others stay within one, too (which always is possible: Bacharach
-1966, "Matrix rounding problems").
+The samples are lined up class by class, and each of the k batches takes every k-th of them: floor(n / k) or
+ceil(n / k) of a class with n samples, which is within one of its share. The samples of a shorter last batch are set
+aside first. Their class counts are rounded such that the counts of all other batches stay within one of their shares,
+too; this is always possible (Bacharach 1966, "Matrix rounding problems").
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.hashing import hash_words
 from tailfit.samplers.arithmetic import Line
 from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels
 from tailfit.samplers.index import LabelIndex
-from tailfit.samplers.permutation import Permutation, Purpose, hash_words
+from tailfit.samplers.permutation import Permutation, Purpose
 from tailfit.samplers.runs import Runs
 
 __all__ = ["Stratified"]
@@ -26,10 +27,10 @@ Indices = NDArray[np.int64]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Stratified(Sampler):
-    """Every sample once an epoch, in batches that have the class mix of the whole: each count within one of its share.
+    """Draw every sample once per epoch, in batches with the class mix of the data.
 
-    Which samples, and which classes' left-over samples, meet in a batch differs from epoch to epoch. For small batches
-    of rare classes: a class with fewer samples than there are batches is in a batch once at most.
+    In each batch the count of a class is its exact share, rounded up or down: a class with fewer samples than there are
+    batches has at most one sample in a batch. Which samples share a batch differs from epoch to epoch.
 
     Source: systematic sampling of a stratified list, Cochran 1977, "Sampling Techniques", chapter 8.
 
@@ -41,7 +42,7 @@ class Stratified(Sampler):
     by_class: ClassVar[bool] = True
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`."""
+        """Apply the sampler to labels; see `Sampler.plan`."""
         codes, index = class_labels(labels, seed)
         return _StratifiedPlan(labels=codes, index=index, size=len(codes), seed=seed, batch_size=batch_size)
 
@@ -53,8 +54,8 @@ class _StratifiedPlan(ClassPlan):
     ) -> None:
         super().__init__(labels=labels, index=index, size=size, seed=seed, batch_size=batch_size)
         self._batch = min(self.batch_size or size, size)
-        self._whole, short = divmod(size, self._batch)  # whole batches, and samples of the last one
-        self._apart = _counts_of_the_short(index.counts, size, self._batch, short)
+        self._whole, short = divmod(size, self._batch)  # number of whole batches, and samples of a short last one
+        self._apart = _counts_of_short_batch(index.counts, size, self._batch, short)
         self._regular = index.counts - self._apart
 
     def _class_draws(self, epoch: int) -> NDArray[np.float64]:
@@ -63,35 +64,38 @@ class _StratifiedPlan(ClassPlan):
     def _draw(self, epoch: int, positions: Indices) -> Indices:
         batches, slots = self._shuffled(epoch, positions, self._batch)
         counts = self._index.counts
-        # From here on the positions are of the last batch, which is shorter.
+        # Positions from `cut` on belong to the short last batch.
         cut = int(np.clip(self._whole * self._batch - positions[0], 0, len(positions)))
         classes, numbers = np.empty_like(slots), np.empty_like(slots)
-        # Which of every k-th sample a batch takes is up to chance, and so is who stands beside whom in the line.
+        # Both the offset of a batch's every k-th sample and the order of the classes on the line are random.
         span = np.arange(batches[0], batches[-1] + 1)
         strides = Permutation(self._whole, hash_words(self.seed, Purpose.SEATS, epoch))(
             np.minimum(span, self._whole - 1)
         )
         order = Permutation(len(counts), hash_words(self.seed, Purpose.CIRCLE, epoch))(np.arange(len(counts)))
         places = slots[:cut] * self._whole + strides[batches[:cut] - batches[0]]
-        classes[:cut], numbers[:cut] = _in_line(places, order, self._regular)
+        classes[:cut], numbers[:cut] = _on_line(places, order, self._regular)
         if cut < len(slots):
-            classes[cut:], numbers[cut:] = _in_line(slots[cut:], order, self._apart)
+            classes[cut:], numbers[cut:] = _on_line(slots[cut:], order, self._apart)
             numbers[cut:] += self._regular[classes[cut:]]
         return self._index.members(classes, self._reordered(epoch, counts, classes, numbers))
 
 
-def _in_line(places: Indices, order: Indices, counts: Indices) -> tuple[Indices, Indices]:
-    """Class at each place of a line of `counts` of each class, classes in `order`; and its number in the class."""
+def _on_line(places: Indices, order: Indices, counts: Indices) -> tuple[Indices, Indices]:
+    """Return the class at each place of the line, and the index within the class.
+
+    The line has `counts[c]` places of class c, with the classes in the given order.
+    """
     ends = np.cumsum(counts[order])
     at = Line(ends).at(places)
     classes = order[at]
     return classes, places - (ends - counts[order])[at]
 
 
-def _counts_of_the_short(counts: Indices, size: int, batch: int, short: int) -> Indices:
-    """Samples of each class in a last batch of `short`: its share, rounded down or up.
+def _counts_of_short_batch(counts: Indices, size: int, batch: int, short: int) -> Indices:
+    """Return the samples of each class in a last batch of `short` samples: its exact share, rounded up or down.
 
-    The whole batches take the rest in equal parts, so each of their counts must come to its own share, rounded.
+    The whole batches take the remaining samples in equal parts, whose counts must be exact shares, rounded, too.
     """
     if not short:
         return np.zeros_like(counts)
@@ -100,7 +104,8 @@ def _counts_of_the_short(counts: Indices, size: int, batch: int, short: int) -> 
     for count in counts.tolist():
         share, fraction = divmod(count * short, size)  # fraction / size of a sample
         regular, rest = divmod(count * batch, size)
-        # Rounded down it leaves the whole batches `fraction` more than theirs, which must not exceed a unit each.
+        # Rounding down leaves the class's fraction to the whole batches; round up if they can't take it, that is, if
+        # they would need more than their own shares, each rounded up.
         must_rise = count - share > whole * (regular + (rest > 0))
         may_rise = count - share - 1 >= whole * regular
         lowest.append(share + must_rise)

@@ -1,4 +1,4 @@
-"""Samplers that draw every sample once an epoch, whatever its class."""
+"""Samplers that draw every sample once per epoch, whatever its class."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import DataError
+from tailfit.hashing import hash_words
 from tailfit.labels import encode
 from tailfit.samplers.base import Plan, Sampler, refuse_empty, whole_number
-from tailfit.samplers.permutation import Permutation, Purpose, hash_words
+from tailfit.samplers.permutation import Permutation, Purpose
 from tailfit.samplers.runs import Runs, refuse_as_array
 
 __all__ = ["Sequential", "Shuffle", "UniformPlan"]
@@ -19,44 +20,44 @@ __all__ = ["Sequential", "Shuffle", "UniformPlan"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Sequential(Sampler):
-    """Every sample once an epoch, in the order of the source.
+    """Draw every sample once per epoch, in the order of the source.
 
-    Labels may be of any form, regression targets too, or just the number of samples.
+    Labels may be of any form, also regression targets, or just the number of samples.
 
     >>> Sequential().plan(["ok", "leak", "ok"]).indices(epoch=0, start=0, stop=3).tolist()
     [0, 1, 2]
     """
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`; the seed changes nothing."""
+        """Apply the sampler; see `Sampler.plan`. The seed has no effect."""
         return _SequentialPlan(labels, seed, batch_size)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Shuffle(Sampler):
-    """Every sample once an epoch, in an order of its own each epoch.
+    """Draw every sample once per epoch, in a new random order each epoch.
 
-    Labels may be of any form, regression targets too, or just the number of samples. No order is stored:
-    the first index of 10**12 samples takes as long as that of ten.
+    Labels may be of any form, also regression targets, or just the number of samples. No order is stored: the first
+    index of 10**12 samples takes as long as the first of ten.
 
     >>> sorted(Shuffle().plan(4, seed=1).indices(epoch=0, start=0, stop=4).tolist())
     [0, 1, 2, 3]
     """
 
     def plan(self, labels: Any, seed: int = 0, batch_size: int | None = None) -> Plan:
-        """As `Sampler.plan`."""
+        """Apply the sampler; see `Sampler.plan`."""
         return _ShufflePlan(labels, seed, batch_size)
 
 
 class UniformPlan(Plan):
-    """A plan whose draws are of samples, not of classes: it needs no labels but for `class_sums`.
+    """A plan that draws samples regardless of their class; it needs labels only for `class_sums`.
 
     Attributes:
-        samples: How many there are.
+        samples: Number of samples.
     """
 
-    _block = 1 << 17  # few scratch arrays, and just above a power of two many short passes
+    _block = 1 << 17  # larger than the default: these plans need fewer scratch arrays per position
 
     def __init__(self, labels: Any, seed: int, batch_size: int | None, *, size: int | None = None) -> None:
         self._given, self.samples = labels, _number_of_samples(labels)
@@ -64,19 +65,19 @@ class UniformPlan(Plan):
 
     @cached_property
     def labels(self) -> NDArray[Any]:
-        # Only on demand: the order needs no more than their number, and targets of a regression are no labels.
+        # Encoded on demand: the order depends only on their number, and regression targets can't be encoded.
         if isinstance(self._given, Runs):
             raise refuse_as_array(self._given)
         if np.ndim(self._given) == 0:
             raise DataError(
                 f"labels={self._given!r}, a number of samples",
-                expected="what depends on classes needs the labels",
+                expected="the label of each sample, which this computation needs",
                 fix="pass the labels to plan()",
             )
         return encode(self._given).values
 
     def _expected(self) -> NDArray[np.float64] | None:
-        """Expected draws of each sample in an epoch; None: one."""
+        """Return the expected draws of each sample in an epoch; None means one draw each."""
         return None
 
     def _class_sums(self, weights: NDArray[np.float64] | None, epoch: int) -> NDArray[np.float64]:
