@@ -41,7 +41,7 @@ class Plan(ABC):
     [1, 2]
     """
 
-    # Positions per call of `_draw`: enough to amortise the call, few enough to keep the scratch arrays in the CPU cache.
+    # Positions per call of `_draw`: enough to amortise the call, few enough to keep the scratch arrays in cache.
     _block: ClassVar[int] = 1 << 16
 
     def __init__(self, *, size: int, seed: int, batch_size: int | None) -> None:
