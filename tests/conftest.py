@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import polars  # noqa: F401  # sets a variable of its allocator when it is first imported: not in a test
 import pytest
 
+pytest.register_assert_rewrite("support")
+
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:

@@ -2,7 +2,7 @@
 
     python tests/chaos/chaos.py --kills 1000 --minutes 40 --seed 0 --out chaos.txt
 
-Runs of `tests/keras/batteries/resumable.py` on each backend, some killed several times: by the clock (from the first
+Runs of `tests/support/resumable.py` on each backend, some killed several times: by the clock (from the first
 import of data to the last step), by step, and by call to the disk (so while a checkpoint is written). Counted are
 runs whose end differs in any bit of weights, optimizer, metrics, callbacks, history or log, and lives that could not
 begin from what was there. Beside it Keras' BackupAndRestore under the same killer.
@@ -22,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "keras"))
+sys.path.append(str(Path(__file__).parents[1]))
 
-from batteries.outcomes import differing
+from support.outcomes import differing
 
 HERE = Path(__file__).parent
 RUNS = ("everything", "fused", "accumulated", "float16", "transformed", "own_step")

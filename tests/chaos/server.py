@@ -20,7 +20,7 @@ import time
 import traceback
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "keras"))
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 class NoTensorFlow:
@@ -41,7 +41,7 @@ if os.environ["KERAS_BACKEND"] != "tensorflow":
 
 import commands
 import keras
-from batteries import resumable
+from support import resumable
 
 import tailfit.recipes.training  # noqa: F401  # here once, not in every child
 from tailfit.resume.disk import Disk

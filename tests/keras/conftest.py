@@ -1,8 +1,10 @@
 """The half of the suite that needs Keras: one process a backend, compared as NumPy."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -27,14 +29,10 @@ def fresh_keras() -> None:
     keras.utils.set_random_seed(0)
 
 
-# Where numbers are compared to the bit with programs that others compile, or are measured.
-_AS_COMPILED = {"test_parity", "test_parity_battery", "test_steps_per_execution", "test_traps_training"}
-
-
 @pytest.fixture(autouse=True, scope="module")
 def quickly_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Most of the time goes into optimising programs that run a few times: here that is left out."""
-    if request.module.__name__ in _AS_COMPILED:
+    """Compile with few optimisations: a test runs its programs a few times, and compiling takes most of its time."""
+    if request.node.get_closest_marker("as_compiled"):
         yield
     elif keras.backend.backend() == "jax":
         import jax
@@ -55,30 +53,22 @@ def backend() -> str:
     return str(keras.backend.backend())
 
 
-# What uses only what other tests try on each backend: here not cases but whole tests are shared out.
-_ABOVE_TRAINING = {"test_cli", "test_examples", "test_readme", "test_recipes", "test_recipes_safety", "test_sklearn"}
-
-
-# What trains for long in a process of its own, whose memory is mostly that of `Batches`: quickly on JAX only.
-_ON_ONE = {"test_a_set_larger_than_the_memory_it_may_take_is_trained_on_in_flat_memory"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """JAX and TensorFlow compile each case for seconds, torch none: quickly they share the cases of a test.
+    """JAX and TensorFlow compile each case for seconds, torch does not: without --slow they share the cases of a test.
 
-    So every test runs on all three, and every case on torch and one of the others; with --slow every case runs on all.
+    A hash of the case's id decides, so that a new case moves no other. A test of one case runs on all three backends,
+    unless it is marked `above_training`: it uses what other tests check on each backend.
     """
+    here = keras.backend.backend()
+    cases = Counter((item.path, getattr(item, "originalname", item.name)) for item in items)
     for item in items:
-        if item.name in _ON_ONE and keras.backend.backend() != "jax":
+        mostly_on = item.get_closest_marker("mostly_on")
+        several = cases[item.path, getattr(item, "originalname", item.name)] > 1
+        if mostly_on:
+            elsewhere = here not in mostly_on.args
+        elif here == "torch" or not (several or item.get_closest_marker("above_training")):
+            elsewhere = False
+        else:
+            elsewhere = here != ("jax", "tensorflow")[crc32(item.nodeid.encode()) % 2]
+        if elsewhere:
             item.add_marker(pytest.mark.slow)
-    if keras.backend.backend() == "torch":
-        return
-    shared: dict[tuple[str, str], list[pytest.Item]] = {}
-    for item in items:
-        test = "" if item.path.stem in _ABOVE_TRAINING else getattr(item, "originalname", item.name)
-        shared.setdefault((item.path.stem, test), []).append(item)
-    mine = 0 if keras.backend.backend() == "jax" else 1
-    for several in shared.values():
-        for number, item in enumerate(several):
-            if len(several) > 1 and number % 2 != mine:
-                item.add_marker(pytest.mark.slow)

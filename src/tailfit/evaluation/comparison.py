@@ -30,8 +30,8 @@ Measured coverage of 95 % intervals of the difference in balanced accuracy (400 
 trainings that scatter, with 2, 3, 5, 10 seeds: 98, 98, 97, 98 %; 120 down to 4 samples: 99 to 100 %; trainings that
 hardly differ: 98 % with 3 and 93 % with 10. With one seed 85 % of the differences that other trainings would have had.
 All differences in recall of 10 classes hold together in 95 to 99 %, with four classes of 3 to 5 samples and recalls of
-1/2; in 93 % with 10 seeds that hardly differ, recalls of 0.95 down to 0.4. `tests/plain/test_comparison.py` repeats
-all but the last.
+1/2; in 93 % with 10 seeds that hardly differ, recalls of 0.95 down to 0.4.
+`tests/plain/evaluation/test_comparison.py` repeats all but the last.
 """
 
 import json

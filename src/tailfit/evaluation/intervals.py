@@ -26,7 +26,7 @@ Why not the plain bootstrap: of a class with 3 samples of 3 right, every resampl
 
 Measured coverage of 95 % intervals of balanced accuracy (10 classes; plain stratified bootstrap in brackets):
 3 samples a class at recall 0.97: 100 % (56 %); 100 down to 3 samples, recalls 0.99 down to 0.5: 92 % (89 %); 45
-samples a class: 95 % (95 %). The other figures: 91 % to 100 %. `tests/plain/test_evaluation_intervals.py` repeats it.
+samples a class: 95 % (95 %). The other figures: 91 % to 100 %. `tests/plain/evaluation/test_intervals.py` repeats it.
 """
 
 from collections.abc import Sequence

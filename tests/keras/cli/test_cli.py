@@ -1,0 +1,234 @@
+"""The command line: exit codes, messages, and that the backend is chosen before Keras is imported."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from functools import partial
+
+import numpy as np
+import pytest
+from support.paths import ROOT
+
+import tailfit
+from tailfit.cli import main
+from tailfit.cli.backends import Backend, _without_notes, choose_backend
+from tailfit.errors import ArgumentError
+
+pytestmark = pytest.mark.above_training
+
+
+def tailfit_command(*arguments, **environment):
+    command = [sys.executable, "-c", "from tailfit.cli import main; main()", *arguments]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+def test_version():
+    done = tailfit_command("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, f"tailfit {tailfit.__version__}")
+
+
+def test_help_names_the_commands():
+    done = tailfit_command("--help")
+    assert done.returncode == 0
+    assert "demo" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["demo", "--backend", "theano"], ["demo", "--seed", "-1"], ["nothing"]])
+def test_bad_input_ends_with_2(arguments):
+    done = tailfit_command(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_ours_is_one_clear_message(tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "thesis.txt").write_text("precious")
+    done = tailfit_command("demo", "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("tailfit: Received ")
+    assert "thesis" not in "".join(os.listdir(tmp_path))
+    assert (tmp_path / "records" / "thesis.txt").read_text() == "precious"
+
+
+def test_a_folder_that_can_not_be_written_is_one_clear_message(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = tailfit_command("demo", "--out", str(tmp_path / "file" / "out"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Not a directory" in done.stderr.splitlines()[-1]
+
+
+def test_the_backend_asked_for_runs(tmp_path, backend):
+    """`--backend` wins over the environment; the demo's short form is in test_examples."""
+    code = (
+        "import sys; from tailfit.cli.backends import Backend, choose_backend; "
+        f"choose_backend(Backend({backend!r})); import keras; print(keras.backend.backend())"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith(backend)
+
+
+def test_only_notes_on_the_machine_are_kept_from_the_user(capfd):
+    with _without_notes():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"I0000 00:00:1795 port.cc:153] oneDNN custom operations are on.\nno such file: libcuda.so\n")
+    assert capfd.readouterr().err == "no such file: libcuda.so\n"
+    os.write(2, b"I0000 after\n")
+    assert capfd.readouterr().err == "I0000 after\n"
+
+
+def test_a_backend_that_is_not_installed_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "torch" else None)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(ArgumentError, match=r"the backend jax.*installed one: torch.*tailfit\[jax\]"):
+        choose_backend(Backend.JAX)
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert choose_backend(None) == "torch"
+    monkeypatch.delenv("KERAS_BACKEND")  # choosing set it
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ArgumentError, match="no Keras backend installed"):
+        choose_backend(None)
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_demo_and_the_page(tmp_path):
+    pytest.importorskip("hatchling")
+    build = "from hatchling.builders.wheel import WheelBuilder; print(next(WheelBuilder('.').build(directory=r'{}')))"
+    done = subprocess.run(
+        [sys.executable, "-c", build.format(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = zipfile.ZipFile(done.stdout.split()[-1]).namelist()
+    assert "tailfit/_examples/demo.py" in names
+    assert "tailfit/py.typed" in names
+    assert "tailfit/evaluation/templates/report.html.j2" in names
+
+
+# -- recipes -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A recipe beside its records."""
+    root = tmp_path_factory.mktemp("recipes")
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [60, 30])
+    x = rng.normal(3.0 * y[:, None], size=(90, 4)).astype("float32")
+    tailfit.data.save_npy_folder(root / "pumps", x, np.array(["leak", "ok"])[y])
+    (root / "pumps.yaml").write_text(
+        "data: {path: pumps}\nnetwork: {name: mlp, units: [8]}\nepochs: 2\n"
+        "compare: {vary: {plain: {}, adjusted: {loss: LogitAdjusted}}}\n"
+    )
+    return root / "pumps.yaml"
+
+
+def command(*arguments, monkeypatch):
+    """The exit code of a command, run in this process."""
+    monkeypatch.setattr("sys.argv", ["tailfit", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_a_recipe_is_trained_measured_and_reported(recipe, tmp_path, monkeypatch, capsys):
+    run = partial(command, monkeypatch=monkeypatch)
+    assert run("recipe", "check", recipe) == 0
+    assert "sound" in capsys.readouterr().out
+    assert run("train", recipe, "--out", tmp_path / "run", "-s", "seed=3") == 0
+    trained = capsys.readouterr().out
+    assert "balanced accuracy" in trained
+    assert "Written:" in trained
+    assert run("evaluate", tmp_path / "run", "--out", tmp_path / "again.json") == 0
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "run" / "evaluation.json").read_text()
+    assert run("evaluate", tmp_path / "run", "--data", recipe.parent / "pumps", "--part", "validation") == 0
+    assert run("report", tmp_path / "run", tmp_path / "again.json", "--out", tmp_path / "page.html") == 0
+    assert "<h1>" in (tmp_path / "page.html").read_text()
+    assert run("compare", recipe, "--seeds", "1", "--out", tmp_path / "compared") == 0
+    assert "adjusted" in capsys.readouterr().out
+    assert (tmp_path / "compared" / "report.html").is_file()
+    assert run("recipe", "schema", "--out", tmp_path / "schema.json") == 0
+    assert json.loads((tmp_path / "schema.json").read_text())["required"] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "nothing.yaml"], 2, "nothing.yaml: No such file"),
+        (["train", "{recipe}", "-s", "loss.tau=x"], 2, "loss.tau: the unknown key|loss.tau"),
+        (["train", "{recipe}", "-s", "los=Focal"], 2, "los: the unknown key 'los'"),
+        (["train", "{recipe}", "-s", "epochs"], 2, "--set epochs"),
+        (["train", "{recipe}", "-s", "network={function: 'x:y'}"], 2, "--module x"),
+        (["train", "{recipe}", "-m", "no_such_module"], 2, "no_such_module"),
+        (["train", "{recipe}", "-s", "data.path=nowhere", "--out", "{out}"], 2, "nowhere: no such file or folder"),
+        (["train", "{recipe}", "-s", "data.path=s3://x/y", "--out", "{out}"], 2, "--fetch"),
+        (["recipe", "check", "{recipe}", "-s", "epochs=0"], 2, "epochs: 0"),
+        (["compare", "{recipe}", "-s", "compare=null"], 2, "nothing to vary"),
+        (["evaluate", "{out}"], 2, "no result.json lies"),
+        (["report", "{out}"], 2, "evaluation.json"),
+        (["evaluate", "{out}", "--part", "all"], 2, ""),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_ends_with_2(arguments, code, message, recipe, tmp_path, monkeypatch, capsys):
+    filled = [each.replace("{recipe}", str(recipe)).replace("{out}", str(tmp_path / "out")) for each in arguments]
+    assert command(*filled, monkeypatch=monkeypatch) == code
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert re.search(message, said), said
+
+
+def test_a_directory_of_another_run_ends_with_1(recipe, tmp_path, monkeypatch, capsys):
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert command("train", recipe, "--out", tmp_path, monkeypatch=monkeypatch) == 1
+    assert "thesis.txt" in capsys.readouterr().err
+
+
+def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, backend):
+    text = recipe.read_text() + f"backend: {backend}\n"
+    path = recipe.with_name("named.yaml")
+    path.write_text(text)
+    code = "from tailfit.cli import main\ntry: main()\n"
+    code += "except SystemExit: pass\nimport keras; print(keras.backend.backend())"
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "recipe", "check", str(path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.stdout.split()[-1] == backend, done.stderr
+
+
+@pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_a_stopped_command_says_that_it_goes_on(name, ended, code, recipe, tmp_path, monkeypatch, capsys):
+    def stopped(*arguments, **options):
+        raise ended
+
+    monkeypatch.setattr(f"tailfit.cli.recipes.{name}", stopped)
+    place = tmp_path / "my run"
+    assert command(name, recipe, "--out", place, monkeypatch=monkeypatch) == code
+    said = capsys.readouterr().err
+    assert f"The same command goes on where it stopped: tailfit {name} {recipe} --out '{place}'" in said
+
+
+@pytest.mark.filterwarnings("default")
+def test_hints_and_warnings_are_for_a_shell_and_a_terminal(recipe, tmp_path, monkeypatch, capsys):
+    def broken(spec):
+        raise ValueError("\x1b[2J no picture")
+
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", broken)
+    assert command("train", recipe, "--out", tmp_path / "my run", monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr()
+    assert f"tailfit evaluate '{tmp_path / 'my run'}'" in told.out
+    assert "tailfit: warning: Confusion matrix of" in told.err
+    assert "\x1b" not in told.err
+    assert "could not be drawn" in (tmp_path / "my run" / "report.html").read_text()
+    assert (tmp_path / "my run" / "result.json").is_file()

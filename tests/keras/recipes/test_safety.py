@@ -1,0 +1,250 @@
+"""Recipes and runs that nobody wrote: an error of ours or a sound result, and nothing else happens."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import fuzzing
+from support.fuzzing import damaged
+
+import tailfit
+from tailfit.errors import CheckpointError, TailfitError
+from tailfit.evaluation.files import digest_of
+from tailfit.recipes import evaluate_run, load_recipe, train
+from tailfit.recipes.document import parse
+from tailfit.recipes.recipe import Recipe
+from tailfit.recipes.result import Result, saved_result
+
+pytestmark = pytest.mark.above_training
+
+refused = partial(fuzzing.refused, most=1 << 25)  # what a backend makes at its first use counts, too
+fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+TEXT = b"""data: {path: pumps, split: {train: 0.8, validation: null, test: 0.2}, options: {label: a}}
+network: {name: mlp, units: [4]}
+loss: {name: Focal, gamma: {name: Linear, start: 0, stop: 1, epochs: 3}}
+optimizer: {name: SGD, learning_rate: {name: CosineDecay, initial_learning_rate: 0.1}}
+sampler: {name: ClassBalanced, power: 0.5}
+steps: [Mixup, {name: SAM, rho: 0.1}]
+class_weight: {leak: 2.0}
+sample_weight: {column: trust}
+compare: {vary: {a: {}, b: {loss: LDAM}}, seeds: 2}
+"""
+WORDS = ["Focal", "name", "data", "path", "loss", "function", "os:system", "steps", "tau", "gamma", "Linear", "split"]
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.sampled_from(WORDS)
+    | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*WORDS, *Recipe.model_fields]) | st.integers(0, 3), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+def sound(document):
+    """Of what is accepted: it can be said again, and means the same."""
+    recipe = load_recipe(document)
+    plain = recipe.plain()
+    assert load_recipe(json.loads(json.dumps(plain))).plain() == plain
+
+
+def test_the_text_is_sound():
+    assert not refused(lambda: sound(parse(TEXT)))
+
+
+@fuzzed
+@given(damaged(TEXT))
+def test_recipes_of_any_bytes(content):
+    refused(lambda: sound(parse(content)))
+
+
+@fuzzed
+@given(values)
+def test_recipes_of_any_values(value):
+    refused(lambda: sound(value if isinstance(value, dict) else {"data": value}))
+
+
+@fuzzed
+@given(st.sampled_from(sorted(Recipe.model_fields)), values)
+def test_any_value_in_the_place_of_any_key(key, value):
+    document = parse(TEXT)
+    refused(lambda: sound({**document.value, key: value}))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run."""
+    root = tmp_path_factory.mktemp("safety")
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [60, 20])
+    x = rng.normal(2.0 * y[:, None], size=(80, 3)).astype("float32")
+    tailfit.data.save_npy_folder(root / "pumps", x, np.array(["leak", "ok"])[y])
+    (root / "pumps.yaml").write_text(
+        "data: {path: pumps}\nnetwork: {name: mlp, units: [4]}\nepochs: 8\n"
+        "optimizer: {learning_rate: 0.05}\ncorrection: TemperatureScaling\n"
+    )
+    return train(root / "pumps.yaml", root / "run")
+
+
+@fuzzed
+@given(st.data())
+def test_a_result_of_any_bytes(run, data):
+    path = run.directory / "result.json"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(data.draw(damaged(whole)))
+
+        def read():
+            result, entries = Result.read(run.directory)
+            saved_result(run.directory, run.model, entries)
+            assert np.isfinite(result.corrected(np.zeros((1, 2)))).all()
+
+        refused(read)
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"place": []}, {"place": {}}, {"array": []}, {"array": {}}, {"shape": 3}, {"shape": None}], ids=str
+)
+def test_a_result_of_other_variables(run, entry):
+    path = run.directory / "result.json"
+    whole = path.read_text()
+    fields = json.loads(whole)
+    try:
+        fields["variables"][0].update(entry)
+        path.write_text(json.dumps(fields))
+        with pytest.raises(TailfitError, match="variable"):
+            saved_result(run.directory, run.model, Result.read(run.directory)[1])
+    finally:
+        path.write_text(whole)
+
+
+@fuzzed
+@given(st.data())
+def test_weights_of_any_bytes(run, data):
+    path = run.directory / "weights.safetensors"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(data.draw(damaged(whole)))
+        _, entries = Result.read(run.directory)
+        refused(lambda: saved_result(run.directory, run.model, entries))
+    finally:
+        path.write_bytes(whole)
+
+
+def swapped(entries, one, other):
+    """Two entries with each other's arrays."""
+    changed = [dict(entry) for entry in entries]
+    changed[one]["array"], changed[other]["array"] = changed[other]["array"], changed[one]["array"]
+    return changed
+
+
+def test_variables_of_other_arrays_change_nothing(run):
+    _, entries = Result.read(run.directory)
+    before = run.model.get_weights()
+    kernels = [place for place, entry in enumerate(entries) if len(entry["shape"]) == 2]
+    biases = [place for place, entry in enumerate(entries) if len(entry["shape"]) == 1]
+    spoilt = {
+        "other shapes": swapped(entries, kernels[0], kernels[1]),
+        "the same shape": swapped(entries, biases[-2], biases[-1]),
+        "one array twice": [*entries[:-1], {**entries[-1], "array": entries[0]["array"]}],
+        "an entry twice": [*entries, entries[0]],
+    }
+    for what, changed in spoilt.items():
+        with pytest.raises(CheckpointError, match="variable"):
+            saved_result(run.directory, run.model, changed)
+        for now, then in zip(run.model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(now, then, err_msg=what)
+
+
+def test_weights_of_another_run_are_refused(run):
+    path = run.directory / "weights.safetensors"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:-4] + b"1234")  # a sound file, of other numbers
+        with pytest.raises(TailfitError, match=r"weights.safetensors: other bytes than result.json tells of"):
+            evaluate_run(run.directory)
+    finally:
+        path.write_bytes(whole)
+
+
+# Loaded once first: what is imported at a first use is no matter of the file's.
+AUDITED = """
+import json, sys
+from pathlib import Path
+from tailfit.recipes import evaluate_run, load_recipe
+recipe, run = sys.argv[1:]
+load_recipe(recipe)
+evaluate_run(run)
+events, watched = [], True
+def hook(event, arguments):
+    if watched:
+        events.append((event, [str(each) for each in arguments[:1] if isinstance(each, str | Path)]))
+sys.addaudithook(hook)
+load_recipe(recipe)
+loading, events = events, []
+evaluate_run(run)
+watched = False
+print(json.dumps({"loading": loading, "evaluating": events}))
+"""
+
+
+def test_a_recipe_and_a_run_are_read_without_running_importing_or_reaching_anything(run, backend):
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    recipe = run.directory.parent / "pumps.yaml"
+    command = [sys.executable, "-c", AUDITED, str(recipe), str(run.directory)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    harmless = {"open", "builtins.id", "object.__getattr__", "sys._getframe"}
+    assert {event for event, _ in seen["loading"]} <= harmless, seen["loading"]
+    assert [Path(arguments[0]) for event, arguments in seen["loading"] if event == "open"] == [recipe]
+    reaching = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pickle.", "marshal.")
+    assert not [event for event, _ in seen["evaluating"] if event.startswith(reaching)]
+    opened = {Path(arguments[0]) for event, arguments in seen["evaluating"] if event == "open" and arguments}
+    inside = {path for path in opened if path.is_relative_to(run.directory)}
+    assert {path.name for path in inside} == {"result.json", "weights.safetensors"}  # no model.keras
+
+
+def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
+    """A module that lies beside a recipe, or that is imported already, is not its to name."""
+    (tmp_path / "evil.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    monkeypatch.chdir(tmp_path)
+    for function in ("evil:x", "os:system", "builtins:eval", "tailfit.cli:main"):
+        for key in ("network", "loss", "optimizer", "sampler", "transform"):
+            recipe = {"data": {"path": "x"}, key: {"function": function}}
+            with pytest.raises(TailfitError, match="modules that you name"):
+                load_recipe(recipe)
+    for plain in ({"function": "evil:x"}, ["evil:x"]):
+        with pytest.raises(TailfitError):
+            load_recipe({"data": {"path": "x"}, "steps": plain, "metrics": plain})
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "result.json").write_text(
+        json.dumps(
+            {
+                "format": "tailfit.result",
+                "version": 2,
+                "folder": ".",
+                "backend": "jax",
+                "recipe": {"data": {"path": "x"}, "network": {"function": "evil:x"}},
+                "data": {},
+                "files": {"weights.safetensors": digest_of(tmp_path / "weights.safetensors")},
+            }
+        )
+    )
+    with pytest.raises(TailfitError, match="modules that you name"):
+        evaluate_run(tmp_path)
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,118 @@
+"""The house rules that a parser can check: imports point one way, files say what they offer, backends stay apart."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+PACKAGE = ROOT / "src" / "tailfit"
+
+# Rooms from left to right: a room imports only rooms further left (and itself).
+ORDER = [
+    {"text", "hashing"},
+    {"errors", "registration", "terminal"},
+    {"names"},
+    {"labels", "keras_private"},
+    {"schedules"},
+    {"samplers", "weights"},
+    {"layers"},
+    {"losses"},
+    {"metrics"},
+    {"data"},
+    {"training"},
+    {"stages", "steps"},
+    {"resume"},
+    {"callbacks"},
+    {"posthoc", "evaluation"},
+    {"sklearn"},
+    {"recipes"},
+    {"distributed"},
+    {"cli"},
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[str, int]]:
+    """Every absolute module that a file imports, wherever it does so."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
+    return found
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_one_way(path):
+    room = room_of(path)
+    if room in {"__init__", "_examples"}:
+        return
+    assert room in RANK, f"{room}: give the new room its place in ORDER"
+    for module, line in imports(path):
+        parts = module.split(".")
+        if parts[0] != "tailfit" or len(parts) == 1 or parts[1] == "__version__":
+            continue
+        target = parts[1]
+        assert target in RANK, f"{path}:{line} imports {module}: name the room it lives in"
+        allowed = target == room or RANK[target] < RANK[room]
+        assert allowed, f"{path}:{line}: {room} imports {target}, which is not left of it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_backends_are_imported_in_their_rooms_only(path):
+    inside = (path.parent.name == "backends" and room_of(path) == "training") or path.name == "interop.py"
+    if not inside:
+        wrong = [(module, line) for module, line in imports(path) if module.split(".")[0] in BACKENDS]
+        assert not wrong, f"{path}: {wrong}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_say_what_they_are_and_offer(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    offered = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert "__all__" in offered, f"{path} has no __all__ (ruff keeps it sorted)"
+    assert ast.get_docstring(tree), f"{path} has no module docstring"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_stay_small_and_without_asserts(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 500, f"{path}: over 500 lines"
+    asserts = [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
+    assert not asserts, f"{path}: assert vanishes under -O, raise an error of tailfit.errors"
+
+
+def test_public_names_of_the_package():
+    import tailfit
+
+    assert tailfit.__all__ == sorted(tailfit.__all__)
+    assert set(tailfit.__all__) <= set(dir(tailfit))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = tailfit.nothing
+
+
+@pytest.mark.parametrize("room", ["errors", "labels", "samplers", "schedules", "weights", "evaluation", "data"])
+def test_what_needs_only_numpy_imports_no_keras(room):
+    code = f"import sys, tailfit.{room}; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,119 @@
+"""What the battery of losses is run on: an example of each, the data, and where one loss differs from the others."""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+from support.autograd import numpy
+
+from tailfit import layers, losses
+
+C = 4
+COUNTS = [1000.0, 100.0, 30.0, 5.0]
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "ActivePassive": [{"a": 1.0, "b": 0.5}, {"active": "ce", "passive": "rce"}],
+    "Asymmetric": [{}, {"clip": 0.0, "gamma_neg": 0.5}],
+    "AsymmetricSingleLabel": [{}],
+    "BalancedSoftmax": [{"class_counts": COUNTS}],
+    "BinaryFocal": [{}, {"gamma": 0.5, "alpha": None}],
+    "Bootstrapping": [{}, {"hard": True}],
+    "ClassBalanced": [{"class_counts": COUNTS}, {"class_counts": COUNTS, "base": "focal"}],
+    "CrossEntropy": [{}, {"label_smoothing": 0.1, "class_weights": [0.5, 1.0, 2.0, 4.0]}],
+    "DistributionBalanced": [{"class_counts": COUNTS, "num_samples": 2000}],
+    "Equalization": [{"class_counts": COUNTS, "threshold": 0.05}],
+    "Focal": [{}, {"gamma": 0.5, "alpha": [0.25, 1.0, 2.0, 3.0]}],
+    "GeneralizedCrossEntropy": [{}],
+    "InfluenceBalanced": [{"alpha": 10.0}],
+    "LDAM": [{"class_counts": COUNTS}],
+    "LabelAwareSmoothing": [{"class_counts": COUNTS}],
+    "LogitAdjusted": [{"class_counts": COUNTS}],
+    "LogitNorm": [{}],
+    "MeanAbsolute": [{}],
+    "MeanFalseError": [{}, {"squared": True, "base": "squared_error"}],
+    "NormalizedCrossEntropy": [{}],
+    "Poly1": [{}],
+    "Seesaw": [{"class_counts": COUNTS}, {"class_counts": COUNTS, "q": 0.0}],
+    "SymmetricCrossEntropy": [{}],
+    "VectorScaling": [{"class_counts": COUNTS}],
+}
+CLASSES = {
+    name: value
+    for name in losses.__all__
+    if inspect.isclass(value := getattr(losses, name)) and issubclass(value, keras.losses.Loss)
+}
+CASES = [(name, index) for name in CLASSES for index in range(len(EXAMPLES.get(name, [])))]
+
+# The smallest pull, -dl/dz of the true class, on a sample wrong by 200; 0: it fades by design.
+PULL = {
+    "ActivePassive": 1e-4,
+    "BinaryFocal": 0.2,
+    "ClassBalanced": 0.02,
+    "GeneralizedCrossEntropy": 0.0,
+    "LogitNorm": -1e-6,  # straight away from the label no turn is the shortest
+    "MeanAbsolute": 0.0,
+    "MeanFalseError": 0.0,
+    "NormalizedCrossEntropy": 1e-4,
+    "SymmetricCrossEntropy": 0.09,
+}
+NOT_LINEAR_IN_LABELS = {
+    ("ClassBalanced", 1),
+    ("DistributionBalanced", 0),
+    ("InfluenceBalanced", 0),
+    ("LDAM", 0),
+    ("MeanFalseError", 0),
+    ("MeanFalseError", 1),
+    ("Seesaw", 0),
+    ("Seesaw", 1),
+}
+# Adding one number to all logits, which no probability shows, changes them.
+SEES_LOGITS = {"LogitNorm", "VectorScaling"}
+# What it takes for constants in its gradient changes its value.
+STOPS_GRADIENT = {("Seesaw", 0)}
+# The value of a sample depends on the others of its batch.
+BATCHWISE = {"MeanFalseError"}
+
+rng = np.random.default_rng(7)
+LOGITS = (2 * rng.standard_normal((9, C))).astype("float32")
+CODES = rng.integers(0, C, 9)
+ONE_HOT = np.eye(C, dtype="float32")[CODES]
+SOFT = rng.dirichlet(np.ones(C), 9).astype("float32")
+WEIGHTS = rng.uniform(0.1, 3.0, 9).astype("float32")
+LABELS = (rng.random((9, C)) < 0.4).astype("float32")
+LABELS[4] = 0
+FEATURES = rng.integers(0, 3, (9, 2)).astype("float32") + 1
+
+
+def make(name: str, index: int = 0, /, *, from_logits: bool = True, **kwargs: Any) -> keras.losses.Loss:
+    return CLASSES[name](**{**EXAMPLES[name][index], **kwargs}, from_logits=from_logits)
+
+
+def dressed(name: str, z: Any) -> Any:
+    """Predictions as the loss wants them."""
+    z = keras.ops.convert_to_tensor(z)
+    if name != "InfluenceBalanced":
+        return z
+    return layers.WithFeatures()(z, keras.ops.convert_to_tensor(np.resize(FEATURES, (*z.shape[:-1], 2))))
+
+
+def per_sample(name: str, index: int, y: Any, z: Any, /, **kwargs: Any) -> np.ndarray:
+    return numpy(make(name, index, reduction=None, **kwargs)(y, dressed(name, z)))
+
+
+def over_labels(name: str, index: int) -> bool:
+    """Whether its probabilities are C sigmoids."""
+    return bool(make(name, index).activation == "sigmoid")
+
+
+def probabilities(name: str, index: int, z: np.ndarray) -> np.ndarray:
+    if over_labels(name, index):
+        return 1 / (1 + np.exp(-z))
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def network(name: str) -> keras.Model:
+    """A tiny model that ends in logits."""
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(C)(inputs)
+    return keras.Model(inputs, layers.WithFeatures()(outputs, inputs) if name == "InfluenceBalanced" else outputs)
