@@ -1,13 +1,13 @@
-"""Labels in every form users hold them, brought to one: integer codes, or a matrix of indicators.
+"""Labels of every form, encoded as class indices or as a matrix.
 
 Concepts:
-- *codes*: `int64[n]`, the class of each sample, `0 <= code < num_classes`.
-- *one-hot*: `[n, C]` of 0 and 1, each row summing to one. It is the same as codes and is turned into them.
+- *class indices* (codes): `int64[n]`, the class of each sample, `0 <= code < num_classes`.
+- *one-hot*: `[n, C]` of 0 and 1, each row summing to one. It is encoded as class indices.
 - *soft*: `[n, C]` in [0, 1], each row summing to one: a distribution over classes.
 - *multi-label*: `[n, C]` of 0 and 1 in which some row has several ones. Rows of zeros are allowed.
 
-A 0/1 matrix whose rows sum to one *or zero* is refused: it is a one-hot matrix with holes far more
-often than it is multi-label, and Keras' argmax silently makes class 0 of such rows.
+A 0/1 matrix whose rows sum to one *or zero* is refused: it is far more often a one-hot matrix with missing labels than
+a multi-label matrix, and Keras' argmax would silently assign class 0 to the rows of zeros.
 """
 
 from collections import Counter
@@ -18,23 +18,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.errors import DataError
+from tailfit.errors import ArgumentError, DataError
 from tailfit.names import check_names, first_odd
 
-__all__ = ["Encoded", "checked_probabilities", "class_key", "encode", "encode_codes"]
+__all__ = ["Encoded", "checked_probabilities", "class_key", "encode", "encode_codes", "encode_labels_of", "source_of"]
 
 Kind = Literal["codes", "soft", "multi-label"]
-_ROW_SUM_TOLERANCE = 1e-3  # float16 soft labels over 1000 classes stay within it
+_ROW_SUM_TOLERANCE = 1e-3  # enough for float16 soft labels of 1000 classes
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Labels brought to one form.
+    """Encoded labels.
 
     Attributes:
-        kind: `"codes"` (one-hot matrices become codes), `"soft"` or `"multi-label"`.
-        values: `int64[n]` for codes, else `float32[n, C]`.
-        class_names: C names; the codes written as strings where the labels had no names.
+        kind: `"codes"` (class indices, also for one-hot matrices), `"soft"` or `"multi-label"`.
+        values: `int64[n]` for class indices, else `float32[n, C]`.
+        class_names: C names; the class indices as strings if the labels had no names.
     """
 
     kind: Kind
@@ -45,17 +45,17 @@ class Encoded:
         check_names(self.class_names, "class name", "rename the class")
 
     def take(self, rows: NDArray[np.int64]) -> "Encoded":
-        """The labels of some samples, with all class names."""
+        """Return the labels of some samples, with all class names."""
         return Encoded(self.kind, self.values[rows], self.class_names)
 
     @property
     def num_classes(self) -> int:
-        """C, classes without a sample included."""
+        """C, including classes without samples."""
         return len(self.class_names)
 
     @property
     def class_counts(self) -> NDArray[np.float64]:
-        """Samples per class, `float64[C]`; of soft labels, the expected number."""
+        """Number of samples of each class, `float64[C]`; the expected number for soft labels."""
         if self.kind == "codes":
             return np.bincount(self.values, minlength=self.num_classes).astype(np.float64)
         totals: NDArray[np.float64] = self.values.sum(axis=0, dtype=np.float64)
@@ -71,18 +71,18 @@ def encode(
     ids: Sequence[str] | None = None,
     strip: bool = False,
 ) -> Encoded:
-    """Bring labels of any form to codes or an indicator matrix.
+    """Encode labels of any form as class indices or as a matrix.
 
     Args:
-        y: Integer codes `[n]` or `[n, 1]`, strings `[n]`, or a one-hot, soft or multi-label matrix `[n, C]`.
-        class_names: Names of the C classes, in the order of their codes. Strings not among them are refused.
-            Without it, strings are coded by their sorted order.
-        num_classes: C, where the labels alone don't tell (classes without a sample).
-        what: How messages call the labels.
-        ids: The ID of each row, for messages.
-        strip: Whether white space around names is dropped, from labels and `class_names`: `"ok "` is then `"ok"`.
+        y: Class indices `[n]` or `[n, 1]`, strings `[n]`, or a one-hot, soft or multi-label matrix `[n, C]`.
+        class_names: Names of the C classes, in the order of their indices; other strings are refused. Without it,
+            strings get indices in sorted order.
+        num_classes: C, needed if the last classes have no samples.
+        what: Name of the labels in messages.
+        ids: ID of each row, for messages.
+        strip: Whether to strip white space around labels and `class_names`, so that `"ok "` is `"ok"`.
     Raises:
-        DataError: naming the first offending row.
+        DataError: If the labels are invalid; the message names the first such row.
 
     >>> encode(["leak", "ok", "leak"]).values.tolist()
     [0, 1, 0]
@@ -104,8 +104,8 @@ def _encode(
     if array.ndim == 0:
         raise DataError(
             f"{what} of type {type(y).__name__}",
-            expected="a label for each sample",
-            fix="pass them as a list or an array",
+            expected="one label per sample",
+            fix="pass the labels as a list or an array",
         )
     if array.dtype == object:
         array = _from_objects(array, subject)
@@ -116,8 +116,8 @@ def _encode(
     if array.ndim != 1:
         raise DataError(
             f"{what} of shape {array.shape}",
-            expected="one label a sample [n], or a matrix [n, classes]",
-            fix="labels per time step or pixel: flatten them first",
+            expected="one label per sample, shape [n], or a matrix of shape [n, classes]",
+            fix="flatten labels per time step or pixel to one axis",
         )
     if _is_text(array):
         return _encode_text(array, names, num_classes, subject, strip)
@@ -127,10 +127,10 @@ def _encode(
 def encode_codes(
     y: Any, *, class_names: Sequence[str] | None = None, num_classes: int | None = None, what: str = "labels"
 ) -> Encoded:
-    """As `encode`, for what needs exactly one class a sample; soft and multi-label matrices are refused.
+    """Encode labels that have exactly one class per sample; see `encode`.
 
     Raises:
-        DataError: naming the first row that has no single class.
+        DataError: If the labels are invalid, soft or multi-label; the message names the first such row.
 
     >>> encode_codes([2, 0, 2]).class_counts.tolist()
     [1.0, 0.0, 2.0]
@@ -141,16 +141,67 @@ def encode_codes(
     row = int(np.argmax((encoded.values > 0).sum(axis=1) != 1))
     raise DataError(
         f"{what} whose row {row} is {_row(encoded.values[row])} ({encoded.kind})",
-        expected="one class a sample: codes, names, or one-hot rows that sum to one",
-        fix="pass one code a sample, e.g. y.argmax(axis=1) where the largest is meant",
+        expected="one class per sample: class indices, names, or one-hot rows",
+        fix="pass one class index per sample, e.g. y.argmax(axis=1) for the most probable class",
     )
 
 
-def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[np.float64]:
-    """Probabilities of C >= 2 exclusive classes as `float64[n, C]`: in [0, 1], rows summing to one.
+def source_of(y: Any) -> Any | None:
+    """Return the source that `y` is or reads from; None if `y` is not a source or Batches.
+
+    Sources and Batches are defined in a module that imports this one, so they are recognised by their attributes:
+    a source has `labels`, Batches have `source`.
+    """
+    # A part of a source has both attributes, its `source` being the whole: `labels` comes first.
+    if hasattr(y, "labels"):
+        return y
+    return source_of(y.source) if hasattr(y, "source") else None
+
+
+def encode_labels_of(y: Any, *, class_names: Sequence[str] | None = None, num_classes: int | None = None) -> Encoded:
+    """Encode the labels of `y`: labels of any form (see `encode`), a source, or Batches.
 
     Raises:
-        DataError: naming the first row that is none.
+        ArgumentError: If `class_names` or `num_classes` contradict the source.
+        DataError: If the labels are invalid, or there are none.
+    """
+    source = source_of(y)
+    if source is None:
+        encoded = encode(y, class_names=class_names, num_classes=num_classes)
+    else:
+        encoded = _encode_source(source, class_names, num_classes)
+    if not len(encoded.values):
+        raise DataError("no labels", expected="at least one sample", fix="check the source or the split")
+    return encoded
+
+
+def _encode_source(source: Any, class_names: Sequence[str] | None, num_classes: int | None) -> Encoded:
+    if source.labels is None:
+        raise DataError(f"{source!r} without labels", expected="a labelled source", fix="open the source with labels=")
+    names = getattr(source, "class_names", None) or class_names
+    for what, given, same in (
+        ("class_names", class_names, class_names is None or list(class_names) == list(names or ())),
+        ("num_classes", num_classes, num_classes is None or not names or num_classes == len(names)),
+    ):
+        if not same:
+            raise ArgumentError(
+                f"{what}={given!r} for a source with the classes {', '.join(map(repr, names or ()))}",
+                expected="the classes of the source",
+                fix=f"omit {what}, or set the class names where the source is opened",
+            )
+    encoded = getattr(source, "encoded", None)
+    if isinstance(
+        encoded, Encoded
+    ):  # already encoded as a whole: a part alone may look one-hot where all is multi-label
+        return encoded
+    return encode(source.labels, class_names=names, num_classes=num_classes)
+
+
+def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[np.float64]:
+    """Return probabilities of C >= 2 exclusive classes as `float64[n, C]`, checked to be in [0, 1] and to sum to one.
+
+    Raises:
+        DataError: If the probabilities are invalid; the message names the first such row.
 
     >>> checked_probabilities([[0.25, 0.75]]).tolist()
     [[0.25, 0.75]]
@@ -162,8 +213,8 @@ def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[
     if array.ndim != 2 or array.shape[1] < 2:
         raise DataError(
             f"{what} of shape {np.shape(rows)}",
-            expected="a matrix [n, C], one column a class",
-            fix="pass what predict gives for C >= 2 outputs",
+            expected="a matrix of shape [n, C] with one column per class, C >= 2",
+            fix="pass the output of predict for a model with C >= 2 outputs",
         )
     good = ((array >= 0) & (array <= 1 + _ROW_SUM_TOLERANCE)).all(axis=1)  # False for NaN too
     good &= np.abs(array.sum(axis=1) - 1) <= _ROW_SUM_TOLERANCE
@@ -172,15 +223,15 @@ def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[
         raise DataError(
             f"{what} whose row {row} is {_row(array[row])}",
             expected="numbers in [0, 1] that sum to one",
-            fix="of logits, take the softmax first, or say from_logits=True where that is asked",
+            fix="apply a softmax to logits, or pass from_logits=True where the function has this argument",
         )
     return array
 
 
 def class_key(key: Any) -> str | int | None:
-    """A class as a table by class names it: its name, or its code; None for what is neither.
+    """Return a key of a table by class as a name or a class index; None if it is neither.
 
-    Whole floats are codes, as in `dict(zip(np.unique(y), weights))` of float labels; truth values are not.
+    Whole floats are class indices, as in `dict(zip(np.unique(y), weights))` for float labels; True and False are not.
 
     >>> class_key(np.str_("leak")), class_key(np.int64(2)), class_key(2.0), class_key(1.5), class_key(True)
     ('leak', 2, 2, None, None)
@@ -196,7 +247,7 @@ def class_key(key: Any) -> str | int | None:
 
 @dataclass(frozen=True)
 class _Subject:
-    """How messages call the labels, and one row of them."""
+    """The name of the labels in messages, and of one row of them."""
 
     what: str
     ids: Sequence[str] | None = None
@@ -218,12 +269,14 @@ def _checked_names(class_names: Sequence[str] | None, num_classes: int | None, w
     check_names(names, "class name", "rename the class")
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
-        raise DataError(f"class_names with {repeated[0]!r} twice", expected="each name once", fix="rename one of them")
+        raise DataError(
+            f"class_names with {repeated[0]!r} twice", expected="different names", fix="rename one of the two classes"
+        )
     if num_classes is not None and num_classes != len(names):
         raise DataError(
             f"{len(names)} class_names and num_classes={num_classes} for the {what}",
-            expected="the same number of both",
-            fix="leave num_classes out: the names tell it",
+            expected="as many names as classes",
+            fix="omit num_classes, which follows from class_names",
         )
     return names
 
@@ -232,14 +285,14 @@ def _as_array(y: Any, what: _Subject) -> NDArray[Any]:
     if np.ma.is_masked(y):
         row = int(np.nonzero(np.ma.getmaskarray(y))[0][0])
         raise DataError(
-            f"{what.row(row)} is masked", expected="labels, none missing", fix="drop the sample or label it"
+            f"{what.row(row)} is masked", expected="a label for every sample", fix="label the sample or remove it"
         )
     try:
         array = np.asarray(y)
     except ValueError as error:
         raise _ragged(what) from error
     if _is_text(array) and array.ndim == 1 and not isinstance(y, np.ndarray):
-        # As objects, for NumPy would write a missing label, NaN, as the text "nan", and drop NULs at the end of names.
+        # As objects: NumPy would turn a missing label (NaN) into the string "nan", and drop trailing NULs of names.
         array = np.fromiter(y, dtype=object, count=len(array))
     return array
 
@@ -248,7 +301,7 @@ def _ragged(what: _Subject) -> DataError:
     return DataError(
         f"{what} with rows of unequal length",
         expected="a rectangular array",
-        fix="give every row the same classes",
+        fix="give every row one column per class",
     )
 
 
@@ -257,7 +310,7 @@ def _is_text(array: NDArray[Any]) -> bool:
 
 
 def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
-    """Object arrays come from lists of mixed things, pandas columns and polars strings."""
+    """Convert an array of objects, as made from mixed lists, pandas columns and polars strings."""
     flat = array.ravel()
     text = [isinstance(value, str) for value in flat]
     if all(text):
@@ -267,8 +320,8 @@ def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
     if any(text) or any(missing):
         odd = missing.index(True) if any(missing) else text.index(False)
         raise DataError(
-            f"{what.row(odd // (flat.size // len(array)))} is {flat[odd]!r} among strings or empty values",
-            expected="all strings, or all numbers, none missing",
+            f"{what.row(odd // (flat.size // len(array)))} is {flat[odd]!r}, while other labels are of another type",
+            expected="all strings or all numbers, none missing",
             fix="give every sample a label of the same type",
         )
     try:
@@ -299,7 +352,7 @@ def _encode_text(
             raise DataError(
                 f"{what} with {len(names)} names and num_classes={num_classes}",
                 expected="as many names as classes",
-                fix="pass class_names: the name of a class without a sample can't be guessed",
+                fix="pass class_names, which names the classes without samples, too",
             )
         return Encoded("codes", codes, names)
     position = {name.strip() if strip else name: code for code, name in enumerate(names)}
@@ -309,17 +362,17 @@ def _encode_text(
         near = unknown[0].strip() in position
         raise DataError(
             f"{what.row(row)} is {unknown[0]!r}",
-            expected=f"the class names {', '.join(map(repr, names))}",
-            fix="pass strip=True to drop the white space"
+            expected=f"one of the class names {', '.join(map(repr, names))}",
+            fix="pass strip=True to strip the white space"
             if near
-            else "add the name to class_names or correct the label",
+            else "add the name to class_names, or correct the label",
         )
     table = np.array([position[str(name)] for name in found], dtype=np.int64)
     return Encoded("codes", table[codes], names)
 
 
 def _stripped(encoded: Encoded) -> Encoded:
-    """The same labels without white space around names; classes whose names are equal then are one."""
+    """Strip white space around class names, and merge classes whose names are equal then."""
     each = [name.strip() for name in encoded.class_names]
     codes = {name: code for code, name in enumerate(dict.fromkeys(each))}
     names, place = tuple(codes), np.array([codes[name] for name in each], dtype=np.int64)
@@ -343,28 +396,28 @@ def _encode_integers(
             row = int(np.argmax(odd))
             raise DataError(
                 f"{what.row(row)} is {array[row]}" if array.size else f"{what} of type {array.dtype}",
-                expected="whole numbers (class codes) or strings (class names)",
-                fix="give every sample the code or the name of its class",
+                expected="class indices (integers) or class names (strings)",
+                fix="give every sample the index or the name of its class",
             )
     codes = array.astype(np.int64)
     if array.dtype.kind == "u" and codes.size and codes.min() < 0:
-        raise DataError(f"{what} beyond 2**63", expected="codes from 0", fix="number the classes from 0")
+        raise DataError(f"{what} beyond 2**63", expected="class indices from 0", fix="number the classes from 0")
     given = len(names) if names is not None else num_classes
     count = given if given is not None else (int(codes.max()) + 1 if codes.size else 0)
-    if codes.size and (codes.min() < 0 or codes.max() >= count):  # a mask only then: it is slow at 10**8
+    if codes.size and (codes.min() < 0 or codes.max() >= count):  # without a mask, which is slow for 10**8 labels
         row = int(np.argmax((codes < 0) | (codes >= count)))
         raise DataError(
             f"{what.row(row)} is {int(codes[row])}",
-            expected=f"class codes from 0 to {count - 1}" if given is not None else "class codes from 0",
-            fix="number the classes from 0, or pass their names as strings",
+            expected=f"class indices from 0 to {count - 1}" if given is not None else "class indices from 0",
+            fix="number the classes from 0, or pass class names as labels",
         )
     if given is None and count > max(1024, 64 * codes.size):
-        # One stray code, say 10**9, would ask for gigabytes of class table.
+        # A single stray index such as 10**9 would allocate gigabytes for the table of classes.
         row = int(np.argmax(codes))
         raise DataError(
             f"{what.row(row)} is {int(codes[row])}, of {codes.size} samples",
-            expected="class codes counted from 0 without large gaps",
-            fix="number the classes 0 to C - 1, or pass num_classes if such gaps are meant",
+            expected="class indices from 0 without large gaps",
+            fix="number the classes 0 to C - 1, or pass num_classes if the gaps are on purpose",
         )
     return Encoded("codes", codes, names if names is not None else tuple(map(str, range(count))))
 
@@ -377,8 +430,8 @@ def _encode_matrix(
     if expected is not None and expected != columns:
         raise DataError(
             f"{what} with {columns} columns for {expected} classes",
-            expected="one column a class",
-            fix="check the order and number of class_names",
+            expected="one column per class",
+            fix="pass one class name per column, in the order of the columns",
         )
     names = names if names is not None else tuple(map(str, range(columns)))
     values = array.astype(np.float32)
@@ -388,7 +441,7 @@ def _encode_matrix(
         raise DataError(
             f"{what.row(row)} is {_row(array[row])}",
             expected="indicators or probabilities from 0 to 1, none missing",
-            fix="normalise the row, or pass class codes",
+            fix="normalise the row, or pass class indices",
         )
     sums = values.sum(axis=1, dtype=np.float64)
     whole = bool(np.all((values == 0) | (values == 1)))
@@ -401,8 +454,8 @@ def _encode_matrix(
         row = int(np.argmax(off))
         raise DataError(
             f"{what.row(row)} is {_row(array[row])}, which sums to {sums[row]:g}",
-            expected="one-hot or soft rows that sum to one; multi-label rows of 0 and 1, some with several",
-            fix="correct or drop the row",
+            expected="one-hot or soft rows that sum to one, or multi-label rows of 0 and 1, some with several ones",
+            fix="correct the row or remove the sample",
         )
     return Encoded("soft", values, names)
 

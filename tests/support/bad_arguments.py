@@ -138,7 +138,7 @@ WEIGHTS = {
     "NumPy's truth value as key": argument("the key", lambda: weights.sample_weights(SOURCE, {np.True_: 2.0})),
     "by name and by code": argument("'1' twice", lambda: weights.sample_weights(CODES, {"1": 2.0, 1.0: 2.0})),
     "a code and another's name": argument(
-        "the code of '2' and the name of another", lambda: weights.sample_weights(["1", "2"], {1: 2.0})
+        "the index of '2' and the name of another", lambda: weights.sample_weights(["1", "2"], {1: 2.0})
     ),
     "negative": argument("-1", lambda: weights.sample_weights(SOURCE, {0: -1.0})),
     "NaN": argument("nan", lambda: weights.sample_weights(SOURCE, {0: NAN})),
@@ -158,7 +158,7 @@ QUALITY = {
     "an object": data("probabilities", lambda: weights.label_quality(CODES, ODD)),
     "logits": data("row 0", lambda: weights.label_quality(CODES, [[3.0, -2.0, 1.0]] * 4)),
     "NaN": data("row 0", lambda: weights.label_quality(CODES, [[NAN, 0.5, 0.5]] * 4)),
-    "other rows": data("beside 3 rows", lambda: weights.label_quality(CODES, GOOD[:3])),
+    "other rows": data("and 3 rows", lambda: weights.label_quality(CODES, GOOD[:3])),
     "other columns": data("row 3 is 2", lambda: weights.label_quality(CODES, [[0.5, 0.5]] * 4)),
     "text": data("probabilities", lambda: weights.label_quality(CODES, [["a", "b", "c"]] * 4)),
     "method unknown": argument("method='best'", lambda: weights.label_quality(CODES, GOOD, "best")),

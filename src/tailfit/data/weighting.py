@@ -11,7 +11,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
 from tailfit.schedules import Schedule
 from tailfit.weights import class_weights, sample_weights
-from tailfit.weights.samples import by_class, class_table
+from tailfit.weights.tables import by_class, class_table
 
 __all__ = [
     "ScheduledWeights",

@@ -18,12 +18,11 @@ from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.labels import checked_probabilities
+from tailfit.labels import checked_probabilities, encode_labels_of
 from tailfit.losses._arguments import checked_flag
 from tailfit.posthoc.layers import TINY, AffineScores
 from tailfit.training.heads import refuse_contradicting_heads
 from tailfit.training.model import Model
-from tailfit.weights.given import encoded_labels
 
 __all__ = ["Correction", "Floats", "balanced_accuracy", "checked_weights"]
 
@@ -132,7 +131,7 @@ class Correction(BaseEstimator):
                 expected="logits: what the last layer gives before its softmax",
                 fix="pass from_logits=False",
             )
-        encoded = encoded_labels(y, num_classes=logits.shape[-1])
+        encoded = encode_labels_of(y, num_classes=logits.shape[-1])
         if encoded.kind != "codes" or logits.shape[:-1] != encoded.values.shape:
             raise DataError(
                 f"labels of kind {encoded.kind!r} and shape {encoded.values.shape} beside scores {logits.shape}",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode
-from tailfit.weights.samples import by_class, checked_table, class_table
+from tailfit.weights.tables import by_class, checked_table, class_table
 
 __all__ = ["class_weighted", "with_class_weight_checked"]
 

@@ -1,4 +1,4 @@
-"""Weights of classes and samples, from labels of any form, sources and their metadata."""
+"""Weights of classes and samples, computed from labels of any form, from sources and from their metadata."""
 
 from tailfit.weights.classes import class_weights
 from tailfit.weights.quality import label_quality

@@ -1,12 +1,12 @@
 """Class weights from class sizes.
 
 Concepts:
-- *scheme*: how a class's raw weight follows from its size n, of N samples in C classes.
-- *normalize*: what the raw weights are scaled to. `"mean"`: the weights of the samples have mean one, so that
-  the loss and the learning rate keep their scale; `"sum"`: the weights of the classes sum to C; None: raw.
-- *multi-label*: each label is a two-class problem of its own, present or absent; a label's weight is that of
-  the present side, normalised with the absent one. A count is the number of samples that have the label.
-- *soft labels*: the expected counts, the sum of each class's probability.
+- *scheme*: the formula for the raw weight of a class of n samples, given N samples in C classes.
+- *normalize*: the scale of the weights. `"mean"`: the weights of the samples have mean one, so that the loss keeps its
+  scale and the learning rate its effect. `"sum"`: the weights of the classes sum to C. None: the raw weights.
+- *multi-label*: each label is a two-class problem, present or absent. The weight of a label is the weight of the
+  class "present", normalised together with "absent". Its count is the number of samples with the label.
+- *soft labels*: counts are expected counts, the sum of the probabilities of each class.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.labels import Encoded
-from tailfit.weights.given import by_output, encoded_labels
+from tailfit.labels import Encoded, encode_labels_of
+from tailfit.weights.outputs import by_output
 
 __all__ = ["checked_choice", "class_weights"]
 
-_MOST_CLASSES = 1 << 24  # each asks for memory, with or without a sample
+_MOST_CLASSES = 1 << 24  # every class takes memory, even without samples
 
 Scheme = Literal["balanced", "inverse", "inverse_sqrt", "effective_number", "median_frequency"]
 Counts = NDArray[np.float64]
@@ -58,24 +58,24 @@ def class_weights(
     normalize: Literal["mean", "sum"] | None = "mean",
     num_classes: Any = None,
 ) -> Any:
-    """A weight for each class, the larger the rarer; what Keras' `class_weight=` and `Batches` take.
+    """Compute a weight for each class, larger for rarer classes, for `class_weight=` of Keras and of `Batches`.
 
     Args:
-        y: Codes `[n]`, strings (coded by their sorted order), one-hot, soft or multi-label rows `[n, C]`, a
-            source, or Batches, whose source is weighed as it is stored, not as it is sampled; or, of a model with
-            several outputs, a dict of them by output, for a dict of weights (`num_classes` then is a dict, too).
+        y: Class indices `[n]`, strings (indexed in sorted order), one-hot, soft or multi-label rows `[n, C]`, a source,
+            or Batches (the samples are counted as stored, not as sampled). For a model with several outputs: a dict of
+            these by output. The result is then a dict of weights by output, and `num_classes` a dict, too.
         scheme: `"balanced"` N / (C·n); `"inverse"` 1 / n; `"inverse_sqrt"` 1 / √n; `"effective_number"`
-            (1 − β) / (1 − β**n); `"median_frequency"` median(n) / n. The first, second and last differ only
-            in scale, that is, with `normalize=None`.
-        beta: β of `"effective_number"`, 0 <= β < 1: 0 gives equal weights, towards 1 the inverse ones.
-        normalize: `"mean"`: Σ_i w[y_i] / N = 1; `"sum"`: Σ_c w[c] = C; None: as the scheme gives them. For
-            multi-label y per label, over its present and absent sides (C = 2): `"balanced"` is N / (2·n).
-        num_classes: C. It names classes without a sample on purpose. Such a class weighs as if it had one
-            sample, the most that the scheme gives any class; it counts in no mean and no median.
-    Shapes: weights are ratios without unit, float64.
+            (1 − β) / (1 − β**n); `"median_frequency"` median(n) / n. The first, second and last differ only in scale,
+            so they differ only with `normalize=None`.
+        beta: β of `"effective_number"`, 0 <= β < 1. At 0 all weights are equal; towards 1 they approach `"inverse"`.
+        normalize: `"mean"`: Σ_i w[y_i] / N = 1; `"sum"`: Σ_c w[c] = C; None: the raw weights of the scheme. Multi-label
+            weights are normalised per label, over its classes present and absent (C = 2): `"balanced"` is N / (2·n).
+        num_classes: C, which allows classes without samples. Such a class gets the weight of a class with one sample,
+            the largest weight of the scheme; it does not count in means and medians.
+    Shapes: weights are float64, dimensionless.
     Raises:
-        ArgumentError: for an unknown scheme or normalization, or a beta out of range.
-        DataError: for a class without a sample that `num_classes` doesn't name, or labels not in order.
+        ArgumentError: If the scheme or the normalization is unknown, or beta is out of range.
+        DataError: If the labels are invalid, or a class has no samples and `num_classes` is not given.
     Source: "effective_number": Cui et al. 2019, arXiv:1901.05555, eq. 2; "median_frequency": Eigen and Fergus
         2015, arXiv:1411.4734, section 4.3.
 
@@ -91,19 +91,19 @@ def class_weights(
     checked_choice("scheme", scheme, get_args(Scheme))
     checked_choice("normalize", normalize, ("mean", "sum", None))
     beta = _checked_beta(beta)
-    encoded = encoded_labels(y, num_classes=_checked_number(num_classes))
+    encoded = encode_labels_of(y, num_classes=_checked_number(num_classes))
     counts = encoded.class_counts
     _refuse_empty_classes(encoded, counts, named=num_classes is not None)
     total = float(len(encoded.values))
     raw = _scheme(scheme, beta, total)
     of_problem = _of_labels if encoded.kind == "multi-label" else _of_classes
-    # Balanced weights have mean one as they are: not scaled again, they are N / (C * n) to the last bit.
+    # Balanced weights already have mean one: without rescaling they are N / (C * n) to the last bit.
     weights = of_problem(raw, counts, total, normalize, scaled=scheme == "balanced")
     return dict(enumerate(weights.tolist()))
 
 
 def _scheme(scheme: Scheme, beta: float, total: float) -> Callable[[Counts], Counts]:
-    """Raw weights of the classes of one problem, from their counts; those counting 0 weigh as if counting 1."""
+    """Return the function from class counts to raw weights; a count of 0 weighs like a count of 1."""
 
     def at_least(counts: Counts) -> Counts:
         return np.where(counts > 0, counts, 1.0)
@@ -145,7 +145,7 @@ def _of_classes(
 def _of_labels(
     raw: Callable[[Counts], Counts], counts: Counts, total: float, normalize: str | None, *, scaled: bool
 ) -> Counts:
-    # A side without a sample counts as one: "balanced" is then N / (2 * n) for a label that all have, too.
+    # A side (present or absent) without samples counts as one: "balanced" is N / (2 * n) also where all have the label.
     sides = np.maximum(np.stack([counts, total - counts], axis=1), 1.0)
     weights: Counts = np.array([raw(side) for side in sides])
     if normalize is None or (normalize == "mean" and scaled):
@@ -159,18 +159,20 @@ def _refuse_empty_classes(encoded: Encoded, counts: Counts, *, named: bool) -> N
     if len(empty) and not named:
         name = encoded.class_names[empty[0]]
         raise DataError(
-            f"labels in which no sample has class {name!r} ({len(empty)} of {len(counts)} classes have none)",
+            f"labels in which no sample has class {name!r} ({len(empty)} of {len(counts)} classes have no samples)",
             expected="at least one sample of each class",
-            fix=f"drop the class, or pass num_classes={len(counts)} if it is meant to have none",
+            fix=f"remove the class, or pass num_classes={len(counts)} if it has no samples on purpose",
         )
 
 
 def checked_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
-    """Refuse a value that is none of the choices, suggesting the nearest."""
+    """Raise `ArgumentError` if a value is not one of the choices, and suggest the most similar one."""
     if not (value is None or isinstance(value, str)) or value not in choices:
         near = get_close_matches(str(value), [choice for choice in choices if choice], n=1)
         raise ArgumentError(
-            f"{name}={value!r}", expected=", ".join(map(repr, choices)), fix=f"pass {name}={(near or choices)[0]!r}"
+            f"{name}={value!r}",
+            expected=f"one of {', '.join(map(repr, choices))}",
+            fix=f"pass {name}={(near or choices)[0]!r}",
         )
 
 
@@ -178,7 +180,7 @@ def _checked_beta(beta: Any) -> float:
     number = isinstance(beta, int | float | np.integer | np.floating) and not isinstance(beta, bool)
     if not (number and 0 <= beta < 1):
         raise ArgumentError(
-            f"beta={beta!r}", expected="0 <= beta < 1", fix="use scheme='inverse', the limit of beta = 1"
+            f"beta={beta!r}", expected="0 <= beta < 1", fix="pass scheme='inverse' for the limit beta = 1"
         )
     return float(beta)
 
@@ -188,7 +190,7 @@ def _checked_number(num_classes: Any) -> int | None:
     if num_classes is not None and not (whole and 1 <= num_classes <= _MOST_CLASSES):
         raise ArgumentError(
             f"num_classes={num_classes!r}",
-            expected=f"a whole number from 1 to {_MOST_CLASSES}",
-            fix="leave it out: the labels tell it",
+            expected=f"an integer from 1 to {_MOST_CLASSES}",
+            fix="omit it if every class has a sample",
         )
     return None if num_classes is None else int(num_classes)

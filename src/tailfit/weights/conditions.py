@@ -1,11 +1,12 @@
-"""Conditions on the metadata of the samples, written as SQL expressions.
+"""Conditions on the metadata of samples, written as SQL expressions.
 
-Polars parses and evaluates them over the table's columns; nothing is executed as Python. Polars' SQL can also
-open files, by a table function such as READ_CSV within a subquery, and does so as it parses: a condition may
-come from a recipe that someone else wrote, so what polars would see as a subquery is refused before it sees it.
+Polars parses a condition and evaluates it on the columns of the table; nothing is executed as Python. Polars' SQL can
+also open files, by a table function such as READ_CSV in a subquery, already while parsing. A condition may come from a
+recipe that someone else wrote, so subqueries are refused before polars parses the text.
 
-Missing values follow SQL's three-valued logic: a comparison with one is unknown, so is its negation, and a row whose
-condition is unknown doesn't meet it. NaN is a missing value, too: by itself it would be larger than any number.
+Missing values follow SQL's three-valued logic: a comparison with a missing value is unknown, so is its negation, and a
+row whose condition is unknown does not match. NaN is a missing value, too; polars alone would order it above all
+numbers.
 """
 
 import re
@@ -19,12 +20,12 @@ from tailfit.errors import ArgumentError
 
 __all__ = ["matches"]
 
-# A failure inside polars' compiled part is raised as PanicException, which is no PolarsError.
-# Text of half a character pair can't be handed to it.
+# A failure inside polars' compiled part is raised as PanicException, which is not a PolarsError. A string with a lone
+# surrogate can't be passed to polars at all.
 _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeEncodeError)
 
-# Text, a quoted name, a word or number, an operator. What is left out (other quotes, escapes, comments, several
-# statements) could hide a subquery from this reading and show it to polars.
+# A string, a quoted name, a word or number, an operator. Everything else (other quotes, escapes, comments, several
+# statements) is refused: polars could find a subquery in it that this tokenizer does not.
 _TOKEN = re.compile(
     r"""\s+
     | '(?:[^'\\] | '' | \\(?!'))*+'
@@ -33,18 +34,18 @@ _TOKEN = re.compile(
     | [+*%=<>!(),|&^~:\[\]] | -(?!-) | /(?!\*)""",
     re.VERBOSE,
 )
-_SUBQUERY = {"select", "with", "table", "values", "from"}  # where one stands after an opening bracket
+_SUBQUERY = {"select", "with", "table", "values", "from"}  # words that begin a subquery after an opening parenthesis
 
 
 def matches(metadata: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
-    """Which rows meet a condition, `bool[n]`; a comparison with a missing value (null, NaN) is met by none.
+    """Return which rows match a condition, `bool[n]`; comparisons with missing values (null, NaN) never match.
 
     Args:
-        metadata: A row a sample.
-        condition: A SQL expression over its columns that is true or false for each row.
+        metadata: A table with one row per sample.
+        condition: A SQL expression on its columns that is true or false for each row.
     Raises:
-        ArgumentError: for a condition that doesn't parse, names an unknown column, is not true or false, is one
-            answer for the whole table, or calculates a NaN.
+        ArgumentError: If the condition doesn't parse, names an unknown column, is not true or false, has one value for
+            the whole table, or computes a NaN.
 
     >>> table = pl.DataFrame({"site": ["A", "B", None], "snr": [9.0, 2.0, float("nan")]})
     >>> matches(table, "site = 'B' AND snr < 3").tolist()
@@ -57,45 +58,45 @@ def matches(metadata: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
     _check_columns(metadata, condition, expression)
     floats = [name for name, dtype in metadata.schema.items() if dtype.is_float()]
     metadata = metadata.with_columns(pl.col(floats).fill_nan(None))
-    # An elementwise condition of no rows has no answers; a total or a constant still has one.
+    # On an empty table an elementwise condition has no values; an aggregate or a constant still has one.
     if _evaluated(metadata.clear(), condition, expression).len() != 0:
         raise ArgumentError(
-            f"the condition {condition!r}, which has one answer for the whole table",
+            f"the condition {condition!r}, which has one value for the whole table",
             expected="a condition that is true or false for each sample",
-            fix="compare a column with the total, e.g. snr > AVG(snr), or weigh the loss instead",
+            fix="compare a column with the aggregate, e.g. snr > AVG(snr)",
         )
     result = _evaluated(metadata, condition, expression)
     if result.dtype != pl.Boolean:
         raise ArgumentError(
             f"the condition {condition!r}, whose values are of type {result.dtype}",
             expected="a condition that is true or false for each sample",
-            fix=f"compare it, e.g. {condition} > 0",
+            fix=f"compare the values, e.g. {condition} > 0",
         )
     if len(result) != metadata.height:
         raise ArgumentError(
-            f"the condition {condition!r}, with {len(result)} answers for {metadata.height} samples",
-            expected="one answer a sample",
-            fix="compare columns and constants only",
+            f"the condition {condition!r}, which has {len(result)} values for {metadata.height} samples",
+            expected="one value per sample",
+            fix="compare only columns and constants",
         )
     _refuse_nan(metadata, condition, expression)
     return result.fill_null(value=False).to_numpy()
 
 
 def _refuse_nan(metadata: pl.DataFrame, condition: str, expression: pl.Expr) -> None:
-    """A NaN that is calculated, as 0 / 0 is, would compare as a number: each part of the expression is looked at."""
+    # A NaN computed inside the expression, as by 0 / 0, would compare as a number: check each subexpression.
     parts = [expression]
     while parts:
         part = parts.pop()
         try:
             parts += part.meta.pop()
             values = metadata.select(part.alias("part")).to_series()
-        except _FAILURES:  # a part that is nothing by itself
+        except _FAILURES:  # the part can't be evaluated on its own
             continue
         if values.dtype.is_float() and values.is_nan().any():
             raise ArgumentError(
-                f"the condition {condition!r}, which calculates a NaN, as 0 / 0 or the root of a negative number is",
-                expected="numbers, or missing values, which meet no comparison",
-                fix="make them missing, e.g. x / NULLIF(y, 0)",
+                f"the condition {condition!r}, which computes a NaN, e.g. by 0 / 0 or the root of a negative number",
+                expected="numbers or missing values in every part of the condition",
+                fix="turn invalid values into missing ones, e.g. x / NULLIF(y, 0)",
             )
 
 
@@ -107,26 +108,27 @@ def _refuse_subqueries(condition: str) -> None:
             raise ArgumentError(
                 f"the condition {condition!r}, at {condition[place : place + 12]!r}",
                 expected="column names, numbers, text in single quotes, and operators",
-                fix="put text in single quotes, column names with spaces in double quotes",
+                fix="put text in single quotes, and column names with spaces in double quotes",
             )
         word = token[0].strip().lower()
         if word == "select" or (before == "(" and word in _SUBQUERY):
             raise ArgumentError(
-                f"the condition {condition!r}, which has {word.upper()} in it",
-                expected="one expression over the columns, without a subquery",
-                fix=f"if {word!r} is a column, put it in double quotes",
+                f"the condition {condition!r}, which contains {word.upper()}",
+                expected="one expression on the columns, without a subquery",
+                fix=f"put {word!r} in double quotes if it is a column, else remove the subquery",
             )
         if word in ("true", "false") and (before == "is" or (last, before) == ("is", "not")):
             raise ArgumentError(
-                f"the condition {condition!r}, which has IS {'NOT ' * (before == 'not')}{word.upper()} in it",
-                expected="comparisons, AND, OR, NOT, and IS NULL for missing values: polars leaves this one unknown",
-                fix="write the condition itself, or NOT (...); add OR ... IS NULL if missing values are meant",
+                f"the condition {condition!r}, which contains IS {'NOT ' * (before == 'not')}{word.upper()}",
+                expected="comparisons, AND, OR, NOT, and IS NULL; polars treats missing values in IS TRUE and IS FALSE "
+                "differently from SQL",
+                fix="write the condition itself, or NOT (...), and add OR ... IS NULL to include missing values",
             )
         if word == "null" and before in ("(", ","):
             raise ArgumentError(
                 f"the condition {condition!r}, which has NULL in a list",
-                expected="values in a list: an unknown one makes NOT IN unknown for every sample",
-                fix="leave it out; IS NULL asks for missing values",
+                expected="known values only, because NULL in a list makes NOT IN unknown for every sample",
+                fix="remove NULL from the list, and test for missing values with IS NULL",
             )
         if word:
             last, before = before, word
@@ -140,7 +142,7 @@ def _parsed(condition: str) -> pl.Expr:
         raise ArgumentError(
             f"the condition {condition!r}: {_first_line(error)}",
             expected="a SQL expression such as site = 'B' AND snr < 3",
-            fix="put text in single quotes, column names with spaces in double quotes",
+            fix="put text in single quotes, and column names with spaces in double quotes",
         ) from error
 
 
@@ -152,7 +154,7 @@ def _check_columns(metadata: pl.DataFrame, condition: str, expression: pl.Expr) 
         raise ArgumentError(
             f"the condition {condition!r}, which names the unknown column {unknown[0]!r}",
             expected=f"the columns {', '.join(map(repr, metadata.columns))}",
-            fix=f"use {near[0]!r} if that is meant" if near else "correct the name; text goes in single quotes",
+            fix=f"use {near[0]!r} if that is meant" if near else "correct the name, or put text in single quotes",
         )
 
 
@@ -162,8 +164,8 @@ def _evaluated(metadata: pl.DataFrame, condition: str, expression: pl.Expr) -> p
     except _FAILURES as error:
         raise ArgumentError(
             f"the condition {condition!r}: {_first_line(error)}",
-            expected="comparisons that suit the types of the columns",
-            fix="compare text with text in single quotes, numbers with numbers",
+            expected="comparisons that match the types of the columns",
+            fix="compare text columns with text in single quotes, and number columns with numbers",
         ) from error
 
 

@@ -1,12 +1,12 @@
-"""How far each label can be trusted, from what a model that never saw the sample says of it (confident learning).
+"""Label quality by confident learning: how far a label can be trusted, given predictions for the sample.
 
 Concepts:
-- *out-of-fold probabilities*: row i comes from a model trained without sample i (cross-validation). Probabilities of
-  training samples say what the model has learned by heart, wrong labels included.
-- *threshold* t_j: the mean probability of class j over the samples labelled j. A model is less sure of rare classes,
-  so each class is held against its own mean.
-- *confident joint*: the count of samples by label and by the class they *confidently* are of: the most probable of
-  those classes whose probability reaches its threshold. Off its diagonal stand the labels that are likely wrong.
+- *out-of-fold probabilities*: row i comes from a model trained without sample i (cross-validation). Predictions for
+  training samples are useless here: the model may have memorised the labels, wrong ones included.
+- *threshold* t_j: the mean probability of class j over the samples labelled j. Models are less confident about rare
+  classes, so each class is compared with its own mean.
+- *confident joint*: a matrix that counts samples by their label and by their *confident* class, the most probable of
+  the classes whose probability reaches its threshold. Samples off the diagonal are likely mislabelled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.labels import checked_probabilities
+from tailfit.labels import checked_probabilities, encode_labels_of
 from tailfit.weights.classes import checked_choice
-from tailfit.weights.given import by_output, encoded_labels
+from tailfit.weights.outputs import by_output
 
 __all__ = ["label_quality"]
 
 Method = Literal["self_confidence", "normalized_margin", "confident_joint"]
 Floats = NDArray[np.float64]
-_MARGIN = 1e-6  # the mean of equal numbers may round above them; the authors' code allows as much
+_MARGIN = 1e-6  # the mean of equal numbers may be rounded up; the authors' code has the same margin
 
 
 @overload
@@ -57,26 +57,29 @@ def label_quality(
     adjusted: bool = False,
     class_names: Any = None,
 ) -> Any:
-    """A trust in [0, 1] for each sample's label, the lower the likelier it is wrong; a sample weight as it is.
+    """Compute a quality in [0, 1] for the label of each sample; the lower, the more likely the label is wrong.
+
+    The result can be used as a sample weight directly.
 
     Args:
-        y: Class codes `[n]`, strings (coded by their sorted order), one-hot rows, a source or Batches of one; or, of a
-            model with several outputs, a dict of them by output, beside a dict of probabilities.
-        probabilities: Of the C classes for each sample, out-of-fold: from a model trained without that sample.
+        y: Class indices `[n]`, strings (indexed in sorted order), one-hot rows, a source or Batches of one. For a model
+            with several outputs: a dict of these by output, with a dict of probabilities.
+        probabilities: Predicted probabilities of the C classes for each sample, out-of-fold: from a model trained
+            without that sample.
         method: `"self_confidence"`: the probability of the label. `"normalized_margin"`: (1 + the probability of the
-            label minus the largest other one) / 2. `"confident_joint"`: 0 where the confident joint counts the
-            sample under another class than its label, else 1; these are the labels that the paper prunes.
-        adjusted: First bring the classes' thresholds to one level, so that samples of a rare class, of which the model
-            is never sure, do not all weigh little. Class without a sample: the highest threshold.
-            Not for `"confident_joint"`, which holds each class against its threshold anyway.
+            label minus the largest probability of another class) / 2. `"confident_joint"`: 0 where the confident class
+            differs from the label, else 1; the labels of quality 0 are those that the paper prunes.
+        adjusted: Whether to shift the probabilities of each class such that all classes have the same threshold.
+            Otherwise all samples of a rare class, about which the model is never confident, get a low quality. A class
+            without samples has the highest threshold. Not for `"confident_joint"`, which uses the thresholds itself.
         class_names: Names of the classes in the order of the columns, where `y` are strings.
-    Shapes: `probabilities` `[n, C]` in [0, 1], rows summing to one; the result `float32[n]`, without unit.
+    Shapes: `probabilities` is `[n, C]` in [0, 1], rows summing to one; the result is `float32[n]`, dimensionless.
     Raises:
-        ArgumentError: for an unknown method, or `adjusted` beside `"confident_joint"`.
-        DataError: for probabilities that are none, or labels that have not one class each.
-    Source: Northcutt, Jiang and Chuang 2021, arXiv:1911.00068: t_j is eq. 2, the confident joint eq. 1, its use for
-        pruning, self-confidence and normalized margin section 3.2; `adjusted` as in `cleanlab`. `cleanlab` takes the
-        most probable of all classes, not of the confident ones, where several are confident: eq. 1 does not.
+        ArgumentError: If the method is unknown, or `adjusted` is set for `"confident_joint"`.
+        DataError: If the probabilities are invalid, or the labels don't have exactly one class each.
+    Source: Northcutt, Jiang and Chuang 2021, arXiv:1911.00068: t_j is eq. 2, the confident joint eq. 1; pruning,
+        self-confidence and normalized margin are in section 3.2; `adjusted` is as in `cleanlab`. Where several classes
+        are confident, `cleanlab` takes the most probable of all classes, eq. 1 the most probable confident one.
 
     >>> label_quality([0, 1, 1], [[0.9, 0.1], [0.25, 0.75], [0.875, 0.125]]).tolist()
     [0.8999999761581421, 0.75, 0.125]
@@ -94,8 +97,8 @@ def label_quality(
     if not isinstance(adjusted, bool) or (adjusted and method == "confident_joint"):
         raise ArgumentError(
             f"adjusted={adjusted!r} for method={method!r}",
-            expected="True or False; for 'confident_joint' only False, as it compares with the thresholds itself",
-            fix="leave adjusted out",
+            expected="True or False; only False for 'confident_joint', which uses the thresholds itself",
+            fix="omit adjusted",
         )
     rows = checked_probabilities(probabilities)
     codes = _codes(y, rows, class_names)
@@ -117,7 +120,7 @@ def label_quality(
 
 
 def _thresholds(codes: NDArray[np.int64], own: Floats, classes: int) -> Floats:
-    """The mean of each class's probability over the samples labelled so; the highest where there are none."""
+    """Return the mean probability of each class over the samples with its label; the highest mean for empty classes."""
     counts = np.bincount(codes, minlength=classes)
     means: Floats = np.bincount(codes, own, minlength=classes) / np.maximum(counts, 1)
     return np.where(counts > 0, means, means.max())
@@ -132,15 +135,16 @@ def _on_the_diagonal(codes: NDArray[np.int64], rows: Floats, thresholds: Floats)
 
 def _codes(y: Any, rows: Floats, class_names: Sequence[str] | None) -> NDArray[np.int64]:
     try:
-        encoded = encoded_labels(y, class_names=class_names, num_classes=rows.shape[1])
+        encoded = encode_labels_of(y, class_names=class_names, num_classes=rows.shape[1])
     except DataError as error:
         fix = f"{error.fix}; the probabilities have {rows.shape[1]} columns"
         raise DataError(error.received, expected=error.expected, fix=fix) from None
     if encoded.kind != "codes" or len(encoded.values) != len(rows):
         raise DataError(
-            f"{len(encoded.values)} labels of kind {encoded.kind!r} beside {len(rows)} rows of probabilities",
-            expected="one class a sample, and a row of probabilities for each",
-            fix="of a multi-label problem, weigh each label by itself: y[:, j] and [1 - p[:, j], p[:, j]]",
+            f"{len(encoded.values)} labels of kind {encoded.kind!r} and {len(rows)} rows of probabilities",
+            expected="one class and one row of probabilities per sample",
+            fix="pass the same samples to both; for multi-label data, pass each label on its own: y[:, j] and "
+            "[1 - p[:, j], p[:, j]]",
         )
     codes: NDArray[np.int64] = encoded.values
     return codes

@@ -16,7 +16,7 @@ def test_class_weights_of_each_output():
     assert found == {"cause": class_weights(CAUSE, "inverse"), "site": class_weights(SITE, "inverse")}
     named = class_weights({"cause": CAUSE, "site": SITE}, num_classes={"cause": None, "site": 4})
     assert list(named["site"]) == [0, 1, 2, 3]
-    with pytest.raises(ArgumentError, match="num_classes of type int beside labels of the outputs"):
+    with pytest.raises(ArgumentError, match="num_classes of type int together with labels for the outputs"):
         class_weights({"cause": CAUSE, "site": SITE}, num_classes=4)
 
 
@@ -27,7 +27,9 @@ def test_sample_weights_of_each_output():
         class_names={"cause": ["leak", "ok"], "site": ["A", "B", "C"]},
     )
     assert {name: weights.tolist() for name, weights in found.items()} == {"cause": [2, 1, 1, 1], "site": [1, 3, 3, 1]}
-    with pytest.raises(ArgumentError, match=r"weights \['cause'\] beside labels of the outputs \['cause', 'site'\]"):
+    with pytest.raises(
+        ArgumentError, match=r"weights for \['cause'\] together with labels for the outputs \['cause', 'site'\]"
+    ):
         sample_weights({"cause": CAUSE, "site": SITE}, {"cause": {"leak": 2.0}})
     with pytest.raises(DataError, match="no labels"):
         class_weights({"cause": CAUSE, "site": []})

@@ -80,7 +80,7 @@ def test_outputs_by_name():
     found = label_quality({"cause": CODES, "site": CODES[::-1]}, {"site": ROWS[::-1], "cause": ROWS})
     assert list(found) == ["cause", "site"]
     np.testing.assert_array_equal(found["site"], found["cause"][::-1])
-    with pytest.raises(ArgumentError, match=r"probabilities \['cause'\] beside labels of the outputs"):
+    with pytest.raises(ArgumentError, match=r"probabilities for \['cause'\] together with labels for the outputs"):
         label_quality({"cause": CODES, "site": CODES}, {"cause": ROWS})
 
 
@@ -99,7 +99,7 @@ def test_a_class_without_a_sample_is_held_to_the_highest_threshold():
         ((CODES, np.log(ROWS)), DataError, "softmax"),
         ((CODES, ROWS * 0.9), DataError, "row 0"),
         ((CODES, np.where(ROWS > 0.94, np.nan, ROWS)), DataError, "row 2"),
-        ((CODES, ROWS[:5]), DataError, "12 labels .* beside 5 rows"),
+        ((CODES, ROWS[:5]), DataError, "12 labels .* and 5 rows"),
         ((CODES + 1, ROWS), DataError, "row 10 is 3"),
         ((ROWS, ROWS), DataError, "'soft'"),
         ((["a", "b"] * 6, ROWS), DataError, "class_names"),
