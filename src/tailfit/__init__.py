@@ -1,19 +1,19 @@
-"""tailfit tailors Keras' `fit()` to the data people really have.
+"""Keras' `fit()` for long-tailed classes, labels of unequal trust, and data larger than memory.
 
-Four things a user customises, each written once and running on JAX, TensorFlow and PyTorch: the loss
-(`tailfit.losses`), the training step or loop (`tailfit.Model`, `tailfit.function`,
-`tailfit.value_and_grad`), the weights (`tailfit.weights`) and the batches (`tailfit.data`,
-`tailfit.samplers`, `tailfit.Batches`); and the honest numbers afterwards (`tailfit.evaluate`,
-`tailfit.compare`). A recipe (`tailfit.recipes`) says all four in one YAML file.
+tailfit covers four parts of training that users customise. Each is written once and runs on JAX, TensorFlow and
+PyTorch: the loss (`tailfit.losses`), the training step or loop (`tailfit.Model`, `tailfit.function`,
+`tailfit.value_and_grad`), the weights (`tailfit.weights`) and the batches (`tailfit.data`, `tailfit.samplers`,
+`tailfit.Batches`). `tailfit.evaluate` and `tailfit.compare` measure the result. A recipe (`tailfit.recipes`) describes
+a whole training run in one YAML file.
 
-Names are imported on first use: `import tailfit` alone does not import Keras, so a program can still
-choose its backend, and what needs only NumPy (weights, samplers) stays quick to import. Saved models that hold classes
-of tailfit load after it all the same, whichever of the two is imported first.
+Names are imported on first use. `import tailfit` alone does not import Keras, so that a program can still choose the
+backend, and modules that need only NumPy (weights, samplers) import quickly. Saved models with classes of tailfit load
+after `import tailfit`, whether Keras is imported before or after it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tailfit.lazy import lazy_attributes
 from tailfit.registration import register
 
 if TYPE_CHECKING:
@@ -68,30 +68,35 @@ __all__ = [
     "weights",
 ]
 
-_HOME = {
-    "Batches": "tailfit.data",
-    "Comparison": "tailfit.evaluation",
-    "Evaluation": "tailfit.evaluation",
-    "Model": "tailfit.training",
-    "RetraceWarning": "tailfit.training",
-    "compare": "tailfit.recipes",
-    "evaluate": "tailfit.evaluation",
-    "function": "tailfit.training",
-    "value_and_grad": "tailfit.training",
-}
-
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Batches": "tailfit.data",
+        "Comparison": "tailfit.evaluation",
+        "Evaluation": "tailfit.evaluation",
+        "Model": "tailfit.training",
+        "RetraceWarning": "tailfit.training",
+        "callbacks": "tailfit.callbacks",
+        "compare": "tailfit.recipes",
+        "data": "tailfit.data",
+        "errors": "tailfit.errors",
+        "evaluate": "tailfit.evaluation",
+        "evaluation": "tailfit.evaluation",
+        "function": "tailfit.training",
+        "layers": "tailfit.layers",
+        "losses": "tailfit.losses",
+        "metrics": "tailfit.metrics",
+        "posthoc": "tailfit.posthoc",
+        "recipes": "tailfit.recipes",
+        "samplers": "tailfit.samplers",
+        "schedules": "tailfit.schedules",
+        "sklearn": "tailfit.sklearn",
+        "stages": "tailfit.stages",
+        "steps": "tailfit.steps",
+        "value_and_grad": "tailfit.training",
+        "weights": "tailfit.weights",
+    },
+)
 
 register()
-del register
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if name in __all__:
-        return importlib.import_module(f"tailfit.{name}")
-    raise AttributeError(f"module 'tailfit' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+del register, lazy_attributes

@@ -1,8 +1,8 @@
-"""The tree of exceptions. Each message has three parts: what was passed, what is expected, how to fix it.
+"""Exceptions, whose messages have three parts: what was received, what is expected, how to fix it.
 
-Every error that tailfit raises on purpose is a `TailfitError`; each also derives from the built-in
-exception that Python users expect in its place, so `except ValueError` keeps working. Control characters and other
-invisible ones are written as escapes: what a file, an ID or a path is called must not reach the terminal as commands.
+Every error that tailfit raises deliberately is a `TailfitError`. Each class also derives from the built-in exception
+that Python users expect in its place, so `except ValueError` keeps working. Control characters and other invisible
+characters appear as escapes in messages, because names of files and samples must not reach a terminal as commands.
 """
 
 from tailfit.text import three_parts, visible
@@ -19,12 +19,12 @@ __all__ = [
 
 
 class TailfitError(Exception):
-    """Root of the tree.
+    """Base of all exceptions of tailfit.
 
     Args:
-        received: What was passed, with the file, row, ID or key it was found at.
-        expected: The rule it breaks.
-        fix: What the user can do about it.
+        received: The invalid value or state, with the file, row, ID or key where it was found.
+        expected: The rule that it breaks.
+        fix: A change that resolves the error.
 
     >>> error = ArgumentError("gamma=-1.0", expected="gamma >= 0", fix="use gamma=0 for cross-entropy")
     >>> print(error)
@@ -38,33 +38,33 @@ class TailfitError(Exception):
         super().__init__(three_parts(self.received, self.expected, self.fix))
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default would call the class with the one composed message: an error raised in a worker
-        # process must arrive whole.
+        # Errors are pickled when they are raised in a worker process. By default, unpickling would call the class
+        # with the composed message as its only argument.
         return _rebuild, (type(self), self.received, self.expected, self.fix)
 
 
 class ArgumentError(TailfitError, ValueError):
-    """An argument of a call is out of its range, or contradicts another one."""
+    """An argument is out of range, or contradicts another argument."""
 
 
 class DataError(TailfitError, ValueError):
-    """A data set does not hold together: IDs, labels, partition, metadata or shapes disagree."""
+    """A data set is inconsistent: its IDs, labels, partition, metadata or shapes don't match."""
 
 
 class RecordError(DataError, OSError):
-    """One file of a data set can't be read as what it should be; the message begins with its path."""
+    """A file of a data set can't be read; the message begins with its path."""
 
 
 class PackageError(TailfitError, ImportError):
-    """A package is not installed that only some users need; the message says what to install."""
+    """An optional package is not installed; the message names the command that installs it."""
 
 
 class StepError(TailfitError, RuntimeError):
-    """A training step, or a function that touches Keras state, does what can't be right."""
+    """A training step, or a function that uses Keras state, does something unsupported."""
 
 
 class CheckpointError(TailfitError, RuntimeError):
-    """A run's directory can't be used: it is damaged, in use, or of another run than the one that asks."""
+    """The directory of a run can't be used: it is damaged, in use, or belongs to a different run."""
 
 
 def _rebuild(cls: type[TailfitError], received: str, expected: str, fix: str) -> TailfitError:

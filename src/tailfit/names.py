@@ -1,7 +1,7 @@
-"""What a class, a sample or a part of a data set may be called, and which names are easily taken for each other.
+"""Names of classes, samples and parts of a data set: which are valid, and which are easily confused.
 
-A name is text that every file and library keeps as it is. NumPy's text drops NULs at the end, so that `"a"` and
-`"a\\0"` would become one class; a lone surrogate can't be encoded, and would fail where predictions are written.
+A valid name survives every file format and library unchanged. NumPy strings drop trailing NULs, so `"a"` and `"a\\0"`
+would become one class; a lone surrogate can't be encoded as UTF-8, and would fail later, when predictions are written.
 """
 
 import unicodedata
@@ -15,22 +15,23 @@ from tailfit.text import three_parts, visible
 
 __all__ = ["check_name", "check_names", "doubts", "first_odd", "lookalikes", "looks_missing", "quoted", "shown"]
 
-# What tables hold in the place of a missing value, in any case. "None" only as Python writes it: "none" is what many
-# data sets call the class without a fault.
+# Spellings of missing values in tables, compared without case. "None" counts only as Python writes it: many data sets
+# have a class "none" for samples without a fault.
 _MISSING = frozenset({"", "#n/a", "#na", "-nan", "1.#ind", "1.#qnan", "<na>", "?", "n/a", "na", "nan", "nat", "null"})
-# Of Unicode's default ignorables, those that are no control or format characters: variation selectors and fillers.
+# Unicode's default ignorable characters that are neither control nor format characters: fillers. Variation selectors
+# are recognised by their names.
 _INVISIBLE = ("\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0")
 
 
 def first_odd(names: Iterable[Any]) -> Any:
-    """The first that is no name; None if all are.
+    """Return the first invalid name; None if all are valid.
 
     >>> first_odd(["leak", "leak\\0"])
     'leak\\x00'
     """
     listed = names if isinstance(names, list | tuple) else list(names)
     try:
-        # All at once: a look at each costs ten times as much.
+        # Check all names at once: checking each costs ten times as much.
         together = "".join(listed)
         together.encode()
         if "\0" not in together:
@@ -41,14 +42,14 @@ def first_odd(names: Iterable[Any]) -> Any:
 
 
 def check_names(names: Iterable[Any], what: str, fix: str = "rename it") -> None:
-    """Refuse what can't be a name: anything but text, text with NUL, and text that can't be encoded.
+    """Check that all names are strings without NUL that can be encoded as UTF-8.
 
     Args:
-        names: Of classes, samples or parts.
-        what: How messages call one of them.
-        fix: What to do about it.
+        names: Names of classes, samples or parts.
+        what: Description of one name in messages.
+        fix: Third part of the message.
     Raises:
-        DataError: naming the first one.
+        DataError: If a name is invalid; the message shows the first such name.
 
     >>> check_names(["leak", "ok"], "class name")
     >>> check_names(["leak", "leak\\0"], "class name")
@@ -61,7 +62,7 @@ def check_names(names: Iterable[Any], what: str, fix: str = "rename it") -> None
 
 
 def check_name(name: Any, what: str, fix: str = "rename it") -> None:
-    """As `check_names`, of one."""
+    """Check one name; see `check_names`."""
     if not _is_name(name):
         raise DataError(
             f"{what} {name!r}", expected="text without NUL characters that can be written as UTF-8", fix=fix
@@ -79,7 +80,7 @@ def _is_name(name: Any) -> bool:
 
 
 def lookalikes(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Groups of names that differ only in white space, case, Unicode form, or characters that can't be seen.
+    """Return groups of names that differ only in white space, case, Unicode form or invisible characters.
 
     >>> lookalikes(["ok", "leak", "ok ", "Leak", "worn"])
     (('ok', 'ok '), ('leak', 'Leak'))
@@ -91,7 +92,7 @@ def lookalikes(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def looks_missing(name: str) -> bool:
-    """Whether a name is what tables write in the place of a missing value.
+    """Return whether a name is a spelling of a missing value in tables.
 
     >>> looks_missing("NA"), looks_missing(" "), looks_missing("none")
     (True, True, False)
@@ -100,7 +101,7 @@ def looks_missing(name: str) -> bool:
 
 
 def quoted(names: Sequence[str]) -> list[str]:
-    """The names in quotes, which show white space; as ASCII where even then two look equal.
+    """Return the names in quotes, which show white space; in ASCII where two names still look the same.
 
     >>> quoted(["ok", "ok "])
     ["'ok'", "'ok '"]
@@ -113,7 +114,9 @@ def quoted(names: Sequence[str]) -> list[str]:
 
 
 def shown(names: Sequence[str]) -> list[str]:
-    """What tables call each class: in quotes where it could be taken for another one, or for none.
+    """Return the class names as printed tables show them: in quotes where a name could be misread.
+
+    A name could be misread if it resembles another name or a missing value, or begins or ends with white space.
 
     >>> shown(["ok", "ok ", "leak"])
     ["'ok'", "'ok '", 'leak']
@@ -126,12 +129,12 @@ def shown(names: Sequence[str]) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    # Casefolding may undo a normal form.
+    # Normalise again after casefolding, which may leave the normal form.
     return unicodedata.normalize("NFKC", "".join(_seen(name).split()).casefold())
 
 
 def doubts(names: Sequence[str]) -> tuple[str, ...]:
-    """A message for each group of class names that look like one class, and for those that look like none.
+    """Return a message for each group of similar class names, and for each name that looks like a missing value.
 
     >>> for message in doubts(["ok", "ok ", "NA"]):
     ...     print(message.partition(". ")[0])
@@ -144,18 +147,18 @@ def doubts(names: Sequence[str]) -> tuple[str, ...]:
         messages.append(
             three_parts(
                 f"the classes {' and '.join(quoted(group))}",
-                expected="names that differ in more than white space, case or characters that look alike",
-                fix="open the data with strip=True (-o strip=true), which drops the white space around names"
+                expected="names that differ in more than white space, case or similar characters",
+                fix="open the data with strip=True (-o strip=true) to strip white space around names"
                 if of_space
-                else "give the samples of one class the same name in the labels",
+                else "use one spelling of the name in the labels",
             )
         )
     for name in filter(looks_missing, names):
         messages.append(
             three_parts(
                 f"the class {name!r}",
-                expected="names of classes; this looks like a missing label",
-                fix="label these samples or leave them out; rename the class if it is meant",
+                expected="a class name, but this looks like a missing label",
+                fix="label these samples or remove them; rename the class if the name is on purpose",
             )
         )
     return tuple(messages)

@@ -1,12 +1,12 @@
-"""Makes our classes known to Keras' loader without importing them: `import tailfit` suffices to load a saved model.
+"""Lazy registration of tailfit's classes with Keras, so that saved models load after `import tailfit`.
 
-Keras finds the class of a saved object by its registered name, which our modules register when they are imported. Names
-of tailfit are imported on first use, so that before it nothing is registered. In their place stand-ins are put into
-`keras.saving.get_custom_objects()`, each of which imports its class when the loader first asks it for something; the
-import then registers the class itself.
+Keras finds the class of a saved object by its registered name. Modules of tailfit register their classes when they are
+imported, but they are imported on first use, so nothing would be registered when a model is loaded. Therefore
+`register` puts a stand-in for each class into `keras.saving.get_custom_objects()`. A stand-in imports its class when
+the loader first uses it, and this import registers the class itself.
 
-Where Keras is not imported yet, an import hook waits for its `keras.saving`, and removes itself. So `import tailfit`
-imports neither Keras nor anything of ours, in either order.
+If Keras is not imported yet, an import hook waits for `keras.saving` and then removes itself. So `import tailfit`
+imports neither Keras nor the modules with the classes, and works in either order of imports.
 """
 
 import importlib
@@ -45,49 +45,49 @@ CLASSES: Final[Mapping[str, str]] = {
     **{f"tailfit>{name}": "tailfit.steps" for name in _STEPS},
     **{f"tailfit.schedules>{name}": "tailfit.schedules" for name in _SCHEDULES},
 }
-"""Every name that a class of ours is registered by → the module that has the class (a test finds them all)."""
+"""Module of each registered class, by registered name. A test compares it with the classes of the package."""
 
 _SAVING: Final = "keras.saving"
 
 
 def register() -> None:
-    """Register the stand-ins with Keras: now where it is imported already, else as soon as it is."""
+    """Register the stand-ins with Keras, now or as soon as Keras is imported."""
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     if _SAVING in sys.modules:
-        importlib.import_module(_SAVING)  # waits, where another thread is just importing it
-        _put(finder)
+        importlib.import_module(_SAVING)  # waits if another thread is importing it
+        _add_stand_ins(finder)
 
 
 class _Deferred(type):
-    """The class of stand-ins: what is asked of one is asked of the class that it stands for, imported then."""
+    """Metaclass of the stand-ins: imports the real class on first use, and forwards attributes and calls to it."""
 
     def __getattr__(cls, name: str) -> Any:
-        return getattr(_meant(cls), name)
+        return getattr(_real_class(cls), name)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return _meant(cls)(*args, **kwargs)
+        return _real_class(cls)(*args, **kwargs)
 
 
 def _stand_in(name: str, module: str) -> _Deferred:
     return _Deferred(name.rpartition(">")[2], (), {"__module__": module, "__slots__": ()})
 
 
-def _meant(stand_in: type) -> Any:
+def _real_class(stand_in: type) -> Any:
     return getattr(importlib.import_module(stand_in.__module__), stand_in.__name__)
 
 
-def _put(finder: "_Finder") -> None:
+def _add_stand_ins(finder: "_Finder") -> None:
     known = sys.modules[_SAVING].get_custom_objects()
     for name, module in CLASSES.items():
-        if name not in known:  # the class itself may be there
+        if name not in known:  # the class itself may be registered already
             known[name] = _stand_in(name, module)
-    # A new list: another thread may be going through the old one, and would leave out a finder behind a removed one.
+    # Replace the list instead of removing from it: another thread that iterates over it would skip a finder.
     sys.meta_path = [each for each in sys.meta_path if each is not finder]
 
 
 class _Finder(MetaPathFinder):
-    """Finds `keras.saving` by the finders behind it, and has the stand-ins put there once it is imported."""
+    """Import hook that finds `keras.saving` with the other finders, and adds the stand-ins once it is imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -105,7 +105,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    """Loads as another loader does, and then registers; a failed import leaves the hook in its place."""
+    """Loader that wraps another one, and adds the stand-ins after it; a failed import leaves the hook installed."""
 
     def __init__(self, loader: Loader, finder: _Finder) -> None:
         self._loader, self._finder = loader, finder
@@ -114,9 +114,9 @@ class _Loader(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # Nothing of this loader stays: sources and resources are asked of a module's own.
+        # Restore the module's own loader: sources and resources are requested from it later.
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        _put(self._finder)
+        _add_stand_ins(self._finder)

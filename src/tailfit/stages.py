@@ -1,4 +1,4 @@
-"""Second stages of training, each one call on a trained model: its classifier corrected, its features kept."""
+"""Second training stages: functions that correct the classifier of a trained model and keep its features."""
 
 from tailfit.training.stages import learn_scales, normalize_classifier, retrain_classifier
 

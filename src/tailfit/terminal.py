@@ -1,4 +1,4 @@
-"""The console that everything is printed to: text of data sets, recipes and paths stays text on it."""
+"""The console for all output, which prints text from data sets, recipes and paths literally."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ __all__ = ["PlainConsole"]
 
 
 class PlainConsole(Console):
-    r"""A `rich.console.Console` that obeys nothing in a string: no markup, no emoji codes, no control characters.
+    r"""A `rich.console.Console` that interprets no markup, emoji codes or control characters in strings.
 
-    Styles are given as `rich.text.Text`; what it is made of must be `visible`.
+    Pass styled text as `rich.text.Text`; its contents must be made printable with `visible`.
 
     >>> import io
     >>> console = PlainConsole(file=io.StringIO(), width=40)
@@ -26,6 +26,6 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Bring a string to a `Text`; every string that is printed or measured comes through here."""
+        """Convert a string to a `Text`; rich calls this for every string that it prints or measures."""
         lines = "\n".join(visible(line) for line in text.split("\n"))
         return super().render_str(lines, **{**options, "markup": False, "emoji": False})

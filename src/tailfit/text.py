@@ -1,8 +1,8 @@
-"""Text from outside, made safe to look at."""
+"""Printable text: escapes for control characters, the format of messages, and the base of warnings."""
 
 __all__ = ["TailfitWarning", "three_parts", "visible"]
 
-_JOINER = "\u200d"  # inside emoji of several parts; harmless, and needed to show them
+_JOINER = "\u200d"  # joins the parts of an emoji; harmless, and needed to display them
 
 
 def visible(text: str) -> str:
@@ -20,7 +20,7 @@ def visible(text: str) -> str:
 
 
 def three_parts(received: str, expected: str, fix: str) -> str:
-    """Compose a message as all of ours are.
+    """Compose the message of an error or a warning from its three parts.
 
     >>> three_parts("gamma=-1.0", "gamma >= 0", "use gamma=0")
     'Received gamma=-1.0. Expected gamma >= 0. Fix: use gamma=0.'
@@ -29,7 +29,7 @@ def three_parts(received: str, expected: str, fix: str) -> str:
 
 
 class TailfitWarning(UserWarning):
-    """Base of the warnings; like `TailfitError`, its message is printable as it is."""
+    """Base of tailfit's warnings; its message is made printable, as that of `TailfitError`."""
 
     def __init__(self, message: str) -> None:
         super().__init__(visible(message))

@@ -5,8 +5,7 @@ divides one into parts that share its storage. `Batches` joins a source, a sampl
 `fit` takes. Sources need NumPy and polars only: Keras is imported with `Batches`, on first use.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tailfit.data.arrays import Arrays
 from tailfit.data.concat import Concat, Mapped
@@ -30,6 +29,7 @@ from tailfit.data.split import split
 from tailfit.data.table import HuggingFace, Table
 from tailfit.data.windows import Windows
 from tailfit.data.zarr_store import Zarr
+from tailfit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tailfit.data.batches import Batches
@@ -70,14 +70,13 @@ __all__ = [
     "to_torch",
 ]
 
-_NEED_KERAS = {"Batches": "batches", "to_grain": "interop", "to_tf_dataset": "interop", "to_torch": "interop"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NEED_KERAS:
-        return getattr(importlib.import_module(f"tailfit.data.{_NEED_KERAS[name]}"), name)
-    raise AttributeError(f"module 'tailfit.data' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# These need Keras.
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Batches": "tailfit.data.batches",
+        "to_grain": "tailfit.data.interop",
+        "to_tf_dataset": "tailfit.data.interop",
+        "to_torch": "tailfit.data.interop",
+    },
+)

@@ -10,8 +10,9 @@ comparing.py   several remedies, each trained with several seeds
 Names are imported on first use: a recipe is read before Keras is imported, for it may name the backend.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tailfit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tailfit.recipes.comparing import compare
@@ -20,18 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe", "Run", "compare", "evaluate_run", "load_recipe", "schema", "train"]
 
-_HOME = {
-    "Recipe": "recipe",
-    "Run": "training",
-    "compare": "comparing",
-    "evaluate_run": "training",
-    "load_recipe": "recipe",
-    "schema": "recipe",
-    "train": "training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"tailfit.recipes.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'tailfit.recipes' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Recipe": "tailfit.recipes.recipe",
+        "Run": "tailfit.recipes.training",
+        "compare": "tailfit.recipes.comparing",
+        "evaluate_run": "tailfit.recipes.training",
+        "load_recipe": "tailfit.recipes.recipe",
+        "schema": "tailfit.recipes.recipe",
+        "train": "tailfit.recipes.training",
+    },
+)

@@ -7,8 +7,9 @@ identity.py     what makes a run the run it is
 store.py        the directory of checkpoints (its format is described there)
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tailfit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tailfit.resume.resume import Resume
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resume", "ResumeWarning"]
 
-_HOME = {"Resume": "resume", "ResumeWarning": "run"}  # they need Keras; reading checkpoints does not
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"tailfit.resume.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'tailfit.resume' has no attribute {name!r}")
+# Both need Keras; reading checkpoints does not.
+__getattr__, __dir__ = lazy_attributes(
+    __name__, {"Resume": "tailfit.resume.resume", "ResumeWarning": "tailfit.resume.run"}
+)

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "src" / "tailfit"
 
 # Rooms from left to right: a room imports only rooms further left (and itself).
 ORDER = [
-    {"text", "hashing"},
+    {"hashing", "lazy", "text"},
     {"errors", "registration", "terminal"},
     {"names"},
     {"labels", "keras_private"},
@@ -101,6 +101,29 @@ def test_files_stay_small_and_without_asserts(path):
     assert text.count("\n") <= 500, f"{path}: over 500 lines"
     asserts = [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
     assert not asserts, f"{path}: assert vanishes under -O, raise an error of tailfit.errors"
+
+
+def lazy_names(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The homes of the names that a package imports on first use: at run time, and for type checkers."""
+    package = ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+    at_run_time, for_checkers = {}, {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and "lazy_attributes(" in ast.unparse(node.value):
+            at_run_time = ast.literal_eval(node.value.args[1])
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for each in node.body:
+                for alias in each.names:
+                    submodule = each.module == package
+                    for_checkers[alias.name] = f"{package}.{alias.name}" if submodule else each.module
+    return at_run_time, for_checkers
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=name_of)
+def test_names_imported_on_first_use_are_those_that_type_checkers_see(path):
+    at_run_time, for_checkers = lazy_names(path)
+    assert at_run_time == for_checkers
+    if path.parent == PACKAGE:
+        assert len(at_run_time) > 20
 
 
 def test_public_names_of_the_package():
