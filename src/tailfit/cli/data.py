@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import tailfit
-from tailfit.data.inspection import Inspection, inspect
-from tailfit.data.metadata import align
-from tailfit.data.npy import read_header
+from tailfit.data.files.npy import read_header
+from tailfit.data.inspecting import Inspection, inspect
+from tailfit.data.tables.metadata import align
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts, shown
 from tailfit.terminal import PlainConsole

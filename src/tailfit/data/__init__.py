@@ -7,33 +7,32 @@ divides one into parts that share its storage. `Batches` joins a source, a sampl
 
 from typing import TYPE_CHECKING
 
-from tailfit.data.arrays import Arrays
-from tailfit.data.concat import Concat, Mapped
-from tailfit.data.finite import DataWarning
-from tailfit.data.hdf5 import HDF5
-from tailfit.data.image_folder import ImageFolder
-from tailfit.data.inspection import Inspection, inspect
-from tailfit.data.layout import save_npy_folder
-from tailfit.data.map_style import MapStyle
-from tailfit.data.npy_folder import NpyFolder
+from tailfit.data.changes.padding import Pad
+from tailfit.data.changes.sensors import FillMissing, Normalize
+from tailfit.data.inspecting import Inspection, inspect
 from tailfit.data.opening import open
-from tailfit.data.pack import pack
-from tailfit.data.packed import Packed
-from tailfit.data.padding import Pad
-from tailfit.data.parquet import Parquet
-from tailfit.data.ragged import Ragged
-from tailfit.data.records import ArrayRecord, TFRecord
-from tailfit.data.sensors import FillMissing, Normalize
-from tailfit.data.source import Source, Subset
-from tailfit.data.split import split
-from tailfit.data.table import HuggingFace, Table
-from tailfit.data.windows import Windows
-from tailfit.data.zarr_store import Zarr
+from tailfit.data.records.finite import DataWarning
+from tailfit.data.records.ragged import Ragged
+from tailfit.data.source import Source, Subset, split
+from tailfit.data.sources.arrays import Arrays
+from tailfit.data.sources.concat import Concat, Mapped
+from tailfit.data.sources.hdf5 import HDF5
+from tailfit.data.sources.image_folder import ImageFolder
+from tailfit.data.sources.map_style import MapStyle
+from tailfit.data.sources.npy_folder import NpyFolder
+from tailfit.data.sources.packed import Packed
+from tailfit.data.sources.parquet import Parquet
+from tailfit.data.sources.records import ArrayRecord, TFRecord
+from tailfit.data.sources.table import HuggingFace, Table
+from tailfit.data.sources.windows import Windows
+from tailfit.data.sources.zarr_store import Zarr
+from tailfit.data.writing.npy_folder import save_npy_folder
+from tailfit.data.writing.packing import pack
 from tailfit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tailfit.data.batches import Batches
-    from tailfit.data.interop import to_grain, to_tf_dataset, to_torch
+    from tailfit.data.feeding.batches import Batches
+    from tailfit.data.feeding.interop import to_grain, to_tf_dataset, to_torch
 
 __all__ = [
     "HDF5",
@@ -74,9 +73,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
-        "Batches": "tailfit.data.batches",
-        "to_grain": "tailfit.data.interop",
-        "to_tf_dataset": "tailfit.data.interop",
-        "to_torch": "tailfit.data.interop",
+        "Batches": "tailfit.data.feeding.batches",
+        "to_grain": "tailfit.data.feeding.interop",
+        "to_tf_dataset": "tailfit.data.feeding.interop",
+        "to_torch": "tailfit.data.feeding.interop",
     },
 )

@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from tailfit.data.arrays import Arrays
-from tailfit.data.files import KnownFile
-from tailfit.data.finite import checked_policy
-from tailfit.data.hdf5 import HDF5
-from tailfit.data.image_folder import SUFFIXES as IMAGES
-from tailfit.data.image_folder import ImageFolder
-from tailfit.data.layout import files_beside, records_folder
-from tailfit.data.memory import available_memory
-from tailfit.data.needed import needed
-from tailfit.data.npy import read_header
-from tailfit.data.npy_folder import NpyFolder
-from tailfit.data.packed import Packed
-from tailfit.data.parquet import Parquet
-from tailfit.data.read_tables import read_table
-from tailfit.data.record_files import ARRAY_RECORD, TFRECORD
-from tailfit.data.records import ArrayRecord, TFRecord
-from tailfit.data.remote import fetched, is_url
+from tailfit.data.files.memory import available_memory
+from tailfit.data.files.npy import read_header
+from tailfit.data.files.reading import KnownFile
+from tailfit.data.files.record_files import ARRAY_RECORD, TFRECORD
+from tailfit.data.records.finite import checked_policy
+from tailfit.data.remote.fetching import fetched, is_url
 from tailfit.data.source import Source
-from tailfit.data.table import HuggingFace, Table
-from tailfit.data.zarr_store import Zarr
+from tailfit.data.sources.arrays import Arrays
+from tailfit.data.sources.hdf5 import HDF5
+from tailfit.data.sources.image_folder import SUFFIXES as IMAGES
+from tailfit.data.sources.image_folder import ImageFolder
+from tailfit.data.sources.layout import files_beside, records_folder
+from tailfit.data.sources.npy_folder import NpyFolder
+from tailfit.data.sources.packed import Packed
+from tailfit.data.sources.parquet import Parquet
+from tailfit.data.sources.records import ArrayRecord, TFRecord
+from tailfit.data.sources.table import HuggingFace, Table
+from tailfit.data.sources.zarr_store import Zarr
+from tailfit.data.tables.reading import read_table
 from tailfit.errors import ArgumentError, DataError, RecordError
+from tailfit.extras import needed
 
 __all__ = ["open", "open_alike"]
 

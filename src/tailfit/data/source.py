@@ -20,14 +20,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from tailfit.data.ids import Numbered
-from tailfit.data.metadata import align
-from tailfit.data.trees import leaves, pairs
+from tailfit.data.records.trees import leaves, pairs
+from tailfit.data.splitting import by_partition, by_shares
+from tailfit.data.tables.ids import Numbered
+from tailfit.data.tables.metadata import align
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
 from tailfit.names import check_names
 
-__all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_repeated", "stretches"]
+__all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_repeated", "split", "stretches"]
 
 
 class Source(ABC):
@@ -39,7 +40,7 @@ class Source(ABC):
     Args:
         ids: n unique IDs.
         labels: Their labels brought to one form, or None.
-        metadata: polars DataFrame, or None; brought into the order of `ids`, see `tailfit.data.metadata.align`.
+        metadata: polars DataFrame, or None; brought into the order of `ids`, see `tailfit.data.tables.metadata.align`.
 
     Attributes:
         in_memory: Whether reading is copying from memory, which no thread need do ahead.
@@ -186,10 +187,46 @@ class Source(ABC):
     def split(self, /, *shares: float, by: str | ArrayLike | None = None, seed: int = 0) -> "tuple[Subset, ...]": ...
 
     def split(self, /, *shares: Any, by: Any = None, seed: int = 0) -> Any:
-        """Parts of this source; see `tailfit.data.split`."""
-        from tailfit.data.split import split  # split.py builds Subsets: it stands to the right of this module
+        """Divide the source into parts that share its storage, no sample in two of them.
 
-        return split(self, *shares, by=by, seed=seed)
+        Args:
+            *shares: One partition, or two or more fractions. A partition is a dict of part names to IDs, or a JSON
+                file of one; IDs in no part are left out. Fractions are positive and sum to one; each class is spread
+                over the parts in proportion: its count in each part, and each part's size, is the exact share rounded
+                down or up. Where a class has too few samples, the part with the largest remainder gets them (the
+                earlier of equal ones), as far as sizes allow.
+            by: A metadata column, or n keys: samples of equal key stay together. The largest groups are placed
+                first, each where classes and sizes lack most, so shares are as close as the groups allow.
+            seed: Selects one of the possible splits of the same shares.
+        Returns:
+            For a partition a dict of `Subset`, in its order; for fractions a tuple of `Subset`.
+        Raises:
+            DataError: If an ID is in two parts, twice in one, or not in the source.
+            ArgumentError: If fractions are not positive or do not sum to one, or a part would be empty.
+
+        >>> import tailfit
+        >>> whole = tailfit.data.Arrays(np.arange(20), [0] * 15 + [1] * 5)
+        >>> train, test = whole.split(0.8, 0.2)
+        >>> train.class_counts.tolist(), test.class_counts.tolist()
+        ([12.0, 4.0], [3.0, 1.0])
+        >>> whole.split({"train": ["3", "1"]})["train"].read([0, 1]).tolist()
+        [3, 1]
+        """
+        if len(shares) == 1 and isinstance(shares[0], Mapping | str | PathLike):
+            if by is not None or seed != 0:
+                raise ArgumentError(
+                    "a partition together with by= or seed=",
+                    expected="a partition alone",
+                    fix="drop by= and seed=",
+                )
+            parts = by_partition(self, shares[0])
+            return {name: Subset(self, positions) for name, positions in parts.items()}
+        return tuple(Subset(self, positions) for positions in by_shares(self, shares, by, seed))
+
+
+def split(source: Source, /, *shares: Any, by: str | ArrayLike | None = None, seed: int = 0) -> Any:
+    """Divide a source into parts; the same as `source.split(*shares, by=by, seed=seed)`."""
+    return source.split(*shares, by=by, seed=seed)
 
 
 class Subset(Source):

@@ -17,9 +17,9 @@ from typing import Any, Self
 
 import keras
 
-from tailfit.losses._arguments import checked_flag
-from tailfit.losses._scheduled import Scheduled, configured, current
-from tailfit.losses._targets import Tensor, class_count, dense_targets, mask_of, with_shape, without_ignored
+from tailfit.arguments import checked_flag
+from tailfit.hyperparameters import Scheduled, configured, current
+from tailfit.targets import Tensor, class_count, dense_targets, mask_of, with_shape, without_ignored
 
 __all__ = ["ClassificationLoss"]
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import at_least_tiny, prepare
-from tailfit.losses._targets import Tensor
+from tailfit.targets import Tensor
 
 __all__ = ["MultiLabelLoss", "binary_terms", "log_sigmoids", "logits_of_sigmoid", "prepare_labels"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from tailfit.errors import ArgumentError
-from tailfit.losses._targets import Tensor, class_count, dense_targets, with_shape
+from tailfit.targets import Tensor, class_count, dense_targets, with_shape
 
 __all__ = [
     "at_least_tiny",

@@ -9,13 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.arguments import REQUIRED, checked_flag, checked_number
+from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._binary import MultiLabelLoss, log_sigmoids, prepare_labels
 from tailfit.losses._numerics import at_least_tiny, labelled_log_softmax, log_one_minus_exp, prepare
-from tailfit.losses._scheduled import followed
-from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["Asymmetric", "AsymmetricSingleLabel", "asymmetric", "asymmetric_single_label"]
 

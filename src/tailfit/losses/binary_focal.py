@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.arguments import REQUIRED, checked_flag, checked_number
+from tailfit.hyperparameters import followed
 from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
-from tailfit.losses._scheduled import followed
-from tailfit.losses._targets import Tensor
 from tailfit.losses.focal import checked_gamma
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["BinaryFocal", "binary_focal"]
 

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_choice, checked_class_counts, checked_flag, checked_number
+from tailfit.arguments import REQUIRED, checked_choice, checked_class_counts, checked_flag, checked_number
+from tailfit.hyperparameters import Scheduled, current, followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._binary import binary_terms, logits_of_sigmoid
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses._scheduled import Scheduled, current, followed
-from tailfit.losses._targets import Tensor
 from tailfit.losses.focal import checked_gamma
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["ClassBalanced", "class_balanced"]
 

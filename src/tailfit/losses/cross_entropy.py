@@ -5,12 +5,12 @@ from typing import Any
 
 import keras
 
-from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
+from tailfit.arguments import REQUIRED, checked_flag, checked_number, checked_per_class
+from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses._scheduled import followed
-from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["CrossEntropy", "PerClass", "checked_weights", "cross_entropy"]
 

@@ -11,14 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.errors import ArgumentError
-from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.hyperparameters import followed
 from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
 from tailfit.losses._numerics import at_least_tiny, class_constant
-from tailfit.losses._scheduled import followed
-from tailfit.losses._targets import Tensor
 from tailfit.losses.focal import checked_gamma
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["DistributionBalanced", "distribution_balanced"]
 

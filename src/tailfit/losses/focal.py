@@ -7,12 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number, checked_per_class
+from tailfit.arguments import REQUIRED, checked_flag, checked_number, checked_per_class
+from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, labelled_log_softmax, log_one_minus_exp, prepare
-from tailfit.losses._scheduled import followed
-from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["Focal", "checked_gamma", "focal"]
 

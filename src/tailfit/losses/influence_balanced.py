@@ -9,16 +9,16 @@ from typing import Any
 import keras
 from keras import ops
 
+from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.errors import ArgumentError
+from tailfit.hyperparameters import current, followed
 from tailfit.keras_private import in_symbolic_scope
 from tailfit.layers.features import feature_norms_beside
-from tailfit.losses._arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses._scheduled import current, followed
-from tailfit.losses._targets import Tensor
 from tailfit.losses.cross_entropy import PerClass, checked_weights
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["InfluenceBalanced", "influence_balanced"]
 

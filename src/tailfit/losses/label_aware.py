@@ -6,12 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses._scheduled import followed
-from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["LabelAwareSmoothing", "label_aware_smoothing"]
 

@@ -5,10 +5,10 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_choice, checked_flag
+from tailfit.arguments import REQUIRED, checked_choice, checked_flag
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import labelled_log_softmax, prepare
-from tailfit.losses._targets import Tensor, weights_of, with_shape
+from tailfit.targets import Tensor, weights_of, with_shape
 
 __all__ = ["MeanFalseError", "mean_false_error"]
 

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_flag, checked_number
+from tailfit.arguments import REQUIRED, checked_flag, checked_number
+from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
-from tailfit.losses._scheduled import followed
-from tailfit.losses._targets import Tensor
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor
 
 __all__ = ["Poly1", "poly1"]
 

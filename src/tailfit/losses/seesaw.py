@@ -12,13 +12,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from tailfit.losses._arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
+from tailfit.counting import counts_labels
+from tailfit.hyperparameters import current, followed, refuse_own_loop
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._counting import counts_labels
 from tailfit.losses._numerics import at_least_tiny, class_constant, prepare, soft_cross_entropy
-from tailfit.losses._scheduled import current, followed, refuse_own_loop
-from tailfit.losses._targets import Tensor, class_count, weights_of
 from tailfit.schedules import Schedule
+from tailfit.targets import Tensor, class_count, weights_of
 
 __all__ = ["Seesaw", "seesaw"]
 

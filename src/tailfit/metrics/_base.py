@@ -20,7 +20,7 @@ from keras import ops
 
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import improves
-from tailfit.losses._targets import Tensor, class_count, codes_of, mask_of, with_shape
+from tailfit.targets import Tensor, class_count, codes_of, mask_of, with_shape
 
 __all__ = ["ClassMetric", "ConfusionMetric", "Judged", "SumMetric", "ratio", "sum_of_others", "total"]
 

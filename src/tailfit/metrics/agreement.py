@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tailfit.losses._targets import Tensor
 from tailfit.metrics._base import ConfusionMetric, ratio, sum_of_others
+from tailfit.targets import Tensor
 
 __all__ = ["CohenKappa", "MatthewsCorrelation"]
 

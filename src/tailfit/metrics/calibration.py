@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from tailfit.arguments import REQUIRED, checked_flag
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import improves
-from tailfit.losses._arguments import REQUIRED, checked_flag
-from tailfit.losses._targets import Tensor
 from tailfit.metrics._base import SumMetric, total
+from tailfit.targets import Tensor
 
 __all__ = ["CalibrationError"]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from tailfit.losses._targets import Tensor
 from tailfit.metrics._base import ConfusionMetric, ratio
+from tailfit.targets import Tensor
 
 __all__ = ["MacroF1"]
 

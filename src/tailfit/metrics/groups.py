@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tailfit.arguments import checked_number, checked_per_class
 from tailfit.errors import ArgumentError
-from tailfit.losses._arguments import checked_number, checked_per_class
-from tailfit.losses._targets import Tensor
 from tailfit.metrics._base import ConfusionMetric, ratio
+from tailfit.targets import Tensor
 
 __all__ = ["GroupRecall", "WorstClassRecall"]
 

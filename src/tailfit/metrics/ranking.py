@@ -15,11 +15,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from tailfit.arguments import REQUIRED, checked_flag
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import in_stateless_scope
-from tailfit.losses._arguments import REQUIRED, checked_flag
-from tailfit.losses._targets import Tensor, with_shape
 from tailfit.metrics._base import ClassMetric, ratio, sum_of_others
+from tailfit.targets import Tensor, with_shape
 
 __all__ = ["AveragePrecision", "RankingMetric", "RocAuc"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from tailfit.errors import ArgumentError
-from tailfit.losses._targets import Tensor
 from tailfit.metrics._base import ConfusionMetric, ratio, sum_of_others
+from tailfit.targets import Tensor
 
 __all__ = ["BalancedAccuracy", "GeometricMean", "PerClassRecall"]
 

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator
 
+from tailfit.arguments import checked_flag
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import checked_probabilities, encode_labels_of
-from tailfit.losses._arguments import checked_flag
 from tailfit.posthoc.layers import TINY, AffineScores
 from tailfit.training.heads import refuse_contradicting_heads
 from tailfit.training.model import Model

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize
 from scipy.special import logsumexp, softmax
 
+from tailfit.arguments import REQUIRED, checked_number
 from tailfit.errors import DataError
-from tailfit.losses._arguments import REQUIRED, checked_number
 from tailfit.posthoc.base import Correction, Floats
 
 __all__ = ["TemperatureScaling", "VectorScaling"]

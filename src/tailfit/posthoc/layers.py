@@ -12,9 +12,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from tailfit.arguments import REQUIRED, checked_flag
 from tailfit.errors import ArgumentError
-from tailfit.losses._arguments import REQUIRED, checked_flag
-from tailfit.losses._targets import Tensor
+from tailfit.targets import Tensor
 
 __all__ = ["AffineScores", "ExpectedCost"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit, log_softmax
 
+from tailfit.arguments import REQUIRED
 from tailfit.errors import ArgumentError, DataError
-from tailfit.losses._arguments import REQUIRED
 from tailfit.posthoc.base import Correction, Floats, checked_weights
 from tailfit.posthoc.layers import ExpectedCost
 

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from tailfit import losses, metrics, posthoc, samplers, schedules, steps
 from tailfit.data import Source
+from tailfit.networks.built_in import NETWORKS
 from tailfit.recipes.choices import choice, of_kinds
-from tailfit.recipes.networks import NETWORKS
 from tailfit.weights import sample_weights
 
 __all__ = ["Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Step"]

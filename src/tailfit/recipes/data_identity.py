@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tailfit.data.remote import is_url
+from tailfit.data.remote.fetching import is_url
 
 if TYPE_CHECKING:
     from tailfit.recipes.recipe import Recipe

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from tailfit.data import Batches, Normalize, Source
 from tailfit.errors import ArgumentError, TailfitError
+from tailfit.networks.fitted import Network, seeded
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
 from tailfit.recipes import catalogue
@@ -15,7 +16,6 @@ from tailfit.recipes.choices import Named, Own
 from tailfit.recipes.parts import Parts, record_shape, weights_of_column
 from tailfit.recipes.recipe import Column, Recipe, Scheme
 from tailfit.samplers import Sampler, Sequential
-from tailfit.sklearn.network import Network, seeded
 from tailfit.steps import Step
 from tailfit.training import Model
 from tailfit.weights import class_weights

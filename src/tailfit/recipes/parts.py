@@ -10,9 +10,9 @@ import polars as pl
 
 import tailfit.data
 from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Windows
-from tailfit.data.layout import partition_beside
 from tailfit.data.opening import open_alike
-from tailfit.data.remote import is_url
+from tailfit.data.remote.fetching import is_url
+from tailfit.data.sources.layout import partition_beside
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts
 from tailfit.recipes.recipe import Recipe, Shares

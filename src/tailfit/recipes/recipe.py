@@ -173,7 +173,7 @@ class Recipe(Strict):
         data: `Data`.
         name: What tables and reports call it; the file's name without it.
         backend: Keras' backend, for the command line.
-        network: Of `tailfit.recipes.networks`; `cnn` without it, `mlp` where a record has one axis.
+        network: Of `tailfit.networks.built_in`; `cnn` without it, `mlp` where a record has one axis.
         loss: Of `tailfit.losses`. Class counts are those of the stream as sampled and weighted.
         optimizer: Of Keras.
         sampler: Of `tailfit.samplers`; `Weighted` by weights of classes and conditions.

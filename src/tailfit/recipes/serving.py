@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tailfit.evaluation.files import write_parts
 from tailfit.keras_private import without_tensorflow
 from tailfit.layers import CosineDense, WithFeatures
-from tailfit.sklearn.network import seeded
+from tailfit.networks.fitted import seeded
 from tailfit.text import TailfitWarning
 
 __all__ = ["save_served", "served"]

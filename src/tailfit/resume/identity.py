@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tailfit.data import Batches, Source
-from tailfit.data.trees import leaves
+from tailfit.data.records.trees import leaves
 from tailfit.keras_private import leaf_layers, without_tensorflow
 from tailfit.samplers import Sampler
 

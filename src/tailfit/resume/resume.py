@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import keras
 
+from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError, CheckpointError, StepError
 from tailfit.resume.identity import MEANING, differences, identity_of
 from tailfit.resume.lock import Lock
@@ -16,7 +17,6 @@ from tailfit.resume.remembered import Remembered
 from tailfit.resume.run import ResumeWarning, Run
 from tailfit.resume.store import Checkpoint, Store
 from tailfit.resume.wrapping import as_batches
-from tailfit.samplers.base import whole_number
 from tailfit.training.feed import Feed
 from tailfit.training.whole_fit import WholeFit
 

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.memory import holdable
+from tailfit.data.files.memory import holdable
 from tailfit.errors import CheckpointError
 
 __all__ = ["known", "parts", "read"]

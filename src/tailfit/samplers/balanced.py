@@ -22,10 +22,11 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError
 from tailfit.hashing import hash_words
 from tailfit.samplers.arithmetic import Line
-from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels, whole_number
+from tailfit.samplers.base import ClassPlan, Plan, Sampler, class_labels
 from tailfit.samplers.index import LabelIndex
 from tailfit.samplers.permutation import Permutation, Purpose
 from tailfit.samplers.quotas import largest_remainder, power_shares

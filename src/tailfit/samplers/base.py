@@ -8,7 +8,6 @@ Concepts:
 - *ring*: a fixed, shuffled, cyclic order of the members of a class (see `index.py`).
 """
 
-import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -16,6 +15,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError, DataError
 from tailfit.hashing import hash_array, hash_words
 from tailfit.labels import encode_codes
@@ -25,8 +25,6 @@ from tailfit.samplers.permutation import Permutations, Purpose
 from tailfit.samplers.runs import RunIndex, Runs, refuse_as_array
 
 __all__ = ["ClassPlan", "Plan", "Sampler"]
-
-_LARGEST = np.iinfo(np.int64).max
 
 
 class Plan(ABC):
@@ -204,20 +202,6 @@ def refuse_empty(samples: int) -> None:
     """Raise `DataError` if there are no samples."""
     if samples == 0:
         raise DataError("no labels", expected="at least one sample", fix="check the source or the split")
-
-
-def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST) -> int:
-    """Return `value` as an `int`, checked to be an integer from `least` to `most`; True and False are refused."""
-    try:
-        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or not least <= number <= most:
-        bounds = f"{name} >= {least}" if most == _LARGEST else f"{least} <= {name} <= {most}"
-        raise ArgumentError(
-            f"{name}={value!r}", expected=f"a whole number, {bounds}", fix=f"pass {name} within these bounds"
-        )
-    return number
 
 
 def checked_weights(weights: Any, samples: int | None = None) -> NDArray[np.float64]:

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError
 from tailfit.hashing import hash_array, hash_words
 from tailfit.samplers.arithmetic import divided
-from tailfit.samplers.base import Plan, Sampler, class_labels, whole_number
+from tailfit.samplers.base import Plan, Sampler, class_labels
 from tailfit.samplers.deal import Deal, DealtPlan
 from tailfit.samplers.permutation import Permutations, Purpose
 

@@ -7,10 +7,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.arguments import whole_number
 from tailfit.errors import DataError
 from tailfit.hashing import hash_words
 from tailfit.labels import encode
-from tailfit.samplers.base import Plan, Sampler, refuse_empty, whole_number
+from tailfit.samplers.base import Plan, Sampler, refuse_empty
 from tailfit.samplers.permutation import Permutation, Purpose
 from tailfit.samplers.runs import Runs, refuse_as_array
 

@@ -16,14 +16,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from tailfit.arguments import whole_number
 from tailfit.data import Arrays, Batches
 from tailfit.data.source import Source, Subset
 from tailfit.errors import ArgumentError, DataError
+from tailfit.networks.fitted import ModelFn, Network, dense_network, seeded
 from tailfit.samplers import Sampler, Sequential
-from tailfit.samplers.base import whole_number
 from tailfit.schedules import Schedule
 from tailfit.sklearn.ingredients import codes_of_weights, new_callbacks, new_loss, new_optimizer, new_steps
-from tailfit.sklearn.network import ModelFn, Network, dense_network, seeded
 from tailfit.training import Model
 from tailfit.training.heads import from_logits_of
 from tailfit.weights import class_weights

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 import keras
 
 from tailfit.data import Batches
-from tailfit.data.batches import Into
-from tailfit.data.predicting import for_prediction
+from tailfit.data.feeding.batches import Into
+from tailfit.data.feeding.predicting import for_prediction
 from tailfit.keras_private import forget_generators, forget_loops
 from tailfit.training.reused import Reused
 

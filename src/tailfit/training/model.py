@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from tailfit import keras_private as private
+from tailfit.counting import uncounted
 from tailfit.data import Batches
 from tailfit.errors import ArgumentError, StepError
-from tailfit.losses._counting import uncounted
 from tailfit.training.backends import engine
 from tailfit.training.class_weight import with_class_weight_checked
 from tailfit.training.divisor import rows_of
@@ -18,7 +18,7 @@ from tailfit.training.heads import refuse_contradicting_heads
 from tailfit.training.outputs import Given, labels_checked
 from tailfit.training.reported import loss_counted, report_whole_epochs
 from tailfit.training.scheduled import scheduled_by, with_markers
-from tailfit.training.steps.runner import Runner
+from tailfit.training.step_runner import Runner
 from tailfit.training.validation import weighted_validation
 from tailfit.training.whole_fit import within_whole_fits
 

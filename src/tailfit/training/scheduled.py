@@ -1,6 +1,6 @@
 """What of a model follows schedules, moved to each epoch as it begins.
 
-The value of a hyper-parameter is in a variable (see `losses/_scheduled.py`): a compiled step reads it anew each time,
+The value of a hyper-parameter is in a variable (see `hyperparameters.py`): a compiled step reads it anew each time,
 so assigning to it between steps is all there is to do.
 """
 

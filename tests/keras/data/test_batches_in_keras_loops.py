@@ -10,7 +10,7 @@ import pytest
 
 import tailfit
 from tailfit.data import Arrays, NpyFolder
-from tailfit.data.keras_loops import calling_adapter
+from tailfit.data.feeding.keras_loops import calling_adapter
 from tailfit.errors import RecordError, StepError
 from tailfit.samplers import Bootstrap, Sequential, Shuffle
 
@@ -120,7 +120,7 @@ class Loop:
 
 
 def test_keras_hands_its_adapter_over_as_it_did() -> None:
-    """The one undocumented thing `Batches` needs; see `tailfit.data.keras_loops`."""
+    """The one undocumented thing `Batches` needs; see `tailfit.data.feeding.keras_loops`."""
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
     found: list[Any] = []

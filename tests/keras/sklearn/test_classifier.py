@@ -16,8 +16,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import tailfit
 from tailfit.errors import ArgumentError, DataError
+from tailfit.networks.fitted import seeded
 from tailfit.sklearn import Classifier, dense_network
-from tailfit.sklearn.network import seeded
 
 pytestmark = pytest.mark.above_training
 

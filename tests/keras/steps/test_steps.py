@@ -13,8 +13,8 @@ import tailfit
 from tailfit import steps
 from tailfit.errors import ArgumentError, StepError
 from tailfit.schedules import Linear
-from tailfit.training.steps.draws import beta, order_of
-from tailfit.training.steps.sharpness import _moved
+from tailfit.steps.draws import beta, order_of
+from tailfit.steps.sharpness import _moved
 
 CLASSES = 3
 

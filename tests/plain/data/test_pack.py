@@ -11,7 +11,7 @@ import pytest
 
 import tailfit
 from tailfit.data import Arrays, Concat, Mapped, NpyFolder, Packed, Source, pack
-from tailfit.data.memory import available_memory
+from tailfit.data.files.memory import available_memory
 from tailfit.errors import ArgumentError, DataError, RecordError
 
 X = np.arange(70, dtype="float32").reshape(10, 7)
@@ -234,8 +234,8 @@ def packed_like(ours: Packed) -> Packed:
 
 
 def test_memory_by_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr("tailfit.data.memory.available_memory", lambda: X.nbytes * 2)
+    monkeypatch.setattr("tailfit.data.files.memory.available_memory", lambda: X.nbytes * 2)
     assert packed(tmp_path).in_memory
-    monkeypatch.setattr("tailfit.data.memory.available_memory", lambda: X.nbytes * 2 - 1)
+    monkeypatch.setattr("tailfit.data.files.memory.available_memory", lambda: X.nbytes * 2 - 1)
     assert not Packed(tmp_path / "set").in_memory
     assert 0 < available_memory() < 1 << 50

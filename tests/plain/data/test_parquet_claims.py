@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailfit.data.parquet_claims import claimed_memory
-from tailfit.data.read_tables import read_table
+from tailfit.data.files.parquet_pages import claimed_memory
+from tailfit.data.tables.reading import read_table
 from tailfit.errors import RecordError
 
 ROWS = 500
@@ -54,7 +54,7 @@ def test_a_page_of_a_billion_values_is_refused(tmp_path, monkeypatch):
     content[header + 1 : header + 3] = varint(2 * 10**9)
     (tmp_path / "labels.parquet").write_bytes(content)
     assert 16 * 10**9 < claimed_memory(bytes(content)) < 17 * 10**9
-    monkeypatch.setattr("tailfit.data.read_tables.available_memory", lambda: 1 << 33)
+    monkeypatch.setattr("tailfit.data.tables.reading.available_memory", lambda: 1 << 33)
     with pytest.raises(RecordError, match=r"labels\.parquet: 500 rows .* claim more than fits into memory"):
         read_table(tmp_path / "labels.parquet")
 

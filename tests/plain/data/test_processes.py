@@ -17,8 +17,8 @@ from support import in_processes
 from support.paths import ROOT
 
 from tailfit.data import Arrays, NpyFolder
-from tailfit.data.processes import Processes, Task
-from tailfit.data.transforming import Transform
+from tailfit.data.feeding.processes import Processes, Task
+from tailfit.data.feeding.transforming import Transform
 from tailfit.errors import ArgumentError, RecordError, StepError
 
 X = np.arange(12.0)
@@ -120,8 +120,8 @@ def test_nothing_outlives_the_process_that_reads(killed):
 import multiprocessing, threading, time
 import numpy as np
 from support import in_processes
-from tailfit.data.processes import Processes, Task
-from tailfit.data.transforming import Transform
+from tailfit.data.feeding.processes import Processes, Task
+from tailfit.data.feeding.transforming import Transform
 
 if __name__ == "__main__":
     processes = Processes(2, None, Transform(in_processes.tell_and_sleep, 0))
@@ -172,11 +172,11 @@ def test_what_can_not_be_sent_is_refused():
 
 
 def test_ctrl_c_ends_a_wait_for_a_thread_and_again_the_wait_for_its_end():
-    """Polars' handler of the signal would have waits resumed; see `tailfit.data.read_ahead`."""
+    """Polars' handler of the signal would have waits resumed; see `tailfit.data.feeding.read_ahead`."""
     script = """
 import time
 import tailfit.data
-from tailfit.data.read_ahead import read_ahead
+from tailfit.data.feeding.read_ahead import read_ahead
 
 def slow():
     yield 0

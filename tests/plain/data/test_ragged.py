@@ -33,7 +33,7 @@ from tailfit.data import (
     pack,
     save_npy_folder,
 )
-from tailfit.data.trees import leaves
+from tailfit.data.records.trees import leaves
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.samplers import ByLength
 

@@ -6,7 +6,7 @@ import threading
 import time
 
 from tailfit.data import read_ahead as module
-from tailfit.data.read_ahead import read_ahead
+from tailfit.data.feeding.read_ahead import read_ahead
 
 
 def test_an_interpreter_that_ends_takes_names_away_before_it_drops_generators(monkeypatch):

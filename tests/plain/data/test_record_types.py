@@ -10,8 +10,8 @@ import pytest
 import zarr
 
 from tailfit.data import HDF5, Arrays, Batches, Mapped, MapStyle, NpyFolder, Ragged, Windows, Zarr, open, pack
-from tailfit.data.examples import Examples
-from tailfit.data.pack_format import Manifest
+from tailfit.data.files.tf_example import Examples
+from tailfit.data.sources.packed_format import Manifest
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Sequential
 

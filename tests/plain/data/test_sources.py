@@ -16,7 +16,7 @@ from support.sources_of_libraries import BUILDERS
 
 import tailfit.data
 from tailfit.data import Arrays, Source
-from tailfit.data.trees import leaves, map_tree
+from tailfit.data.records.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
 
 CLASSES = [getattr(tailfit.data, name) for name in tailfit.data.__all__ if name != "Batches"]

@@ -145,7 +145,7 @@ def test_other_ways_to_write_the_same_record(write: Callable[[Path], Any], where
 
 
 def test_without_preadv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailfit.data.npy._PREADV", False)
+    monkeypatch.setattr("tailfit.data.files.npy._PREADV", False)
     source = folder_with(tmp_path, lambda path: np.save(path, RECORD + 1))
     np.testing.assert_array_equal(source.read([1]), RECORD[None] + 1)
 

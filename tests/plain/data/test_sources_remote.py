@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tailfit.data import NpyFolder, Parquet, save_npy_folder
 from tailfit.data import open as open_source
-from tailfit.data.remote import fetched
+from tailfit.data.remote.fetching import fetched
 from tailfit.errors import DataError, PackageError, RecordError
 
 X = np.arange(12.0).reshape(4, 3)
@@ -306,14 +306,14 @@ def test_what_is_compressed_for_the_transfer_is_not_unpacked(hostile: str, tmp_p
 
 
 def test_a_server_that_never_answers(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailfit.data.remote._IDLE", 1.0)
+    monkeypatch.setattr("tailfit.data.remote.fetching._IDLE", 1.0)
     with pytest.raises(RecordError, match=r"silent\.csv: no byte for 1 s"):
         fetched(f"{hostile}/silent.csv", tmp_path)
     assert no_part_in(tmp_path)
 
 
 def test_parts_that_a_killed_download_left_are_removed(url: str, tmp_path: Path) -> None:
-    from tailfit.data.downloading import part_of
+    from tailfit.data.remote.downloading import part_of
 
     cache = tmp_path / "cache"
     read(url, cache)

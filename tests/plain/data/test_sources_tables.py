@@ -203,7 +203,7 @@ class TestParquet:
     def test_memory_by_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         frame().write_parquet(tmp_path / "set.parquet")
         assert Parquet(tmp_path / "set.parquet").in_memory
-        monkeypatch.setattr("tailfit.data.memory.available_memory", lambda: 800)  # half of it: less than 23 x 3 x 8
+        monkeypatch.setattr("tailfit.data.files.memory.available_memory", lambda: 800)  # half is below 23 x 3 x 8
         assert not Parquet(tmp_path / "set.parquet").in_memory
         assert Parquet(tmp_path / "set.parquet", memory=True).in_memory
         with pytest.raises(ArgumentError, match="memory='no'"):

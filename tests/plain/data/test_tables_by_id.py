@@ -13,8 +13,8 @@ import pytest
 import tailfit
 from tailfit.cli.data import run_inspect
 from tailfit.data import Arrays, MapStyle, NpyFolder, Table, pack
-from tailfit.data.layout import files_beside, partition_beside
-from tailfit.data.read_tables import read_rows
+from tailfit.data.sources.layout import files_beside, partition_beside
+from tailfit.data.tables.reading import read_rows
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.weights import sample_weights
 

@@ -10,7 +10,7 @@ from support.bad_arguments import ARGUMENTS
 from support.bad_data import DATA
 
 from tailfit.data import Arrays
-from tailfit.data.read_tables import read_table
+from tailfit.data.tables.reading import read_table
 from tailfit.errors import RecordError, TailfitError
 
 ROOMS = {**ARGUMENTS, **DATA}
@@ -39,7 +39,7 @@ def test_a_table_of_many_equal_values_is_refused_before_it_is_read(tmp_path, mon
     path = tmp_path / "labels.parquet"
     pl.DataFrame({"label": pl.repeat(0, 1 << 20, dtype=pl.Int8, eager=True)}).write_parquet(path)
     assert path.stat().st_size < 1 << 16
-    monkeypatch.setattr("tailfit.data.read_tables.available_memory", lambda: 1 << 22)
+    monkeypatch.setattr("tailfit.data.tables.reading.available_memory", lambda: 1 << 22)
     with pytest.raises(RecordError, match=r"labels.parquet: 1048576 rows .* claim more than fits into memory"):
         read_table(path)
 

@@ -29,7 +29,7 @@ FILES = sorted((ROOT / "src" / "tailfit").rglob("*.py"))
 RUN_CODE = {"eval", "exec", "compile", "__import__", "load_model", "extract", "extractall", "unpack_archive", "system"}
 UNSAFE_MODULES = {"marshal", "shelve", "dill", "joblib", "cloudpickle"}
 # What a process is given by its own parent, through a pipe that nobody else can write to.
-ALLOWED = {("data/processes.py", "pickle.loads")}
+ALLOWED = {("data/feeding/processes.py", "pickle.loads")}
 
 
 def called(node):
@@ -167,7 +167,7 @@ def test_members_of_an_archive_stay_in_it(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
 def test_members_of_an_archive_fit_into_memory(tmp_path, monkeypatch):
     """A kilobyte of zip may be a gigabyte of array; a description is small anyhow."""
-    monkeypatch.setattr("tailfit.data.zarr_store.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("tailfit.data.sources.zarr_store.available_memory", lambda: 1 << 20)
     layout = {"zarr_format": 2, "shape": [4], "chunks": [4], "dtype": "<f8", "fill_value": 0, "order": "C"}
     described = json.dumps(layout | {"compressor": None, "filters": None})
     for name, size, refused in (("0", 2 << 20, True), (".zattrs", 17 << 20, True), ("0", 32, False)):

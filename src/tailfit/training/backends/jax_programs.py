@@ -47,7 +47,7 @@ class Scope(keras.StatelessScope):
         self.mapped = set(self.state_mapping)
         self.unmapped: dict[int, Any] = {}
         self.written: dict[int, Any] = {}
-        # Whether every variable read in it is carried, and none is taken for a constant (`losses/_scheduled.py` asks).
+        # Whether every variable read in it is carried, and none is taken for a constant (`hyperparameters.py` asks).
         self.carries_all = outer is None or getattr(outer, "carries_all", False)
 
     def get_current_value(self, variable: Any) -> Any:

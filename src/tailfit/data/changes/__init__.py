@@ -1,0 +1,3 @@
+"""Sources that change the records of another source."""
+
+__all__: list[str] = []

@@ -1,0 +1,197 @@
+"""One `.npy` file: its header, checked against the file's size before memory is asked for; its body, into a row.
+
+A data set's records share one header, so the reader compares bytes: the first file's header is parsed, and each
+other file is read by a single `preadv` into (header, row, one byte more). Equal header bytes and an exact length
+prove shape, type and order. Anything else goes the slow way, which parses and says what is wrong. Object arrays
+are pickles and are refused; nothing is ever unpickled.
+"""
+
+import ast
+import math
+import os
+import struct
+from dataclasses import dataclass
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.data.files.memory import holdable
+from tailfit.errors import RecordError
+
+__all__ = ["Header", "read_header", "read_row"]
+
+_MAGIC = b"\x93NUMPY"
+_LENGTH = {1: "<H", 2: "<I", 3: "<I"}  # format versions 1.0, 2.0, 3.0: the type of the header's length
+_LONGEST = 10_000  # NumPy's own limit: ast.literal_eval is not safe on longer input
+_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a `.npy` file says about itself.
+
+    Attributes:
+        raw: The file's bytes up to its data.
+        shape, dtype, fortran: Of the array.
+    """
+
+    raw: bytes
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of data; exact for any shape (no overflow)."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"shape {self.shape}, type {self.dtype}"
+
+
+def read_header(path: str) -> Header:
+    """The header of a file, whose size agrees with it.
+
+    Raises:
+        RecordError: beginning with the path: missing, unreadable, empty, not a `.npy` file, pickled, truncated,
+            or longer than its header says.
+    """
+    with _opened(path) as file:
+        return _parse(file, path)
+
+
+def read_row(path: str, row: NDArray[Any], reference: Header, reference_path: str) -> None:
+    """Read a file of the reference's shape and type into `row`, a C-contiguous array of native byte order.
+
+    Raises:
+        RecordError: as `read_header`, and where shape or type differ from the reference's.
+    """
+    if not (_PREADV and _read_exactly(path, row, reference)):
+        _read_slowly(path, row, reference, reference_path)
+
+
+_PREADV = hasattr(os, "preadv")
+
+
+def _read_exactly(path: str, row: NDArray[Any], reference: Header) -> bool:
+    """Whether the file was, byte for byte, the reference's header and a body of the right length."""
+    if reference.fortran or not reference.dtype.isnative:
+        return False
+    head, more = bytearray(len(reference.raw)), bytearray(1)
+    try:
+        # O_NONBLOCK: a pipe put in the place of a file must not hang the reader.
+        descriptor = os.open(path, _OPEN | _NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        got = os.preadv(descriptor, (head, _as_bytes(row), more), 0)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return got == len(head) + row.nbytes and head == reference.raw
+
+
+def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path: str) -> None:
+    with _opened(path) as file:
+        header = _parse(file, path)
+        same_kind = header.dtype.newbyteorder("=") == reference.dtype.newbyteorder("=")
+        if header.shape != reference.shape or not same_kind:
+            raise RecordError(
+                f"{path}: {header}",
+                expected=f"{reference} as in the first file, {reference_path}",
+                fix="bring all records to one shape and type; where they differ in length, pass ragged=True",
+            )
+        body = file.read(header.nbytes)
+        if len(body) != header.nbytes:
+            _refuse(path, "truncated while it was read", fix="do not write to a folder in use")
+        array: NDArray[Any] = np.frombuffer(body, dtype=header.dtype)
+        row[...] = array.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _as_bytes(row: NDArray[Any]) -> Any:
+    # reshape first: a memoryview of shape () can't be cast, and dtypes such as datetime64 have no buffer.
+    return row.reshape(-1).view(np.uint8).data
+
+
+def _opened(path: str) -> IO[bytes]:
+    try:
+        descriptor = os.open(path, _OPEN | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0))
+        try:
+            return os.fdopen(descriptor, "rb")
+        except OSError:
+            os.close(descriptor)
+            raise
+    except FileNotFoundError as error:
+        raise RecordError(
+            f"{path}: no such file", expected="one .npy file an ID", fix="restore it, or drop its label"
+        ) from error
+    except OSError as error:
+        raise RecordError(
+            f"{path}: {error.strerror}",
+            expected="a regular file that can be read",
+            fix="check its permissions, and that it has not been replaced by a link",
+        ) from error
+
+
+def _parse(file: IO[bytes], path: str) -> Header:
+    try:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        if not start:
+            _refuse(path, "empty")
+        if start[:6] != _MAGIC[: len(start)]:
+            _refuse(path, "not a .npy file", fix="write it with numpy.save")
+        length_type = _LENGTH.get(start[6]) if len(start) == 8 and start[7] == 0 else None
+        if len(start) == 8 and length_type is None:
+            _refuse(path, f"of the unknown .npy version {start[6]}.{start[7]}", fix="write it with numpy.save")
+        length_bytes = file.read(struct.calcsize(length_type or "<H"))
+        if length_type is None or len(length_bytes) != struct.calcsize(length_type):
+            _refuse(path, f"truncated in its header (it has {size} bytes)")
+        (length,) = struct.unpack(length_type, length_bytes)
+        if length > _LONGEST:
+            _refuse(path, f"with a header of {length} bytes", fix="write it with numpy.save")
+        text = file.read(length)
+        if len(text) != length:
+            _refuse(path, f"truncated in its header (it has {size} bytes)")
+    except RecordError:  # one of the above, which is an OSError too
+        raise
+    except OSError as error:
+        _refuse(path, error.strerror or str(error))
+    shape, dtype, fortran = _fields(text, path, "latin1" if start[6] < 3 else "utf8")
+    header = Header(start + length_bytes + text, shape, dtype, fortran)
+    expected = len(header.raw) + header.nbytes
+    if size != expected:
+        _refuse(
+            path,
+            f"{'truncated' if size < expected else 'too long'}: {size} bytes for {header}, which needs {expected}",
+        )
+    if not holdable(shape, dtype.itemsize):  # of nothing, or of ones: the size of the file may be right
+        _refuse(path, f"of {len(shape)} axes that no memory holds")
+    return header
+
+
+def _fields(text: bytes, path: str, encoding: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    try:
+        fields = ast.literal_eval(text.decode(encoding))
+        shape, fortran = fields["shape"], fields["fortran_order"]
+        dtype = np.lib.format.descr_to_dtype(fields["descr"])
+        sound = len(fields) == 3 and isinstance(fortran, bool) and isinstance(shape, tuple)
+        sound = sound and all(type(size) is int and 0 <= size < 1 << 63 for size in shape)
+    except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
+        sound = False
+    if not sound:
+        _refuse(path, "with a damaged header", fix="write it again with numpy.save")
+    if dtype.hasobject:
+        _refuse(
+            path,
+            "an object array, which is a pickle: unpickling a file can run any code in it",
+            fix="save numbers, e.g. np.save(path, np.asarray(record, dtype='float32'))",
+        )
+    return shape, dtype, fortran
+
+
+def _refuse(path: str, what: str, fix: str = "write the file again, or drop its ID and label") -> NoReturn:
+    raise RecordError(f"{path}: {what}", expected="a whole .npy file of numbers", fix=fix)

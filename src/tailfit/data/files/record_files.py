@@ -1,0 +1,173 @@
+"""Files of records that are bytes: TFRecord and ArrayRecord, read by position.
+
+A TFRecord file is a run of (length, CRC, content, CRC) and has no index: one pass over the lengths makes it. An
+ArrayRecord file has one at its end, which its own library reads.
+"""
+
+import os
+import struct
+from abc import abstractmethod
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.data.files.reading import KnownFile, known_files
+from tailfit.errors import RecordError
+from tailfit.extras import needed
+
+__all__ = ["ARRAY_RECORD", "TFRECORD", "ArrayRecordFiles", "RecordFiles", "TFRecordFiles"]
+
+TFRECORD = (".tfrecord", ".tfrecords")
+ARRAY_RECORD = (".array_record", ".arrayrecord")
+_HEAD = struct.Struct("<QI")  # length, and the CRC of its eight bytes
+_CRC = struct.Struct("<I")
+
+
+class RecordFiles:
+    """Records of several files, one after another.
+
+    Args:
+        path: A file, a folder of them, or a list of files.
+        suffixes: That the files of a folder end in.
+    """
+
+    def __init__(self, path: str | PathLike[str] | Sequence[str | PathLike[str]], suffixes: tuple[str, ...]) -> None:
+        self._files: Final = known_files(path, suffixes)
+        self._ends: Final = np.cumsum([self._count(number) for number in range(len(self._files))], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def named(self, index: int) -> str:
+        """A record's file and its number there, for messages."""
+        owner = int(np.searchsorted(self._ends, index, side="right"))
+        return f"{self._files[owner].path}: record {index - (int(self._ends[owner - 1]) if owner else 0)}"
+
+    def read(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """The content of the records at these positions."""
+        owners = np.searchsorted(self._ends, indices, side="right")
+        found: list[bytes] = [b""] * len(indices)
+        for owner in np.unique(owners).tolist():
+            self._files[owner].check()
+            rows = np.flatnonzero(owners == owner)
+            within = indices[rows] - (int(self._ends[owner - 1]) if owner else 0)
+            # In the order of the file; on a disk that is the shorter way.
+            order = np.argsort(within, kind="stable")
+            for row, content in zip(rows[order].tolist(), self._contents(owner, within[order].tolist()), strict=True):
+                found[row] = content
+        return found
+
+    @abstractmethod
+    def _count(self, number: int) -> int:
+        """Records of a file."""
+
+    @abstractmethod
+    def _contents(self, number: int, records: list[int]) -> list[bytes]:
+        """Of these records of a file, which ascend."""
+
+    def _damaged(self, file: KnownFile, what: str, fix: str = "write the file again") -> RecordError:
+        return RecordError(f"{file.path}: {what}", expected="a whole file of records", fix=fix)
+
+
+class TFRecordFiles(RecordFiles):
+    """Of TFRecord files, not compressed. Every checksum is compared.
+
+    Args:
+        path: A file, a folder of `.tfrecord` files, or a list of files.
+    """
+
+    def __init__(self, path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> None:
+        self._crc: Final = needed("google_crc32c", "records", "a TFRecord file").value
+        self._starts: Final[list[NDArray[np.int64]]] = []  # of each file's records; and its end
+        super().__init__(path, TFRECORD)
+
+    def _count(self, number: int) -> int:
+        file, place, starts = self._files[number], 0, [0]
+        with open(file.path, "rb") as opened:
+            while place < file.size:
+                head = opened.read(_HEAD.size)
+                if len(head) < _HEAD.size:
+                    raise self._damaged(file, f"truncated in record {len(starts) - 1}")
+                length, crc = _HEAD.unpack(head)
+                if not self._agrees(head[:8], crc):
+                    gzipped = head[:2] == b"\x1f\x8b"
+                    raise self._damaged(
+                        file,
+                        "compressed" if gzipped else f"no record at byte {place}, or a damaged one",
+                        "decompress it: records can't be found by position in it" if gzipped else "write it again",
+                    )
+                place += _HEAD.size + length + _CRC.size
+                if place > file.size:
+                    raise self._damaged(file, f"truncated in record {len(starts) - 1}, of {length} bytes")
+                starts.append(place)
+                opened.seek(place)
+        self._starts.append(np.array(starts, dtype=np.int64))
+        return len(starts) - 1
+
+    def _contents(self, number: int, records: list[int]) -> list[bytes]:
+        file, starts, found = self._files[number], self._starts[number], []
+        with open(file.path, "rb", buffering=0) as opened:
+            for record in records:
+                start, stop = int(starts[record]) + _HEAD.size, int(starts[record + 1])
+                opened.seek(start)
+                body = opened.read(stop - start)
+                if len(body) != stop - start or not self._agrees(body[:-4], *_CRC.unpack(body[-4:])):
+                    raise self._damaged(file, f"record {record} is not what its checksum says")
+                found.append(body[:-4])
+        return found
+
+    def _agrees(self, content: bytes, crc: int) -> bool:
+        found: int = self._crc(content)
+        return ((found >> 15 | found << 17) + 0xA282EAD8) & 0xFFFFFFFF == crc
+
+
+class ArrayRecordFiles(RecordFiles):
+    """Of ArrayRecord files, best written with groups of one record.
+
+    Args:
+        path: A file, a folder of `.array_record` files, or a list of files.
+    """
+
+    def __init__(self, path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> None:
+        needed("array_record.python.array_record_module", "records", "an ArrayRecord file")
+        self._readers: tuple[int, dict[int, Any]] = (os.getpid(), {})
+        super().__init__(path, ARRAY_RECORD)
+
+    def _reader(self, number: int) -> Any:
+        """A file's reader, one a process: its place in the file is its own."""
+        if self._readers[0] != os.getpid():
+            self._readers = (os.getpid(), {})
+        held = self._readers[1].get(number)
+        if held is None:
+            module = needed("array_record.python.array_record_module", "records", "an ArrayRecord file")
+            file = self._files[number]
+            try:
+                held = module.ArrayRecordReader(file.path, "readahead_buffer_size:0,max_parallelism:0")
+            except RuntimeError as error:
+                raise self._damaged(file, str(error).splitlines()[0]) from error
+            if not held.ok():
+                raise self._damaged(file, "not an ArrayRecord file, or truncated")
+            self._readers[1][number] = held
+        return held
+
+    def _count(self, number: int) -> int:
+        return int(self._reader(number).num_records())
+
+    def _contents(self, number: int, records: list[int]) -> list[bytes]:
+        reader = self._reader(number)
+        try:
+            found: list[bytes] = reader.read(records)
+            sound = reader.ok() and len(found) == len(records)
+        except (RuntimeError, IndexError, ValueError) as error:
+            self._readers[1].pop(number, None)
+            raise self._damaged(self._files[number], str(error).splitlines()[0]) from error
+        if not sound:  # it answers nothing for all that follows
+            self._readers[1].pop(number, None)
+            raise self._damaged(self._files[number], "a damaged record")
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": (0, {})}

@@ -1,0 +1,251 @@
+"""A look at a data set before anything is trained on it."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from tailfit.data.records.finite import finite_records
+from tailfit.data.records.ragged import Ragged
+from tailfit.data.records.trees import leaves
+from tailfit.data.source import Source, stretches
+from tailfit.errors import ArgumentError, DataError
+from tailfit.names import lookalikes, looks_missing
+from tailfit.weights import label_quality
+
+__all__ = ["Inspection", "inspect"]
+
+_AT_ONCE = 256  # records
+_RARE = 0.01
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found.
+
+    Attributes:
+        samples: Records in the source.
+        arrays: Shape and type of each array of a record, by its path (`""` where a record is one array).
+        nbytes: Bytes of all records.
+        classes: DataFrame of `class`, `count` and `share`, the most frequent first; empty if unlabelled. Of soft labels
+            the expected counts. With probabilities also the mean `quality` of its labels.
+        missing: IDs of records with NaN or infinity.
+        unreadable: What is wrong with each record that can't be read, by ID.
+        duplicates: IDs of records that are equal to the byte, group by group.
+        across: Those groups of duplicates that lie in several of the parts that were given.
+        lookalikes: Groups of class names that differ only in white space, case, Unicode form or invisible characters.
+        missing_names: Class names that look like a missing value: "NA", "nan", "", ...
+        steps: Of records that differ in length, the shortest, the median and the longest one's; else None.
+        left_out: Columns that are no part of the records because they only number the rows.
+        quality: With probabilities, DataFrame of `id`, `label`, the label's `quality`, the lowest first, and whether it
+            is `doubtful`: whether the confident joint counts the sample under another class.
+    """
+
+    samples: int
+    arrays: dict[str, str]
+    nbytes: int
+    classes: pl.DataFrame
+    missing: tuple[str, ...]
+    unreadable: dict[str, str]
+    duplicates: tuple[tuple[str, ...], ...]
+    across: tuple[tuple[str, ...], ...]
+    lookalikes: tuple[tuple[str, ...], ...] = ()
+    missing_names: tuple[str, ...] = ()
+    steps: tuple[int, float, int] | None = None
+    left_out: tuple[str, ...] = ()
+    quality: pl.DataFrame | None = None
+
+    @property
+    def imbalance_ratio(self) -> float:
+        """Count of the most frequent class to that of the rarest one; infinity for a class without a sample."""
+        counts = self.classes["count"].to_list()
+        if not counts:
+            return 1.0
+        return float(max(counts) / min(counts)) if min(counts) else float("inf")
+
+    @property
+    def rare(self) -> pl.DataFrame:
+        """The classes below 1 % of the samples."""
+        return self.classes.filter(pl.col("share") < _RARE)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is missing, unreadable or in two parts, and no class name in doubt."""
+        return not (self.missing or self.unreadable or self.across or self.lookalikes or self.missing_names)
+
+
+def inspect(
+    source: Source,
+    parts: Mapping[str, Source] | None = None,
+    *,
+    probabilities: ArrayLike | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
+    """Read every record once, and say what there is to know before training.
+
+    Args:
+        source: Opened with `nan="keep"`; otherwise records with NaN count as unreadable.
+        parts: Of the source, as `split` gives them: to find records that are in two of them.
+        probabilities: Of the C classes for each sample `[n, C]`, out-of-fold: see `tailfit.weights.label_quality`.
+        progress: Called with (samples read, samples in all).
+    Raises:
+        ArgumentError: for parts that are not of this source.
+        DataError: for probabilities that are none, or beside labels that have not one class each.
+
+    >>> import tailfit
+    >>> x = np.array([[1.0], [2.0], [1.0], [np.nan]])
+    >>> found = inspect(tailfit.data.Arrays(x, ["ok", "ok", "leak", "ok"], nan="keep"))
+    >>> found.imbalance_ratio, found.missing, found.duplicates
+    (3.0, ('3',), (('0', '2'),))
+    """
+    owner = _owners(source, parts or {})
+    quality = None if probabilities is None else _quality(source, probabilities)
+    read = _Reading(source)
+    read.all(progress)
+    if read.ragged is not None:
+        read = _Reading(read.ragged)
+        read.all(progress)
+    groups = [group for group in read.by_content.values() if len(group) > 1]
+    across = [group for group in groups if len({owner.get(position, "") for position in group} - {""}) > 1]
+    return Inspection(
+        samples=len(source),
+        arrays=read.arrays,
+        nbytes=read.nbytes,
+        classes=_classes(source, quality),
+        missing=tuple(read.missing),
+        unreadable=read.unreadable,
+        duplicates=_named(source, groups),
+        across=_named(source, across),
+        lookalikes=lookalikes(source.class_names),
+        missing_names=tuple(name for name in source.class_names if looks_missing(name)),
+        steps=read.steps,
+        left_out=source.left_out,
+        quality=quality,
+    )
+
+
+class _Reading:
+    """What there is to know of the records of a source, each read once.
+
+    Attributes:
+        ragged: The source to read instead, where records differ in length although that was not expected.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.missing: list[str] = []
+        self.unreadable: dict[str, str] = {}
+        self.by_content: dict[bytes, list[int]] = {}
+        self.arrays: dict[str, str] = {}
+        self.nbytes = 0
+        self.ragged: Source | None = None
+        self._steps: list[NDArray[np.int64]] = []
+
+    @property
+    def steps(self) -> tuple[int, float, int] | None:
+        """The shortest, the median and the longest record's, where they differ in length."""
+        if not self._steps:
+            return None
+        steps = np.concatenate(self._steps)
+        return int(steps.min()), float(np.median(steps)), int(steps.max())
+
+    def all(self, progress: Callable[[int, int], None] | None) -> None:
+        """Read everything; stop where records differ in length although that was not expected."""
+        for indices in stretches(0, len(self.source), _AT_ONCE):
+            for chosen, batch in self._readable(indices):
+                self._look(chosen, batch)
+            if self.ragged is not None:
+                return
+            if progress is not None:
+                progress(int(indices[-1]) + 1, len(self.source))
+
+    def _look(self, chosen: NDArray[np.int64], batch: Any) -> None:
+        flat = sorted(leaves(batch), key=lambda pair: pair[0])  # a dict's keys may come in another order
+        self.arrays = self.arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}
+        self.nbytes += sum(leaf.nbytes for _, leaf in flat)
+        self._steps += [leaf.lengths for _, leaf in flat if isinstance(leaf, Ragged)][:1]
+        bad = np.zeros(len(chosen), dtype=np.bool_)
+        for _, leaf in flat:
+            bad |= ~finite_records(leaf)
+        self.missing += [self.source.ids[position] for position in chosen[bad].tolist()]
+        for row, position in enumerate(chosen.tolist()):
+            content = hashlib.blake2b(digest_size=16)
+            for path, leaf in flat:
+                content.update(path.encode() + np.ascontiguousarray(leaf[row]).tobytes())
+            self.by_content.setdefault(content.digest(), []).append(position)
+
+    def _readable(self, indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:
+        """The batch, or where one of its records can't be read, each that can be, by itself."""
+        try:
+            yield indices, self.source.read(indices)
+            return
+        except DataError:
+            pass
+        ragged = self.source.as_ragged()
+        for position in indices.tolist():
+            try:
+                record = self.source.read([position])
+            except DataError as error:
+                if ragged is not None and _can_read(ragged, position):
+                    self.ragged = ragged
+                    return
+                self.unreadable[self.source.ids[position]] = str(error)
+                continue
+            yield np.array([position]), record
+
+
+def _can_read(source: Source, position: int) -> bool:
+    try:
+        source.read([position])
+    except DataError:
+        return False
+    return True
+
+
+def _owners(source: Source, parts: Mapping[str, Source]) -> dict[int, str]:
+    owners: dict[int, str] = {}
+    for name, part in parts.items():
+        try:
+            owners.update(dict.fromkeys(source.positions(part.ids).tolist(), name))
+        except DataError as error:
+            raise ArgumentError(
+                f"part {name!r}, which is not of this source ({error})",
+                expected="parts of it",
+                fix="use source.split()",
+            ) from error
+    return owners
+
+
+def _quality(source: Source, probabilities: ArrayLike) -> pl.DataFrame:
+    codes = source.encoded
+    if codes is None or codes.kind != "codes":
+        raise DataError(
+            f"probabilities for {source.label_kind or 'no'} labels",
+            expected="labels of one class a sample",
+            fix="leave probabilities out",
+        )
+    quality = label_quality(codes.values, probabilities)
+    doubtful = label_quality(codes.values, probabilities, "confident_joint") == 0
+    names = [codes.class_names[code] for code in codes.values.tolist()]
+    table = pl.DataFrame({"id": list(source.ids), "label": names, "quality": quality, "doubtful": doubtful})
+    return table.sort("quality", maintain_order=True)
+
+
+def _classes(source: Source, quality: pl.DataFrame | None) -> pl.DataFrame:
+    table = pl.DataFrame({"class": list(source.class_names), "count": source.class_counts}, strict=False)
+    if source.label_kind != "soft":
+        table = table.with_columns(pl.col("count").cast(pl.Int64))
+    share = pl.col("count") / max(len(source), 1)
+    table = table.with_columns(share=share).sort("count", descending=True, maintain_order=True)
+    if quality is not None:
+        means = quality.group_by(pl.col("label").alias("class")).agg(pl.col("quality").mean())
+        table = table.join(means, on="class", how="left", maintain_order="left")
+    return table
+
+
+def _named(source: Source, groups: list[list[int]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(source.ids[position] for position in group) for group in groups)

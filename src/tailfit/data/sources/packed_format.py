@@ -1,0 +1,235 @@
+"""The packed layout: a few large `.npy` files, an index, and a manifest that says how they hang together.
+
+root/pack.json              format, number of samples, arrays of a record, files with their SHA-256
+root/index.parquet          a row a sample: `id`, its `label` if it has one, and its metadata as `metadata.<column>`;
+                            its `steps` where records differ in length
+root/data/00-00000.npy      array 00 of the records of shard 00000; every shard but the last has as many records. Those
+                            of different length stand end to end: a record begins where the steps before it end
+
+Any NumPy and any Parquet reader understands all but the manifest, which only says again what they say.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.data.files.memory import holdable
+from tailfit.data.records.ragged import Ragged
+from tailfit.data.tables.reading import read_json
+from tailfit.errors import RecordError
+from tailfit.names import first_odd
+
+__all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "listed", "rebuild"]
+
+FORMAT = 1
+_MOST = (1 << 62) - 1
+_KINDS: dict[str, type[list[Any]] | type[tuple[Any, ...]]] = {"list": list, "tuple": tuple}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One of the arrays that a record consists of.
+
+    Attributes:
+        shape, dtype: Without the axis of the samples; of a ragged one, of a step.
+        ragged: Whether it differs in length from record to record.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    ragged: bool = False
+
+    @classmethod
+    def of(cls, batch: NDArray[Any] | Ragged) -> "Leaf":
+        """Of the records in an array whose first axis counts them."""
+        rows = batch.values if isinstance(batch, Ragged) else batch
+        return cls(rows.shape[1:], rows.dtype.newbyteorder("="), isinstance(batch, Ragged))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a record; of a ragged one, of a step."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `pack.json` says.
+
+    Attributes:
+        samples, rows: Of the whole, and of each shard but the last.
+        steps: Of all records, where they differ in length; else 0.
+        tree: The nest of a record, with numbers of leaves in the place of arrays (see `describe`).
+        leaves: Its arrays.
+        labels: Kind of the labels, or None.
+        class_names: In the order of the codes.
+        digests: SHA-256 of each file under `data/`, by name.
+    """
+
+    samples: int
+    rows: int
+    tree: Any
+    leaves: tuple[Leaf, ...]
+    labels: str | None
+    class_names: tuple[str, ...]
+    digests: dict[str, str]
+    steps: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all records, all their arrays together."""
+        return sum(leaf.nbytes * (self.steps if leaf.ragged else self.samples) for leaf in self.leaves)
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a record, all its arrays together; on average, where records differ in length."""
+        return self.nbytes // max(self.samples, 1)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether records differ in length."""
+        return any(leaf.ragged for leaf in self.leaves)
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-self.samples // self.rows)
+
+    def rows_of(self, shard: int) -> int:
+        """Records of one."""
+        return min(self.rows, self.samples - shard * self.rows)
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        content = {
+            "format": FORMAT,
+            "samples": self.samples,
+            "rows": self.rows,
+            "tree": self.tree,
+            "leaves": [_described(leaf) for leaf in self.leaves],
+            **({"steps": self.steps} if self.ragged else {}),
+            "labels": self.labels,
+            "class_names": self.class_names,
+            "digests": self.digests,
+        }
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """From JSON.
+
+        Raises:
+            RecordError: for a file that is none, or of a newer format.
+        """
+        content = read_json(path)
+        if content.get("format") != FORMAT:
+            raise RecordError(
+                f"{path}: format {content.get('format')!r}",
+                expected=f"format {FORMAT}",
+                fix="update tailfit, or pack anew",
+            )
+        try:
+            manifest = cls(
+                samples=_whole(content["samples"]),
+                rows=_whole(content["rows"], least=1),
+                tree=content["tree"],
+                leaves=tuple(_leaf(leaf) for leaf in content["leaves"]),
+                labels=content["labels"],
+                class_names=tuple(content["class_names"]),
+                digests={str(name): str(digest) for name, digest in content["digests"].items()},
+                steps=_whole(content.get("steps", 0)),
+            )
+            if (odd := first_odd(manifest.class_names)) is not None:
+                raise ValueError(f"the class name {odd!r}")
+            numbers = sorted(_leaf_numbers(manifest.tree))
+            if numbers != list(range(len(manifest.leaves))):
+                raise ValueError(f"a tree of the leaves {numbers} for {len(manifest.leaves)} leaves")
+            files = len(numbers) * manifest.shards
+            # The number first: a manifest may claim shards without end.
+            if files != len(manifest.digests) or manifest.digests.keys() != {
+                file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)
+            }:
+                raise ValueError(f"digests of {len(manifest.digests)} files for {files}")
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise RecordError(
+                f"{path}: {type(error).__name__}: {error}", expected="the manifest that pack wrote", fix="pack anew"
+            ) from error
+        return manifest
+
+
+def file_name(leaf: int, shard: int) -> str:
+    """Of a leaf's array in a shard."""
+    return f"{leaf:02d}-{shard:05d}.npy"
+
+
+def describe(tree: Any, numbers: Any) -> Any:
+    """A nest as JSON has it: a leaf as the next number, a dict, list or tuple under the name of its kind."""
+    if isinstance(tree, dict):
+        return {"dict": {str(key): describe(value, numbers) for key, value in tree.items()}}
+    if isinstance(tree, list | tuple):
+        kind = "list" if isinstance(tree, list) else "tuple"
+        return {kind: [describe(value, numbers) for value in tree]}
+    return next(numbers)
+
+
+def listed(described: Any, records: Any) -> list[Any]:
+    """The leaves of a nest in the order of their numbers in `described`; of dicts by key, whatever order keys have.
+
+    Raises:
+        ValueError: for a nest of another structure.
+    """
+    if isinstance(described, int):
+        if isinstance(records, dict | list | tuple):
+            raise ValueError(f"a {type(records).__name__} in place of an array")
+        return [records]
+    ((kind, inner),) = described.items()
+    if kind == "dict" and isinstance(records, dict):
+        parts = {str(key): value for key, value in records.items()}
+        if parts.keys() == inner.keys():
+            return [leaf for key, part in inner.items() for leaf in listed(part, parts[key])]
+    elif kind != "dict" and isinstance(records, _KINDS[kind]) and len(records) == len(inner):
+        return [leaf for part, value in zip(inner, records, strict=True) for leaf in listed(part, value)]
+    keys = f" of {sorted(map(str, records))}" if isinstance(records, dict) else ""
+    raise ValueError(f"a {type(records).__name__}{keys} in place of a {kind} of {len(inner)} parts: {described}")
+
+
+def rebuild(described: Any, leaves: Any) -> Any:
+    """The nest of `describe` with these leaves."""
+    if isinstance(described, int):
+        return leaves[described]
+    ((kind, inner),) = described.items()
+    if kind == "dict":
+        return {key: rebuild(value, leaves) for key, value in inner.items()}
+    return _KINDS[kind](rebuild(value, leaves) for value in inner)
+
+
+def _leaf_numbers(described: Any) -> list[int]:
+    if isinstance(described, int) and not isinstance(described, bool):
+        return [described]
+    ((kind, inner),) = described.items()
+    if kind not in ("dict", "list", "tuple"):
+        raise ValueError(f"a nest of kind {kind!r}")
+    return [number for value in (inner.values() if kind == "dict" else inner) for number in _leaf_numbers(value)]
+
+
+def _described(leaf: Leaf) -> dict[str, Any]:
+    return {"shape": leaf.shape, "dtype": leaf.dtype.str, **({"ragged": True} if leaf.ragged else {})}
+
+
+def _leaf(content: Any) -> Leaf:
+    dtype = np.dtype(content["dtype"])
+    if dtype.hasobject:
+        raise ValueError(f"type {dtype}")
+    shape = tuple(_whole(size) for size in content["shape"])
+    if not holdable(shape, dtype.itemsize):
+        raise ValueError(f"an array of {len(shape)} axes that no memory holds")
+    return Leaf(shape, dtype, content.get("ragged") is True)
+
+
+def _whole(value: Any, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
+        raise ValueError(f"{value!r} for a whole number from {least} to {_MOST}")
+    return value

@@ -1,0 +1,130 @@
+"""Writing arrays as a folder of `.npy` files, whole or not at all; see `tailfit.data.sources.layout`."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tailfit.data.records.ragged import Ragged
+from tailfit.data.source import Source
+from tailfit.data.sources.arrays import Arrays
+from tailfit.data.sources.layout import LABELS, METADATA
+from tailfit.data.tables.ids import check_id
+from tailfit.errors import ArgumentError
+
+__all__ = ["save_npy_folder"]
+
+_OURS = {"data", "class_names.json", "partition.json", *LABELS, *METADATA}
+
+
+def save_npy_folder(
+    root: str | PathLike[str],
+    x: Any,
+    labels: Any = None,
+    ids: Sequence[str] | None = None,
+    metadata: pl.DataFrame | None = None,
+    partition: Mapping[str, Sequence[str]] | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write arrays as the classic layout, which `open` reads.
+
+    All is checked, then written to a folder beside the target, which is renamed at the end: after an error, or
+    Ctrl-C, the target is as it was.
+
+    Args:
+        root: The folder to be made.
+        x: Array `[n, ...]`, or a `Ragged`; `root/data/<ID>.npy` gets `x[i]`.
+        labels: As in `Arrays`; written as class names if they were names, else as codes or rows.
+        ids: n names; "0", "1", ... without it.
+        metadata: polars DataFrame, as in `Arrays`.
+        partition: Part name to IDs.
+        class_names: Names of the classes in the order of their codes.
+        overwrite: Whether an existing `root` is replaced, provided that it holds such a layout and nothing else.
+    Raises:
+        ArgumentError: if `root` exists, or is not ours to replace.
+        DataError: if IDs, labels, metadata and partition do not match.
+    """
+    target = Path(os.path.abspath(fspath(root)))
+    if target.exists() or target.is_symlink():
+        _check_replaceable(target, overwrite)
+    x = x if isinstance(x, Ragged) else np.asarray(x)
+    source = Arrays(x, labels, ids, metadata, class_names=class_names, nan="keep")
+    for name in source.ids:
+        check_id(name)
+    if partition is not None:
+        source.split(partition)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    fresh.mkdir()
+    try:
+        _write(fresh, x, source, metadata is not None, partition)
+        if target.exists():
+            # A folder can't be renamed onto a full one: the old one steps aside, and comes back on an error.
+            aside = fresh.with_name(f"{fresh.name}.old")
+            target.rename(aside)
+            try:
+                fresh.rename(target)
+            except BaseException:
+                aside.rename(target)
+                raise
+            shutil.rmtree(aside)
+        else:
+            fresh.rename(target)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _write(
+    root: Path, x: Any, source: Source, with_metadata: bool, partition: Mapping[str, Sequence[str]] | None
+) -> None:
+    (root / "data").mkdir()
+    for name, record in zip(source.ids, x, strict=True):
+        np.save(root / "data" / f"{name}.npy", record, allow_pickle=False)
+    if source.labels is not None:
+        # Codes as names, where there are names: what a reader of labels.json wants to see.
+        named = source.class_names != tuple(map(str, range(len(source.class_names))))
+        rows = source.labels.tolist()
+        if source.label_kind == "codes" and named:
+            rows = [source.class_names[code] for code in rows]
+        _write_json(root / "labels.json", dict(zip(source.ids, rows, strict=True)))
+        _write_json(root / "class_names.json", list(source.class_names))
+    if with_metadata and source.metadata is not None:
+        source.metadata.write_parquet(root / "metadata.parquet")
+    if partition is not None:
+        _write_json(root / "partition.json", {name: list(ids) for name, ids in partition.items()})
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _check_replaceable(target: Path, overwrite: bool) -> None:
+    if not overwrite:
+        raise ArgumentError(
+            f"{target}, which exists",
+            expected="a folder that does not exist yet",
+            fix="choose another, or pass overwrite=True",
+        )
+    inside = {entry.name for entry in target.iterdir()} if target.is_dir() and not target.is_symlink() else {"?"}
+    records = target / "data"
+    foreign = not inside <= _OURS or any(not entry.name.endswith(".npy") for entry in _entries(records))
+    if foreign:
+        raise ArgumentError(
+            f"{target}, which holds more than records, labels, metadata and a partition",
+            expected="overwrite=True for a folder that save_npy_folder wrote",
+            fix="move it away yourself",
+        )
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

@@ -1,0 +1,234 @@
+"""Writing a source as a packed folder: shard by shard, so that a run that was cut off goes on where it ended."""
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tailfit.arguments import whole_number
+from tailfit.data.records.ragged import Ragged
+from tailfit.data.records.trees import leaves as leaves_of
+from tailfit.data.source import Source, stretches
+from tailfit.data.sources.packed_format import FORMAT, Leaf, Manifest, describe, file_name, listed
+from tailfit.errors import ArgumentError, DataError
+
+__all__ = ["pack"]
+
+_READ = 1 << 23  # bytes read from the source at once
+_Lengths = NDArray[np.int64] | None
+
+
+def pack(
+    source: Source,
+    out: str | PathLike[str],
+    *,
+    shard_bytes: int = 1 << 28,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a source as plain `.npy` shards and a Parquet index, which `tailfit.data.Packed` reads.
+
+    Shards are written beside the target, in `.<name>.partial`, each one synced and renamed when it is whole. After a
+    crash the same call goes on after the last whole shard; the finished folder is renamed to `out` at the end.
+
+    Args:
+        source: Any source; its labels, class names and metadata go with it.
+        out: The folder to be made.
+        shard_bytes: Size of a shard, about; a shard holds one record at least.
+        progress: Called with (samples written, samples in all) after each read.
+    Raises:
+        ArgumentError: if `out` exists, or what was begun there is of another source.
+        DataError: for records whose shape or type differ from the first one's (their lengths may, of a ragged source);
+            or an unreadable one, named.
+
+    >>> import tempfile, tailfit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pack(tailfit.data.Arrays(np.eye(3), ["ok", "leak", "ok"]), f"{folder}/pumps")
+    ...     packed = tailfit.data.Packed(f"{folder}/pumps")
+    ...     packed, packed.read([2]).tolist(), packed.class_names
+    (<Packed: 3 samples, 2 classes>, [[0.0, 0.0, 1.0]], ('leak', 'ok'))
+    """
+    if not isinstance(source, Source):
+        raise ArgumentError(
+            f"a source of type {type(source).__name__}",
+            expected="a source",
+            fix="wrap arrays: tailfit.data.Arrays(x, y)",
+        )
+    target = Path(os.path.abspath(fspath(out)))
+    if target.exists() or target.is_symlink():
+        raise ArgumentError(
+            f"{target}, which exists", expected="a folder that does not exist yet", fix="choose another"
+        )
+    whole_number("shard_bytes", shard_bytes, least=1)
+    if not len(source):
+        raise DataError(f"{source!r}", expected="a source with samples", fix="check its files")
+    first = source.read([0])
+    leaves = tuple(Leaf.of(leaf) for _, leaf in leaves_of(first))
+    lengths = source.lengths
+    manifest = Manifest(
+        samples=len(source),
+        rows=1,
+        tree=describe(first, itertools.count()),
+        leaves=leaves,
+        labels=source.label_kind,
+        class_names=source.class_names,
+        digests={},
+        steps=0 if lengths is None else int(lengths.sum()),
+    )
+    manifest = replace(manifest, rows=max(1, shard_bytes // max(manifest.record_bytes, 1)))
+    folder = target.with_name(f".{target.name}.partial")
+    fingerprint = _fingerprint(source, manifest, lengths)
+    digests = _begun(folder, fingerprint)
+    manifest = replace(manifest, digests=digests)
+    for shard in range(manifest.shards):
+        names = [file_name(leaf, shard) for leaf in range(len(leaves))]
+        if not all(name in digests for name in names):
+            digests.update(_write_shard(folder, source, manifest, lengths, shard, progress))
+            _write_state(folder, fingerprint, digests)
+        elif progress is not None:
+            progress(min((shard + 1) * manifest.rows, len(source)), len(source))
+    _index(source, lengths).write_parquet(folder / "index.parquet")
+    manifest.write(folder / "pack.json")
+    for path in (folder / "index.parquet", folder / "pack.json", folder / "data", folder):
+        _sync(path)
+    (folder / "state.json").unlink()
+    folder.rename(target)
+    _sync(target.parent)
+
+
+def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
+    """The digests of the files of an earlier call that are whole; the folder is made if there was none."""
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    state = folder / "state.json"
+    if not state.exists():
+        _write_state(folder, fingerprint, {})
+        return {}
+    begun = json.loads(state.read_text(encoding="utf-8"))
+    if begun["source"] != fingerprint:
+        raise ArgumentError(
+            f"{folder}, in which another source, or another shard_bytes, was begun to be packed",
+            expected="the same source to go on with",
+            fix="delete the folder to begin anew",
+        )
+    return {name: digest for name, digest in begun["digests"].items() if (folder / "data" / name).is_file()}
+
+
+def _write_state(folder: Path, fingerprint: str, digests: dict[str, str]) -> None:
+    fresh = folder / "state.json.tmp"
+    content = {"format": FORMAT, "source": fingerprint, "digests": digests}
+    fresh.write_text(json.dumps(content), encoding="utf-8")
+    _sync(fresh)
+    fresh.rename(folder / "state.json")
+
+
+def _fingerprint(source: Source, manifest: Manifest, lengths: _Lengths) -> str:
+    known = hashlib.sha256(repr((len(source), manifest.rows, manifest.leaves, source.class_names)).encode())
+    if lengths is not None:
+        known.update(lengths.tobytes())
+    for name in source.ids:
+        known.update(name.encode() + b"\0")
+    if source.labels is not None:
+        known.update(np.ascontiguousarray(source.labels).tobytes())
+    return known.hexdigest()
+
+
+def _write_shard(
+    folder: Path,
+    source: Source,
+    manifest: Manifest,
+    lengths: _Lengths,
+    shard: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, str]:
+    start, stop = shard * manifest.rows, shard * manifest.rows + manifest.rows_of(shard)
+    together = max(1, _READ // max(manifest.record_bytes, 1))
+    names = [file_name(leaf, shard) for leaf in range(len(manifest.leaves))]
+    fresh = [folder / "data" / f"{name}.tmp" for name in names]
+    files = [_Hashed(path.open("wb")) for path in fresh]
+    try:
+        for file, leaf in zip(files, manifest.leaves, strict=True):
+            rows = int(lengths[start:stop].sum()) if leaf.ragged and lengths is not None else stop - start
+            _write_header(file, leaf, rows)
+        for indices in stretches(start, stop, together):
+            batch = _listed(source, manifest, indices)
+            for file, leaf, array in zip(files, manifest.leaves, batch, strict=True):
+                body = array.values if isinstance(array, Ragged) else array
+                file.write(np.ascontiguousarray(body, dtype=leaf.dtype).tobytes())
+            if progress is not None:
+                progress(int(indices[-1]) + 1, len(source))
+        for file in files:
+            file.file.flush()
+            os.fsync(file.file.fileno())
+    finally:
+        for file in files:
+            file.file.close()
+    for path, name in zip(fresh, names, strict=True):
+        path.rename(folder / "data" / name)
+    _sync(folder / "data")
+    return {name: file.digest.hexdigest() for name, file in zip(names, files, strict=True)}
+
+
+class _Hashed:
+    """A file that is written, and the digest of what was."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return int(self.file.write(content))
+
+
+def _write_header(file: _Hashed, leaf: Leaf, rows: int) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(leaf.dtype), "fortran_order": False, "shape": (rows, *leaf.shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _listed(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> list[Any]:
+    """The arrays of some records, in the order of the manifest's leaves."""
+    records = source.read(indices)
+    arrays: list[Any] = []
+    found: list[Leaf] | ValueError
+    try:
+        arrays = listed(manifest.tree, records)
+        found = [Leaf.of(array) for array in arrays]
+    except ValueError as error:
+        found = error
+    if found != list(manifest.leaves):
+        raise DataError(
+            f"the records of ID {source.ids[int(indices[0])]!r} and after: {found}",
+            expected=f"{list(manifest.leaves)} as in the first",
+            fix="bring all records to one shape and type",
+        )
+    return arrays
+
+
+def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:
+    columns: dict[str, Any] = {"id": pl.Series(list(source.ids), dtype=pl.String)}
+    if lengths is not None:
+        columns["steps"] = pl.Series(lengths)
+    if source.labels is not None:
+        columns["label"] = pl.Series(source.labels.tolist())
+    frame = pl.DataFrame(columns)
+    if source.metadata is not None:
+        renamed = source.metadata.drop("id").rename(lambda name: f"metadata.{name}")
+        frame = pl.concat([frame, renamed], how="horizontal")
+    return frame
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows syncs no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,30 @@
+"""Ready-made changes of the training step for `tailfit.Model.compile(..., steps=[...])`, and what to write one with.
+
+They compose, the first of the list outermost: `steps=[GradientCentralization(), SAM(rho=0.05), Mixup(alpha=0.2)]`
+centralises what SAM computes on mixed samples. Each works with every loss and reduction, codes or one-hot labels, and
+sample weights, unless its page says otherwise; and is saved with its model. `Step` shows how to write one.
+"""
+
+from tailfit.steps.accumulation import Accumulate
+from tailfit.steps.centralisation import GradientCentralization
+from tailfit.steps.mixing import CutMix, Mixup, Remix
+from tailfit.steps.rdrop import RDrop
+from tailfit.steps.sharpness import SAM, ImbSAM
+from tailfit.steps.small_loss import SmallLoss
+from tailfit.training.step import Batch, Step, Target, unreported
+
+__all__ = [
+    "SAM",
+    "Accumulate",
+    "Batch",
+    "CutMix",
+    "GradientCentralization",
+    "ImbSAM",
+    "Mixup",
+    "RDrop",
+    "Remix",
+    "SmallLoss",
+    "Step",
+    "Target",
+    "unreported",
+]

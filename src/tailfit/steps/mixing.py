@@ -1,0 +1,258 @@
+"""Mixed samples: two inputs become one, and it keeps both labels, each with its share.
+
+Concepts:
+- *share*: one number lambda a batch, as in the authors' code, drawn from Beta(alpha, alpha); the label's share is that.
+- Labels are never mixed, the losses of both are: codes stay codes, and each label keeps its own sample weight (a class
+  weight, say), which a weight read off a mixed label could not.
+- A batch is paired with itself in a random order.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.arguments import checked_class_counts, checked_number
+from tailfit.errors import ArgumentError, StepError
+from tailfit.hyperparameters import configured, current, followed
+from tailfit.schedules import Schedule
+from tailfit.steps.classes import by_class
+from tailfit.steps.draws import beta, order_of
+from tailfit.steps.tensors import checked_seed, map_arrays
+from tailfit.training.divisor import rows_of
+from tailfit.training.shares import is_vector
+from tailfit.training.step import Batch, Step, Target
+
+__all__ = ["CutMix", "Mixup", "Remix"]
+
+
+def _checked_alpha(alpha: Any) -> Any:
+    return checked_number(alpha, "alpha", fix=_ALPHA)
+
+
+_ALPHA = "0.2 is usual for images, 1 draws every share equally often, 0 switches mixing off"
+
+
+class _Mixing(Step):
+    def __init__(self, *, alpha: float | Schedule, seed: int | None) -> None:
+        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=None)
+        self.seed = checked_seed(seed)
+        self.generator = keras.random.SeedGenerator(self.seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"alpha": configured(self.alpha), "seed": self.seed}
+
+    def _mixed(self, batch: Batch) -> tuple[Any, Any, Any]:
+        """Mixed inputs, the order of the partners, and the share >= 1/2 of a sample's own input.
+
+        (i, j, lambda) and (j, i, 1 - lambda) are the same mixture, and the order as likely as its inverse: the larger
+        share can be the own one, so that metrics compare with the label that dominates.
+        """
+        share = beta(current(self.alpha), seed=self.generator)
+        order = order_of(rows_of(batch.x), seed=self.generator)
+
+        def mix(x: Any) -> Any:
+            x = ops.convert_to_tensor(x)
+            dtype = keras.backend.standardize_dtype(x.dtype)
+            if "float" not in dtype:
+                raise StepError(
+                    f"inputs of dtype {dtype} to be mixed",
+                    expected="floats: the mean of two codes or tokens is another token",
+                    fix="convert numbers with x.astype('float32'), or leave mixing out",
+                )
+            part = ops.cast(share, dtype)
+            return part * x + (1 - part) * ops.take(x, order, axis=0)
+
+        return map_arrays(mix, batch.x), order, share
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Mixup(_Mixing):
+    """Trains on `lambda * x_i + (1 - lambda) * x_j` with the loss `lambda * L(y_i) + (1 - lambda) * L(y_j)`.
+
+    Args:
+        alpha: `lambda ~ Beta(alpha, alpha)`, one a batch, of which the larger of lambda and 1 - lambda is taken for the
+            sample's own part. >= 0; may follow a schedule.
+        seed: Of the draws.
+    Shapes: inputs of any shape `(batch, ...)`, floats, also in dicts and tuples; labels and weights of any form.
+    Raises:
+        ArgumentError: `alpha < 0`.
+        StepError: at the first step, for inputs that are no floats.
+    Source: Zhang et al. 2018, arXiv:1710.09412, section 2.
+
+    >>> import keras, numpy as np, tailfit
+    >>> inputs = keras.Input((4,))
+    >>> model = tailfit.Model(inputs, keras.layers.Dense(3)(inputs))
+    >>> loss = tailfit.losses.CrossEntropy(from_logits=True)
+    >>> model.compile("sgd", loss, steps=[tailfit.steps.Mixup(alpha=0.2, seed=0)])
+    >>> history = model.fit(np.ones((8, 4)), np.arange(8) % 3, verbose=0)
+    >>> np.isfinite(history.history["loss"]).tolist()
+    [True]
+    """
+
+    def __init__(self, *, alpha: float | Schedule = 0.2, seed: int | None = None) -> None:
+        super().__init__(alpha=alpha, seed=seed)
+
+    def batch(self, model: keras.Model, batch: Batch) -> Batch:
+        x, order, share = self._mixed(batch)
+        own = [replace(target, share=target.share * share) for target in batch.targets]
+        others = [_scaled(_taken(target, order), 1 - share) for target in batch.targets]
+        return replace(batch, x=x, targets=(*own, *others))
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class Remix(_Mixing):
+    """Mixup whose label goes to the rarer class wholly, where one class is much rarer than the other.
+
+    The own label's share is 0 where `n_i / n_j >= kappa and lambda < tau`, 1 where
+    `n_i / n_j <= 1 / kappa and 1 - lambda < tau`, else lambda.
+
+    Args:
+        class_counts: Samples of each class: a sequence, or a source or Batches, which have `class_counts`.
+        alpha: `lambda ~ Beta(alpha, alpha)`; see `Mixup`.
+        kappa: From which ratio of the counts on, >= 1.
+        tau: How small the share of the more frequent class must be, in [0, 1].
+        seed: Of the draws.
+    Shapes: as in `Mixup`; labels one array of codes, or one-hot or soft.
+    Raises:
+        ArgumentError: for a value out of range.
+        StepError: at the first step, for inputs that are no floats.
+    Source: Chou et al. 2020, arXiv:2007.03943, eq. 6.
+
+    >>> import tailfit
+    >>> tailfit.steps.Remix(class_counts=[900, 100], alpha=1.0).get_config()["kappa"]
+    3.0
+    """
+
+    def __init__(
+        self,
+        *,
+        class_counts: Any,
+        alpha: float | Schedule = 1.0,
+        kappa: float = 3.0,
+        tau: float = 0.5,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(alpha=alpha, seed=seed)
+        self.class_counts = checked_class_counts(class_counts)
+        self.kappa = checked_number(kappa, "kappa", least=1.0, fix="the authors use 3")
+        self.tau = checked_number(tau, "tau", most=1.0, fix="the authors use 0.5")
+
+    def batch(self, model: keras.Model, batch: Batch) -> Batch:
+        x, order, share = self._mixed(batch)
+        own, others = [], []
+        for target in batch.targets:
+            label_share = self._label_share(share, by_class(self.class_counts, target.y), order)
+            own.append(_scaled(target, label_share))
+            others.append(_scaled(_taken(target, order), 1 - label_share))
+        return replace(batch, x=x, targets=(*own, *others))
+
+    def _label_share(self, share: Any, counts: Any, order: Any) -> Any:
+        partners = ops.take(counts, order, axis=0)
+        to_partner = ops.logical_and(counts >= self.kappa * partners, share < self.tau)
+        to_own = ops.logical_and(partners >= self.kappa * counts, 1 - share < self.tau)
+        share = ops.broadcast_to(share, ops.shape(counts))
+        return ops.where(to_partner, ops.zeros_like(share), ops.where(to_own, ops.ones_like(share), share))
+
+    def get_config(self) -> dict[str, Any]:
+        extra = {"class_counts": list(self.class_counts), "kappa": self.kappa, "tau": self.tau}
+        return {**super().get_config(), **extra}
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class CutMix(_Mixing):
+    """Pastes a box of one image, or a stretch of one record, into another; the labels' shares are the areas.
+
+    The box has `1 - lambda` of the area and a uniformly drawn centre, and is clipped at the border; the share is what
+    it covers then.
+
+    Args:
+        alpha: `lambda ~ Beta(alpha, alpha)`, one a batch. >= 0; may follow a schedule.
+        data_format: `"channels_last"` or `"channels_first"`, where the channels are.
+        seed: Of the draws.
+    Shapes: one array: records `(batch, time, channels)`, images `(batch, height, width, channels)`, or volumes.
+    Raises:
+        ArgumentError: for a value out of range.
+        StepError: at the first step, for inputs of other shapes.
+    Source: Yun et al. 2019, arXiv:1905.04899, eq. 1 and 2.
+
+    >>> import keras, numpy as np, tailfit
+    >>> step = tailfit.steps.CutMix(alpha=1.0, seed=3)
+    >>> x = np.stack([np.zeros((10, 1)), np.ones((10, 1))]).astype("float32")
+    >>> mixed = step.batch(None, tailfit.steps.Batch(x, (tailfit.steps.Target(np.array([0, 1])),)))
+    >>> round(float(sum(target.share for target in mixed.targets)), 4)
+    1.0
+    """
+
+    def __init__(
+        self, *, alpha: float | Schedule = 1.0, data_format: str = "channels_last", seed: int | None = None
+    ) -> None:
+        super().__init__(alpha=alpha, seed=seed)
+        if data_format not in ("channels_last", "channels_first"):
+            raise ArgumentError(
+                f"data_format={data_format!r}",
+                expected="'channels_last' or 'channels_first'",
+                fix="leave it out for (batch, time, channels) and (batch, height, width, channels)",
+            )
+        self.data_format = data_format
+
+    def batch(self, model: keras.Model, batch: Batch) -> Batch:
+        x = batch.x if keras.tree.is_nested(batch.x) else ops.convert_to_tensor(batch.x)
+        if keras.tree.is_nested(x) or len(x.shape) < 3:
+            raise StepError(
+                "inputs of several arrays" if keras.tree.is_nested(x) else f"inputs of shape {tuple(x.shape)}",
+                expected="one array (batch, time, channels) or (batch, height, width, channels)",
+                fix="use Mixup, which mixes inputs of every shape",
+            )
+        folded = beta(current(self.alpha), seed=self.generator)
+        coin = keras.random.uniform((), seed=self.generator) < 0.5
+        inside = self._box(x, ops.where(coin, folded, 1 - folded))
+        order = order_of(rows_of(x), seed=self.generator)
+        share = 1 - ops.mean(ops.cast(inside, "float32"))
+        own = [replace(target, share=target.share * share) for target in batch.targets]
+        others = [_scaled(_taken(target, order), 1 - share) for target in batch.targets]
+        pairs = [_dominant_first(share, *pair) for pair in zip(own, others, strict=True)]
+        targets = (*(first for first, _ in pairs), *(second for _, second in pairs))
+        return replace(batch, x=ops.where(inside, ops.take(x, order, axis=0), x), targets=targets)
+
+    def _box(self, x: Any, share: Any) -> Any:
+        """Where the other sample shows: `bool`, of the rank of x with 1 for the batch and the channels."""
+        axes = range(1, len(x.shape) - 1) if self.data_format == "channels_last" else range(2, len(x.shape))
+        inside = None
+        for axis in axes:
+            length = ops.cast(ops.shape(x)[axis], "float32")
+            half = ops.floor(ops.floor(length * (1 - share) ** (1 / len(axes))) / 2)
+            centre = ops.floor(length * keras.random.uniform((), seed=self.generator))
+            shape = [-1 if axis == own else 1 for own in range(len(x.shape))]
+            positions = ops.reshape(ops.cast(ops.arange(ops.shape(x)[axis]), "float32"), shape)
+            within = ops.logical_and(positions >= centre - half, positions < centre + half)
+            inside = within if inside is None else ops.logical_and(inside, within)
+        return inside
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+def _taken(target: Target, order: Any) -> Target:
+    """The partners' labels and weights."""
+    y, weight = map_arrays(lambda part: ops.take(part, order, axis=0), (target.y, target.sample_weight))
+    share = ops.take(target.share, order, axis=0) if is_vector(target.share) else target.share
+    return Target(y, weight, share)
+
+
+def _scaled(target: Target, share: Any) -> Target:
+    return replace(target, share=target.share * share)
+
+
+def _dominant_first(share: Any, own: Target, other: Target) -> tuple[Target, Target]:
+    ours = share >= 0.5
+
+    def chosen(first: Target, second: Target) -> Target:
+        fields = [
+            map_arrays(lambda a, b: ops.where(ours, a, b), getattr(first, name), getattr(second, name))
+            for name in ("y", "sample_weight", "share")
+        ]
+        return Target(*fields)
+
+    return chosen(own, other), chosen(other, own)

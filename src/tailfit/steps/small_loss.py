@@ -1,0 +1,120 @@
+"""Samples with a small loss are likely labelled right; ranked within their class, a rare class is not thrown away."""
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import ops
+
+from tailfit.arguments import checked_number
+from tailfit.errors import StepError
+from tailfit.hyperparameters import configured, current, followed
+from tailfit.schedules import Schedule
+from tailfit.targets import class_count, codes_of
+from tailfit.training.divisor import rows_of
+from tailfit.training.shares import MEAN, WEIGHTED, compiled_losses, reduction_of, times
+from tailfit.training.step import Batch, Loss, Step
+
+__all__ = ["SmallLoss"]
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class SmallLoss(Step):
+    """Within each class of a batch, the share `forget_rate` of samples with the largest losses is left out.
+
+    Of a class with n samples in the batch, `floor(forget_rate * n)` are left out, never the last one. The loss is the
+    mean over the samples kept (with "sum" their sum); those of weight 0 are not ranked.
+
+    Args:
+        forget_rate: About the share of wrong labels, in [0, 1]. Networks learn right labels first: let it rise from 0
+            over the first epochs, `tailfit.schedules.Linear(0.0, 0.2, epochs=10)`.
+    Shapes: one output `(batch, C)`; labels codes, or one-hot or soft, of which the largest entry is the class. Of
+        mixed samples the class is that of the first target.
+    Raises:
+        ArgumentError: for a rate out of range.
+        StepError: at the first step, for other outputs, or a model without a compiled loss.
+    Source: Han et al. 2018, arXiv:1804.06872, algorithm 1 (its criterion, for one network and by class).
+
+    >>> import keras, numpy as np, tailfit
+    >>> inputs = keras.Input((4,))
+    >>> model = tailfit.Model(inputs, keras.layers.Dense(3)(inputs))
+    >>> loss = tailfit.losses.CrossEntropy(from_logits=True)
+    >>> model.compile("sgd", loss, steps=[tailfit.steps.SmallLoss(forget_rate=0.2)])
+    >>> history = model.fit(np.ones((6, 4)), np.arange(6) % 3, verbose=0)
+    >>> np.isfinite(history.history["loss"]).tolist()
+    [True]
+    """
+
+    def __init__(self, *, forget_rate: float | Schedule) -> None:
+        self.forget_rate = followed(forget_rate, _checked_rate, name="forget_rate", dtype=None)
+
+    def loss(self, model: keras.Model, loss: Loss, batch: Batch, y_pred: Any) -> Any:
+        kept = self._kept(model, batch, y_pred)
+        # The loss divides by the whole batch: by its samples, or their weights.
+        if reduction_of(model) == MEAN:
+            kept = kept * (ops.cast(rows_of(y_pred), "float32") / ops.sum(kept))
+        elif reduction_of(model) == WEIGHTED:
+            shares = [(times(target.share, None, y_pred), target.sample_weight) for target in batch.targets]
+            whole = sum(ops.sum(times(share, weight, y_pred)) for share, weight in shares)
+            left = sum(ops.sum(times(share * kept, weight, y_pred)) for share, weight in shares)
+            kept = kept * ops.divide_no_nan(whole, left)
+        targets = [replace(target, share=kept * target.share) for target in batch.targets]
+        return loss(replace(batch, targets=tuple(targets)), y_pred)
+
+    def _kept(self, model: keras.Model, batch: Batch, y_pred: Any) -> Any:
+        """1 for a sample that is kept, 0 for another: `float32 (batch,)`."""
+        first = batch.targets[0]
+        values = ops.zeros(())
+        for target in batch.targets:
+            values = values + target.share * _sample_losses(model, target.y, y_pred, target.sample_weight)
+        values = ops.stop_gradient(values)
+        fix = "leave SmallLoss out of steps=, or end the network in Dense(2), one output a class"
+        class_count(y_pred, taker="the step SmallLoss, which ranks samples within their class", fix=fix)
+        codes, _ = codes_of(first.y, y_pred)
+        counts = ops.ones_like(codes, dtype="bool")
+        for target in batch.targets:
+            if target.sample_weight is not None:
+                counts = ops.logical_and(counts, _nonzero(target.sample_weight))
+        index = ops.arange(rows_of(y_pred), dtype="int32")
+        mine, other = ops.expand_dims(values, 1), ops.expand_dims(values, 0)
+        earlier = ops.expand_dims(index, 0) < ops.expand_dims(index, 1)
+        smaller = ops.logical_or(other < mine, ops.logical_and(ops.equal(other, mine), earlier))
+        same = ops.equal(ops.expand_dims(codes, 1), ops.expand_dims(codes, 0))
+        same = ops.logical_and(same, ops.expand_dims(counts, 0))
+        size = ops.sum(ops.cast(same, "float32"), axis=1)
+        rank = ops.sum(ops.cast(ops.logical_and(same, smaller), "float32"), axis=1)
+        # 0.2 * 5 is a little below or above 1 in float32.
+        dropped = ops.minimum(ops.floor(current(self.forget_rate) * size + 1e-4), size - 1)
+        return ops.cast(ops.logical_or(rank < size - dropped, ops.logical_not(counts)), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"forget_rate": configured(self.forget_rate)}
+
+
+def _checked_rate(rate: Any) -> Any:
+    fix = "give the share of labels that are likely wrong, e.g. 0.2"
+    return checked_number(rate, "forget_rate", most=1.0, fix=fix)
+
+
+def _nonzero(sample_weight: Any) -> Any:
+    return ops.reshape(ops.not_equal(ops.convert_to_tensor(sample_weight), 0), (-1,))
+
+
+def _sample_losses(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """The compiled loss of each sample, `(batch,)`, not weighted."""
+    losses = compiled_losses(model)
+    if len(losses) != 1 or keras.tree.is_nested(y_pred) or len(y_pred.shape) != 2:
+        shapes = [tuple(part.shape) for part in keras.tree.flatten(y_pred)]
+        raise StepError(
+            f"{len(losses)} compiled losses and outputs of the shapes {shapes}",
+            expected="one loss of one output (batch, C): each sample has one loss and one class",
+            fix="leave SmallLoss out, or compile one loss",
+        )
+    loss = keras.losses.get(losses[0])
+    if not isinstance(loss, keras.losses.Loss):
+        return loss(y, y_pred)
+    unreduced = object.__new__(type(loss))  # a copy; Keras' own __reduce__ would save and load it
+    unreduced.__dict__.update(loss.__dict__)
+    unreduced.reduction = "none"
+    weight = None if sample_weight is None else ops.cast(_nonzero(sample_weight), "float32")
+    return unreduced(y, y_pred, weight)
