@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from tailfit.data import read_ahead as module
+from tailfit.data.feeding import read_ahead as module
 from tailfit.data.feeding.read_ahead import read_ahead
 
 
