@@ -88,6 +88,7 @@ __getattr__, __dir__ = lazy_attributes(
         "layers": "tailfit.layers",
         "losses": "tailfit.losses",
         "metrics": "tailfit.metrics",
+        "networks": "tailfit.networks",
         "posthoc": "tailfit.posthoc",
         "recipes": "tailfit.recipes",
         "samplers": "tailfit.samplers",
