@@ -5,20 +5,17 @@ which are 0 unless said. The pull is how hard a sample pushes that logit up, -dl
 Grey is cross-entropy, binary where labels are, and for cosines of 30 times them.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import keras
 import numpy as np
-import vl_convert
 from keras import ops
 
 import tailfit
 from tailfit import layers, losses
-from tailfit.evaluation.charts import PALETTE
+from tailfit.evaluation.svg import FAINT, GRID, PALETTE, Drawing, nice_ticks, text_width, tick_text
 
 __all__ = ["CURVES", "draw"]
 
@@ -81,6 +78,8 @@ CURVES: dict[str, list[Curve]] = {
     "SymmetricCrossEntropy": _each(losses.SymmetricCrossEntropy, "alpha", 0.1, 1),
     "VectorScaling": _of_counts(losses.VectorScaling),
 }
+_LEFT, _TOP, _WIDTH, _HEIGHT = 60, 52, 280, 180  # of a panel, in pixels
+_DASHES = ("", "", "6 3", "2 2")
 _RANGE = {"LDAM": 1.0}  # of cosines
 _OTHERS = {"LogitNorm": 1.0}  # an other logit: of others that are 0 the length is the margin's
 
@@ -89,27 +88,45 @@ def draw(folder: Path) -> None:
     """Write `<name>.svg` for every loss."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in CURVES:
-        (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(json.dumps(_chart(name))), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(_plot(name), encoding="utf-8")
 
 
-def _chart(name: str) -> dict[str, Any]:
+def _plot(name: str) -> str:
+    """Draw the two panels of a loss as SVG."""
     margins = np.linspace(-6, 6, 97, dtype="float32") * _RANGE.get(name, 6.0) / 6
     curves = [_reference(name), *CURVES[name]]
-    points = [
-        {"curve": legend, "margin": float(m), "loss": float(value), "pull": float(pull)}
-        for legend, kind, config, true in curves
-        for m, value, pull in _points(kind, config, true, margins, _OTHERS.get(name, 0.0))
-    ]
-    legends = [legend for legend, *_ in curves]
-    base = alt.Chart(alt.Data(values=points)).encode(
-        x=alt.X("margin:Q").title("cosine of the true class" if name == "LDAM" else "margin"),
-        color=alt.Color("curve:N").scale(domain=legends, range=list(PALETTE)).legend(title=None, orient="top"),
-        strokeDash=alt.StrokeDash("curve:N").scale(domain=legends, range=[[1, 0], [1, 0], [6, 3], [2, 2]]),
-    )
-    panels = [
-        base.mark_line().encode(y=alt.Y(f"{y}:Q").title(y)).properties(width=280, height=180) for y in ("loss", "pull")
-    ]
-    return alt.hconcat(*panels).configure(font="Helvetica, Arial, sans-serif", background="white").to_dict()
+    points = [list(_points(kind, config, true, margins, _OTHERS.get(name, 0.0))) for _, kind, config, true in curves]
+    drawing = Drawing(2 * (_LEFT + _WIDTH) + 16, _TOP + _HEIGHT + 44, label=f"Loss and pull of {name} over the margin")
+    x = 8.0
+    for i, (legend, *_) in enumerate(curves):
+        drawing.line([(x, 14), (x + 22, 14)], stroke=PALETTE[i], width=2, dashes=_DASHES[i])
+        drawing.text(x + 28, 18, legend)
+        x += 28 + text_width(legend) + 20
+    title = "cosine of the true class" if name == "LDAM" else "margin"
+    for panel, y_title in enumerate(("loss", "pull"), start=1):
+        lines = [[(each[0], each[panel]) for each in curve] for curve in points]
+        _panel(drawing, _LEFT + (panel - 1) * (_LEFT + _WIDTH), lines, title, y_title)
+    return drawing.svg()
+
+
+def _panel(drawing: Drawing, left: float, lines: Sequence[Sequence[tuple[Any, Any]]], title: str, y_title: str) -> None:
+    xs, ys = (np.array([point[axis] for line in lines for point in line], float) for axis in (0, 1))
+    x_ticks, y_ticks = nice_ticks(xs.min(), xs.max()), nice_ticks(min(0.0, ys.min()), ys.max(), 5)
+    right, bottom = left + _WIDTH, _TOP + _HEIGHT
+    drawing.horizontal_axis(left, right, _TOP, bottom, x_ticks, tick_text(x_ticks))
+    drawing.text((left + right) / 2, bottom + 36, title, fill=FAINT, anchor="middle")
+    drawing.text(left - 36, _TOP - 8, y_title, fill=FAINT)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across, up = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0]), (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
+        return left + _WIDTH * across, bottom - _HEIGHT * up
+
+    for tick, label in zip(y_ticks, tick_text(y_ticks), strict=True):
+        y = place(x_ticks[0], tick)[1]
+        drawing.line([(left, y), (right, y)], stroke=GRID)
+        drawing.text(left - 8, y + 4, label, anchor="end")
+    for i, line in enumerate(lines):
+        drawing.line([place(float(x), float(y)) for x, y in line], stroke=PALETTE[i], width=2, dashes=_DASHES[i])
 
 
 def _reference(name: str) -> Curve:

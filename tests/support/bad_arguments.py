@@ -281,7 +281,7 @@ EVALUATION = {
     "JSON cut off": data("not JSON", lambda: Evaluation.from_json('{"format"')),
     "JSON of something else": data("something else", lambda: Evaluation.from_json("[]")),
     "JSON without end": data("not JSON", lambda: Evaluation.from_json("[" * 100_000)),
-    "no evaluation": argument("no evaluation", lambda: report({})),
+    "no evaluation": argument("no evaluations", lambda: report({})),
     "no evaluations in a report": argument("'a': 3", lambda: report({"a": 3})),
     "no table of evaluations": argument(r"\[\]", lambda: compare_table([])),
 }

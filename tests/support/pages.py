@@ -20,12 +20,12 @@ HOSTILE = [
     "url(#clip0) datum.share",
     "\x1b[31m \x0b \ufffe\n",
 ]
-NO_NAME = " nul \x00 \ud800"  # refused as a class; a title may hold it
+NO_NAME = " nul \x00 \ud800"  # refused as a class name; a title may contain it
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """Elements, attributes and text of a page; fails where tags do not nest."""
+    """The elements, attributes and text of a page; asserts that its tags nest."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,10 +1,15 @@
-"""From scores to honest numbers: figures with intervals, a table, JSON, a self-contained HTML page."""
+"""From scores to honest numbers: figures with intervals, tables, JSON, and self-contained HTML pages.
 
-from tailfit.evaluation.comparison import Comparison, comparison
-from tailfit.evaluation.evaluation import ClassFigures, Evaluation, evaluate
+`evaluate` measures one classifier, `comparison` several trainings of several remedies, `report` and `compare_table`
+show evaluations side by side.
+"""
+
+from tailfit.evaluation.comparisons import Comparison, comparison
+from tailfit.evaluation.evaluation import Evaluation, evaluate
+from tailfit.evaluation.evaluation_report import report
+from tailfit.evaluation.figures import ClassFigures
 from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.pages import ReportWarning
-from tailfit.evaluation.report import report
 from tailfit.evaluation.tables import compare_table
 
 __all__ = [

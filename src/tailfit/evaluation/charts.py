@@ -1,256 +1,295 @@
-"""The plots of a report: Vega-Lite specifications (by vega-altair), and the same as static SVG.
+"""The charts of a report, as static SVG together with the data that they show.
 
-Values travel as data, never inside an expression: a class name can't become code. The SVG is parsed and
-written again before it enters a page, so what stands in a name stays text there too.
-
-A chart shows at most `MOST_CLASSES` classes and `MOST_MODELS` models: the engine that draws it fails at a few thousand
-classes, and nobody reads so many rows.
+A chart shows at most `MOST_CLASSES` classes and `MOST_MODELS` models: more rows can't be read. It has no script, loads
+nothing, and uses no identifiers, so that one page can hold any number of charts.
 """
 
-import json
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import altair as alt
 import numpy as np
-import vl_convert
 
+from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import Codes, Figure, cell_counts
 from tailfit.evaluation.naming import short_labels
+from tailfit.evaluation.svg import FAINT, GRID, INK, MARKERS, PALETTE, Drawing, nice_ticks, text_width, tick_text
 from tailfit.evaluation.tables import class_order, count_text, shown_classes
-from tailfit.text import visible
-
-if TYPE_CHECKING:
-    from tailfit.evaluation.evaluation import Evaluation
 
 __all__ = [
     "MOST_CLASSES",
     "MOST_MODELS",
-    "PALETTE",
+    "Chart",
     "confusion_chart",
     "difference_chart",
     "first_models",
     "recall_chart",
-    "to_svg",
 ]
 
-Spec = dict[str, Any]
+Figures = TypeVar("Figures", bound=EvaluationFigures)
+Rows = tuple[dict[str, Any], ...]
 
-MOST_CLASSES = 60  # in one chart
+MOST_CLASSES = 60
 MOST_MODELS = 8
 
-# Okabe & Ito's colours, told apart by the colour-blind; shapes differ as well.
-PALETTE = ("#5b6770", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00")
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-_INK, _FAINT, _GRID = "#1c2126", "#5b6770", "#e4e7ea"
-_FONT = "Helvetica, Arial, sans-serif"
-_LABELLED_CELLS = 20  # classes up to which every cell of a confusion matrix has room for its number
-_TICKS = [0, 0.2, 0.4, 0.6, 0.8, 1]
-_SVG = "http://www.w3.org/2000/svg"
+_LABELLED_CELLS = 20  # up to this number of classes, each cell of a confusion matrix has room for its count
+_MARGIN = 8.0
+_BARS, _PANEL, _GAP = 170.0, 600.0, 14.0  # widths
+_BAR_COLOR = "#b9c2ca"
+_LIGHT, _DARK = (0xED, 0xF3, 0xF8), (0x08, 0x45, 0x7E)  # shares of 0 and of 1
+_WHITE_TEXT = 0.45  # share from which a cell is dark
 
 
-def recall_chart(evaluations: "Mapping[str, Evaluation]") -> Spec:
-    """Recall of each class with its interval, beside its number of training samples (test, if unknown).
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart; a notebook shows it.
 
-    Of more than `MOST_CLASSES`, those with most and those with fewest training samples; of the first `MOST_MODELS`.
+    Attributes:
+        svg: One `<svg>` element.
+        data: The values that it shows, one dictionary for each mark, ready for JSON.
+    """
+
+    svg: str
+    data: Rows
+
+    def _repr_html_(self) -> str:
+        return self.svg
+
+
+def recall_chart(
+    evaluations: Mapping[str, EvaluationFigures], *, label: str = "Recall of each class with its confidence interval"
+) -> Chart:
+    """Draw the recall of each class with its interval, next to its number of training samples (test, if unknown).
+
+    With more than `MOST_CLASSES`, the chart shows the classes with most and with fewest training samples; with more
+    than `MOST_MODELS`, the first of them.
+
+    Args:
+        evaluations: The evaluations to show, by heading.
+        label: The text alternative.
 
     >>> from tailfit import evaluate
-    >>> bars, recalls = recall_chart({"model": evaluate([0, 1], [0, 1])})["hconcat"]
-    >>> recalls["title"]["text"]
-    'recall, with interval'
+    >>> recall_chart({"model": evaluate([0, 1], [0, 1])}).data[0]["recall"]
+    1.0
     """
     evaluations = first_models(evaluations)
     first = next(iter(evaluations.values()))
     order, _ = shown_classes(first, MOST_CLASSES)
-    labels = short_labels([first.class_names[k] for k in order], 28)
+    names = short_labels([first.class_names[k] for k in order], 28)
     headings = short_labels(list(evaluations), 28)
-    counted = first.train_counts is not None
-    counts = [
-        float(count if count is not None else figures.support)
-        for figures in (first.classes[k] for k in order)
-        for count in (figures.train_count,)
-    ]
-    bars = [
-        {"class": label, "count": count, "text": count_text(count)} for label, count in zip(labels, counts, strict=True)
-    ]
-    points = [
-        {"class": label, "model": heading, "recall": float(recall), "low": recall.low, "high": recall.high}
+    counts = [_training_or_test_count(first, k) for k in order]
+    data: Rows = tuple(
+        {
+            "class": name,
+            "model": heading,
+            "count": count,
+            "recall": float(recall),
+            "low": recall.low,
+            "high": recall.high,
+        }
         for heading, evaluation in zip(headings, evaluations.values(), strict=True)
-        for label, k in zip(labels, order, strict=True)
-        if (recall := evaluation.classes[k].recall) == recall
-    ]
-    step = max(22, 14 * len(headings) + 2)
-    # Both panels need the paddings that an offset would change in one of them, or rows would drift apart.
-    rows = alt.Y("class:N").sort(labels).title(None).scale(paddingInner=0.15, paddingOuter=0.1)
-    base = _chart(bars).encode(
-        y=rows.axis(labelLimit=0, labelPadding=8),
-        x=alt.X("count:Q").axis(None).scale(type="sqrt", domain=[0, max(*counts, 1.0) * 1.9]),
+        for name, count, k in zip(names, counts, order, strict=True)
+        if (recall := evaluation.classes[k].recall) == recall  # NaN: no test samples
     )
-    amounts = (
-        base.mark_bar(color="#b9c2ca", height={"band": 0.55})
-        + base.mark_text(align="left", dx=4, color=_FAINT).encode(text="text:N")
-    ).properties(
-        width=170,
-        height=step * len(labels),
-        title=alt.TitleParams("training samples" if counted else "test samples", anchor="start"),
-    )
-    colour = (
-        alt.Color("model:N")
-        .scale(domain=headings, range=_cycle(PALETTE, len(headings)))
-        .legend(None if len(headings) == 1 else alt.Legend(title=None, orient="top", labelLimit=0))
-    )
-    shape = alt.Shape("model:N").scale(domain=headings, range=_cycle(_SHAPES, len(headings)))
-    whiskers = _chart(points).encode(
-        y=rows.axis(None),
-        yOffset=alt.YOffset("model:N").sort(headings).scale(paddingOuter=0.25),
-        color=colour,
-    )
-    recalls = (
-        whiskers.mark_rule(strokeWidth=1.6, opacity=0.65).encode(
-            x=alt.X("low:Q").scale(domain=[0, 1]).title(None).axis(format=".1f", values=_TICKS), x2="high:Q"
-        )
-        + whiskers.mark_point(filled=True, size=52, opacity=1).encode(x="recall:Q", shape=shape)
-    ).properties(width=600, height=step * len(labels), title=alt.TitleParams("recall, with interval", anchor="start"))
-    return _finished(alt.hconcat(amounts, recalls, spacing=14))
+
+    bars = _MARGIN + max(map(text_width, names)) + _MARGIN
+    left = bars + _BARS + _GAP
+    right = left + _PANEL
+    step = max(22.0, 14.0 * len(headings) + 2)
+    legend = _legend_rows(headings, right) if len(headings) > 1 else []
+    top = _MARGIN + 20.0 * len(legend) + 24
+    bottom = top + step * len(names)
+    drawing = Drawing(right + 16, bottom + 24, label=label)
+    _draw_legend(drawing, headings, legend)
+    counted = "training samples" if first.train_counts is not None else "test samples"
+    drawing.text(bars, top - 8, counted, fill=FAINT)
+    drawing.text(left, top - 8, "recall, with interval", fill=FAINT)
+    ticks = nice_ticks(0, 1, 5)
+    drawing.horizontal_axis(left, right, top, bottom, ticks, [f"{tick:.1f}" for tick in ticks])
+    rows = {name: top + step * row for row, name in enumerate(names)}
+    _draw_bars(drawing, bars, rows, step, counts)
+    for row in data:
+        m = headings.index(row["model"])
+        y = rows[row["class"]] + step * (0.1 + 0.8 * (m + 0.5) / len(headings))
+        at = [left + _PANEL * row[key] for key in ("low", "recall", "high")]
+        tooltip = f"{row['class']}: recall {row['recall']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        tooltip = tooltip if len(headings) == 1 else f"{row['model']}, {tooltip}"
+        _draw_interval(drawing, at, y, *_look(m), tooltip)
+    return Chart(drawing.svg(), data)
 
 
-def difference_chart(differences: Mapping[str, Figure]) -> Spec:
-    """Each remedy's difference to the baseline with its interval, and a line at 0; of the first `MOST_CLASSES`.
+def difference_chart(
+    differences: Mapping[str, Figure],
+    *,
+    label: str = "Difference of each remedy to the baseline in balanced accuracy, with its interval",
+) -> Chart:
+    """Draw each remedy's difference to the baseline with its interval, for the first `MOST_CLASSES` remedies.
 
-    >>> _, rules, points = difference_chart({"tailored": Figure(0.1, 0.05, 0.15)})["layer"]
-    >>> points["mark"]["type"]
-    'point'
+    Args:
+        differences: Remedy minus baseline, by remedy.
+        label: The text alternative.
+
+    >>> difference_chart({"tailored": Figure(0.1, 0.05, 0.15)}).data
+    ({'remedy': 'tailored', 'difference': 0.1, 'low': 0.05, 'high': 0.15},)
     """
-    differences = dict(list(differences.items())[:MOST_CLASSES])
-    labels = short_labels(list(differences), 44)
-    points = [
-        {"remedy": label, "difference": float(gain), "low": gain.low, "high": gain.high}
-        for label, gain in zip(labels, differences.values(), strict=True)
-    ]
-    base = _chart(points).encode(
-        y=alt.Y("remedy:N").sort(labels).title(None).axis(labelLimit=0, labelPadding=8),
-        x=alt.X("low:Q").title("difference in balanced accuracy").axis(format="+.2f").scale(nice=True, zero=True),
+    shown = dict(list(differences.items())[:MOST_CLASSES])
+    names = short_labels(list(shown), 44)
+    data: Rows = tuple(
+        {"remedy": name, "difference": float(gain), "low": gain.low, "high": gain.high}
+        for name, gain in zip(names, shown.values(), strict=True)
     )
-    zero = _chart([{"at": 0}]).mark_rule(color=_FAINT, strokeDash=[3, 3]).encode(x="at:Q")
-    whiskers = base.mark_rule(strokeWidth=1.6, opacity=0.65, color=PALETTE[1]).encode(x2="high:Q")
-    dots = base.mark_point(filled=True, size=52, opacity=1, color=PALETTE[1]).encode(x="difference:Q")
-    return _finished(alt.layer(zero, whiskers, dots).properties(width=560, height=max(60, 28 * len(labels))))
+    ticks = nice_ticks(min(0.0, *(gain.low for gain in shown.values())), max(0.0, *(g.high for g in shown.values())))
+    left = _MARGIN + max(map(text_width, names)) + 2 * _MARGIN
+    right, top, step = left + 560, _MARGIN, 28.0
+    bottom = top + max(60.0, step * len(names))
+    step = (bottom - top) / len(names)
+
+    def place(value: float) -> float:
+        return left + (right - left) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+    drawing = Drawing(right + 24, bottom + 46, label=label)
+    drawing.horizontal_axis(left, right, top, bottom, ticks, tick_text(ticks, signed=True))
+    drawing.line([(place(0), top), (place(0), bottom)], stroke=FAINT, dashes="3 3")
+    drawing.text((left + right) / 2, bottom + 38, "difference in balanced accuracy", fill=FAINT, anchor="middle")
+    for i, row in enumerate(data):
+        y = top + step * (i + 0.5)
+        drawing.text(left - _MARGIN, y + 4, row["remedy"], anchor="end")
+        tooltip = f"{row['remedy']}: {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        at = [place(row[key]) for key in ("low", "difference", "high")]
+        _draw_interval(drawing, at, y, PALETTE[1], "circle", tooltip)
+    return Chart(drawing.svg(), data)
 
 
-def confusion_chart(evaluation: "Evaluation") -> Spec:
-    """The confusion matrix: shade is the share of the row's class, the number is samples.
+def confusion_chart(evaluation: EvaluationFigures, *, label: str = "Confusion matrix") -> Chart:
+    """Draw the confusion matrix: the shade is the share of the row's class, the number is samples.
 
-    Of more than `MOST_CLASSES` classes, those that are confused most often.
+    With more than `MOST_CLASSES` classes, the chart shows those that are confused most often.
+
+    Args:
+        evaluation: The evaluation to show.
+        label: The text alternative.
 
     >>> from tailfit import evaluate
-    >>> confusion_chart(evaluate([0, 0, 1], [0, 1, 1]))["data"]["values"][1]
+    >>> confusion_chart(evaluate([0, 0, 1], [0, 1, 1])).data[1]
     {'class': '0', 'predicted': '1', 'samples': 1, 'share': 0.5}
     """
     size = len(evaluation.class_names)
     true, predicted, samples = cell_counts(evaluation.y_true, evaluation.y_pred, size)
-    wanted = _most_confused(true, predicted, samples, size)
-    order = [k for k in class_order(evaluation) if k in wanted]
-    labels = short_labels([evaluation.class_names[k] for k in order], 18)
-    place = {k: row for row, k in enumerate(order)}
-    cells = [
+    chosen = _most_confused(true, predicted, samples, size)
+    order = [k for k in class_order(evaluation) if k in chosen]
+    names = short_labels([evaluation.class_names[k] for k in order], 18)
+    rank = {k: row for row, k in enumerate(order)}
+    cells = sorted(
+        (rank[i], rank[j], count)
+        for i, j, count in zip(true.tolist(), predicted.tolist(), samples.tolist(), strict=True)
+        if i in rank and j in rank
+    )
+    data: Rows = tuple(
         {
-            "class": labels[place[i]],
-            "predicted": labels[place[j]],
+            "class": names[row],
+            "predicted": names[column],
             "samples": count,
-            "share": round(count / evaluation.classes[i].support, 4),
+            "share": round(count / evaluation.classes[order[row]].support, 4),
         }
-        for i, j, count in sorted(
-            zip(true.tolist(), predicted.tolist(), samples.tolist(), strict=True),
-            key=lambda cell: (place.get(cell[0], 0), place.get(cell[1], 0)),
-        )
-        if i in wanted and j in wanted
-    ]
-    side = max(8.0, min(34.0, 640 / len(labels)))
-    axes: dict[str, Any] = {"labelLimit": 0, "domain": False, "ticks": False, "labelPadding": 6}
-    base = _chart(cells).encode(
-        x=alt.X("predicted:N").scale(domain=labels).title("predicted").axis(labelAngle=-45, orient="top", **axes),
-        y=alt.Y("class:N").scale(domain=labels).title("class").axis(**axes),
+        for row, column, count in cells
     )
-    shades = base.mark_rect(stroke="white", strokeWidth=1).encode(
-        color=alt.Color("share:Q").scale(domain=[0, 1], range=["#edf3f8", "#08457e"]).legend(None)
-    )
-    numbers = base.mark_text(fontSize=11).encode(
-        text="samples:Q",
-        color=alt.condition("datum.share > 0.45", alt.value("white"), alt.value(_INK)),
-    )
-    layers = alt.layer(shades, numbers) if len(labels) <= _LABELLED_CELLS else alt.layer(shades)
-    return _finished(layers.properties(width=alt.Step(side), height=alt.Step(side)))
+
+    side = max(8.0, min(40.0, 640 / len(names)))
+    font = min(12.0, 0.75 * side)
+    longest = max(text_width(name, font) for name in names)
+    # Column names are written upwards at 45 degrees, so that they need room above and to the right.
+    left, top = _MARGIN + 24 + longest + 6, _MARGIN + 24 + 0.71 * longest + 6
+    extent = side * len(names)
+    drawing = Drawing(left + extent + 0.71 * longest + _MARGIN, top + extent + _MARGIN, label=label)
+    drawing.text(left, _MARGIN + 12, "predicted", fill=FAINT)
+    drawing.text(_MARGIN + 12, top + extent / 2, "class", fill=FAINT, anchor="middle", rotate=-90)
+    drawing.rectangle(left, top, extent, extent, fill="none", stroke=GRID)
+    for row, name in enumerate(names):
+        drawing.text(left - 6, top + side * (row + 0.5) + 0.35 * font, name, size=font, anchor="end")
+        drawing.text(left + side * (row + 0.5) + 0.25 * font, top - 6, name, size=font, rotate=-45)
+    for (row, column, count), values in zip(cells, data, strict=True):
+        tooltip = f"{values['class']} predicted as {values['predicted']}: {count_text(count)} ({values['share']:.0%})"
+        x, y = left + side * column, top + side * row
+        drawing.rectangle(x, y, side, side, fill=_shade(values["share"]), stroke="white", tooltip=tooltip)
+    for (row, column, count), values in zip(cells, data, strict=True):
+        if len(names) > _LABELLED_CELLS:
+            break
+        text = count_text(count)
+        small = min(11.0, 11.0 * (side - 3) / text_width(text, 11.0))
+        x, y = left + side * (column + 0.5), top + side * (row + 0.5) + 0.35 * small
+        fill = "white" if values["share"] > _WHITE_TEXT else INK
+        drawing.text(x, y, text, size=small, fill=fill, anchor="middle")
+    return Chart(drawing.svg(), data)
 
 
-def first_models(evaluations: "Mapping[str, Evaluation]") -> "dict[str, Evaluation]":
-    """The first `MOST_MODELS` of them."""
+def first_models(evaluations: Mapping[str, Figures]) -> dict[str, Figures]:
+    """Return the first `MOST_MODELS` evaluations."""
     return dict(list(evaluations.items())[:MOST_MODELS])
 
 
+def _training_or_test_count(evaluation: EvaluationFigures, k: int) -> float:
+    figures = evaluation.classes[k]
+    return float(figures.support if figures.train_count is None else figures.train_count)
+
+
+def _draw_bars(drawing: Drawing, left: float, rows: Mapping[str, float], step: float, counts: Sequence[float]) -> None:
+    """Draw class names and bars of their counts, on a square-root scale."""
+    thick = min(0.5 * step, 14.0)
+    longest = _BARS - max(text_width(count_text(count), 11) for count in counts) - _MARGIN
+    for (name, y), count in zip(rows.items(), counts, strict=True):
+        middle = y + step / 2
+        drawing.text(left - _MARGIN, middle + 4, name, anchor="end")
+        length = longest * float(np.sqrt(count / max(*counts, 1.0)))
+        drawing.rectangle(left, middle - thick / 2, length, thick, fill=_BAR_COLOR)
+        drawing.text(left + length + 4, middle + 4, count_text(count), size=11, fill=FAINT)
+
+
+def _draw_interval(drawing: Drawing, at: Sequence[float], y: float, color: str, shape: str, tooltip: str) -> None:
+    low, value, high = at
+    drawing.line([(low, y), (high, y)], stroke=color, width=1.6, opacity=0.65)
+    drawing.marker(shape, value, y, fill=color, tooltip=tooltip)
+
+
+def _legend_rows(headings: Sequence[str], width: float) -> list[list[tuple[int, float]]]:
+    """Lay headings out in rows of (index, left edge) that fit a width."""
+    rows: list[list[tuple[int, float]]] = [[]]
+    x = _MARGIN
+    for m, heading in enumerate(headings):
+        needed = 16 + text_width(heading) + 18
+        if rows[-1] and x + needed > width:
+            rows.append([])
+            x = _MARGIN
+        rows[-1].append((m, x))
+        x += needed
+    return rows
+
+
+def _draw_legend(drawing: Drawing, headings: Sequence[str], rows: Sequence[Sequence[tuple[int, float]]]) -> None:
+    for i, row in enumerate(rows):
+        y = _MARGIN + 20 * i + 8
+        for m, x in row:
+            color, shape = _look(m)
+            drawing.marker(shape, x + 5, y, fill=color)
+            drawing.text(x + 16, y + 4, headings[m])
+
+
+def _look(model: int) -> tuple[str, str]:
+    """Return the colour and the marker of a model; no two of the first 36 have both in common."""
+    shapes = list(MARKERS)
+    return PALETTE[model % len(PALETTE)], shapes[(model + model // len(PALETTE)) % len(shapes)]
+
+
+def _shade(share: float) -> str:
+    channels = (round(light + share * (dark - light)) for light, dark in zip(_LIGHT, _DARK, strict=True))
+    return "#" + "".join(f"{channel:02x}" for channel in channels)
+
+
 def _most_confused(true: Codes, predicted: Codes, samples: Codes, size: int) -> set[int]:
-    """The classes of the largest cells off the diagonal, at most `MOST_CLASSES`; all classes where they are fewer."""
+    """Return the classes of the largest cells off the diagonal, at most `MOST_CLASSES`."""
     if size <= MOST_CLASSES:
         return set(range(size))
     wrong = true != predicted
     largest = np.argsort(-samples[wrong], kind="stable")
     classes = np.stack([true[wrong][largest], predicted[wrong][largest]], axis=1).reshape(-1).tolist()
-    # Where hardly anything is confused, the first classes fill up the rest.
+    # Where fewer classes are confused, the first ones fill the rest.
     return set(list(dict.fromkeys([*classes, *range(size)]))[:MOST_CLASSES])
-
-
-def to_svg(spec: Spec, *, label: str, prefix: str) -> str:
-    """The static picture of a specification, ready to stand inside a page.
-
-    Args:
-        spec: Vega-Lite.
-        label: What a screen reader says.
-        prefix: Goes before every ID, as one page holds several pictures.
-    """
-    root = ET.fromstring(vl_convert.vegalite_to_svg(json.dumps(spec)))
-    ids = {element.get("id"): f"{prefix}-{element.get('id')}" for element in root.iter() if element.get("id")}
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
-        for name, value in list(element.attrib.items()):
-            # Vega marks up every axis and symbol for screen readers; the figure's caption and the table
-            # beside it say the same in order.
-            if name.startswith("aria-") or name in ("role", "class"):
-                del element.attrib[name]
-            elif name == "id":
-                element.set(name, ids[value])
-            elif value.startswith("url(#"):
-                element.set(name, f"url(#{ids[value[5:-1]]})")
-    root.attrib.update({"role": "img", "aria-label": visible(label), "class": "plot"})
-    root.set("style", f"max-width:{root.get('width')}px")
-    root.attrib.pop("xmlns", None)
-    return ET.tostring(root, encoding="unicode")
-
-
-def _chart(values: Sequence[Spec]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=values))  # type: ignore[no-untyped-call]
-
-
-def _cycle(values: Sequence[str], length: int) -> list[str]:
-    return [values[i % len(values)] for i in range(length)]
-
-
-def _finished(chart: Any) -> Spec:
-    spec: Spec = (
-        chart.configure(font=_FONT, background="white", padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=_INK,
-            titleColor=_FAINT,
-            titleFontWeight="normal",
-            labelFontSize=12,
-            titleFontSize=12,
-            gridColor=_GRID,
-            domainColor=_GRID,
-            tickColor=_GRID,
-        )
-        .configure_title(color=_FAINT, fontWeight="normal", fontSize=12, offset=8)
-        .configure_legend(labelColor=_INK, labelFontSize=12, symbolSize=70, symbolOpacity=1)
-        .configure_text(fontSize=11)
-        .to_dict()
-    )
-    return spec

@@ -1,29 +1,28 @@
-"""A comparison as one self-contained page, like `tailfit.evaluation.report`'s."""
+"""A comparison as one self-contained HTML page, built like that of `tailfit.evaluation.report`."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from tailfit.evaluation.charts import MOST_CLASSES, difference_chart
-from tailfit.evaluation.comparison_table import comparison_notes, signed
-from tailfit.evaluation.pages import environment, plot, versions
-from tailfit.evaluation.report import left_out_text, rows_of_a_page
-from tailfit.evaluation.tables import UNDEFINED, best_of, count_text, percent, shown_classes
-
-if TYPE_CHECKING:
-    from tailfit.evaluation.comparison import Comparison
+from tailfit.evaluation.comparison_figures import ComparisonFigures
+from tailfit.evaluation.comparison_table import comparison_notes
+from tailfit.evaluation.evaluation_report import left_out_text, rows_of_a_page
+from tailfit.evaluation.pages import draw, environment, versions
+from tailfit.evaluation.tables import UNDEFINED, best_of, count_text, excludes_zero, percent, shown_classes, signed
 
 __all__ = ["comparison_page"]
 
 _LABEL = "Difference of each remedy to the baseline in balanced accuracy, with its interval"
 
 
-def comparison_page(found: "Comparison", *, title: str, details: Mapping[str, object] | None = None) -> str:
-    """The page.
+def comparison_page(compared: ComparisonFigures, *, title: str, details: Mapping[str, object] | None = None) -> str:
+    """Return the page of a comparison.
 
     Args:
-        found: What to show.
-        title: Of the page.
-        details: Facts for its foot, by name; versions are added.
+        compared: The comparison to show.
+        title: Title of the page.
+        details: Facts for the foot of the page, by name; versions are added.
 
     >>> from tailfit import evaluate
     >>> from tailfit.evaluation import comparison
@@ -31,71 +30,74 @@ def comparison_page(found: "Comparison", *, title: str, details: Mapping[str, ob
     >>> "<h1>R &amp; D</h1>" in comparison_page(comparison({"plain": one, "tailored": one}), title="R & D")
     True
     """
-    first = found.evaluations[found.baseline][0]
-    names = list(found.evaluations)
+    first = compared.evaluations[compared.baseline][0]
+    names = list(compared.evaluations)
     rows = rows_of_a_page(len(names))
-    gains = {name: each["balanced_accuracy"] for name, each in found.differences.items()}
+    gains = {name: each["balanced_accuracy"] for name, each in compared.differences.items()}
     return environment.get_template("comparison.html.j2").render(
         title=title,
-        baseline=found.baseline,
+        baseline=compared.baseline,
         samples=count_text(len(first.y_true)),
-        seeds=len(found.seeds),
-        confidence=percent(found.confidence),
-        notes=comparison_notes(found),
+        seeds=len(compared.seeds),
+        confidence=percent(compared.confidence),
+        notes=comparison_notes(compared),
         headings=names,
-        overall=_overall_rows(found),
-        gains=plot(lambda: difference_chart(gains), _LABEL, "gains") if gains else None,
-        counted=any(several[0].train_counts for several in found.evaluations.values()),
+        overall=_overall_rows(compared),
+        gains=draw(partial(difference_chart, gains), _LABEL) if gains else None,
+        counted=any(trainings[0].train_counts for trainings in compared.evaluations.values()),
         gains_left_out=max(0, len(gains) - MOST_CLASSES),
         num_classes=len(first.class_names),
-        classes=_class_rows(found, rows),
+        classes=_class_rows(compared, rows),
         left_out=left_out_text(first, rows),
         details={
             **(details or {}),
-            "seeds": ", ".join(map(str, found.seeds)),
-            "bootstrap": f"{found.resamples} resamples",
+            "seeds": ", ".join(map(str, compared.seeds)),
+            "bootstrap": f"{compared.resamples} resamples",
             **versions(),
         },
     )
 
 
-def _overall_rows(found: "Comparison") -> list[dict[str, Any]]:
-    verdicts = found.verdicts
-    best = best_of([found.figures[name]["balanced_accuracy"] for name in found.evaluations])
+def _overall_rows(compared: ComparisonFigures) -> list[dict[str, Any]]:
+    verdicts = compared.verdicts
+    best = best_of([compared.figures[name]["balanced_accuracy"] for name in compared.evaluations])
     return [
         {
             "name": name,
-            "figures": [found.figures[name][key] for key in ("balanced_accuracy", "macro_f1", "accuracy")],
+            "figures": [compared.figures[name][key] for key in ("balanced_accuracy", "macro_f1", "accuracy")],
             "best": mark,
-            "ranges": [found.ranges[name][key] for key in ("worst_class_recall", "geometric_mean")],
-            "gain": None if name == found.baseline else found.differences[name]["balanced_accuracy"],
+            "ranges": [compared.ranges[name][key] for key in ("worst_class_recall", "geometric_mean")],
+            "gain": None if name == compared.baseline else compared.differences[name]["balanced_accuracy"],
             "verdict": verdicts.get(name, "baseline"),
         }
-        for name, mark in zip(found.evaluations, best, strict=True)
+        for name, mark in zip(compared.evaluations, best, strict=True)
     ]
 
 
-def _class_rows(found: "Comparison", most: int) -> list[dict[str, Any]]:
-    first = found.evaluations[found.baseline][0]
+def _class_rows(compared: ComparisonFigures, most: int) -> list[dict[str, Any]]:
+    first = compared.evaluations[compared.baseline][0]
     rows = []
     for k in shown_classes(first, most)[0]:
-        recalls = [found.recalls[name][k] for name in found.evaluations]
-        gains = [found.recall_differences[name][k] if name in found.differences else None for name in found.evaluations]
-        clear = [gain is not None and (gain.low > 0 or gain.high < 0) for gain in gains]
-        told = [None if gain is None or gain != gain else signed(gain) for gain in gains]
+        recalls = [compared.recalls[name][k] for name in compared.evaluations]
+        gains = [
+            compared.recall_differences[name][k] if name in compared.differences else None
+            for name in compared.evaluations
+        ]
+        clear = [gain is not None and excludes_zero(gain) for gain in gains]
+        texts = [None if gain is None or gain != gain else signed(gain) for gain in gains]
         rows.append(
             {
                 "name": first.class_names[k],
-                "train": _train_text(found, k),
+                "train": _train_text(compared, k),
                 "test": count_text(first.classes[k].support),
-                "cells": list(zip(recalls, best_of(recalls), told, clear, strict=True)),
+                "cells": list(zip(recalls, best_of(recalls), texts, clear, strict=True)),
             }
         )
     return rows
 
 
-def _train_text(found: "Comparison", k: int) -> str:
-    """Training samples of class k; each remedy's where they differ."""
-    counts = [several[0].classes[k].train_count for several in found.evaluations.values()]
-    told = [UNDEFINED if count is None else count_text(count) for count in counts]
-    return " / ".join(told if len(set(counts)) > 1 else told[:1])
+def _train_text(compared: ComparisonFigures, k: int) -> str:
+    """Format the number of training samples of class k, for each remedy if they differ."""
+    counts = [trainings[0].classes[k].train_count for trainings in compared.evaluations.values()]
+    texts = [UNDEFINED if count is None else count_text(count) for count in counts]
+    return " / ".join(texts if len(set(counts)) > 1 else texts[:1])

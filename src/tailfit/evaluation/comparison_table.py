@@ -1,22 +1,17 @@
-"""A comparison as a table for terminals: a remedy a row, readable without colour."""
-
-from typing import TYPE_CHECKING
+"""A comparison as a table for terminals: one remedy in each row, readable without colour."""
 
 from rich.table import Table
 from rich.text import Text
 
-from tailfit.evaluation.metrics import Figure
-from tailfit.evaluation.tables import percent
+from tailfit.evaluation.comparison_figures import ComparisonFigures
+from tailfit.evaluation.tables import percent, signed
 from tailfit.text import visible
 
-if TYPE_CHECKING:
-    from tailfit.evaluation.comparison import Comparison
-
-__all__ = ["comparison_notes", "comparison_table", "signed"]
+__all__ = ["comparison_notes", "comparison_table"]
 
 
-def comparison_table(found: "Comparison") -> Table:
-    """Balanced accuracy of each remedy, its difference to the baseline, and what follows.
+def comparison_table(compared: ComparisonFigures) -> Table:
+    """Return balanced accuracy, difference to the baseline and verdict of each remedy.
 
     >>> from tailfit import evaluate
     >>> from tailfit.evaluation import comparison
@@ -24,19 +19,19 @@ def comparison_table(found: "Comparison") -> Table:
     >>> comparison_table(comparison({"plain": one, "tailored": one})).row_count
     2
     """
-    caption = Text(" ".join(comparison_notes(found)))
+    caption = Text(" ".join(comparison_notes(compared)))
     table = Table(caption=caption, caption_justify="left", show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("remedy", overflow="fold")
-    # On a narrow terminal figures and headings fold; no column vanishes.
+    # On a narrow terminal figures and headings wrap, so that no column disappears.
     table.add_column("balanced accuracy", justify="right")
     table.add_column("difference", justify="right")
     table.add_column("verdict", no_wrap=True)
     table.add_column("macro-F1", justify="right")
     table.add_column("worst class", justify="right")
-    verdicts = found.verdicts
-    for name in found.evaluations:
-        figures, worst = found.figures[name], found.ranges[name]["worst_class_recall"]
-        gain = found.differences.get(name)
+    verdicts = compared.verdicts
+    for name in compared.evaluations:
+        figures, worst = compared.figures[name], compared.ranges[name]["worst_class_recall"]
+        gain = compared.differences.get(name)
         verdict = verdicts.get(name, "baseline")
         table.add_row(
             Text(visible(name)),
@@ -49,22 +44,17 @@ def comparison_table(found: "Comparison") -> Table:
     return table
 
 
-def comparison_notes(found: "Comparison") -> list[str]:
-    """What the numbers mean."""
-    number, others = len(found.seeds), len(found.differences)
-    told = f"Means of {number} seeds" if number > 1 else "One seed"
-    notes = [f"{told}; [{percent(found.confidence)} intervals: other test samples" + (", other seeds]." * (number > 1))]
-    if number == 1:
-        notes = [f"One seed; [{percent(found.confidence)} intervals: other test samples only]."]
-        notes.append("Nothing is known of other trainings: a difference may be that of two seeds.")
-    together = f", all {others} together" if others > 1 else ""
-    notes.append(f"Differences to {visible(found.baseline)!r} are paired{together}.")
+def comparison_notes(compared: ComparisonFigures) -> list[str]:
+    """Return sentences that explain the numbers."""
+    number, others = len(compared.seeds), len(compared.differences)
+    level = percent(compared.confidence)
+    if number > 1:
+        notes = [f"Means of {number} seeds; [{level} intervals: other test samples, other seeds]."]
+    else:
+        notes = [
+            f"One seed; [{level} intervals: other test samples only].",
+            "They do not cover other trainings: a difference may be due to the seed.",
+        ]
+    together = f", and all {others} hold simultaneously" if others > 1 else ""
+    notes.append(f"Differences to {visible(compared.baseline)!r} are paired{together}.")
     return notes
-
-
-def signed(gain: Figure) -> str:
-    """
-    >>> signed(Figure(0.1, 0.05, 0.15))
-    '+0.100 [+0.050, +0.150]'
-    """
-    return f"{gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"

@@ -1,12 +1,12 @@
-"""Figures of a classifier, all from three vectors over the C classes.
+"""Figures of a classifier, all computed from three vectors over the C classes.
 
 Concepts:
-- *support*: test samples of each class (the sum of a row of the confusion matrix).
-- *hits*: of those, the ones predicted right (its diagonal).
-- *predicted*: samples predicted as each class (the sum of a column).
+- *support*: test samples of each class (the row sums of the confusion matrix).
+- *hits*: correctly predicted test samples of each class (its diagonal).
+- *predicted*: samples predicted as each class (its column sums).
 
-A resample of the test set, or what is expected of one, is such three vectors too: everything here
-takes any leading axes, so that a thousand resamples cost one call.
+A resample of the test set, and the expectation of one, are three such vectors too. The functions here accept any
+leading axes, so that a thousand resamples cost one call.
 """
 
 from typing import Any
@@ -14,9 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OVERALL", "Figure", "cell_counts", "class_counts", "confusion_matrix", "f1_scores", "overall"]
+__all__ = [
+    "OVERALL",
+    "Codes",
+    "Figure",
+    "Floats",
+    "cell_counts",
+    "class_counts",
+    "class_metrics",
+    "confusion_matrix",
+    "f1_scores",
+    "overall",
+]
 
-Codes = NDArray[np.int64]
+Codes = NDArray[np.int64]  # class indices
 Floats = NDArray[np.float64]
 
 OVERALL = {
@@ -26,11 +37,11 @@ OVERALL = {
     "worst_class_recall": "worst class",
     "accuracy": "accuracy",
 }
-"""Attribute of `Evaluation` → how tables and pages call it; also the order they show it in."""
+"""Attributes of `Evaluation` and their names in tables and pages, in the order in which they are shown."""
 
 
 class Figure(float):
-    """A number that carries its confidence interval; everywhere else it is a plain float.
+    """A number with its confidence interval; a plain float in every other respect.
 
     Args:
         value: The figure itself.
@@ -53,7 +64,7 @@ class Figure(float):
         figure.low, figure.high = float(low), float(high)
         return figure
 
-    def __getnewargs__(self) -> Any:  # float's own, for copy and pickle, knows only the value
+    def __getnewargs__(self) -> Any:  # copy and pickle call it; float's own version returns only the value
         return float(self), self.low, self.high
 
     def __repr__(self) -> str:
@@ -64,7 +75,7 @@ class Figure(float):
 
 
 def confusion_matrix(y_true: Codes, y_pred: Codes, num_classes: int) -> Codes:
-    """Test samples by class (rows) and by predicted class (columns), `int64[C, C]`.
+    """Count test samples by class (rows) and predicted class (columns), `int64[C, C]`.
 
     >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
     [[1, 1], [0, 1]]
@@ -74,7 +85,7 @@ def confusion_matrix(y_true: Codes, y_pred: Codes, num_classes: int) -> Codes:
 
 
 def cell_counts(y_true: Codes, y_pred: Codes, num_classes: int) -> tuple[Codes, Codes, Codes]:
-    """True class, predicted class and samples of each cell of the confusion matrix that has any, row by row.
+    """Return row, column and count of each non-empty cell of the confusion matrix, row by row.
 
     >>> [each.tolist() for each in cell_counts(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)]
     [[0, 0, 1], [0, 1, 1], [1, 1, 2]]
@@ -84,18 +95,18 @@ def cell_counts(y_true: Codes, y_pred: Codes, num_classes: int) -> tuple[Codes, 
 
 
 def class_counts(y_true: Codes, y_pred: Codes, num_classes: int) -> tuple[Floats, Floats, Floats]:
-    """Hits, predictions and support of each class, `[C]` each: margins of a matrix that is never made.
+    """Return hits, predictions and support of each class, `[C]` each, without building the confusion matrix.
 
     >>> [counts.tolist() for counts in class_counts(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)]
     [[1.0, 1.0], [1.0, 2.0], [2.0, 1.0]]
     """
-    of_each = [np.bincount(codes, minlength=num_classes) for codes in (y_true[y_true == y_pred], y_pred, y_true)]
-    hits, predicted, support = (counts.astype(np.float64) for counts in of_each)
+    counted = [np.bincount(each, minlength=num_classes) for each in (y_true[y_true == y_pred], y_pred, y_true)]
+    hits, predicted, support = (counts.astype(np.float64) for counts in counted)
     return hits, predicted, support
 
 
 def f1_scores(hits: Floats, predicted: Floats, support: Floats) -> Floats:
-    """F1 of each class, `2 hits / (support + predicted)`; 0 for a class neither present nor predicted.
+    """Return the F1 of each class, `2 hits / (support + predicted)`; 0 for a class neither present nor predicted.
 
     >>> f1_scores(np.array([1.0, 1.0]), np.array([1.0, 2.0]), np.array([2.0, 1.0])).round(3).tolist()
     [0.667, 0.667]
@@ -104,14 +115,25 @@ def f1_scores(hits: Floats, predicted: Floats, support: Floats) -> Floats:
     return np.divide(2 * hits, total, out=np.zeros_like(total), where=total > 0)
 
 
+def class_metrics(hits: Floats, predicted: Floats, support: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return recall, precision and F1 of each class, `[C]` each; NaN where undefined.
+
+    >>> [each.tolist() for each in class_metrics(np.array([1.0, 0]), np.array([1.0, 1]), np.array([2.0, 0]))]
+    [[0.5, nan], [1.0, 0.0], [0.6666666666666666, 0.0]]
+    """
+    with np.errstate(invalid="ignore"):  # 0 / 0 = NaN is intended
+        recall, precision = hits / support, hits / predicted
+    return recall, precision, np.where(support + predicted > 0, f1_scores(hits, predicted, support), np.nan)
+
+
 def overall(hits: Floats, predicted: Floats, support: Floats, counted: NDArray[np.bool_]) -> dict[str, Floats]:
-    """The figures over all classes, keyed as `OVERALL`.
+    """Return the figures over all classes, with the keys of `OVERALL`.
 
     Args:
-        hits: Right predictions by class.
+        hits: Correct predictions by class.
         predicted: Predictions by class.
-        support: Samples by class. Classes with none are left out of every mean of recalls.
-        counted: Classes that macro-F1 is the mean over: those present or predicted, as in scikit-learn.
+        support: Samples by class. Means of recalls leave out classes without samples.
+        counted: Mask of the classes that macro-F1 averages over: those present or predicted, as in scikit-learn.
     Shapes: `hits`, `predicted` `[..., C]`; `support`, `counted` `[C]`; each figure `[...]`, in [0, 1].
 
     >>> figures = overall(np.array([1.0, 1.0]), np.array([1.0, 2.0]), np.array([2.0, 1.0]), np.array([True] * 2))
@@ -120,7 +142,7 @@ def overall(hits: Floats, predicted: Floats, support: Floats, counted: NDArray[n
     """
     present = support > 0
     recall = hits[..., present] / support[present]
-    with np.errstate(divide="ignore"):  # log(0) = -inf is meant: one recall of 0 makes the product 0
+    with np.errstate(divide="ignore"):  # log(0) = -inf is intended: one recall of 0 makes the product 0
         geometric_mean = np.exp(np.log(recall).mean(axis=-1))
     return {
         "balanced_accuracy": recall.mean(axis=-1),

@@ -1,4 +1,4 @@
-"""Short names for the axes of a chart: nothing invisible, nothing endless, none twice."""
+"""Short labels for the axes of a chart: printable, of limited length, and all different."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ __all__ = ["short_labels"]
 
 
 def short_labels(names: Sequence[str], limit: int) -> list[str]:
-    """Visible names of at most `limit` characters, all different: axes tell categories apart by them.
+    """Shorten names to printable labels of at most `limit` characters, all different.
 
     >>> short_labels(["valve leak, north", "valve leak, south"], 10)
     ['valve lea…', 'valve l… 2']

@@ -1,4 +1,4 @@
-"""What the HTML pages share: templates that escape, plots as pictures with their data beside them, and versions."""
+"""Common parts of the HTML pages: the template environment, charts with their data, and versions."""
 
 import json
 import platform
@@ -11,14 +11,14 @@ import numpy as np
 from markupsafe import Markup
 
 import tailfit
-from tailfit.evaluation.charts import Spec, to_svg
+from tailfit.evaluation.charts import Chart
 from tailfit.text import TailfitWarning, visible
 
-__all__ = ["ReportWarning", "environment", "plot", "versions"]
+__all__ = ["ReportWarning", "draw", "environment", "versions"]
 
 
 class ReportWarning(TailfitWarning):
-    """A picture or a page could not be made; the figures themselves are not affected."""
+    """Warning that a chart or a page could not be made; the figures themselves are not affected."""
 
 
 environment = jinja2.Environment(
@@ -33,25 +33,27 @@ environment.filters["visible"] = lambda text: visible(str(text))
 
 
 def versions() -> dict[str, str]:
-    """For the foot of a page."""
+    """Return the versions for the foot of a page."""
     return {"tailfit": tailfit.__version__, "NumPy": np.__version__, "Python": platform.python_version()}
 
 
-def plot(chart: Callable[[], Spec], label: str, prefix: str) -> dict[str, Any]:
-    """A picture for a template: static SVG, and its specification as JSON.
+def draw(chart: Callable[..., Chart], label: str) -> dict[str, Any]:
+    """Draw a chart for a template: the SVG, and its data as JSON.
 
-    The figures of a page matter more than its pictures: one that can't be drawn is a `ReportWarning`, and a line of
-    text on the page.
+    The figures of a page matter more than its charts: a chart that fails is reported as a `ReportWarning` and as a
+    line of text on the page.
+
+    Args:
+        chart: Function of `label` that returns the chart.
+        label: The text alternative of the chart.
     """
     try:
-        spec = chart()
-        svg = to_svg(spec, label=label, prefix=prefix)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # the engine's panics are no Exception
-        failed = f"{label}: this picture could not be drawn ({type(error).__name__}: {str(error).strip()[:300]})"
-        warnings.warn(f"{failed}. The figures beside it are complete.", ReportWarning, stacklevel=2)
+        drawn = chart(label=label)
+    except Exception as error:
+        failed = f"{label}: this chart could not be drawn ({type(error).__name__}: {str(error).strip()[:300]})"
+        warnings.warn(f"{failed}. The figures next to it are complete.", ReportWarning, stacklevel=2)
         return {"failed": failed}
-    # "<" would let a name end the block it stands in; JSON knows an escape for it.
-    text = json.dumps(spec, separators=(",", ":")).translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
-    return {"failed": None, "svg": Markup(svg), "spec": Markup(text)}
+    # "</script" in a name would end the block of data; JSON can escape the characters.
+    escapes = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+    data = json.dumps(drawn.data, separators=(",", ":")).translate(escapes)
+    return {"failed": None, "svg": Markup(drawn.svg), "data": Markup(data)}

@@ -1,52 +1,52 @@
-"""Figures as a table for terminals: evaluations side by side, still readable when piped or without colour."""
+"""Evaluations side by side as a table for terminals, readable without colour and when piped to a file."""
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tailfit.errors import ArgumentError
+from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.names import shown as shown_names
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
-if TYPE_CHECKING:
-    from tailfit.evaluation.evaluation import Evaluation
-
 __all__ = [
+    "UNDEFINED",
     "as_text",
     "best_of",
     "check_comparable",
     "class_order",
     "compare_table",
     "count_text",
-    "differences",
+    "excludes_zero",
+    "paired_differences",
     "percent",
     "shown_classes",
+    "signed",
     "support_text",
 ]
 
-UNDEFINED = "–"  # noqa: RUF001 (a dash, as in printed tables)
+UNDEFINED = "–"  # noqa: RUF001 (an en dash, as in printed tables)
 _NAME_WIDTH = 24
 _MOST_ROWS = 100  # classes in a terminal
 
 
-def compare_table(evaluations: "Mapping[str, Evaluation]") -> Table:
-    """Evaluations side by side: recall by class, the most trained class first, then the figures over all.
+def compare_table(evaluations: Mapping[str, EvaluationFigures]) -> Table:
+    """Return evaluations side by side: the recall of each class, most training samples first, then all classes.
 
-    Of more than 100 classes, the 50 with most and the 50 with fewest training samples.
+    With more than 100 classes, the table shows the 50 with most and the 50 with fewest training samples.
 
-    The best of a row is bold and starred. With several evaluations of the same test samples, the last rows
-    are each one's paired difference to the first.
+    The best value of a row is bold and starred. For evaluations of the same test samples, the last rows are the
+    paired differences to the first evaluation.
 
     Args:
-        evaluations: What to show, by heading.
+        evaluations: The evaluations to show, by heading.
     Raises:
-        ArgumentError: if there is none, or if their classes or training counts differ.
+        ArgumentError: If there are none, or if their classes or training counts differ.
 
     >>> from tailfit import evaluate
     >>> y = [0, 0, 0, 1]
@@ -57,46 +57,30 @@ def compare_table(evaluations: "Mapping[str, Evaluation]") -> Table:
     first = check_comparable(evaluations)
     shown = list(evaluations.values())
     counted = first.train_counts is not None
-    table = Table(caption=_caption(shown), caption_justify="left", show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=_NAME_WIDTH)
-    if counted:
-        table.add_column("train", justify="right", no_wrap=True, min_width=5)
-    table.add_column("test", justify="right", no_wrap=True, min_width=4)
-    for heading in evaluations:
-        # On a narrow terminal the figures fold onto two lines; the counts beside them never vanish.
-        table.add_column(Text(visible(heading), overflow="ellipsis"), justify="right", min_width=14)
-    if len(shown) == 1:
-        table.add_column("precision", justify="right")
-        table.add_column("F1", justify="right")
-
+    table = _empty_table(list(evaluations), shown, counted)
     blank = [""] * (2 if counted else 1)
-
     names = shown_names(first.class_names)
     order, left_out = shown_classes(first, _MOST_ROWS)
     for place, k in enumerate(order):
         if left_out and place == len(order) // 2:
             table.add_row(Text(f"… {left_out:,} classes …"), *blank, *[""] * len(shown))
-        rows = [evaluation.classes[k] for evaluation in shown]
-        counts = [count_text(rows[0].train_count)] if counted else []
-        alone = [_number(rows[0].precision), _number(rows[0].f1)] if len(rows) == 1 else []
-        recalls = _figures([row.recall for row in rows])
-        name = Text(names[k])
-        table.add_row(name, *counts, support_text(shown, k), *recalls, *alone, end_section=place == len(order) - 1)
+        row = _class_row(shown, k, counted)
+        table.add_row(Text(names[k]), *row, end_section=place == len(order) - 1)
     for key, label in OVERALL.items():
-        cells = _figures([evaluation.overall[key] for evaluation in shown])
+        cells = _with_stars([evaluation.overall[key] for evaluation in shown])
         if key == "worst_class_recall":
             worst = [names[first.class_names.index(evaluation.worst_class)] for evaluation in shown]
-            named = [Text(_clipped(name) + "  ") for name in worst]
-            cells = [Text.assemble(cell, "\n", name) for cell, name in zip(cells, named, strict=True)]
+            lines = [Text(_clipped(name) + "  ") for name in worst]
+            cells = [Text.assemble(cell, "\n", line) for cell, line in zip(cells, lines, strict=True)]
         table.add_row(label, *blank, *cells, end_section=key == "accuracy")
-    paired = differences(evaluations)
+    paired = paired_differences(evaluations)
     for key, label in OVERALL.items() if any(paired) else ():
         table.add_row(f"Δ {label}", *blank, *(_difference(gain[key]) if gain else "" for gain in paired))
     return table
 
 
 def as_text(table: RenderableType, width: int = 100) -> str:
-    """The table as plain text, without colour.
+    """Render a table as plain text without colour.
 
     >>> as_text(Text("one"))
     'one'
@@ -109,34 +93,39 @@ def as_text(table: RenderableType, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def check_comparable(evaluations: "Mapping[str, Evaluation]") -> "Evaluation":
-    """The first evaluation, if all can stand side by side."""
-    if not isinstance(evaluations, Mapping) or not all(hasattr(each, "classes") for each in evaluations.values()):
-        raise ArgumentError(
-            f"evaluations {evaluations!r}", expected="a dict of them by heading", fix='pass {"model": evaluation}'
-        )
+def check_comparable(evaluations: Mapping[str, EvaluationFigures]) -> EvaluationFigures:
+    """Check that evaluations can be shown side by side, and return the first one.
+
+    Raises:
+        ArgumentError: If there are none, or if their classes or training counts differ.
+    """
+    fix = 'pass a dict such as {"model": evaluation}'
+    if not isinstance(evaluations, Mapping) or not all(
+        isinstance(each, EvaluationFigures) for each in evaluations.values()
+    ):
+        raise ArgumentError(f"evaluations={evaluations!r:.200}", expected="a dict of evaluations by heading", fix=fix)
     if not evaluations:
-        raise ArgumentError("no evaluation", expected="one or more, by heading", fix='pass {"model": evaluation}')
+        raise ArgumentError("no evaluations", expected="at least one evaluation", fix=fix)
     (heading, first), *others = evaluations.items()
     for other, evaluation in others:
-        for what in ("class_names", "train_counts"):
-            if getattr(evaluation, what) != getattr(first, what):
+        for attribute in ("class_names", "train_counts"):
+            if getattr(evaluation, attribute) != getattr(first, attribute):
                 raise ArgumentError(
-                    f"evaluations {heading!r} and {other!r} with different {what}",
+                    f"evaluations {heading!r} and {other!r} with different {attribute}",
                     expected="the same classes, in the same order, and the same training counts",
                     fix="evaluate both with the same class_names and train_counts",
                 )
     return first
 
 
-def class_order(evaluation: "Evaluation") -> list[int]:
-    """Codes of the classes, most training samples first; test samples where those are not known."""
+def class_order(evaluation: EvaluationFigures) -> list[int]:
+    """Return class indices, most training samples first (most test samples, if training counts are unknown)."""
     counts = evaluation.train_counts or tuple(figures.support for figures in evaluation.classes)
     return sorted(range(len(counts)), key=lambda k: -counts[k])
 
 
-def shown_classes(evaluation: "Evaluation", most: int) -> tuple[list[int], int]:
-    """Codes of the classes to show, in the order of `class_order`, and how many are left out of their middle.
+def shown_classes(evaluation: EvaluationFigures, most: int) -> tuple[list[int], int]:
+    """Return the class indices to show, in the order of `class_order`, and how many are left out of the middle.
 
     >>> from tailfit import evaluate
     >>> shown_classes(evaluate([0, 1, 2, 3, 3], [0, 1, 2, 3, 3]), most=2)
@@ -149,15 +138,15 @@ def shown_classes(evaluation: "Evaluation", most: int) -> tuple[list[int], int]:
     return [*order[:half], *order[-half:]], len(order) - 2 * half
 
 
-def differences(evaluations: "Mapping[str, Evaluation]") -> list[dict[str, Figure]]:
-    """Each evaluation's paired difference to the first; empty for that one and where test samples differ."""
+def paired_differences(evaluations: Mapping[str, EvaluationFigures]) -> list[dict[str, Figure]]:
+    """Return each evaluation's differences to the first; empty for the first, and for different test samples."""
     first, *others = evaluations.values()
     same = [len(other.y_true) == len(first.y_true) and bool((other.y_true == first.y_true).all()) for other in others]
     return [{}, *(other.difference_to(first) if ok else {} for other, ok in zip(others, same, strict=True))]
 
 
 def best_of(values: Sequence[float]) -> list[bool]:
-    """Which of a row to mark: all that are largest, none if all are equal or undefined.
+    """Mark the largest values of a row; none if all are equal or undefined.
 
     >>> best_of([0.5, 0.7, 0.7]), best_of([0.7, 0.7])
     ([False, True, True], [False, False])
@@ -167,13 +156,26 @@ def best_of(values: Sequence[float]) -> list[bool]:
     return marked if not all(marked) else [False] * len(values)
 
 
+def excludes_zero(gain: Figure) -> bool:
+    """Return whether the interval of a difference excludes 0."""
+    return gain.low > 0 or gain.high < 0
+
+
+def signed(gain: Figure) -> str:
+    """
+    >>> signed(Figure(0.1, 0.05, 0.15))
+    '+0.100 [+0.050, +0.150]'
+    """
+    return f"{gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+
+
 def count_text(count: float | None) -> str:
-    """A number of samples: whole where it is."""
+    """Format a number of samples, with one decimal if it is not whole; empty for None."""
     return "" if count is None else f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
 
 
-def support_text(evaluations: "Sequence[Evaluation]", k: int) -> str:
-    """Test samples of class k; each evaluation's where they differ."""
+def support_text(evaluations: Sequence[EvaluationFigures], k: int) -> str:
+    """Format the number of test samples of class k, for each evaluation if they differ."""
     return " / ".join(dict.fromkeys(count_text(evaluation.classes[k].support) for evaluation in evaluations))
 
 
@@ -185,32 +187,57 @@ def percent(confidence: float) -> str:
     return f"{round(100 * confidence, 6):g} %"
 
 
-def _caption(shown: "Sequence[Evaluation]") -> Text:
+def _empty_table(headings: Sequence[str], shown: Sequence[EvaluationFigures], counted: bool) -> Table:
+    table = Table(caption=_caption(shown), caption_justify="left", show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=_NAME_WIDTH)
+    if counted:
+        table.add_column("train", justify="right", no_wrap=True, min_width=5)
+    table.add_column("test", justify="right", no_wrap=True, min_width=4)
+    for heading in headings:
+        # On a narrow terminal the figures wrap onto two lines; the counts stay visible.
+        table.add_column(Text(visible(heading), overflow="ellipsis"), justify="right", min_width=14)
+    if len(shown) == 1:
+        table.add_column("precision", justify="right")
+        table.add_column("F1", justify="right")
+    return table
+
+
+def _caption(shown: Sequence[EvaluationFigures]) -> Text:
     first = shown[0]
-    text = f"Of a class: recall. [{percent(first.confidence)} interval], {first.resamples} resamples a class."
+    text = (
+        f"Rows of classes: recall. [{percent(first.confidence)} interval] from {first.resamples} resamples within each "
+        "class."
+    )
     if len(shown) > 1:
-        text += " * best of the row. Δ: difference to the first, paired."
+        text += " * best of the row. Δ: paired difference to the first column."
     return Text(text)
+
+
+def _class_row(shown: Sequence[EvaluationFigures], k: int, counted: bool) -> list[str | Text]:
+    figures = [evaluation.classes[k] for evaluation in shown]
+    counts = [count_text(figures[0].train_count)] if counted else []
+    # With one evaluation there is room for precision and F1.
+    more = [_number(figures[0].precision), _number(figures[0].f1)] if len(figures) == 1 else []
+    return [*counts, support_text(shown, k), *_with_stars([each.recall for each in figures]), *more]
 
 
 def _number(value: float) -> str:
     return UNDEFINED if value != value else f"{value:.3f}"
 
 
-def _figures(figures: Sequence[Figure]) -> list[Text]:
-    best = best_of(figures)
-    room = len(figures) > 1  # the star's place stays free where it is not, so that digits align
+def _with_stars(figures: Sequence[Figure]) -> list[Text]:
+    """Format the figures of a row, with a star at the best; without one its place stays blank, so that digits align."""
+    star = len(figures) > 1
     return [
-        Text(UNDEFINED + "  " * room)
+        Text(UNDEFINED + "  " * star)
         if figure != figure
-        else Text(f"{figure}{' *' if mark else '  ' * room}", style="bold" if mark else "")
-        for figure, mark in zip(figures, best, strict=True)
+        else Text(f"{figure}{' *' if mark else '  ' * star}", style="bold" if mark else "")
+        for figure, mark in zip(figures, best_of(figures), strict=True)
     ]
 
 
-def _difference(figure: Figure) -> Text:
-    clear = figure.low > 0 or figure.high < 0
-    return Text(f"{figure:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]  ", style="bold" if clear else "")
+def _difference(gain: Figure) -> Text:
+    return Text(f"{signed(gain)}  ", style="bold" if excludes_zero(gain) else "")
 
 
 def _clipped(text: str) -> str:

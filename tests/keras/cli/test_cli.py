@@ -221,10 +221,10 @@ def test_a_stopped_command_says_that_it_goes_on(name, ended, code, recipe, tmp_p
 
 @pytest.mark.filterwarnings("default")
 def test_hints_and_warnings_are_for_a_shell_and_a_terminal(recipe, tmp_path, monkeypatch, capsys):
-    def broken(spec):
-        raise ValueError("\x1b[2J no picture")
+    def broken(*arguments, **options):
+        raise ValueError("\x1b[2J no chart")
 
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", broken)
+    monkeypatch.setattr("tailfit.evaluation.charts.Drawing", broken)
     assert command("train", recipe, "--out", tmp_path / "my run", monkeypatch=monkeypatch) == 0
     told = capsys.readouterr()
     assert f"tailfit evaluate '{tmp_path / 'my run'}'" in told.out

@@ -12,7 +12,7 @@ from support.pages import HOSTILE, Page
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, comparison, evaluate
-from tailfit.evaluation.intervals import generator
+from tailfit.evaluation.intervals import philox
 from tailfit.evaluation.tables import as_text
 
 SUPPORT = np.array([120, 80, 60, 45, 35, 25, 15, 10, 6, 4])
@@ -37,7 +37,7 @@ def evaluated(y, several, **options):
 @pytest.fixture(scope="module")
 def two():
     """Two remedies, three seeds."""
-    rng, y = generator(5), np.repeat(np.arange(10), SUPPORT)
+    rng, y = philox(5), np.repeat(np.arange(10), SUPPORT)
     hard = rng.normal(size=len(y))
     plain = trained(rng, y, np.linspace(0.95, 0.3, 10), 3, hard=hard)
     better = trained(rng, y, np.linspace(0.93, 0.7, 10), 3, hard=hard)
@@ -93,7 +93,7 @@ def test_one_seed_agrees_with_the_paired_difference(two):
         assert float(gain) == pytest.approx(float(expected[key]))
         assert gain.low == pytest.approx(expected[key].low, abs=0.01)
         assert gain.high == pytest.approx(expected[key].high, abs=0.01)
-    assert "Nothing is known of other trainings" in str(found)
+    assert "They do not cover other trainings" in str(found)
 
 
 def test_the_other_baseline_turns_the_sign(two):
@@ -205,7 +205,7 @@ def expected(recalls, scatter=0.3):
 
 
 def coverage(seeds, trials, support=SUPPORT, *, scatter=0.3, **options):
-    rng, y = generator(seeds), np.repeat(np.arange(10), support)
+    rng, y = philox(seeds), np.repeat(np.arange(10), support)
     true, hits = (expected(NEW, scatter) - expected(OLD, scatter)).mean(), 0
     for _ in range(trials):
         gain = drawn(rng, y, seeds, scatter=scatter, **options).differences["new"]["balanced_accuracy"]
@@ -246,7 +246,7 @@ def test_each_of_seven_differences_is_held_to_more(seeds):
 @pytest.mark.parametrize("seeds", [1, 3, 10])
 def test_differences_of_all_classes_hold_together(seeds):
     """The least favourable case: four classes of 3 to 5 samples, recalls of 1/2, trainings nearly equal."""
-    rng, y = generator(seeds), np.repeat(np.arange(10), [120, 80, 60, 45, 30, 20, 5, 4, 3, 3])
+    rng, y = philox(seeds), np.repeat(np.arange(10), [120, 80, 60, 45, 30, 20, 5, 4, 3, 3])
     half, held = np.full(10, 0.5), 0
     for _ in range(400):
         gains = drawn(rng, y, seeds, half, half, shared=False, scatter=0.02, alike=0.98).recall_differences["new"]
@@ -360,7 +360,7 @@ def test_the_same_input_gives_the_same_page(two):
 @pytest.mark.parametrize(
     ("change", "error", "received"),
     [
-        (lambda two: comparison({}), ArgumentError, "no remedy"),
+        (lambda two: comparison({}), ArgumentError, "no remedies"),
         (lambda two: comparison([1]), ArgumentError, "type list"),
         (lambda two: comparison({"a": []}), ArgumentError, "the remedy 'a'"),
         (lambda two: comparison({"a": [1]}), ArgumentError, "the remedy 'a'"),

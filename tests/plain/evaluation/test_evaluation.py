@@ -104,23 +104,23 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "columns": (lambda: tailfit.evaluate([0, 1], np.eye(2), ["a", "b", "c"]), "3 class_names"),
     "label beyond": (lambda: tailfit.evaluate([0, 2], np.eye(2)), "row 1 is 2"),
     "unknown name": (lambda: tailfit.evaluate(["a", "b"], ["a", "x"], ["a", "b"]), "'x'"),
-    "mixed": (lambda: tailfit.evaluate([0, 1], ["a", "b"]), "codes and y_score of names"),
+    "mixed": (lambda: tailfit.evaluate([0, 1], ["a", "b"]), "class indices and y_score with class names"),
     "sigmoid": (lambda: tailfit.evaluate([0, 1], [[0.2], [0.8]]), "1 - p, p"),
     "text scores": (lambda: tailfit.evaluate([0, 1], [["a", "b"], ["a", "b"]]), "type <U1"),
-    "empty": (lambda: tailfit.evaluate([], np.zeros((0, 2))), "no sample"),
-    "empty codes": (lambda: tailfit.evaluate([], []), "no sample"),
+    "empty": (lambda: tailfit.evaluate([], np.zeros((0, 2))), "no samples"),
+    "empty codes": (lambda: tailfit.evaluate([], []), "no samples"),
     "one class": (lambda: tailfit.evaluate([0, 0], [0, 0]), "two classes"),
     "soft": (lambda: tailfit.evaluate([[0.5, 0.5]], [[0, 1]]), "row 0"),
     "counts": (lambda: tailfit.evaluate([0, 1], [0, 1], train_counts=[1, 2, 3]), "for 2 classes"),
     "negative count": (lambda: tailfit.evaluate([0, 1], [0, 1], train_counts=[1, -2]), "entry 1"),
     "confidence": (lambda: tailfit.evaluate([0, 1], [0, 1], confidence=95), "confidence=95"),
-    "resamples": (lambda: tailfit.evaluate([0, 1], [0, 1], resamples=10), "from 40"),
+    "resamples": (lambda: tailfit.evaluate([0, 1], [0, 1], resamples=10), ">= 40"),
     "seed": (lambda: tailfit.evaluate([0, 1], [0, 1], seed=-1), "seed=-1"),
     "other samples": (
         lambda: tailfit.evaluate([0, 1], [0, 1]).difference_to(tailfit.evaluate([1, 0], [0, 1])),
         "same test samples",
     ),
-    "nothing to compare": (lambda: compare_table({}), "no evaluation"),
+    "nothing to compare": (lambda: compare_table({}), "no evaluations"),
     "other classes": (
         lambda: compare_table(
             {"a": tailfit.evaluate([0, 1], [0, 1]), "b": tailfit.evaluate([0, 1], [0, 1], ["x", "y"])}

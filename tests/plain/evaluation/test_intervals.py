@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 import tailfit
-from tailfit.evaluation.intervals import _resample, _smoothed, generator, jeffreys
+from tailfit.evaluation.intervals import _resample, _smoothed, jeffreys, philox
 from tailfit.evaluation.metrics import confusion_matrix
 
 
@@ -33,7 +33,7 @@ def test_few_samples_all_right_are_not_certain() -> None:
 
 @pytest.mark.parametrize("models", [1, 2])
 def test_resamples_keep_supports_and_have_the_smoothed_rates(models: int) -> None:
-    rng = generator(1)
+    rng = philox(1)
     support = np.array([7, 1, 0, 20])
     y, first = draw_test_set(rng, np.array([0.5, 1.0, 0.5, 0.8]), support)
     predictions = np.stack([first, draw_test_set(rng, np.full(4, 0.6), support)[1]][:models])
@@ -55,20 +55,20 @@ def test_resamples_keep_supports_and_have_the_smoothed_rates(models: int) -> Non
 
 
 def test_same_seed_same_figures_other_seed_others() -> None:
-    y, guess = draw_test_set(generator(0), np.array([0.9, 0.6]), np.array([40, 10]))
+    y, guess = draw_test_set(philox(0), np.array([0.9, 0.6]), np.array([40, 10]))
     assert tailfit.evaluate(y, guess, seed=3) == tailfit.evaluate(y, guess, seed=3)
     assert tailfit.evaluate(y, guess, seed=3).macro_f1.low != tailfit.evaluate(y, guess, seed=4).macro_f1.low
 
 
 def test_the_order_of_samples_does_not_matter() -> None:
-    y, guess = draw_test_set(generator(0), np.array([0.9, 0.6, 0.5]), np.array([40, 10, 5]))
-    order = generator(1).permutation(len(y))
+    y, guess = draw_test_set(philox(0), np.array([0.9, 0.6, 0.5]), np.array([40, 10, 5]))
+    order = philox(1).permutation(len(y))
     assert tailfit.evaluate(y, guess).overall == tailfit.evaluate(y[order], guess[order]).overall
     assert tailfit.evaluate(y, guess).macro_f1.low == tailfit.evaluate(y[order], guess[order]).macro_f1.low
 
 
 def test_more_confidence_is_wider() -> None:
-    y, guess = draw_test_set(generator(0), np.array([0.9, 0.6, 0.5]), np.array([40, 10, 5]))
+    y, guess = draw_test_set(philox(0), np.array([0.9, 0.6, 0.5]), np.array([40, 10, 5]))
     narrow, wide = (tailfit.evaluate(y, guess, confidence=c) for c in (0.8, 0.99))
     for key, figure in narrow.overall.items():
         assert wide.overall[key].low < figure.low, key
@@ -83,7 +83,7 @@ def test_a_recall_of_zero_does_not_hide_the_other_classes() -> None:
 
 
 def test_difference_is_antisymmetric_and_paired() -> None:
-    rng = generator(5)
+    rng = philox(5)
     support = np.array([300, 100])
     y, old = draw_test_set(rng, np.array([0.8, 0.6]), support)
     new = np.where((old != y) & (rng.random(len(y)) < 0.3), y, old)  # only mends errors
@@ -111,7 +111,7 @@ SETTINGS = {
 
 def coverage(recalls: np.ndarray, support: np.ndarray, trials: int) -> dict[str, float]:
     """How often the interval holds the truth, by figure; of differences, to a second, worse classifier."""
-    rng = generator(11)
+    rng = philox(11)
     present = support > 0
 
     def truth(r: np.ndarray) -> dict[str, float]:

@@ -1,18 +1,20 @@
-"""The page: self-contained, the same bytes for the same input, and not to be taken apart by names."""
+"""Report pages: self-contained, the same bytes for the same input, and names never become markup."""
 
 import json
 import re
+import xml.etree.ElementTree as ET
 
-import altair as alt
 import numpy as np
 import pytest
 from support.pages import HOSTILE, NO_NAME, Page, two
 
 import tailfit
 from tailfit.errors import ArgumentError
-from tailfit.evaluation import ReportWarning, comparison, report
-from tailfit.evaluation.charts import confusion_chart, recall_chart, to_svg
+from tailfit.evaluation import Evaluation, ReportWarning, comparison, report
+from tailfit.evaluation.charts import Chart, confusion_chart, difference_chart, recall_chart
+from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.naming import short_labels
+from tailfit.evaluation.svg import nice_ticks, tick_text
 from tailfit.text import visible
 
 
@@ -59,41 +61,96 @@ def test_every_figure_is_on_the_page() -> None:
     assert f"{gain:+.3f}" in text
 
 
-def test_specifications_are_whole_and_valid() -> None:
-    for block in Page(page_of(HOSTILE)).blocks:
-        spec = json.loads(block)
-        alt.Chart.from_dict(spec)
-        assert "vega-lite" in spec["$schema"]
+def drawn(chart: Chart) -> ET.Element:
+    """The drawing without its namespace, after checks that hold for every chart."""
+    root = ET.fromstring(chart.svg)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    for element in root.iter():
+        assert all(value == value for value in numbers(element)), element.attrib
+        if element.tag in ("text", "rect"):
+            x, y = float(element.attrib["x"]), float(element.attrib["y"])
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+    assert chart._repr_html_() == chart.svg
+    return root
 
 
-def test_text_of_plots_stays_text() -> None:
-    svg = to_svg(recall_chart(two(["valve leak", "ok"])), label="x", prefix="p")
-    assert ">valve leak</text>" in svg
-    assert "training samples" in svg
+def numbers(element: ET.Element) -> list[float]:
+    attributes = [element.attrib.get(key, "") for key in ("x", "y", "width", "height", "d", "points", "cx", "cy")]
+    return [float(number) for number in re.findall(r"-?[\d.]+|nan|inf", " ".join(attributes))]
 
 
-def test_ids_of_two_plots_on_a_page_differ() -> None:
-    clipped = alt.Chart.from_dict(
-        {"mark": {"type": "bar", "clip": True}, "data": {"values": [{"a": 1}]}, "encoding": {"x": {"field": "a"}}}
-    ).to_dict()
-    pages = [to_svg(clipped, label="x", prefix=prefix) for prefix in ("p", "q")]
-    ids = [re.findall(r'\bid="([^"]*)"', page) for page in pages]
-    assert ids[0]
-    assert not set(ids[0]) & set(ids[1])
-    for own, page in zip(ids, pages, strict=True):
-        assert set(re.findall(r"url\(#([^)]*)\)", page)) == set(own)
+def test_data_of_the_charts_are_valid_json() -> None:
+    blocks = [json.loads(block) for block in Page(page_of(HOSTILE)).blocks]
+    assert [set(block[0]) for block in blocks] == [
+        {"class", "model", "count", "recall", "low", "high"},
+        *[{"class", "predicted", "samples", "share"}] * 2,
+    ]
 
 
-def test_plots_show_what_was_measured() -> None:
+def test_charts_show_what_was_measured() -> None:
     evaluations = two(["a", "b", "c"])
-    bars, recalls = recall_chart(evaluations)["hconcat"]
-    spec = json.dumps([bars, recalls])
-    for evaluation in evaluations.values():
-        for figures in evaluation.classes:
-            assert json.dumps(figures.recall.low) in spec
-    cells = confusion_chart(evaluations["a"])["data"]["values"]
+    chart = recall_chart(evaluations)
+    lows = [figures.recall.low for evaluation in evaluations.values() for figures in evaluation.classes]
+    assert sorted(row["low"] for row in chart.data) == sorted(lows)
+    texts = [element.text for element in drawn(chart).iter("text")]
+    assert {"a", "b", "c", "training samples", "recall, with interval", "1", "2", "4"} <= set(texts)
+    cells = confusion_chart(evaluations["a"]).data
     assert sum(cell["samples"] for cell in cells) == 18
     assert sum(cell["share"] for cell in cells) == pytest.approx(3, abs=1e-3)
+
+
+def test_marks_are_where_the_values_are() -> None:
+    """Against the axis: the ticks of the drawing give the scale."""
+    chart = recall_chart({"model": tailfit.evaluate([0] * 8 + [1] * 8, [0] * 6 + [1] * 2 + [1] * 8)})
+    root = drawn(chart)
+    place = {text.text: float(text.attrib["x"]) for text in root.iter("text") if text.text in ("0.0", "1.0")}
+    scale = place["1.0"] - place["0.0"]
+    circles = [(float(circle.attrib["cx"]) - place["0.0"]) / scale for circle in root.iter("circle")]
+    assert circles == pytest.approx([row["recall"] for row in chart.data], abs=1e-4)
+    whiskers = [path.attrib["d"] for path in root.iter("path") if path.attrib["stroke-width"] == "1.6"]
+    ends = [[(float(x) - place["0.0"]) / scale for x in re.findall(r"[ML]([\d.]+)", path)] for path in whiskers]
+    assert np.ravel(ends) == pytest.approx([row[end] for row in chart.data for end in ("low", "high")], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "gains",
+    [
+        [Figure(0, 0, 0)],
+        [Figure(1e-9, -1e-9, 2e-9), Figure(0, 0, 0)],
+        [Figure(-1, -1, -1), Figure(1, 1, 1)],
+        [Figure(0.2, 0.1, 0.3)] * 100,
+    ],
+)
+def test_differences_of_any_size_are_drawn(gains) -> None:
+    chart = difference_chart({f"remedy {i}": gain for i, gain in enumerate(gains)})
+    root = drawn(chart)
+    assert len(list(root.iter("circle"))) == len(chart.data) == min(len(gains), 60)
+    dashed = [path for path in root.iter("path") if "stroke-dasharray" in path.attrib]
+    assert len(dashed) == 1
+    assert "0" in [text.text for text in root.iter("text")]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.07, 0.21), (0, 0), (-1e-9, 2e-9), (3, 1e7), (-1, -0.999)])
+def test_ticks_cover_the_interval_and_have_different_labels(low, high) -> None:
+    ticks = nice_ticks(low, high)
+    assert 2 <= len(ticks) <= 12
+    assert ticks[0] <= low + 1e-12
+    assert ticks[-1] >= high - 1e-12
+    assert len(set(tick_text(ticks))) == len(ticks)
+
+
+def test_models_of_a_chart_look_different() -> None:
+    one = two(["a", "b"])["a"]
+    root = drawn(recall_chart({f"run {k}": one for k in range(8)}))
+    looks = {(mark.tag, mark.attrib["fill"], len(mark.attrib.get("points", "").split())) for mark in marks(root)}
+    assert len(looks) == 8
+
+
+def marks(root: ET.Element) -> list[ET.Element]:
+    return [*root.iter("circle"), *root.iter("polygon")]
 
 
 def test_same_input_same_bytes(tmp_path) -> None:
@@ -140,7 +197,7 @@ def test_thousands_of_classes_are_shown_in_part() -> None:
     assert "The first 100 and the last 100 of 3,000 classes; the 2,800 between them" in text
     assert "3000 classes" in text
     assert "The 60 classes that are confused most often" in text
-    assert len(confusion_chart(both["a"])["data"]["values"]) == 60
+    assert len(confusion_chart(both["a"]).data) == 60
     assert "… 2,900 classes …" in str(both["a"])
     assert len(str(both["a"]).splitlines()) < 120
 
@@ -150,20 +207,15 @@ def test_many_models_have_a_page_of_a_few_megabytes() -> None:
     several = {f"run {k}": tailfit.evaluate(y, np.roll(y, k), resamples=50) for k in range(12)}
     page = report(several)
     assert len(page) < 2_000_000
-    assert "Of the first 8 models." in page
+    assert "Only the first 8 models." in page
     assert page.count("<svg") == 9
 
 
-class EnginePanicError(BaseException):
-    """As the engine's, which derives from no Exception."""
+def test_a_chart_that_can_not_be_drawn_costs_no_figure(monkeypatch) -> None:
+    def broken(*arguments, **options):
+        raise ValueError("a <size> of 0")
 
-
-@pytest.mark.parametrize("error", [ValueError, EnginePanicError])
-def test_a_picture_that_can_not_be_drawn_costs_no_figure(error, monkeypatch) -> None:
-    def broken(spec):
-        raise error("Maximum call stack <size> exceeded")
-
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", broken)
+    monkeypatch.setattr("tailfit.evaluation.charts.Drawing", broken)
     evaluation = two(["a", "b"])["a"]
     pages = {
         "Confusion matrix of model": evaluation.to_html,
@@ -172,17 +224,17 @@ def test_a_picture_that_can_not_be_drawn_costs_no_figure(error, monkeypatch) -> 
     for label, to_html in pages.items():
         with pytest.warns(ReportWarning) as warned:
             page = Page(to_html())
-        assert re.search(f"{label}.*could not be drawn.*figures beside it are complete", str(warned[-1].message))
-        assert f"{error.__name__}: Maximum call stack <size> exceeded" in page.text
+        assert re.search(f"{label}.*could not be drawn.*figures next to it are complete", str(warned[-1].message))
+        assert "ValueError: a <size> of 0" in page.text
         assert f"{evaluation.balanced_accuracy:.3f}" in page.text
         assert "svg" not in page.elements
         assert "size" not in page.elements
 
 
-def test_an_interrupted_picture_ends_the_report(monkeypatch) -> None:
-    def interrupted(spec):
+def test_an_interrupted_chart_ends_the_report(monkeypatch) -> None:
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", interrupted)
+    monkeypatch.setattr("tailfit.evaluation.charts.Drawing", interrupted)
     with pytest.raises(KeyboardInterrupt):
         two(["a", "b"])["a"].to_html()

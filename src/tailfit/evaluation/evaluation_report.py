@@ -1,31 +1,29 @@
-"""One self-contained HTML page: figures, plots and notes, with no script and nothing to load.
+"""Evaluations as one self-contained HTML page: figures, charts and notes, without scripts or external files.
 
-It reads offline, prints, and forbids itself to fetch or run anything (Content-Security-Policy). Plots are
-static SVG; beside each stands its Vega-Lite specification as a block of JSON. The same input gives the same
-bytes: there is no clock in it, a date is shown if passed in `details`.
+The page can be read offline and printed, and its Content-Security-Policy forbids fetching or running anything. Charts
+are static SVG, followed by their data as a block of JSON. The same input gives the same bytes: the page contains no
+clock time. To show a date, pass it in `details`.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tailfit.evaluation.charts import MOST_CLASSES, MOST_MODELS, confusion_chart, first_models, recall_chart
+from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.files import write_text
 from tailfit.evaluation.metrics import OVERALL, Figure
-from tailfit.evaluation.pages import environment, plot, versions
+from tailfit.evaluation.pages import draw, environment, versions
 from tailfit.evaluation.tables import (
     best_of,
     check_comparable,
     count_text,
-    differences,
+    paired_differences,
     percent,
     shown_classes,
     support_text,
 )
-
-if TYPE_CHECKING:
-    from tailfit.evaluation.evaluation import Evaluation
 
 __all__ = ["left_out_text", "report", "rows_of_a_page"]
 
@@ -33,26 +31,26 @@ _MOST_CELLS = 400  # classes times models in a table
 
 
 def report(
-    evaluations: "Mapping[str, Evaluation]",
+    evaluations: Mapping[str, EvaluationFigures],
     path: str | os.PathLike[str] | None = None,
     *,
     title: str = "Evaluation",
     notes: Sequence[str] = (),
     details: Mapping[str, object] | None = None,
 ) -> str:
-    """Evaluations side by side as one HTML page; the first is what the others are compared to.
+    """Return one HTML page with evaluations side by side, each compared with the first.
 
-    Of very many classes, pictures and table show those with most and those with fewest training samples, and say so.
-    A picture that can't be drawn is a `ReportWarning`, and a line of text on the page.
+    With very many classes, charts and table show those with most and those with fewest training samples, and state
+    that. A chart that can't be drawn causes a `ReportWarning`, and a line of text on the page.
 
     Args:
-        evaluations: What to show, by heading.
-        path: File to write, whole or not at all; None only returns the page.
-        title: Of the page.
-        notes: Paragraphs of plain text under the title: what was done.
+        evaluations: The evaluations to show, by heading.
+        path: File to write atomically; None only returns the page.
+        title: Title of the page.
+        notes: Paragraphs of plain text below the title, such as a description of the experiment.
         details: Facts for the foot of the page by name, such as backend, seed or date; versions are added.
     Raises:
-        ArgumentError: if there is no evaluation, or if their classes or training counts differ.
+        ArgumentError: If there are no evaluations, or if their classes or training counts differ.
 
     >>> from tailfit import evaluate
     >>> page = report({"model": evaluate([0, 1], [0, 1])}, title="R & D")
@@ -61,13 +59,13 @@ def report(
     """
     first = check_comparable(evaluations)
     shown = list(evaluations.values())
-    gains = differences(evaluations)
+    gains = paired_differences(evaluations)
     rows = rows_of_a_page(len(evaluations))
     page = environment.get_template("report.html.j2").render(
         title=title,
         notes=[notes] if isinstance(notes, str) else notes,
         headings=list(evaluations),
-        samples=support_of(shown),
+        samples=_sample_counts(shown),
         counted=first.train_counts is not None,
         confidence=percent(first.confidence),
         resamples=first.resamples,
@@ -76,11 +74,11 @@ def report(
         num_classes=len(first.class_names),
         classes=_class_rows(shown, rows),
         left_out=left_out_text(first, rows),
-        recalls=plot(lambda: recall_chart(evaluations), "Recall of each class with its confidence interval", "recall"),
+        recalls=draw(partial(recall_chart, evaluations), "Recall of each class with its confidence interval"),
         charts_left_out=left_out_text(first, MOST_CLASSES),
         confusions=[
-            (heading, plot(partial(confusion_chart, evaluation), f"Confusion matrix of {heading}", f"confusion-{i}"))
-            for i, (heading, evaluation) in enumerate(first_models(evaluations).items())
+            (heading, draw(partial(confusion_chart, evaluation), f"Confusion matrix of {heading}"))
+            for heading, evaluation in first_models(evaluations).items()
         ],
         most_classes=MOST_CLASSES,
         models_left_out=max(0, len(evaluations) - MOST_MODELS),
@@ -96,12 +94,12 @@ def report(
 
 
 def rows_of_a_page(models: int) -> int:
-    """The classes that a table of so many models has room for, on a page of a few MB."""
+    """Return how many classes a table shows for a number of models, so that a page has at most a few MB."""
     return max(20, _MOST_CELLS // models)
 
 
-def left_out_text(evaluation: "Evaluation", most: int) -> str:
-    """Say which classes a table or picture of at most `most` classes leaves out; empty where it has all."""
+def left_out_text(evaluation: EvaluationFigures, most: int) -> str:
+    """Describe the classes that a table or chart of at most `most` classes leaves out; empty if there are none."""
     order, left_out = shown_classes(evaluation, most)
     if not left_out:
         return ""
@@ -112,13 +110,13 @@ def left_out_text(evaluation: "Evaluation", most: int) -> str:
     )
 
 
-def support_of(shown: "Sequence[Evaluation]") -> str:
-    """Number of test samples; each evaluation's where they differ."""
+def _sample_counts(shown: Sequence[EvaluationFigures]) -> str:
+    """Format the number of test samples, for each evaluation if they differ."""
     return " / ".join(dict.fromkeys(count_text(len(evaluation.y_true)) for evaluation in shown))
 
 
 def _overall_rows(
-    evaluations: "Mapping[str, Evaluation]", gains: Sequence[Mapping[str, Figure]]
+    evaluations: Mapping[str, EvaluationFigures], gains: Sequence[Mapping[str, Figure]]
 ) -> list[dict[str, Any]]:
     rows = []
     for key, label in OVERALL.items():
@@ -130,7 +128,7 @@ def _overall_rows(
     return rows
 
 
-def _class_rows(shown: "Sequence[Evaluation]", most: int) -> list[dict[str, Any]]:
+def _class_rows(shown: Sequence[EvaluationFigures], most: int) -> list[dict[str, Any]]:
     first = shown[0]
     rows = []
     for k in shown_classes(first, most)[0]:

@@ -1,0 +1,247 @@
+"""`comparison`: which remedy helps? Evaluations of several trainings in, a `Comparison` out.
+
+`tailfit.evaluation.comparison_statistics` explains the intervals.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.table import Table
+
+from tailfit.errors import ArgumentError, DataError
+from tailfit.evaluation.comparison_figures import FORMAT, ComparisonFigures
+from tailfit.evaluation.comparison_report import comparison_page
+from tailfit.evaluation.comparison_statistics import SeedMeans
+from tailfit.evaluation.comparison_table import comparison_table
+from tailfit.evaluation.evaluation import Evaluation
+from tailfit.evaluation.files import json_fields, write_text
+from tailfit.evaluation.metrics import OVERALL
+from tailfit.evaluation.tables import as_text
+
+__all__ = ["Comparison", "comparison"]
+
+_WITH_INTERVAL: Final = ("balanced_accuracy", "macro_f1", "accuracy")  # the others are shown with their range
+_MOST_RESAMPLES: Final = 100_000  # bounds the memory that a file can request
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Comparison(ComparisonFigures):
+    """The figures of several remedies, with their table, JSON and page; made by `comparison`.
+
+    Two comparisons are equal if their JSON is equal.
+
+    Attributes:
+        evaluations: The evaluations of each remedy, one for each seed, by name.
+        seeds: Seeds of the trainings.
+        baseline: The remedy that the others are compared with.
+        confidence: Confidence level of each figure, and of all differences to the baseline simultaneously.
+        resamples: Number of resamples of the test set.
+        figures: `balanced_accuracy`, `macro_f1` and `accuracy` of each remedy: means over the seeds.
+        ranges: Every figure of each remedy: the mean over the seeds, with the smallest and the largest value.
+        differences: The same keys as `figures`, remedy minus baseline, for each remedy except the baseline.
+        recalls: The recall of each class for each remedy: means over the seeds.
+        recall_differences: The same, remedy minus baseline, for each remedy except the baseline.
+
+    >>> from tailfit import evaluate
+    >>> y = [0] * 80 + [1] * 20
+    >>> plain = [evaluate(y, [0] * 100, seed=seed) for seed in (0, 1)]
+    >>> tailored = [evaluate(y, [0] * 78 + [1] * 22, seed=seed) for seed in (0, 1)]
+    >>> result = comparison({"plain": plain, "tailored": tailored})
+    >>> result.verdicts, round(float(result.differences["tailored"]["balanced_accuracy"]), 4)
+    ({'tailored': 'helps'}, 0.4875)
+    >>> Comparison.from_json(result.to_json()) == result
+    True
+    """
+
+    evaluations: Mapping[str, tuple[Evaluation, ...]]
+
+    def table(self) -> Table:
+        """Return a table for `rich.print`; `str(comparison)` is the same table as plain text."""
+        return comparison_table(self)
+
+    def __str__(self) -> str:
+        return as_text(self.table(), width=110)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Comparison":
+        """Read what `to_json` wrote; the figures are computed again from the evaluations.
+
+        Raises:
+            DataError: If the text is not the JSON of a comparison.
+        """
+        fix = "pass the whole text that Comparison.to_json returned"
+        try:
+            fields = json_fields(text, FORMAT, fix)
+            return comparison(
+                {
+                    name: [Evaluation.from_json(json.dumps(each)) for each in of_remedy]
+                    for name, of_remedy in fields["evaluations"].items()
+                },
+                seeds=fields["seeds"],
+                baseline=fields["baseline"],
+                confidence=fields["confidence"],
+                resamples=fields["resamples"],
+            )
+        except DataError:
+            raise
+        except (
+            ArgumentError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+            OverflowError,
+        ) as error:
+            raise DataError(
+                f"JSON of a comparison with {type(error).__name__}: {error}",
+                expected="every field that Comparison.to_json writes",
+                fix=fix,
+            ) from error
+
+    def save_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_json` to a file, atomically, and return its path."""
+        return write_text(path, self.to_json())
+
+    def to_html(self, *, title: str = "Which remedy helps?", details: Mapping[str, object] | None = None) -> str:
+        """Return a self-contained page without scripts.
+
+        Args:
+            title: Title of the page.
+            details: Facts for the foot of the page, by name; versions are added.
+        """
+        return comparison_page(self, title=title, details=details)
+
+    def save_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write `to_html` to a file, atomically, and return its path."""
+        return write_text(path, self.to_html(**options))
+
+
+def comparison(
+    evaluations: Mapping[str, Sequence[Evaluation]],
+    *,
+    seeds: Sequence[int] | None = None,
+    baseline: str | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> Comparison:
+    """Compare remedies that were trained with the same seeds and measured on the same test samples.
+
+    Args:
+        evaluations: The evaluations of each remedy by name, one for each seed in the same order.
+        seeds: Seeds of the trainings; 0, 1, ... by default.
+        baseline: Name of the remedy that the others are compared with; the first by default.
+        confidence: Confidence level of the intervals, in (0, 1).
+        resamples: Number of resamples of the test set, from 100 to 100,000.
+    Raises:
+        ArgumentError: If there is nothing to compare, the numbers of seeds differ, the baseline is unknown, or an
+            option is out of range.
+        DataError: If the classes or the test samples differ.
+    Source: see `tailfit.evaluation.comparison_statistics`.
+
+    >>> from tailfit import evaluate
+    >>> one = [evaluate([0, 0, 1, 1], [0, 1, 1, 1])]
+    >>> comparison({"a": one, "b": one}).verdicts  # one seed: a verdict on these two models only
+    {'b': 'undecided'}
+    """
+    checked = _checked(evaluations)
+    names = list(checked)
+    baseline = names[0] if baseline is None else baseline
+    if not isinstance(baseline, str) or baseline not in checked:
+        raise ArgumentError(
+            f"baseline={baseline!r}", expected=f"one of {', '.join(map(repr, names))}", fix="pass the name of a remedy"
+        )
+    _check_options(confidence, resamples)
+    others = [name for name in names if name != baseline]
+    means = SeedMeans(checked, resamples)
+    # Bonferroni: all differences hold simultaneously.
+    of_figures = 1 - (1 - confidence) / max(len(others), 1)
+    of_recalls = 1 - (1 - confidence) / max(len(others) * means.num_classes, 1)
+    return Comparison(
+        evaluations=checked,
+        seeds=_checked_seeds(seeds, len(checked[baseline])),
+        baseline=baseline,
+        confidence=confidence,
+        resamples=resamples,
+        figures={name: {key: means.mean(name, key, confidence) for key in _WITH_INTERVAL} for name in names},
+        ranges={name: {key: means.range(name, key) for key in OVERALL} for name in names},
+        differences={
+            name: {key: means.difference(name, baseline, key, of_figures) for key in _WITH_INTERVAL} for name in others
+        },
+        recalls={name: means.recalls(name, confidence) for name in names},
+        recall_differences={name: means.recall_differences(name, baseline, of_recalls) for name in others},
+    )
+
+
+def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
+    if not isinstance(evaluations, Mapping) or not evaluations:
+        raise ArgumentError(
+            f"evaluations of type {type(evaluations).__name__}" if evaluations else "no remedies",
+            expected="a dict with a list of evaluations for each remedy",
+            fix="pass {'plain': [...], 'tailored': [...]}",
+        )
+    checked: dict[str, tuple[Evaluation, ...]] = {}
+    for name, of_remedy in evaluations.items():
+        trainings = tuple(of_remedy) if isinstance(of_remedy, list | tuple) else ()
+        if not isinstance(name, str) or not trainings or not all(isinstance(each, Evaluation) for each in trainings):
+            raise ArgumentError(
+                f"the remedy {name!r} with {of_remedy!r:.60}",
+                expected="a name, and a list with one evaluation for each seed",
+                fix="pass the result of tailfit.evaluate for each training",
+            )
+        checked[name] = trainings
+    _check_same(checked)
+    return checked
+
+
+def _check_same(evaluations: Mapping[str, tuple[Evaluation, ...]]) -> None:
+    """Check that remedies have the same number of seeds, classes and test samples."""
+    (heading, first), *others = evaluations.items()
+    for name, trainings in others:
+        if len(trainings) != len(first):
+            raise ArgumentError(
+                f"{len(trainings)} evaluations of {name!r} and {len(first)} of {heading!r}",
+                expected="the same seeds for each remedy",
+                fix="train every remedy with every seed",
+            )
+    for name, trainings in evaluations.items():
+        for each in trainings:
+            if each.class_names != first[0].class_names or not np.array_equal(each.y_true, first[0].y_true):
+                raise DataError(
+                    f"evaluations of {heading!r} and {name!r} with different classes or test samples",
+                    expected="the same test samples, in the same order",
+                    fix="measure all trainings on one test set",
+                )
+
+
+def _check_options(confidence: Any, resamples: Any) -> None:
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        raise ArgumentError(
+            f"confidence={confidence!r}", expected="a number between 0 and 1", fix="pass 0.95 for 95 % intervals"
+        )
+    if isinstance(resamples, bool) or not isinstance(resamples, int) or not 100 <= resamples <= _MOST_RESAMPLES:
+        raise ArgumentError(
+            f"resamples={resamples!r}",
+            expected=f"a whole number from 100 to {_MOST_RESAMPLES}",
+            fix="leave it out for the default of 1000",
+        )
+
+
+def _checked_seeds(seeds: Any, number: int) -> tuple[int, ...]:
+    if seeds is None:
+        return tuple(range(number))
+    listed = seeds.tolist() if isinstance(seeds, np.ndarray) else seeds
+    checked = tuple(listed) if isinstance(listed, list | tuple | range) else ()
+    whole = all(isinstance(seed, int | np.integer) and not isinstance(seed, bool) for seed in checked)
+    if not whole or len(checked) != number or len(set(checked)) != number:
+        raise ArgumentError(
+            f"seeds={seeds!r:.60} for {number} evaluations of each remedy",
+            expected=f"{number} different whole numbers",
+            fix="pass the seeds of the trainings, in the order of the evaluations",
+        )
+    return tuple(map(int, checked))
