@@ -10,7 +10,7 @@ from support.pages import HOSTILE, NO_NAME, Page, two
 
 import tailfit
 from tailfit.errors import ArgumentError
-from tailfit.evaluation import Evaluation, ReportWarning, comparison, report
+from tailfit.evaluation import ReportWarning, comparison, report
 from tailfit.evaluation.charts import Chart, confusion_chart, difference_chart, recall_chart
 from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.naming import short_labels
