@@ -32,7 +32,7 @@ _METRICS: Final = (
 _STEPS: Final = (
     "Accumulate", "CutMix", "GradientCentralization", "ImbSAM", "Mixup", "RDrop", "Remix", "SAM", "SmallLoss",
 )  # fmt: skip
-_SCHEDULES: Final = ("Constant", "Cosine", "Custom", "Deferred", "Linear", "Step")
+_SCHEDULES: Final = ("Constant", "Cosine", "Custom", "Deferred", "Linear", "Piecewise")
 
 CLASSES: Final[Mapping[str, str]] = {
     "tailfit>Model": "tailfit.training",

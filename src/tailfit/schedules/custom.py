@@ -1,4 +1,4 @@
-"""Any Python function of the epoch as a schedule."""
+"""Schedules defined by a Python function of the epoch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,17 +13,18 @@ __all__ = ["Custom", "from_function"]
 @final
 @dataclass(frozen=True)
 class Custom(Schedule):
-    """The value that a function gives for the epoch.
+    """The value of a user's function of the epoch.
 
-    The function must be pure: the same epoch, the same value. It is called outside of anything compiled, so it may
-    be plain Python. Between epochs it may do as it likes, so a sampler that follows one adds up all earlier epochs
-    once; the other schedules it can leap over.
+    The function must be pure: the same epoch always gives the same value. It is called outside compiled code, so it may
+    be plain Python. Since nothing is known about its values between two epochs, a sampler that follows it evaluates all
+    earlier epochs once; it does not need to for the other schedules.
 
     Args:
-        fn: `fn(epoch)`, a finite number, or one a class. The epoch is an `int` at the begin of each.
+        fn: A function `fn(epoch)` that returns a finite number, or one per class. The epoch is an `int` at the beginning
+            of each epoch.
     Raises:
-        ArgumentError: for what can't be called; at an epoch for which it gives no such value; and by `get_config`
-            (when a model is saved) for a function that isn't registered with Keras.
+        ArgumentError: If `fn` is not callable; when called, if `fn` returns anything else; in `get_config` (when a model
+            is saved), if the function is not registered with Keras.
 
     >>> tau = Custom(lambda epoch: min(1.0, 0.1 * epoch))
     >>> tau(5), tau(50)
@@ -35,46 +36,46 @@ class Custom(Schedule):
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise ArgumentError(
-                f"fn={self.fn!r}", expected="a function of the epoch", fix="for a fixed value use Constant"
+                f"fn={self.fn!r}", expected="a function of the epoch", fix="use Constant for a fixed value"
             )
 
     def _at(self, epoch: float) -> Value:
         return checked_value(self.fn(epoch), f"the value at epoch {epoch} of {self.fn!r}: value")
 
     def get_config(self) -> dict[str, Any]:
-        """The name under which the function is registered with Keras.
+        """Return the name under which the function is registered with Keras.
 
         Raises:
-            ArgumentError: where it is not.
+            ArgumentError: If it is not registered.
         """
-        import keras  # only to save: the room works without
+        import keras  # only needed for saving; schedules work without Keras
 
         name = keras.saving.get_registered_name(self.fn) if hasattr(self.fn, "__name__") else None
         if name is None or keras.saving.get_registered_object(name) is not self.fn:
             raise ArgumentError(
-                f"a schedule of {self.fn!r} to be saved",
-                expected="a function that is registered with Keras, so that loading finds it",
-                fix="put @keras.saving.register_keras_serializable() above a named function",
+                f"a schedule with the unregistered function {self.fn!r}, to be saved",
+                expected="a function that is registered with Keras, so that it is found when the model is loaded",
+                fix="define a named function decorated with @keras.saving.register_keras_serializable()",
             )
         return {"fn": name}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The schedule of the registered function."""
+        """Build the schedule from the name of the registered function."""
         import keras
 
         fn = keras.saving.get_registered_object(config["fn"])
         if fn is None:
             raise ArgumentError(
-                f"a saved schedule of the function {config['fn']!r}, which Keras doesn't know",
+                f"a saved schedule with the function {config['fn']!r}, which is not registered with Keras",
                 expected="a function that is registered with Keras",
-                fix="import the module that registers it before loading, or pass it as custom_objects",
+                fix="import the module that registers the function before loading, or pass it in custom_objects",
             )
         return cls(fn)
 
 
 def from_function(fn: Callable[[float], Any]) -> Custom:
-    """A function of the epoch as a schedule; also as a decorator.
+    """Make a schedule from a function of the epoch; also usable as a decorator.
 
     >>> @from_function
     ... def power(epoch):

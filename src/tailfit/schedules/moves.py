@@ -1,4 +1,4 @@
-"""Moving what follows a schedule to an epoch, in a loop of one's own; `tailfit.Model.fit` does it by itself."""
+"""Set scheduled hyper-parameters to an epoch: by hand in custom training loops, automatically in `tailfit.Model.fit`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,14 +10,14 @@ __all__ = ["followers_of", "has", "parts_of", "set_epoch"]
 
 
 def set_epoch(epoch: float, *objects: Any) -> None:
-    """Give every hyper-parameter that follows a schedule its value at an epoch.
+    """Set every scheduled hyper-parameter of the given objects to its value at an epoch.
 
     Args:
-        epoch: From 0; a fraction is a point within the epoch, for schedules that go by the step.
-        *objects: Losses, training steps, data sets; or lists and dicts of them, in which strings, None and what
-            follows no schedule are left alone.
+        epoch: Epoch, counted from 0; a fraction is a point within the epoch, for updates at every step.
+        *objects: Losses, training steps and `Batches`; or lists and dicts of them, in which strings, None and objects
+            without a schedule are ignored.
     Raises:
-        ArgumentError: for an epoch out of range, and for an object that can't follow a schedule.
+        ArgumentError: If the epoch is out of range, or an object has no hyper-parameters that can be scheduled.
 
     >>> import tailfit
     >>> loss = tailfit.losses.Focal(gamma=tailfit.schedules.Linear(0.0, 2.0, epochs=4), from_logits=True)
@@ -29,9 +29,9 @@ def set_epoch(epoch: float, *objects: Any) -> None:
     for given in objects:
         if not isinstance(given, Mapping | list | tuple) and not (has(given, "scheduled") or has(given, "set_epoch")):
             raise ArgumentError(
-                f"an object of type {type(given).__name__} to follow a schedule",
-                expected="losses and steps of tailfit, Batches, and lists and dicts of them",
-                fix="pass what was given the schedule",
+                f"an object of type {type(given).__name__}, which cannot follow a schedule",
+                expected="tailfit's losses and steps, Batches, and lists and dicts of them",
+                fix="pass the object whose constructor was given the schedule",
             )
     for part in parts_of(objects):
         for follower in followers_of(part):
@@ -39,7 +39,7 @@ def set_epoch(epoch: float, *objects: Any) -> None:
 
 
 def followers_of(part: Any) -> Iterator[Any]:
-    """What moves when `part` does: what its `scheduled()` names, else itself where it has `set_epoch`."""
+    """Yield the objects with `set_epoch` behind an object: those that its `scheduled()` returns, else itself."""
     if has(part, "scheduled"):
         for inner in parts_of(list(part.scheduled())):
             yield from followers_of(inner)
@@ -48,8 +48,8 @@ def followers_of(part: Any) -> Iterator[Any]:
 
 
 def parts_of(given: Any) -> Iterator[Any]:
-    """Everything in nested dicts and lists, in order, each object once."""
-    seen: dict[int, Any] = {}  # keeps the objects: an id is of a living one only
+    """Yield the leaves of nested dicts and lists in order, each object once."""
+    seen: dict[int, Any] = {}  # holds references: the id of a freed object could be reused
     waiting = [given]
     while waiting:
         part = waiting.pop()
@@ -63,5 +63,5 @@ def parts_of(given: Any) -> Iterator[Any]:
 
 
 def has(given: Any, method: str) -> bool:
-    """Whether an object, not a class, has a method of this name."""
+    """Return whether an instance (not a class) has a method of this name."""
     return not isinstance(given, type) and callable(getattr(given, method, None))

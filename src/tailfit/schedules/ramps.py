@@ -1,4 +1,4 @@
-"""Values that go from one to another over some epochs, and stay there."""
+"""Schedules that change gradually from one value to another over a number of epochs."""
 
 import math
 from abc import abstractmethod
@@ -12,7 +12,7 @@ __all__ = ["Cosine", "Linear"]
 
 @dataclass(frozen=True)
 class _Ramp(Schedule):
-    """`start` up to epoch `begin`, `stop` from `begin + epochs` on; a subclass says how it goes in between."""
+    """A schedule with `start` up to epoch `begin` and `stop` from `begin + epochs` on; subclasses interpolate."""
 
     start: ValueLike
     stop: ValueLike
@@ -29,11 +29,11 @@ class _Ramp(Schedule):
 
     @abstractmethod
     def _share(self, time: float) -> float:
-        """How much of the way is done at a time in (0, 1): ascending."""
+        """Return the completed share of the change, increasing in `time`, which is in (0, 1)."""
 
     def _at(self, epoch: float) -> Value:
         time = (epoch - self.begin) / self.epochs
-        # The ends exactly, not to rounding: gamma=0 is cross-entropy, gamma=1e-17 isn't.
+        # Return the end values exactly: gamma=0 is cross-entropy, gamma=1e-17 is not.
         start, stop = cast(Value, self.start), cast(Value, self.stop)
         if time <= 0:
             return start
@@ -55,7 +55,7 @@ class _Ramp(Schedule):
 
 
 def _between(start: float, stop: float, share: float) -> float:
-    # Rounding must not carry it past its end: a bound that the ends keep holds in between, too.
+    # Clip the rounding error: values in between must satisfy every bound that both ends satisfy.
     low, high = min(start, stop), max(start, stop)
     return min(max(start + (stop - start) * share, low), high)
 
@@ -63,15 +63,15 @@ def _between(start: float, stop: float, share: float) -> float:
 @final
 @dataclass(frozen=True)
 class Linear(_Ramp):
-    """From `start` to `stop` in a straight line over `epochs` epochs.
+    """Change linearly from `start` to `stop` over `epochs` epochs.
 
     Args:
-        start: The value up to epoch `begin`; a finite number, or one a class.
-        stop: The value from epoch `begin + epochs` on.
-        epochs: How many epochs it takes, > 0.
-        begin: The epoch at which it leaves `start`.
+        start: Value up to epoch `begin`: a finite number, or one per class.
+        stop: Value from epoch `begin + epochs` on, of the same length as `start`.
+        epochs: Duration of the change in epochs, > 0.
+        begin: Epoch at which the change begins, >= 0.
     Raises:
-        ArgumentError: for values that don't fit each other.
+        ArgumentError: If a value is not finite or out of range, or if `start` and `stop` differ in length.
 
     >>> tau = Linear(0.0, 1.0, epochs=4, begin=2)
     >>> [tau(epoch) for epoch in range(8)]
@@ -85,15 +85,15 @@ class Linear(_Ramp):
 @final
 @dataclass(frozen=True)
 class Cosine(_Ramp):
-    """From `start` to `stop` over `epochs` epochs along half a cosine: slow at both ends.
+    """Change from `start` to `stop` over `epochs` epochs along half a cosine: slow at both ends.
 
     Args:
-        start: The value up to epoch `begin`; a finite number, or one a class.
-        stop: The value from epoch `begin + epochs` on.
-        epochs: How many epochs it takes, > 0.
-        begin: The epoch at which it leaves `start`.
+        start: Value up to epoch `begin`: a finite number, or one per class.
+        stop: Value from epoch `begin + epochs` on, of the same length as `start`.
+        epochs: Duration of the change in epochs, > 0.
+        begin: Epoch at which the change begins, >= 0.
     Raises:
-        ArgumentError: for values that don't fit each other.
+        ArgumentError: If a value is not finite or out of range, or if `start` and `stop` differ in length.
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts.
 
     >>> gamma = Cosine(2.0, 0.0, epochs=4)

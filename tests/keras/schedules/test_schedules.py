@@ -1,4 +1,4 @@
-"""Schedules in training: the value of an epoch holds in that epoch, on every backend, and nothing is traced again."""
+"""Schedules in training: each epoch uses its own value on every backend, and nothing is traced again."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 import tailfit
 from tailfit.errors import ArgumentError, StepError
 from tailfit.losses import CrossEntropy, Focal, LogitAdjusted
-from tailfit.schedules import Constant, Cosine, Custom, Deferred, Linear, Step, from_function, set_epoch
+from tailfit.schedules import Constant, Cosine, Custom, Deferred, Linear, Piecewise, from_function, set_epoch
 from tailfit.training.scheduled import scheduled_by
 
 COUNTS = [70, 20, 10]
@@ -17,7 +17,7 @@ Y = RNG.integers(0, 3, 24)
 
 
 @keras.saving.register_keras_serializable(package="tests")
-def half_a_step(epoch):
+def half_of(epoch):
     return 0.5 * epoch
 
 
@@ -27,7 +27,7 @@ def network(cls=tailfit.Model):
 
 
 def compiled(loss, cls=tailfit.Model, **kwargs):
-    """A model that stays as it is (its learning rate is 0): only a schedule changes what it reports."""
+    """Build a model with learning rate 0, so that only the schedule changes the reported loss."""
     model = network(cls)
     model.compile(keras.optimizers.SGD(0.0), loss, **kwargs)
     return model
@@ -43,14 +43,14 @@ def expected(model, losses):
     return [float(loss(Y, y_pred)) for loss in losses]
 
 
-# A loss that follows a schedule, and the one that it is at each of four epochs.
+# A scheduled loss, and the equivalent fixed losses at epochs 0 to 3.
 FOLLOWING = {
     "tau": (
         lambda: LogitAdjusted(COUNTS, tau=Linear(0.0, 2.0, epochs=2), from_logits=True),
         [LogitAdjusted(COUNTS, tau=tau, from_logits=True) for tau in (0.0, 1.0, 2.0, 2.0)],
     ),
     "gamma": (
-        lambda: Focal(gamma=Step([2.0, 1.0, 0.0], boundaries=[1, 3]), from_logits=True),
+        lambda: Focal(gamma=Piecewise([2.0, 1.0, 0.0], boundaries=[1, 3]), from_logits=True),
         [Focal(gamma=gamma, from_logits=True) for gamma in (2.0, 1.0, 1.0, 0.0)],
     ),
     "alpha": (
@@ -74,13 +74,13 @@ every_parameter = pytest.mark.parametrize(("following", "fixed"), FOLLOWING.valu
 
 
 @every_parameter
-def test_the_value_of_an_epoch_holds_in_it(following, fixed):
+def test_fit_uses_the_value_of_each_epoch(following, fixed):
     model = compiled(following())
     assert np.allclose(reported(model), expected(model, fixed), rtol=1e-6)
 
 
 @every_parameter
-def test_set_epoch_moves_a_loss_by_hand(following, fixed):
+def test_set_epoch_sets_a_loss_by_hand(following, fixed):
     loss, model = following(), network()
     for epoch in (0, 3, 1, 2):
         set_epoch(epoch, loss)
@@ -99,7 +99,7 @@ def test_trap_3_a_schedule_reaches_the_compiled_step_and_its_gradients():
 
 
 class Counting(LogitAdjusted):
-    """Counts how often its mathematics is run as Python: once a trace where steps are compiled."""
+    """Count the Python calls of `call`: one per trace where steps are compiled."""
 
     calls = 0
 
@@ -119,7 +119,7 @@ def test_nothing_is_traced_again(backend):
     assert loss.calls - traced == (steps if backend == "torch" else 0)
 
 
-def test_a_loop_of_ones_own_is_not_traced_again(backend):
+def test_a_custom_loop_is_not_traced_again(backend):
     loss, model = Counting(COUNTS, tau=Linear(0.0, 2.0, epochs=2), from_logits=True), network()
 
     @tailfit.function
@@ -137,17 +137,17 @@ def test_a_loop_of_ones_own_is_not_traced_again(backend):
     assert loss.calls - traced == (3 if backend == "torch" else 0)
 
 
-def test_initial_epoch_is_the_epoch():
+def test_initial_epoch_selects_the_value():
     model = compiled(FOLLOWING["tau"][0]())
     assert np.allclose(reported(model, initial_epoch=1, epochs=3), expected(model, FOLLOWING["tau"][1][1:3]), rtol=1e-6)
 
 
-def test_a_second_fit_begins_at_its_own_epoch():
+def test_a_second_fit_starts_at_its_own_epoch():
     model = compiled(FOLLOWING["tau"][0]())
     assert reported(model) == reported(model)
 
 
-def test_validation_within_an_epoch_has_its_value():
+def test_validation_uses_the_value_of_its_epoch():
     model = compiled(FOLLOWING["tau"][0]())
     history = model.fit(X, Y, epochs=3, batch_size=24, validation_data=(X, Y), verbose=0).history
     assert np.allclose(history["val_loss"], history["loss"], rtol=1e-6)
@@ -155,7 +155,7 @@ def test_validation_within_an_epoch_has_its_value():
 
 
 @pytest.mark.parametrize("kwargs", [{"run_eagerly": True}, {"jit_compile": False}, {"steps_per_execution": 2}])
-def test_ways_to_compile(kwargs):
+def test_compile_options(kwargs):
     model = compiled(FOLLOWING["tau"][0](), **kwargs)
     assert np.allclose(reported(model), expected(model, FOLLOWING["tau"][1]), rtol=1e-6)
 
@@ -206,19 +206,19 @@ class WithItsOwnLoss(tailfit.Model):
         return {"mine": self.losses_of_mine["extra"][0](y, self(x))}
 
 
-def test_a_loss_that_only_train_step_uses_is_found():
+def test_a_loss_used_only_in_train_step_is_found():
     model = WithItsOwnLoss()
     model.compile("sgd")
     values = np.array(model.fit(X, Y, epochs=3, batch_size=24, verbose=0).history["mine"])
     assert np.allclose(values / values[0], [1.0, 2.0, 3.0], rtol=1e-6)
 
 
-def test_nothing_scheduled_adds_nothing():
+def test_models_without_schedules_have_nothing_scheduled():
     assert scheduled_by(compiled(CrossEntropy(from_logits=True))) == []
     assert scheduled_by(compiled("mse")) == []
 
 
-def test_steps_that_follow_schedules_are_found():
+def test_scheduled_steps_are_found():
     class Follower:
         epochs = ()
 
@@ -237,7 +237,7 @@ def test_steps_that_follow_schedules_are_found():
     assert FollowingStep.follower.epochs == (0, 1, 2)
 
 
-# -- batches whose weights or draws follow one ---------------------------------------------------------
+# -- batches with scheduled weights or samplers ---------------------------------------------------------
 
 DEFERRED = Deferred([1.0] * 3, [0.5, 2.0, 4.0], at=2)
 OWN = RNG.uniform(0.5, 2.0, 24)
@@ -247,7 +247,7 @@ def source():
     return tailfit.data.Arrays(X, Y, class_names=["leak", "ok", "worn"])
 
 
-def test_weights_of_batches_are_those_of_the_epoch():
+def test_batch_weights_follow_the_schedule():
     batches = tailfit.Batches(source(), 5, seed=3, class_weight=DEFERRED, sample_weight=OWN)
     for epoch in (0, 3, 1, 2):
         fixed = tailfit.Batches(source(), 5, seed=3, class_weight=dict(enumerate(DEFERRED(epoch))), sample_weight=OWN)
@@ -263,7 +263,7 @@ def test_weights_of_batches_are_those_of_the_epoch():
     assert [len(batch) for batch in batches] == [3] * 5
 
 
-def test_weights_of_soft_labels_follow_too():
+def test_weights_of_soft_labels_follow_the_schedule():
     soft = np.array([[0.5, 0.5], [0.2, 0.8], [1.0, 0.0]], "float32")
     batches = tailfit.Batches(tailfit.data.Arrays(X[:3], soft), 3, class_weight=Linear([1, 1], [3, 1], epochs=2))
     assert np.allclose(batches.weights_at(1), [1.5, 1.2, 2.0])
@@ -298,7 +298,7 @@ def test_deferred_reweighting_in_fit():
         (Deferred([1.0] * 3, [1.0, -1.0, 1.0], at=5), "at epoch 5"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_at_once(schedule, words):
+def test_invalid_weights_are_refused_in_the_constructor(schedule, words):
     with pytest.raises(ArgumentError, match=words):
         tailfit.Batches(source(), 5, class_weight=schedule)
 
@@ -314,27 +314,27 @@ SCHEDULES = [
     Constant(0.5),
     Linear(0.0, 1.0, epochs=3, begin=1),
     Cosine(0.0, 1.0, epochs=3),
-    Step([0.0, 0.5, 1.0], [1, 2]),
+    Piecewise([0.0, 0.5, 1.0], [1, 2]),
     Deferred(0.0, 1.0, at=2),
-    from_function(half_a_step),
+    from_function(half_of),
 ]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: type(schedule).__name__)
-def test_a_saved_model_goes_on_with_its_schedule(schedule, tmp_path):
+def test_a_saved_model_continues_its_schedule(schedule, tmp_path):
     model = compiled(LogitAdjusted(COUNTS, tau=schedule, from_logits=True))
     reported(model, epochs=3)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.loss.tau.schedule == schedule
-    # As it was left: at its last epoch.
+    # The loaded model is at the epoch at which it was saved.
     assert np.isclose(loaded.evaluate(X, Y, verbose=0), model.evaluate(X, Y, verbose=0), rtol=1e-6)
     kwargs = {"initial_epoch": 3, "epochs": 5}
     assert np.allclose(reported(loaded, **kwargs), reported(model, **kwargs), rtol=1e-6)
 
 
 @pytest.mark.parametrize("parameter", sorted(FOLLOWING.keys() - {"label_smoothing"}))
-def test_configurations_come_back(parameter):
+def test_config_round_trip(parameter):
     loss, model = FOLLOWING[parameter][0](), network()
     set_epoch(2, loss)
     again = type(loss).from_config(loss.get_config())
@@ -342,14 +342,14 @@ def test_configurations_come_back(parameter):
     assert np.allclose(expected(model, [again]), expected(model, [loss]), rtol=1e-6)
 
 
-def test_schedules_have_names_of_their_own_in_saved_files():
-    # tailfit.steps has a Step too.
+def test_schedules_are_registered_in_their_own_namespace():
+    # Other modules may register classes of the same names.
     for schedule in SCHEDULES:
         kind = type(schedule)
         assert keras.saving.get_registered_name(kind) == f"tailfit.schedules>{kind.__name__}"
 
 
-def test_a_function_that_loading_could_not_find_is_not_saved(tmp_path):
+def test_an_unregistered_function_is_not_saved(tmp_path):
     model = compiled(LogitAdjusted(COUNTS, tau=Custom(lambda epoch: epoch), from_logits=True))
     with pytest.raises(ArgumentError, match="register_keras_serializable"):
         model.save(tmp_path / "model.keras")
@@ -371,7 +371,7 @@ def test_trap_3_a_plain_keras_model_on_jax_is_refused(backend):
         assert np.allclose(reported(model, callbacks=[moves]), expected(model, FOLLOWING["tau"][1]), rtol=1e-6)
 
 
-def test_a_scope_that_carries_the_variable_is_as_good():
+def test_a_scope_that_maps_the_variable_is_accepted():
     loss, model = FOLLOWING["tau"][0](), network()
     with keras.StatelessScope([(loss.tau.variable, keras.ops.ones(()))]):
         value = expected(model, [loss])
@@ -382,28 +382,28 @@ def test_a_scope_that_carries_the_variable_is_as_good():
     "arguments",
     [
         {"tau": Linear(1.0, -1.0, epochs=5)},
-        {"tau": Step([1.0, -1.0, 1.0], boundaries=[3, 4])},
+        {"tau": Piecewise([1.0, -1.0, 1.0], boundaries=[3, 4])},
         {"tau": Deferred(1.0, -1.0, at=80)},
         {"tau": Constant([1.0, 1.0, 1.0])},
         {"tau": Custom(lambda epoch: -1.0)},
         {"tau": lambda epoch: "one"},
     ],
 )
-def test_a_value_out_of_range_is_refused_at_once(arguments):
+def test_a_value_out_of_range_is_refused_in_the_constructor(arguments):
     if not isinstance(arguments["tau"], tailfit.schedules.Schedule):
         arguments = {"tau": Custom(arguments["tau"])}
     with pytest.raises(ArgumentError, match="at epoch"):
         LogitAdjusted(COUNTS, **arguments, from_logits=True)
 
 
-def test_a_function_that_goes_out_of_range_is_refused_at_that_epoch():
+def test_a_function_value_out_of_range_is_refused_at_that_epoch():
     loss = LogitAdjusted(COUNTS, tau=Custom(lambda epoch: 1.0 - epoch), from_logits=True)
     set_epoch(1, loss)
     with pytest.raises(ArgumentError, match=r"tau=-1\.0 at epoch 2"):
         set_epoch(2, loss)
 
 
-def test_class_weights_stay_as_many():
+def test_the_number_of_class_weights_must_not_change():
     loss = CrossEntropy(class_weights=Custom(lambda epoch: [1.0] * (3 + epoch)), from_logits=True)
     with pytest.raises(ArgumentError, match="same number"):
         set_epoch(1, loss)
@@ -414,7 +414,7 @@ def test_class_weights_stay_as_many():
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", None])
 def test_the_value_has_the_precision_of_the_loss(dtype, backend):
     if (dtype, backend) == ("float64", "jax"):
-        pytest.skip("JAX has no float64 unless asked for before it starts")
+        pytest.skip("JAX needs float64 to be enabled before its first use")
     loss = LogitAdjusted(COUNTS, tau=Constant(1 / 3), from_logits=True, dtype=dtype)
     fixed = LogitAdjusted(COUNTS, tau=1 / 3, from_logits=True, dtype=dtype)
     y_pred = np.array([[2.0, 0.5, -1.0]], "float64")

@@ -1,4 +1,4 @@
-"""Schedules: values around each boundary, laws that hold for any numbers, what is refused; and samplers that follow."""
+"""Schedules: values around each boundary, properties for random inputs, refused arguments; and scheduled samplers."""
 
 import dataclasses
 import inspect
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tailfit import schedules
 from tailfit.errors import ArgumentError
 from tailfit.samplers import ClassBalanced, Progressive
-from tailfit.schedules import Constant, Cosine, Custom, Deferred, Linear, Schedule, Step, from_function, set_epoch
+from tailfit.schedules import Constant, Cosine, Custom, Deferred, Linear, Piecewise, Schedule, from_function, set_epoch
 
 QUICK = settings(deadline=None, max_examples=50)
 
-# Each with epochs and the values there, worked out by hand.
+# Schedules with hand-computed values by epoch.
 GOLDEN = [
     (Constant(2), {0: 2.0, 0.5: 2.0, 10**9: 2.0}),
     (Constant([1, 2]), {0: (1.0, 2.0), 7: (1.0, 2.0)}),
@@ -26,9 +26,9 @@ GOLDEN = [
     (Linear([0, 4], [2, 0], epochs=2), {0: (0.0, 4.0), 1: (1.0, 2.0), 2: (2.0, 0.0)}),
     (Cosine(2.0, 0.0, epochs=4), {0: 2.0, 1: 1 + 0.5**0.5, 2: 1.0, 3: 1 - 0.5**0.5, 4: 0.0, 9: 0.0}),
     (Cosine(0.0, 1.0, epochs=2, begin=3), {3: 0.0, 4: 0.5, 5: 1.0}),
-    (Step([1.0, 0.5, 0.0], [10, 20]), {0: 1.0, 9.99: 1.0, 10: 0.5, 19: 0.5, 20: 0.0, 99: 0.0}),
-    (Step([[1, 1], [2, 0]], [1]), {0: (1.0, 1.0), 1: (2.0, 0.0)}),
-    (Step([5.0], []), {0: 5.0, 100: 5.0}),
+    (Piecewise([1.0, 0.5, 0.0], [10, 20]), {0: 1.0, 9.99: 1.0, 10: 0.5, 19: 0.5, 20: 0.0, 99: 0.0}),
+    (Piecewise([[1, 1], [2, 0]], [1]), {0: (1.0, 1.0), 1: (2.0, 0.0)}),
+    (Piecewise([5.0], []), {0: 5.0, 100: 5.0}),
     (Deferred(0.0, 1.0, at=3), {0: 0.0, 2: 0.0, 2.999: 0.0, 3: 1.0, 4: 1.0}),
     (Deferred(0.0, 1.0, at=0), {0: 1.0}),
     (Deferred([1, 1], {0: 0.5, 1: 3}, at=1), {0: (1.0, 1.0), 1: (0.5, 3.0)}),
@@ -47,7 +47,7 @@ def test_golden_values(schedule, values):
         assert schedule(np.float64(epoch)) == schedule(epoch)
 
 
-def test_every_kind_is_in_the_battery():
+def test_every_schedule_is_tested():
     kinds = {getattr(schedules, name) for name in schedules.__all__}
     kinds = {kind for kind in kinds if inspect.isclass(kind) and not inspect.isabstract(kind)}
     assert kinds == {type(schedule) for schedule, _ in GOLDEN}
@@ -66,7 +66,7 @@ class TestSchedule:
         assert getattr(type(schedule), "__final__", False)
         assert ">>>" in type(schedule).__doc__
 
-    def test_configurations_come_back(self, schedule):
+    def test_config_round_trip(self, schedule):
         if not isinstance(schedule, Custom):
             assert type(schedule).from_config(schedule.get_config()) == schedule
 
@@ -78,7 +78,7 @@ class TestSchedule:
         assert (values >= knots.min(axis=0)).all()
         assert (values <= knots.max(axis=0)).all()
 
-    def test_until_the_value_stays(self, schedule):
+    def test_value_is_constant_until_the_reported_epoch(self, schedule):
         for epoch in range(25):
             until = schedule.until(epoch)
             assert until > epoch
@@ -94,7 +94,7 @@ class TestSchedule:
 @pytest.mark.parametrize("ramp", [Linear, Cosine])
 @QUICK
 @given(start=bounded, stop=bounded, epochs=st.floats(0.1, 1e4), begin=st.floats(0, 100), data=st.data())
-def test_ramps_go_one_way_and_end_exactly(ramp, start, stop, epochs, begin, data):
+def test_ramps_are_monotonic_and_end_exactly(ramp, start, stop, epochs, begin, data):
     schedule = ramp(start, stop, epochs=epochs, begin=begin)
     times = sorted(data.draw(st.lists(st.floats(0, 2e4), min_size=2, max_size=20)))
     values = [schedule(time) for time in times]
@@ -107,9 +107,9 @@ def test_ramps_go_one_way_and_end_exactly(ramp, start, stop, epochs, begin, data
 
 @QUICK
 @given(before=bounded, after=bounded, at=st.floats(0, 1e4), epoch=st.floats(0, 2e4))
-def test_deferred_is_a_step_of_one_boundary(before, after, at, epoch):
+def test_deferred_is_piecewise_with_one_boundary(before, after, at, epoch):
     if at > 0:
-        assert Deferred(before, after, at=at)(epoch) == Step([before, after], [at])(epoch)
+        assert Deferred(before, after, at=at)(epoch) == Piecewise([before, after], [at])(epoch)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_deferred_is_a_step_of_one_boundary(before, after, at, epoch):
         lambda: Linear(0.0, 1.0, epochs=-1),
         lambda: Linear(0.0, 1.0, epochs=None),
         lambda: Cosine(0.0, 1.0, epochs=2, begin=-1),
-        lambda: Step([1.0], [1]),
-        lambda: Step([1.0, 2.0], [0]),
-        lambda: Step([1.0, 2.0, 3.0], [2, 2]),
-        lambda: Step([1.0, 2.0, 3.0], [3, 2]),
-        lambda: Step([1.0, [2.0]], [3]),
-        lambda: Step(1.0, 3),
-        lambda: Step("12", [3]),
+        lambda: Piecewise([1.0], [1]),
+        lambda: Piecewise([1.0, 2.0], [0]),
+        lambda: Piecewise([1.0, 2.0, 3.0], [2, 2]),
+        lambda: Piecewise([1.0, 2.0, 3.0], [3, 2]),
+        lambda: Piecewise([1.0, [2.0]], [3]),
+        lambda: Piecewise(1.0, 3),
+        lambda: Piecewise("12", [3]),
         lambda: Deferred(None, 1.0, at=3),
         lambda: Deferred(0.0, [1.0], at=3),
         lambda: Deferred(0.0, 1.0, at=-1),
@@ -154,7 +154,7 @@ def test_bad_arguments_are_refused(make):
         make()
 
 
-def test_a_function_gets_whole_epochs_whole():
+def test_a_function_gets_integer_epochs_as_int():
     by_list = from_function([3.0, 2.0, 1.0].__getitem__)
     assert [by_list(epoch) for epoch in (0, 1, np.int64(2))] == [3.0, 2.0, 1.0]
 
@@ -177,13 +177,13 @@ class Holder:
         return iter(self.parts)
 
 
-def test_set_epoch_finds_what_follows():
+def test_set_epoch_finds_scheduled_objects():
     one, two, three, four = (Follower() for _ in range(4))
     set_epoch(5, one, [Holder(two), "mse", None], {"a": {"b": (Holder(Holder(three)), four, four)}}, Holder())
     assert [follower.epoch for follower in (one, two, three, four)] == [5] * 4
 
 
-def test_set_epoch_ends_in_lists_that_hold_themselves():
+def test_set_epoch_handles_circular_lists():
     circle = [Follower()]
     circle.append(circle)
     set_epoch(1, circle)
@@ -191,8 +191,8 @@ def test_set_epoch_ends_in_lists_that_hold_themselves():
 
 
 @pytest.mark.parametrize("wrong", [None, "mse", 3.0, object(), Follower])
-def test_set_epoch_refuses_what_cannot_follow(wrong):
-    with pytest.raises(ArgumentError, match="to follow a schedule"):
+def test_set_epoch_refuses_objects_without_schedules(wrong):
+    with pytest.raises(ArgumentError, match="cannot follow a schedule"):
         set_epoch(1, wrong)
 
 
@@ -201,22 +201,22 @@ def test_set_epoch_refuses_bad_epochs():
         set_epoch(-1, Follower())
 
 
-# -- samplers that follow one (their laws are in plain/samplers/test_battery.py) ---------------------------------------
+# -- samplers with scheduled parameters (their properties are in plain/samplers/test_battery.py) -----------------------
 
 
 @pytest.mark.parametrize("power", [Constant(-1.0), Linear(1.0, -0.1, epochs=9), Deferred(0.0, -2.0, at=80)])
-def test_powers_out_of_range_are_refused_at_once(power):
+def test_powers_out_of_range_are_refused_in_the_constructor(power):
     with pytest.raises(ArgumentError, match="power=-"):
         ClassBalanced(power=power)
 
 
 @pytest.mark.parametrize("power", [Constant([1.0, 1.0]), Custom(lambda epoch: [0.0])])
-def test_a_power_a_class_is_refused(power):
+def test_one_power_per_class_is_refused(power):
     with pytest.raises(ArgumentError, match="at epoch 0"):
         ClassBalanced(power=power)
 
 
-def test_a_power_out_of_range_is_refused_at_its_epoch():
+def test_a_power_out_of_range_is_refused_at_that_epoch():
     plan = ClassBalanced(power=Custom(lambda epoch: 1.0 - epoch)).plan([0, 0, 0, 1])
     assert len(plan.indices(1, 0, 4)) == 4
     with pytest.raises(ArgumentError, match=r"power=-1\.0 at epoch 2"):
@@ -224,7 +224,7 @@ def test_a_power_out_of_range_is_refused_at_its_epoch():
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 2.0, None, True])
-def test_progressive_wants_whole_epochs(epochs):
+def test_progressive_requires_whole_epochs(epochs):
     with pytest.raises(ArgumentError, match="epochs"):
         Progressive(epochs=epochs)
 
@@ -239,7 +239,7 @@ def test_a_function_as_power_keeps_the_rings_exact(powers, seed, order):
     labels = np.repeat([0, 1, 2], [13, 4, 2])
     plan = ClassBalanced(power=Custom(powers.__getitem__)).plan(labels, seed)
     fresh = [ClassBalanced(power=Custom(powers.__getitem__)).plan(labels, seed).indices(e, 0, 19) for e in range(6)]
-    # Whatever was asked before, an epoch has one answer.
+    # The indices of an epoch do not depend on which epochs were read before.
     assert all(np.array_equal(plan.indices(epoch, 0, 19), fresh[epoch]) for epoch in order)
     times = np.zeros(19, dtype=int)
     for epoch in range(6):
@@ -247,7 +247,7 @@ def test_a_function_as_power_keeps_the_rings_exact(powers, seed, order):
         assert max(np.ptp(times[labels == code]) for code in range(3)) <= 1
 
 
-def test_a_power_that_comes_to_rest_is_the_fixed_one_in_its_shares():
+def test_class_shares_after_the_last_change_are_those_of_the_fixed_power():
     labels = np.repeat([0, 1, 2], [60, 30, 10])
     plan = ClassBalanced(power=Linear(1.0, 0.0, epochs=7)).plan(labels)
     fixed = ClassBalanced(power=0.0).plan(labels)
@@ -257,7 +257,7 @@ def test_a_power_that_comes_to_rest_is_the_fixed_one_in_its_shares():
     assert ascending == sorted(ascending)
 
 
-def test_epochs_after_the_last_change_cost_nothing():
+def test_epochs_after_the_last_change_are_not_evaluated():
     calls = []
 
     class Counting(Schedule):

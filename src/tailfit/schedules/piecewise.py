@@ -1,4 +1,4 @@
-"""Values that stay, then switch: at a boundary the new value holds already."""
+"""Piecewise constant schedules; at a boundary the value is already the new one."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from tailfit.errors import ArgumentError
 from tailfit.schedules.base import Schedule, Value, ValueLike, checked_epoch, checked_value, refuse_unequal
 
-__all__ = ["Constant", "Deferred", "Step"]
+__all__ = ["Constant", "Deferred", "Piecewise"]
 
 
 @final
@@ -20,9 +20,9 @@ class Constant(Schedule):
     """The same value at every epoch.
 
     Args:
-        value: A finite number, or one a class.
+        value: A finite number, or one per class.
     Raises:
-        ArgumentError: for anything else.
+        ArgumentError: If `value` is anything else.
 
     >>> Constant(0.5)(7)
     0.5
@@ -42,16 +42,16 @@ class Constant(Schedule):
 
 @final
 @dataclass(frozen=True)
-class Step(Schedule):
-    """Piecewise constant: `values[i]` from `boundaries[i - 1]` on, up to and without `boundaries[i]`.
+class Piecewise(Schedule):
+    """Piecewise constant: `values[i]` for `boundaries[i - 1] <= epoch < boundaries[i]`.
 
     Args:
-        values: One value more than boundaries; each a finite number, or one a class.
-        boundaries: Epochs > 0, ascending.
+        values: One value more than boundaries; each is a finite number, or one per class.
+        boundaries: Epochs > 0 in strictly ascending order.
     Raises:
-        ArgumentError: for values or boundaries that don't fit each other.
+        ArgumentError: If a value or boundary is invalid, values differ in length, or their numbers do not match.
 
-    >>> power = Step(values=[1.0, 0.5, 0.0], boundaries=[10, 20])
+    >>> power = Piecewise(values=[1.0, 0.5, 0.0], boundaries=[10, 20])
     >>> [power(epoch) for epoch in (0, 9, 10, 20, 99)]
     [1.0, 1.0, 0.5, 0.0, 0.0]
     """
@@ -65,12 +65,16 @@ class Step(Schedule):
         epochs = tuple(checked_epoch(f"boundaries[{i}]", at, above=True) for i, at in enumerate(boundaries))
         refuse_unequal({f"values[{i}]": value for i, value in enumerate(values)})
         if any(later <= earlier for earlier, later in pairwise(epochs)):
-            raise ArgumentError(f"boundaries={list(epochs)}", expected="ascending epochs", fix="sort them")
+            raise ArgumentError(
+                f"boundaries={list(epochs)}",
+                expected="strictly ascending epochs",
+                fix="sort the boundaries and remove duplicates",
+            )
         if len(values) != len(epochs) + 1:
             raise ArgumentError(
                 f"{len(values)} values and {len(epochs)} boundaries",
                 expected="one value more than boundaries",
-                fix="give a value for each stretch: before, between and after the boundaries",
+                fix="pass one value for each interval: before, between and after the boundaries",
             )
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "boundaries", epochs)
@@ -90,14 +94,14 @@ class Step(Schedule):
 @final
 @dataclass(frozen=True)
 class Deferred(Schedule):
-    """One value until an epoch, another one from it on: deferred re-weighting and re-sampling.
+    """One value before an epoch and another from it on: deferred re-weighting and re-sampling.
 
     Args:
-        before: The value at epochs < `at`; a finite number, or one a class.
-        after: The value from epoch `at` on.
-        at: The epoch of the switch, >= 0; the authors switch at 80 % of the training, where the learning rate drops.
+        before: Value at epochs < `at`: a finite number, or one per class.
+        after: Value from epoch `at` on, of the same length as `before`.
+        at: Epoch of the switch, >= 0. The authors switch at 80 % of the training, where the learning rate drops.
     Raises:
-        ArgumentError: for values that don't fit each other.
+        ArgumentError: If a value is not finite or out of range, or if `before` and `after` differ in length.
     Source: Cao et al. 2019, arXiv:1906.07413, algorithm 1.
 
     >>> weights = Deferred(before=[1.0, 1.0], after=[0.6, 3.0], at=160)
@@ -130,4 +134,8 @@ class Deferred(Schedule):
 def _listed(values: Any, name: str) -> list[Any]:
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim):
         return list(values)
-    raise ArgumentError(f"{name}={values!r}", expected="a list", fix="Step(values=[1.0, 0.0], boundaries=[80])")
+    raise ArgumentError(
+        f"{name}={values!r}",
+        expected="a list",
+        fix="pass lists, for example Piecewise(values=[1.0, 0.0], boundaries=[80])",
+    )
