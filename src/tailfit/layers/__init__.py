@@ -1,4 +1,4 @@
-"""Layers that some losses need: a head whose scores are cosines, for margins; features beside the predictions."""
+"""Layers required by some losses: a head with cosine scores (for margins), and predictions with attached features."""
 
 from tailfit.layers.cosine import CosineDense
 from tailfit.layers.features import WithFeatures

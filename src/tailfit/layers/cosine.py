@@ -1,7 +1,7 @@
-"""A classifier's head whose scores are cosines: neither long features nor long weights win.
+"""A classifier head whose scores are cosines, independent of the norms of features and weights.
 
-Under a long tail the weights of frequent classes grow longer, and so do their scores. Between unit vectors only the
-angle is left, and a margin is in the same unit for all classes.
+On long-tailed data the weight vectors of frequent classes grow longer, and their scores with them. Between unit vectors
+only the angle matters, and a margin has the same unit for all classes.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ __all__ = ["CosineDense"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class CosineDense(keras.layers.Layer):
-    """Cosines between the features and one weight vector a class: a `Dense` without bias between unit vectors.
+    """Cosines between the features and one weight vector per class: a `Dense` layer on unit vectors, without bias.
 
-    Its scores are logits to a loss that scales them (`tailfit.losses.LDAM`); the most likely class is their arg max.
-    For probabilities take the softmax of `scale` times the scores, with the scale of the loss.
+    A loss that scales its input (`tailfit.losses.LDAM`) takes the scores as logits; the arg max is the most likely
+    class. For probabilities, compute the softmax of `scale` times the scores, with the `scale` of the loss.
 
     Args:
         units: C, the number of classes, >= 1.
@@ -27,7 +27,7 @@ class CosineDense(keras.layers.Layer):
         **kwargs: `name`, `dtype`, `trainable`, as in `keras.layers.Layer`.
     Shapes: features `(batch, ..., features)` to cosines `(batch, ..., units)` in [-1, 1]. Features of 0 give 0.
     Raises:
-        ArgumentError: for `units` that is no whole number >= 1.
+        ArgumentError: If `units` is not a whole number >= 1.
     Source: Cao et al. 2019, arXiv:1906.07413, section 3.2.
 
     >>> layer = CosineDense(2, kernel_initializer="identity")
@@ -81,11 +81,11 @@ class CosineDense(keras.layers.Layer):
 
 
 def _unit(vectors: Any, axis: int) -> Any:
-    """Vectors of length 1, in their own dtype; squares are summed in float32, as 256 squared is beyond float16."""
+    """Return vectors of length 1 in their own dtype; sums are float32, as 256 squared overflows float16."""
     vectors = ops.convert_to_tensor(vectors)
     dtype = keras.backend.standardize_dtype(vectors.dtype)
     wide = ops.cast(vectors, "float64" if dtype == "float64" else "float32")
-    # Each by its largest entry first: the squares of tiny or huge features are beyond float32.
+    # Divide by the largest entry first: the squares of tiny or huge features underflow or overflow in float32.
     largest = ops.max(ops.abs(wide), axis=axis, keepdims=True)
     wide = wide / ops.stop_gradient(ops.where(largest > 0, largest, ops.ones_like(largest)))
     squared = ops.sum(ops.square(wide), axis=axis, keepdims=True)

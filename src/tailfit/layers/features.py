@@ -1,4 +1,4 @@
-"""How features get to a loss: they hang on the predictions, as Keras' masks do."""
+"""Pass features to a loss together with the predictions, in the way that Keras passes masks."""
 
 import weakref
 from typing import Any
@@ -8,29 +8,29 @@ from keras import ops
 
 from tailfit.errors import ArgumentError
 
-__all__ = ["WithFeatures", "feature_norms_beside"]
+__all__ = ["WithFeatures", "feature_norms_of"]
 
-# By the id of a living tensor: a tracer takes no attributes, and no tensor is a key of a dictionary.
+# Keyed by the id of a live tensor: tracers accept no attributes, and tensors are not hashable.
 _norms: dict[int, Any] = {}
 
 
-def feature_norms_beside(y_pred: Any) -> Any:
-    """The sums of absolute features that `WithFeatures` hung on predictions, `(batch, ...)`, or None."""
+def feature_norms_of(y_pred: Any) -> Any:
+    """Return the sums of absolute features that `WithFeatures` attached to predictions, `(batch, ...)`, or None."""
     return _norms.get(id(y_pred))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class WithFeatures(keras.layers.Layer):
-    """Its first input, unchanged, with the size of the second beside it: for `tailfit.losses.InfluenceBalanced`.
+    """Return the predictions unchanged, with the norm of the features attached for `tailfit.losses.InfluenceBalanced`.
 
-    It must be the last layer: what another one computes of the predictions has no features beside it.
+    Use it as the last layer: the output of any later layer has no features attached.
 
     Args:
         **kwargs: `name`, as in `keras.layers.Layer`.
-    Shapes: `y_pred` `(batch, ..., C)` and features `(batch, ..., features)` to `y_pred`; beside it the sum of the
-        features' absolute values, float32 `(batch, ...)`.
+    Shapes: `y_pred` `(batch, ..., C)` and features `(batch, ..., features)` to `y_pred`; attached to it is the sum of
+        the features' absolute values, float32 `(batch, ...)`.
     Raises:
-        ArgumentError: for features of another number of axes.
+        ArgumentError: If predictions and features differ in the number of axes.
 
     >>> inputs = keras.Input((3,))
     >>> features = keras.layers.Dense(8, activation="relu")(inputs)
@@ -40,15 +40,15 @@ class WithFeatures(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"autocast": False, **kwargs})  # what a head gives in float32 stays so
+        super().__init__(**{"autocast": False, **kwargs})  # keep float32 predictions of the head in float32
         self.supports_masking = True
 
     def build(self, y_pred_shape: Any, features_shape: Any) -> None:
         if len(y_pred_shape) != len(features_shape):
             raise ArgumentError(
-                f"features of shape {tuple(features_shape)} beside predictions of shape {tuple(y_pred_shape)}",
-                expected="one vector of features for each row of predictions",
-                fix="pass what the last layer gets as its input",
+                f"features of shape {tuple(features_shape)} with predictions of shape {tuple(y_pred_shape)}",
+                expected="one feature vector for each row of predictions",
+                fix="pass the input of the last Dense layer as the features",
             )
 
     def call(self, y_pred: Any, features: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Metrics that a common class can't dominate: `keras.metrics.Metric` classes, streamed and exact.
+"""Metrics that frequent classes cannot dominate: `keras.metrics.Metric` classes, updated by batch and exact.
 
-All take integer or one-hot labels beside scores, and sample weights; none needs the number of classes. Those that
-count calls take logits and probabilities alike; those of the scores themselves are told `from_logits`.
+All accept integer or one-hot labels and sample weights; none needs the number of classes in advance. Metrics of the
+predicted classes accept logits and probabilities alike; metrics of the scores themselves require `from_logits`.
 """
 
 from tailfit.metrics.agreement import CohenKappa, MatthewsCorrelation

@@ -1,7 +1,8 @@
-"""Agreement of calls and truth beyond what their shares alone would give: Matthews' correlation, Cohen's kappa.
+"""Agreement of predictions and labels beyond chance: Matthews' correlation and Cohen's kappa.
 
-Both are `sum_k (hits_k * rejections_k - misses_k * false alarms_k)` over what it could be at most. Written so, and
-not as `N * hits - truth @ called`, no class with nearly all samples drowns the others.
+Both are `sum_k (hits_k * rejections_k - misses_k * false_alarms_k)` divided by its maximum; rejections are true
+negatives. In the textbook form, `N * hits - truth @ predicted`, a class with nearly all samples would cancel the digits
+of the others.
 """
 
 from typing import Any
@@ -17,26 +18,29 @@ __all__ = ["CohenKappa", "MatthewsCorrelation"]
 
 class _Agreement(ConfusionMetric):
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The numerator, and the shares of each class in the truth and in the calls."""
+        """Return the numerator, and the share of each class among the labels and among the predictions."""
         hits, misses, false_alarms = self.counts()
         whole = ops.sum(hits + misses)
         hits, misses, false_alarms = (ratio(part, whole) for part in (hits, misses, false_alarms))
-        # What lies in neither the row nor the column of a class. The rest of the misses is at least the false alarms.
-        astray = sum_of_others(misses) - false_alarms
-        rejections = sum_of_others(hits) + ops.where(astray > 0, astray, ops.zeros_like(astray))
+        # Samples in neither the row nor the column of a class. Each false alarm of a class is a miss of another one, so
+        # the difference is >= 0 but for rounding.
+        confused = sum_of_others(misses) - false_alarms
+        rejections = sum_of_others(hits) + ops.where(confused > 0, confused, ops.zeros_like(confused))
         return ops.sum(hits * rejections - misses * false_alarms), hits + misses, hits + false_alarms
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class MatthewsCorrelation(_Agreement):
-    """Correlation of calls and truth, in [-1, 1]; 0 where calls tell nothing, as scikit-learn's `matthews_corrcoef`.
+    """Correlation of predictions and labels, in [-1, 1], as scikit-learn's `matthews_corrcoef`.
+
+    0 means that the predictions carry no information about the labels.
 
     Args:
-        num_classes: C; None takes it from the scores at the first update.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar, 0 where truth or calls are all of one class.
+    Shapes: See `update_state`; the result is a scalar, 0 if all labels or all predictions are of one class.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`.
+        ArgumentError: If the scores do not match the labels or `num_classes`.
     Source: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient", eq. 8.
 
     >>> metric = MatthewsCorrelation()
@@ -51,22 +55,24 @@ class MatthewsCorrelation(_Agreement):
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
 
     def result(self) -> Tensor:
-        agreed, truth, called = self._parts()
-        most = [ops.sqrt(ops.sum(shares * sum_of_others(shares))) for shares in (truth, called)]
-        return ops.cast(ratio(agreed, most[0] * most[1]), self.dtype)
+        agreement, truth, predicted = self._parts()
+        spreads = [ops.sqrt(ops.sum(shares * sum_of_others(shares))) for shares in (truth, predicted)]
+        return ops.cast(ratio(agreement, spreads[0] * spreads[1]), self.dtype)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class CohenKappa(_Agreement):
-    """Agreement beyond chance, in [-1, 1]; 0 is that of calls drawn by their shares, as scikit-learn's.
+    """Agreement beyond chance, in [-1, 1], as scikit-learn's `cohen_kappa_score`.
+
+    0 is the agreement of random predictions with the same class shares.
 
     Args:
-        num_classes: C; None takes it from the scores at the first update.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar, 0 where truth and calls are all of one class (undefined:
-        scikit-learn gives NaN).
+    Shapes: See `update_state`; the result is a scalar, 0 if all labels and predictions are of one class (the value is
+        undefined then; scikit-learn returns NaN).
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`.
+        ArgumentError: If the scores do not match the labels or `num_classes`.
     Source: Cohen 1960, "A coefficient of agreement for nominal scales", eq. 1.
 
     >>> metric = CohenKappa()
@@ -79,5 +85,5 @@ class CohenKappa(_Agreement):
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
 
     def result(self) -> Tensor:
-        agreed, truth, called = self._parts()
-        return ops.cast(ratio(agreed, ops.sum(truth * sum_of_others(called))), self.dtype)
+        agreement, truth, predicted = self._parts()
+        return ops.cast(ratio(agreement, ops.sum(truth * sum_of_others(predicted))), self.dtype)

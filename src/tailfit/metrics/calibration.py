@@ -1,4 +1,4 @@
-"""Calibration: whether what a network is 80 % sure of is right 80 % of the time."""
+"""Calibration: of the predictions made with 80 % confidence, 80 % should be correct."""
 
 from typing import Any
 
@@ -20,22 +20,22 @@ __all__ = ["CalibrationError"]
 class CalibrationError(SumMetric):
     """Expected calibration error: the mean gap between confidence and accuracy over bins of confidence.
 
-    The confidence of a sample is the probability of the class called. Bins are (k / bins, (k + 1) / bins].
+    The confidence of a sample is the probability of its predicted class. Bins are (k / bins, (k + 1) / bins].
 
     Args:
-        bins: How many, of equal width.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
-        num_classes: C; None takes it from the scores at the first update.
+        bins: Number of bins of equal width, >= 1.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as the other metrics; the result is a scalar in [0, 1], 0 before the first update. A code outside [0, C),
-        and a "probability" above 1 or below 0, turn it NaN, unless their weight is 0.
+    Shapes: As in the other metrics; the result is a scalar in [0, 1], 0 before the first update. A class index outside
+        [0, C), or a "probability" outside [0, 1], makes it NaN, unless its weight is 0.
     Raises:
-        ArgumentError: for `bins` that are no number >= 1, or scores that do not fit the labels or `num_classes`.
+        ArgumentError: If `bins` is not an integer >= 1, or the scores do not match the labels or `num_classes`.
     Source: Guo et al. 2017, arXiv:1706.04599, eq. 3.
 
     >>> metric = CalibrationError(from_logits=False)
     >>> metric.update_state([0, 0, 0, 1], [[0.7, 0.3], [0.7, 0.3], [0.7, 0.3], [0.7, 0.3]])
-    >>> round(float(metric.result()), 4)  # 0.7 sure, 0.75 right
+    >>> round(float(metric.result()), 4)  # confidence 0.7, accuracy 0.75
     0.05
     """
 
@@ -49,7 +49,7 @@ class CalibrationError(SumMetric):
         dtype: Any = None,
     ) -> None:
         if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-            raise ArgumentError(f"bins={bins!r}", expected="a whole number >= 1", fix="leave it out: 15, as the paper")
+            raise ArgumentError(f"bins={bins!r}", expected="a whole number >= 1", fix="use bins=15 as in the paper")
         self.bins, self.from_logits = bins, checked_flag(from_logits)
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
 
@@ -57,8 +57,8 @@ class CalibrationError(SumMetric):
         return (2, self.bins)
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
-        """Count a batch; see the other metrics for the arguments."""
-        scores, truth, weight, unknown = self._judged(y_true, y_pred, sample_weight)
+        """Count the samples of a batch; the arguments are those of the other metrics."""
+        scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
         scores = ops.cast(scores, self._sum_dtype)
         confidence = ops.max(ops.softmax(scores, axis=-1) if self.from_logits else scores, axis=-1)
         hit = ops.cast(ops.equal(ops.cast(ops.argmax(scores, axis=-1), "int32"), truth), self._sum_dtype)
@@ -66,10 +66,10 @@ class CalibrationError(SumMetric):
         number = ops.sum(ops.cast(ops.expand_dims(confidence, -1) > edges, "int32"), axis=-1)
         inside = ops.equal(ops.expand_dims(number, -1), ops.arange(self.bins, dtype="int32"))
         weight = ops.where(inside, ops.expand_dims(weight, -1), ops.zeros_like(inside, dtype=self._sum_dtype))
-        # float16 probabilities may end a little above 1. NaN is not below it, either.
+        # float16 probabilities may exceed 1 slightly. The negated comparison also catches NaN.
         impossible = ops.logical_not(ops.logical_and(confidence >= 0, confidence <= 1.001))
         impossible = ops.logical_and(impossible, ops.any(weight != 0, axis=-1))
-        # The gap is summed as one number: the two means would be large beside it.
+        # Sum the gap itself: the difference of two much larger sums would have few correct digits.
         gaps = weight * ops.expand_dims(hit - confidence, -1)
         self._add(ops.stack([total(weight), total(gaps)]), ops.any(ops.logical_or(unknown, impossible)))
 

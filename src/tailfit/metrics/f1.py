@@ -1,4 +1,4 @@
-"""F1: the harmonic mean of precision and recall, of each class, and its mean over classes."""
+"""F1: the harmonic mean of precision and recall of each class, and its mean over classes."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ __all__ = ["MacroF1"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class MacroF1(ConfusionMetric):
-    """Mean of the classes' F1, as scikit-learn's `f1_score(average="macro")`.
+    """Unweighted mean of the classes' F1 scores, as scikit-learn's `f1_score(average="macro")`.
 
-    The mean runs over the classes that are in the truth or were called at least once: a class that is called
-    but not in the truth counts with F1 0, a class that is in neither does not count.
+    The mean is over the classes with at least one label or prediction: a class that is predicted but has no label
+    counts as 0, a class with neither does not count.
 
     Args:
-        num_classes: C; None takes it from the scores at the first update.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar in [0, 1], 0 before the first update.
+    Shapes: See `update_state`; the result is a scalar in [0, 1], 0 before the first update.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`.
+        ArgumentError: If the scores do not match the labels or `num_classes`.
     Source: Opitz and Burst 2019, arXiv:1911.03347, eq. 1 (the mean of F1, not the F1 of means).
 
     >>> metric = MacroF1()

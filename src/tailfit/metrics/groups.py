@@ -1,4 +1,4 @@
-"""Recall where the tail is: of the worst class, and of the classes with many, some and few training samples."""
+"""Recall of the tail: of the worst class, and of the classes with many, medium and few training samples."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ __all__ = ["GroupRecall", "WorstClassRecall"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class WorstClassRecall(ConfusionMetric):
-    """The smallest recall of the classes present in the truth.
+    """Smallest recall of the classes present in the labels.
 
     Args:
-        num_classes: C; None takes it from the scores at the first update.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar in [0, 1], 0 before the first update.
+    Shapes: See `update_state`; the result is a scalar in [0, 1], 0 before the first update.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`.
+        ArgumentError: If the scores do not match the labels or `num_classes`.
     Source: the minimum of scikit-learn's `recall_score(average=None)` over the classes in `y_true`.
 
     >>> metric = WorstClassRecall()
@@ -49,21 +49,21 @@ class WorstClassRecall(ConfusionMetric):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class GroupRecall(ConfusionMetric):
-    """Mean recall of the classes with many, medium and few *training* samples, as long-tail papers report it.
+    """Mean recall of the classes with many, medium and few *training* samples, as reported in papers on long tails.
 
-    The result is a dict, and Keras logs each entry: `group_recall/many`, `group_recall/medium`, `group_recall/few`. A
-    group without a class is left out.
+    The result is a dict, and Keras logs each entry: `group_recall/many`, `group_recall/medium`, `group_recall/few`.
+    Groups without classes are left out.
 
     Args:
-        class_counts: Training samples of each class, or what has them (`batches`, a source).
-        many: Classes with more samples than this are the first group.
-        few: Classes with fewer are the last.
-        num_classes: C; None takes it from the counts.
+        class_counts: Number of training samples of each class, or an object with `class_counts` (`batches`, a source).
+        many: Classes with more training samples than this are the group "many".
+        few: Classes with fewer training samples than this are the group "few".
+        num_classes: C, or None to infer it from `class_counts`.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a dict of scalars, each a mean over the classes of the group that are
-        present in the truth, 0 where none is.
+    Shapes: See `update_state`; the result is a dict of scalars, each a mean over the classes of the group that are
+        present in the labels; 0 if none is.
     Raises:
-        ArgumentError: for counts that are none, `few > many`, or scores that do not fit the counts.
+        ArgumentError: If the counts are invalid, `few > many`, or the scores do not match the counts.
     Source: Liu et al. 2019, arXiv:1904.05160, section 4 (many: over 100, few: under 20 samples).
 
     >>> metric = GroupRecall([500, 50, 5])
@@ -85,14 +85,14 @@ class GroupRecall(ConfusionMetric):
         counts = checked_per_class(getattr(class_counts, "class_counts", class_counts), "class_counts")
         self.class_counts = tuple(counts)
         for what, value in (("many", many), ("few", few)):
-            checked_number(value, what, fix="the papers take many=100 and few=20")
+            checked_number(value, what, fix="use many=100 and few=20 as in the paper")
         if few > many:
-            raise ArgumentError(f"few={few} and many={many}", expected="few <= many", fix="exchange them")
+            raise ArgumentError(f"few={few} and many={many}", expected="few <= many", fix="swap the two values")
         if num_classes not in (None, len(counts)):
             raise ArgumentError(
                 f"{len(counts)} class_counts and num_classes={num_classes}",
-                expected="the same number of both",
-                fix="leave num_classes out: the counts tell it",
+                expected="as many counts as classes",
+                fix="omit num_classes: it is inferred from class_counts",
             )
         self.many, self.few = many, few
         super().__init__(num_classes=len(counts), name=name, dtype=dtype)

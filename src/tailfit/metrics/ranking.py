@@ -1,12 +1,13 @@
-"""Metrics of ranking: does a class score its own samples above those of others, whatever the threshold.
+"""Ranking metrics: whether samples of a class score higher than the other samples, independent of a threshold.
 
 Concepts:
-- Each class is a two-class problem against the rest, and the metric the mean over the classes that have both sides.
-- *Scores are kept*: two samples in one bin of a histogram are a tie that there was not, and one such pair among a
-  hundred samples is an error of 1e-4. So the scores themselves are kept, up to `capacity` samples, in variables of
-  fixed size, and the result is exact to float32. Beyond the capacity it is NaN, never a part passed off for the whole.
-- *Log-odds*: exclusive classes are ranked by `z_c - log(sum of exp of the other logits)`, which orders them as the
-  probability does, without the ties of probabilities that float32 rounds to 1.
+- Each class is a binary problem against the rest; the metric is the mean over the classes that have samples on both
+  sides.
+- *All scores are stored*. A histogram would create ties: one pair of samples in the same bin, among a hundred samples,
+  is an error of 1e-4. So the scores of up to `capacity` samples are stored in variables of fixed size, and the result
+  is exact to float32. With more samples the result is NaN; it is never computed from a part of the data.
+- *Log-odds*: exclusive classes are ranked by `z_c - log(sum of exp of the other logits)`, which gives the same order as
+  the probability, without ties between probabilities that float32 rounds to 1.
 """
 
 from abc import abstractmethod
@@ -25,19 +26,19 @@ __all__ = ["AveragePrecision", "RankingMetric", "RocAuc"]
 
 
 class RankingMetric(ClassMetric):
-    """Base: keeps the scores, sorts them, and counts what lies at or above each; subclasses give `of_classes`.
+    """Base of the ranking metrics: stores and sorts the scores; subclasses define `of_classes`.
 
     Args:
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
-        multi_label: Whether y are rows of 0 and 1, each column a label of its own (sigmoid), and C may be 1.
-        capacity: Samples that are kept; more turn the result NaN. Each step sorts them all.
-        num_classes: C; None takes it from the scores at the first update.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
+        multi_label: Whether labels are rows of 0 and 1 with one independent label per column (sigmoid); C may be 1.
+        capacity: Maximum number of samples; with more the result is NaN. Each step sorts all of them.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
     """
 
-    _least_classes = 1
-    _one_output_fix = "pass multi_label=True, which takes one sigmoid output; or end the network in Dense(2)"
-    _sum_dtype = "float32"  # also for float64: on torch Keras' cumsum and associative_scan know no other
+    _min_classes = 1
+    _one_output_fix = "pass multi_label=True for one sigmoid output, or end the network in Dense(2)"
+    _sum_dtype = "float32"  # also for float64, which Keras' cumsum and associative_scan don't support on torch
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class RankingMetric(ClassMetric):
                 f"capacity={capacity!r}", expected="a whole number >= 1", fix="pass the size of the validation data"
             )
         if not isinstance(multi_label, bool):
-            raise ArgumentError(f"multi_label={multi_label!r}", expected="True or False", fix="pass one of both")
+            raise ArgumentError(
+                f"multi_label={multi_label!r}", expected="True or False", fix="pass multi_label=True or omit it"
+            )
         self.from_logits, self.multi_label, self.capacity = checked_flag(from_logits), multi_label, capacity
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
 
     def _create(self, classes: int) -> None:
-        rows, dtype = self.capacity + 1, self._sum_dtype  # the last row takes what is not kept
+        rows, dtype = self.capacity + 1, self._sum_dtype  # discarded samples are written to the last row
         self._keys = self.add_variable((rows, classes), "zeros", dtype, name="keys")
         self._own = self.add_variable((rows, classes), "zeros", dtype, name="own")
         self._weighed = self.add_variable((rows,), "zeros", dtype, name="weights")
@@ -67,14 +70,15 @@ class RankingMetric(ClassMetric):
         self._wrong = self.add_variable((), "zeros", "int32", name="wrong")
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
-        """Keep a batch.
+        """Store the scores of a batch.
 
         Args:
-            y_true: Class codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`,
-                which count for their largest class; for `multi_label` rows `(batch, ..., C)` of 0 and 1. A code
-                outside [0, C), or a NaN score, turns the result NaN, unless its weight is 0.
+            y_true: Class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`, of
+                which the largest entry is the class; with `multi_label` rows `(batch, ..., C)` of 0 and 1. A class
+                index outside [0, C), or a NaN score, makes the result NaN, unless its weight is 0.
             y_pred: Scores `(batch, ..., C)`.
-            sample_weight: Weights `(batch,)`, `(batch, 1)` or of the codes' shape. What weighs 0 is not kept.
+            sample_weight: Weights `(batch,)`, `(batch, 1)` or in the shape of the class indices. Samples with weight
+                0 are not stored.
         """
         keys, own, weight, wrong = self._rows(y_true, y_pred, sample_weight)
         classes = keys.shape[-1]
@@ -88,16 +92,16 @@ class RankingMetric(ClassMetric):
         places = ops.expand_dims(ops.where(counts == 1, places, ops.full_like(places, self.capacity)), -1)
         for kept, new in ((self._keys, keys), (self._own, own), (self._weighed, weight)):
             kept.assign(ops.scatter_update(kept, places, new))
-        # One more than the capacity says that it was not enough; counted no further, it can't overflow.
+        # The count stops at capacity + 1, which marks an excess, so that it can't overflow.
         self._kept.assign(ops.minimum(self._kept + ops.sum(counts), self.capacity + 1))
         wrong = ops.logical_or(wrong, ops.any(ops.logical_and(ops.any(ops.isnan(keys), axis=-1), weight != 0)))
         self._wrong.assign(ops.maximum(self._wrong, ops.cast(wrong, self._wrong.dtype)))
 
     def _rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Keys and memberships `(batch, ..., C)`, weights `(batch, ...)`, and whether a label was none."""
+        """Return sort keys and memberships `(batch, ..., C)`, weights `(batch, ...)`, and if a label is invalid."""
         dtype = self._sum_dtype
         if not self.multi_label:
-            scores, truth, weight, unknown = self._judged(y_true, y_pred, sample_weight)
+            scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
             own = ops.equal(ops.expand_dims(truth, -1), ops.arange(scores.shape[-1], dtype="int32"))
             keys = ops.cast(scores, dtype)
             return _log_odds(keys) if self.from_logits else keys, ops.cast(own, dtype), weight, ops.any(unknown)
@@ -107,9 +111,9 @@ class RankingMetric(ClassMetric):
             y_true = ops.expand_dims(y_true, -1)
         if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] != y_pred.shape[-1]:
             raise ArgumentError(
-                f"y_true of shape {tuple(y_true.shape)} beside y_pred of shape {tuple(y_pred.shape)}",
-                expected="rows of 0 and 1, one column a label, for multi_label=True",
-                fix="leave multi_label out where each sample has one class",
+                f"y_true of shape {tuple(y_true.shape)} and y_pred of shape {tuple(y_pred.shape)}",
+                expected="rows of 0 and 1 with one column per label, for multi_label=True",
+                fix="omit multi_label if each sample has exactly one class",
             )
         self._expect(int(y_pred.shape[-1]), y_pred)
         own = ops.cast(y_true, dtype)
@@ -122,20 +126,20 @@ class RankingMetric(ClassMetric):
             return ops.zeros((), dtype=self.dtype)
         wrong = ops.logical_or(self._kept > self.capacity, self._wrong > 0)
         nothing = ops.full((), float("nan"), dtype=self._sum_dtype)
-        if keras.backend.backend() == "jax" and not in_stateless_scope():  # where a branch is compiled anew each time
+        if keras.backend.backend() == "jax" and not in_stateless_scope():  # eager cond would compile at every call
             mean = ops.where(wrong, nothing, self._exact())
         else:
-            mean = ops.cond(wrong, lambda: nothing, self._exact)  # steps beyond the capacity sort nothing
+            mean = ops.cond(wrong, lambda: nothing, self._exact)  # skip the sort once the result is NaN
         return ops.cast(mean, self.dtype)
 
     def _exact(self) -> Tensor:
         keys, own = ops.convert_to_tensor(self._keys)[:-1], ops.convert_to_tensor(self._own)[:-1]
-        # Rows never filled weigh 0, and those of an earlier epoch do since reset_state.
+        # Unfilled rows have weight 0; `reset_state` sets it for the rows of earlier epochs.
         weight = ops.convert_to_tensor(self._weighed)[:-1, None]
         order = ops.argsort(-keys, axis=0)
         keys, hits, rest = (ops.take_along_axis(x, order, axis=0) for x in (keys, weight * own, weight * (1 - own)))
         above = ops.stack([ops.cumsum(hits, axis=0), ops.cumsum(rest, axis=0)])
-        # A threshold can't part equal scores: each sample sees what is at or above the last of its equals.
+        # No threshold separates equal scores: count up to the last sample with the same score.
         last = ops.expand_dims(_last_of_equals(keys), 0)
         above = ops.take_along_axis(above, ops.repeat(last, 2, axis=0), axis=1)
         sizes = ops.sum(hits, axis=0), ops.sum(rest, axis=0)
@@ -147,12 +151,12 @@ class RankingMetric(ClassMetric):
     def of_classes(
         self, hits: Tensor, rest: Tensor, hits_above: Tensor, rest_above: Tensor, size: Tensor, others: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The value of each class, and whether it counts in the mean.
+        """Return the value of each class, and whether the class counts in the mean.
 
         Args:
-            hits, rest: Weights of the samples that are of the class, and that are not, by falling score, `(n, C)`.
-            hits_above, rest_above: Sums of these over all samples that score at least as high.
-            size, others: Sums of these over all samples, `(C,)`.
+            hits, rest: Weights of the samples in the class and of the others, by descending score, `(n, C)`.
+            hits_above, rest_above: Sums of `hits` and `rest` over all samples that score at least as high, `(n, C)`.
+            size, others: Sums of `hits` and `rest` over all samples, `(C,)`.
         """
 
     def get_config(self) -> dict[str, Any]:
@@ -162,20 +166,20 @@ class RankingMetric(ClassMetric):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class RocAuc(RankingMetric):
-    """Mean area under the ROC curves of the classes, each against the rest; equal scores count half.
+    """Mean area under the ROC curves of the classes, each against the rest; ties count half.
 
-    As scikit-learn's `roc_auc_score(multi_class="ovr", average="macro")`, over the classes that have samples, and are
-    not all there is. Exact up to `capacity` samples, beyond NaN: see the module's first lines for why.
+    As scikit-learn's `roc_auc_score(multi_class="ovr", average="macro")`, over the classes for which there are samples
+    both in the class and outside it. The result is exact for up to `capacity` samples and NaN for more.
 
     Args:
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
-        multi_label: Whether y are rows of 0 and 1, each column a label of its own (sigmoid), and C may be 1.
-        capacity: Samples that are kept, those of weight 0 left out; more turn the result NaN. Each step sorts them all.
-        num_classes: C; None takes it from the scores at the first update.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
+        multi_label: Whether labels are rows of 0 and 1 with one independent label per column (sigmoid); C may be 1.
+        capacity: Maximum number of samples with weight > 0; with more the result is NaN. Each step sorts all of them.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar in [0, 1], 0 before the first update.
+    Shapes: See `update_state`; the result is a scalar in [0, 1], 0 before the first update.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`, or arguments out of range.
+        ArgumentError: If an argument is out of range, or the scores do not match the labels or `num_classes`.
     Source: Hand and Till 2001, doi:10.1023/A:1010920819831, eq. 3, of each class against the rest.
 
     >>> metric = RocAuc(from_logits=True, multi_label=True)
@@ -206,7 +210,7 @@ class RocAuc(RankingMetric):
     def of_classes(
         self, hits: Tensor, rest: Tensor, hits_above: Tensor, rest_above: Tensor, size: Tensor, others: Tensor
     ) -> tuple[Tensor, Tensor]:
-        # Shares of pairs in which the one, or the other, scores at least as high: equal pairs are in both.
+        # Shares of (class, other) pairs in which one, or the other, scores at least as high; ties are in both.
         right = ratio(ops.sum(rest * hits_above, axis=0), size * others)
         wrong = ratio(ops.sum(hits * rest_above, axis=0), size * others)
         return (1 + right - wrong) / 2, size * others > 0
@@ -214,21 +218,21 @@ class RocAuc(RankingMetric):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class AveragePrecision(RankingMetric):
-    """Mean over the classes of the average precision: the precision at each of the class' samples, averaged.
+    """Mean average precision of the classes: for each class, the mean precision at the scores of its samples.
 
-    As scikit-learn's `average_precision_score(average="macro")` of one-hot labels, over the classes that have samples.
-    Exact up to `capacity` samples, beyond NaN: see the module's first lines for why.
+    As scikit-learn's `average_precision_score(average="macro")` with one-hot labels, over the classes that have
+    samples. The result is exact for up to `capacity` samples and NaN for more.
 
     Args:
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
-        multi_label: Whether y are rows of 0 and 1, each column a label of its own (sigmoid), and C may be 1.
-        capacity: Samples that are kept, those of weight 0 left out; more turn the result NaN. Each step sorts them all.
-        num_classes: C; None takes it from the scores at the first update.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
+        multi_label: Whether labels are rows of 0 and 1 with one independent label per column (sigmoid); C may be 1.
+        capacity: Maximum number of samples with weight > 0; with more the result is NaN. Each step sorts all of them.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar in [0, 1], 0 before the first update.
+    Shapes: See `update_state`; the result is a scalar in [0, 1], 0 before the first update.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`, or arguments out of range.
-    Source: scikit-learn's `average_precision_score`; of each class against the rest.
+        ArgumentError: If an argument is out of range, or the scores do not match the labels or `num_classes`.
+    Source: scikit-learn's `average_precision_score`, for each class against the rest.
 
     >>> metric = AveragePrecision(from_logits=True, multi_label=True)
     >>> metric.update_state([0, 1, 0, 1], [[-2.0], [1.0], [2.0], [3.0]])
@@ -262,17 +266,17 @@ class AveragePrecision(RankingMetric):
 
 
 def _log_odds(logits: Tensor) -> Tensor:
-    """`log(p / (1 - p))` of each class; infinite where the other classes' logits are all lower by 87 or more."""
+    """Return `log(p / (1 - p))` of each class; infinite if the logits of all other classes are lower by 87 or more."""
     top = ops.max(logits, axis=-1, keepdims=True)
     return logits - top - ops.log(sum_of_others(ops.exp(logits - top)))
 
 
 def _last_of_equals(keys: Tensor) -> Tensor:
-    """For each of `keys`, sorted along the first axis of `(n, C)`, the place of the last one equal to it."""
+    """Return for each key, sorted along the first axis of `(n, C)`, the row of the last key equal to it."""
     rows, classes = keys.shape
     begins = ops.pad(ops.cast(keys[1:] != keys[:-1], "int32"), ((1, 0), (0, 0)))
     groups = ops.cumsum(begins, axis=0) * classes + ops.arange(classes, dtype="int32")
     places = ops.repeat(ops.arange(rows, dtype="int32"), classes)
-    # A maximum of whole numbers: the order in which a GPU takes them is no matter.
+    # A maximum of integers: the result does not depend on the order in which a GPU processes them.
     last = ops.segment_max(places, ops.reshape(groups, (-1,)), num_segments=rows * classes)
     return ops.take(last, groups)

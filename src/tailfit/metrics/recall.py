@@ -1,4 +1,4 @@
-"""Metrics of recall: the share of each class' samples that are found, and means of it that no class dominates."""
+"""Recall of each class, and means of it in which no class dominates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,16 +16,16 @@ __all__ = ["BalancedAccuracy", "GeometricMean", "PerClassRecall"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class BalancedAccuracy(ConfusionMetric):
-    """Mean recall over the classes present in the truth, as scikit-learn's `balanced_accuracy_score`.
+    """Mean recall over the classes present in the labels, as scikit-learn's `balanced_accuracy_score`.
 
     Args:
-        adjusted: Rescale so that 0 is chance, 1 / (classes present), and 1 is perfect. With one class present
-            nothing is above chance: 0.
-        num_classes: C; None takes it from the scores at the first update.
+        adjusted: Whether to rescale the result so that 0 is chance, 1 / (classes present), and 1 is perfect. With only
+            one class present the result is 0.
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar share, 0 before the first update.
+    Shapes: See `update_state`; the result is a scalar share, 0 before the first update.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`.
+        ArgumentError: If the scores do not match the labels or `num_classes`.
     Source: Brodersen et al. 2010, "The balanced accuracy and its posterior distribution", eq. 3, for C classes.
 
     >>> metric = BalancedAccuracy()
@@ -44,7 +44,7 @@ class BalancedAccuracy(ConfusionMetric):
     ) -> None:
         super().__init__(num_classes=num_classes, name=name, dtype=dtype)
         if not isinstance(adjusted, bool):
-            raise ArgumentError(f"adjusted={adjusted!r}", expected="True or False", fix="pass one of both")
+            raise ArgumentError(f"adjusted={adjusted!r}", expected="True or False", fix="pass adjusted=True or omit it")
         self.adjusted = adjusted
 
     def result(self) -> Tensor:
@@ -62,22 +62,22 @@ class BalancedAccuracy(ConfusionMetric):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class PerClassRecall(ConfusionMetric):
-    """Recall of each class: the share of its samples that are called so.
+    """Recall of each class: the share of its samples that are predicted as this class.
 
     With `class_names` the result is a dict, and Keras logs each entry as `<name>/<class name>` (`recall/leak`,
-    `val_recall/leak`): what a progress bar, a CSV file or `EarlyStopping(monitor="val_recall/leak", mode="max")`
-    can use. Two of them in one model need different `name`s, or their entries hide each other. Without
-    `class_names` the result is a vector; `fit` stores vectors in its history and shows their mean.
+    `val_recall/leak`) for use in progress bars, CSV logs and `EarlyStopping(monitor="val_recall/leak", mode="max")`.
+    Two such metrics in one model need different `name`s, or their entries overwrite each other. Without `class_names`
+    the result is a vector; `fit` stores vectors in its history and shows their mean.
 
     Args:
-        class_names: C names, in the order of the codes.
-        absent: The recall of a class that is not in the truth: 0.0 as in scikit-learn's `recall_score`, or NaN
-            to set it apart from a class of which all were missed.
-        num_classes: C; None takes it from `class_names`, or from the scores at the first update.
+        class_names: C unique names, in the order of the class indices.
+        absent: Result for classes that are absent from the labels: 0.0 as in scikit-learn's `recall_score`, or NaN
+            to distinguish them from classes whose samples were all missed.
+        num_classes: C, or None to infer it from `class_names`, or from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is `(C,)` or a dict of C scalars; `(0,)` before anything tells C.
+    Shapes: See `update_state`; the result is `(C,)` or a dict of C scalars; `(0,)` while C is unknown.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`, and for names that repeat.
+        ArgumentError: If names repeat, or the scores do not match the labels or `num_classes`.
     Source: scikit-learn's `recall_score(average=None)`.
 
     >>> metric = PerClassRecall(class_names=["ok", "leak"])
@@ -97,7 +97,9 @@ class PerClassRecall(ConfusionMetric):
     ) -> None:
         self.class_names = _checked_names(class_names, num_classes)
         if isinstance(absent, bool) or not (absent == 0 or np.isnan(absent)):
-            raise ArgumentError(f"absent={absent!r}", expected="0.0 or NaN", fix='pass float("nan") for "no number"')
+            raise ArgumentError(
+                f"absent={absent!r}", expected="0.0 or NaN", fix='pass absent=float("nan") to mark absent classes'
+            )
         self.absent = float(absent)
         known = num_classes if self.class_names is None else len(self.class_names)
         super().__init__(num_classes=known, name=name, dtype=dtype)
@@ -109,7 +111,7 @@ class PerClassRecall(ConfusionMetric):
         recall = ops.cast(recall, self.dtype)
         if self.class_names is None:
             return recall
-        return {f"{self.name}/{label}": recall[code] for code, label in enumerate(self.class_names)}
+        return {f"{self.name}/{name}": recall[index] for index, name in enumerate(self.class_names)}
 
     def get_config(self) -> dict[str, Any]:
         names = None if self.class_names is None else list(self.class_names)
@@ -118,22 +120,22 @@ class PerClassRecall(ConfusionMetric):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class GeometricMean(ConfusionMetric):
-    """Geometric mean of recalls: 0 as soon as one class of the truth is never found.
+    """Geometric mean of recalls; 0 if any class present in the labels is never found.
 
-    Two numbers go by this name; `average` tells them apart.
+    Two different quantities have this name; `average` selects one.
 
     Args:
-        average: `"recalls"`: the C-th root of the product of the recalls of the C classes present in the truth,
-            as imbalanced-learn's `geometric_mean_score(labels=<those classes>)` (which without `labels` gives 0
-            when a class is called that the truth lacks). `"one_vs_rest"`: the mean over those classes of
-            sqrt(recall * specificity), each class against the rest; imbalanced-learn's `average=None`, averaged
-            (its `average="macro"` is a third number, the root of the two means; its specificity counts samples
-            where ours weighs them).
-        num_classes: C; None takes it from the scores at the first update.
+        average: `"recalls"`: the C-th root of the product of the recalls of the C classes present in the labels,
+            as imbalanced-learn's `geometric_mean_score(labels=<those classes>)` (which without `labels` returns 0
+            if a class is predicted that has no label). `"one_vs_rest"`: the mean over those classes of
+            sqrt(recall * specificity), each class against the rest: the mean of imbalanced-learn's `average=None`
+            (its `average="macro"` is a third quantity, the root of the two means; its specificity ignores sample
+            weights, which this one respects).
+        num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
-    Shapes: as `update_state`; the result is a scalar in [0, 1], 0 before the first update.
+    Shapes: See `update_state`; the result is a scalar in [0, 1], 0 before the first update.
     Raises:
-        ArgumentError: for scores that do not fit the labels or `num_classes`, and for another `average`.
+        ArgumentError: If `average` is unknown, or the scores do not match the labels or `num_classes`.
     Source: "recalls": Sun, Kamel and Wang 2006, "Boosting for learning multiple classes with imbalanced class
         distribution". "one_vs_rest": Kubat and Matwin 1997, of each class, as Dablain et al. 2022 (DeepSMOTE).
 
@@ -156,7 +158,7 @@ class GeometricMean(ConfusionMetric):
             raise ArgumentError(
                 f"average={average!r}",
                 expected='"recalls" or "one_vs_rest"',
-                fix='"recalls" is imbalanced-learn\'s "multiclass"',
+                fix='pass average="recalls" for imbalanced-learn\'s "multiclass"',
             )
         self.average = average
 
@@ -166,7 +168,7 @@ class GeometricMean(ConfusionMetric):
         present = size != 0
         recall = ratio(hits, size)
         if self.average == "recalls":
-            # Logarithms, since the product of many small recalls underflows; log 0 is -inf and its exp is 0.
+            # In log space, since the product of many small recalls underflows; log 0 is -inf, and exp(-inf) is 0.
             return ops.exp(self.present_mean(ops.log(recall), present)) * ops.cast(ops.any(present), self.dtype)
         rest = sum_of_others(size)
         specificity = ratio(rest - false_alarms, rest)
@@ -182,12 +184,12 @@ def _checked_names(class_names: Sequence[str] | None, num_classes: int | None) -
     names = (class_names,) if isinstance(class_names, str) else tuple(str(name) for name in class_names)
     if isinstance(class_names, str) or len(names) < 2 or len(set(names)) < len(names):
         raise ArgumentError(
-            f"class_names={class_names!r}", expected="C >= 2 names, each once", fix="name every class apart"
+            f"class_names={class_names!r}", expected="C >= 2 unique names", fix="give every class its own name"
         )
     if num_classes not in (None, len(names)):
         raise ArgumentError(
             f"{len(names)} class_names and num_classes={num_classes}",
-            expected="the same number of both",
-            fix="leave num_classes out: the names tell it",
+            expected="as many names as classes",
+            fix="omit num_classes: it is inferred from class_names",
         )
     return names

@@ -1,4 +1,4 @@
-"""Corrections after training: fitted on validation scores, applied in NumPy, or carried by the model as a layer."""
+"""Post-hoc corrections of scores: fitted on validation data, applied in NumPy or appended to the model as a layer."""
 
 from tailfit.posthoc.adjustment import LogitAdjustment, TauNorm
 from tailfit.posthoc.calibration import TemperatureScaling, VectorScaling

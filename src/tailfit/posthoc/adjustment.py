@@ -1,4 +1,4 @@
-"""Corrections for the shares of the classes: by what is known of them, or by what the last layer shows of them."""
+"""Corrections for class imbalance: by the class shares, or by the norms of the last layer's weights."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -20,20 +20,20 @@ _TAUS = np.linspace(0, 3, 61)  # a step is 0.05
 class LogitAdjustment(Correction):
     """Subtract `tau * log(share of the class)` from each logit: the Bayes decision for balanced error.
 
-    For a model trained by plain cross-entropy on the classes as they come. A model that was trained on balanced
-    batches, or by `tailfit.losses.LogitAdjusted`, is corrected already.
+    Use it for a model trained with plain cross-entropy on the original class distribution. A model trained on balanced
+    batches, or with `tailfit.losses.LogitAdjusted`, is corrected already.
 
     Args:
-        prior: C shares or counts > 0 of the stream that the model was trained on, as sampled and weighted, or what has
-            them (`batches`: its `class_counts`).
-        tau: Strength, >= 0; 0 changes nothing, 1 is right for calibrated scores. None: `fit` takes the one of
-            0, 0.05, ... 3 that has the best balanced accuracy, of equal ones the nearest to 1.
-        from_logits: Whether the scores are logits. No default.
+        prior: C shares or counts > 0 of the training data as sampled and weighted, or an object with `class_counts`
+            (`batches`).
+        tau: Strength, >= 0; 0 changes nothing, 1 is right for calibrated scores. With None, `fit` chooses the value
+            of 0, 0.05, ... 3 with the best balanced accuracy; of equal ones the nearest to 1.
+        from_logits: Whether the scores are logits. Required: omitting it raises `ArgumentError`.
     Attributes:
-        tau_: The strength in use; after `fit`, or at once where `tau` is given.
-    Shapes: scores `(n, ..., C)`, logits in nats or probabilities; corrected ones alike.
+        tau_: The strength in use, set by `fit`.
+    Shapes: scores `(n, ..., C)`, logits in nats or probabilities; corrected scores have the same shape.
     Raises:
-        ArgumentError: for a share of 0 or a negative `tau`; before `fit` with `tau=None`.
+        ArgumentError: If a share is 0 or `tau` is negative; in `transform`, if `tau` is None and `fit` was not called.
     Source: Menon et al. 2021, arXiv:2007.07314, eq. 9.
 
     >>> adjusted = LogitAdjustment([90, 10], from_logits=False)
@@ -51,7 +51,13 @@ class LogitAdjustment(Correction):
             checked_number(tau, "tau", fix="use tau=1, or None to choose it on validation data")
 
     def fit(self, scores: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
-        """Choose `tau` on validation data where it is None; else only check that the data fit."""
+        """Choose `tau` on validation data if it is None; else only check the data.
+
+        Args:
+            scores: Scores of validation data, `(n, C)`.
+            y: Class indices `(n,)` or one-hot rows.
+            sample_weight: Weights `(n,)`, or None.
+        """
         shift = self._log_prior()
         logits, codes, weights = self.validation(scores, y, sample_weight, len(shift))
         self.tau_ = _best(_TAUS, lambda tau: logits - tau * shift, codes, weights) if self.tau is None else self.tau
@@ -59,38 +65,39 @@ class LogitAdjustment(Correction):
 
     def coefficients(self) -> tuple[Floats, Floats]:
         shift = self._log_prior()
-        tau = self._learned("tau_") if self.tau is None else self.tau
+        tau = self._fitted("tau_") if self.tau is None else self.tau
         return np.ones_like(shift), -tau * shift
 
     def _log_prior(self) -> Floats:
         counts = np.array(checked_per_class(getattr(self.prior, "class_counts", self.prior), "prior"))
         if not counts.all():
-            code = int(np.argmin(counts))
+            index = int(np.argmin(counts))
             raise ArgumentError(
-                f"prior with 0 for class {code}",
-                expected="shares or counts > 0: a class that is never seen has no logarithm of its share",
-                fix=f"drop class {code}, or give it a pseudo-count such as 1",
+                f"prior with 0 for class {index}",
+                expected="shares or counts > 0, since their logarithms are used",
+                fix=f"remove class {index}, or give it a pseudo-count such as 1",
             )
         shares: Floats = np.log(counts) - np.log(counts.sum())
         return shares
 
 
 class TauNorm(Correction):
-    """Divide the logits of each class by its norm of last-layer weights to the power `tau`, without the bias.
+    """Divide each class' logit, without the bias, by the norm of its last-layer weights to the power `tau`.
 
-    What `tailfit.stages.normalize_classifier` writes into the model, here beside it: the model is left as it is, and
-    `tau` can be chosen on validation data.
+    `tailfit.stages.normalize_classifier` does the same to the weights of a model. This correction leaves the model
+    unchanged, and can choose `tau` on validation data.
 
     Args:
-        tau: Power, >= 0; 0 only drops the bias, 1 makes all norms one. None: `fit` takes the one of 0, 0.05, ... 1 that
-            has the best balanced accuracy, of equal ones the largest.
-        from_logits: Only True: what softmax has added to the logits of a sample would be scaled with them.
+        tau: Power, >= 0; 0 only removes the bias, 1 makes all norms 1. With None, `fit` chooses the value of 0, 0.05,
+            ... 1 with the best balanced accuracy; of equal ones the largest.
+        from_logits: Must be True: probabilities determine logits only up to a constant per sample, which would be
+            scaled with them.
     Attributes:
         tau_: The power in use, after `fit`.
-    Shapes: scores `(n, ..., C)`, logits; corrected ones alike.
+    Shapes: scores `(n, ..., C)`, logits; corrected scores have the same shape.
     Raises:
-        ArgumentError: `from_logits=False`, a negative `tau`; `fit` with a model whose last layer can't be told, or
-            without scores where `tau` is None.
+        ArgumentError: If `from_logits` is False or `tau` is negative; in `fit`, if the last layer of the model can't be
+            determined, or `tau` is None and no scores are given.
     Source: Kang et al. 2020, arXiv:1910.09217, eq. 3.
 
     >>> import keras
@@ -106,7 +113,9 @@ class TauNorm(Correction):
         super().__init__(from_logits=from_logits)
         if not from_logits:
             raise ArgumentError(
-                "from_logits=False", expected="logits", fix="take the scores before the softmax: its last layer's input"
+                "from_logits=False",
+                expected="from_logits=True: the norms apply to logits",
+                fix="pass the scores before the softmax",
             )
         if tau is not None:
             checked_number(tau, "tau", fix="use tau=1, or None to choose it on validation data")
@@ -121,13 +130,14 @@ class TauNorm(Correction):
         *,
         head: Any = None,
     ) -> Self:
-        """Read the norms off a model, and choose `tau` on validation data where it is None.
+        """Read the norms from a model, and choose `tau` on validation data if it is None.
 
         Args:
             model: A trained model.
-            scores: Its logits for validation data; only where `tau` is None.
-            y, sample_weight: Labels and weights of the same.
-            head: The last layer, where the model is not functional and has not got it as its output.
+            scores: Logits of the model for validation data, `(n, C)`; required only if `tau` is None.
+            y, sample_weight: Labels and weights of the validation data.
+            head: The last layer, if it can't be determined from the model: it is not functional, or the layer is not
+                its output.
         """
         layer = classifier_of(model, head)
         bias = keras.ops.convert_to_numpy(layer.bias).astype(np.float64) if layer.use_bias else 0.0
@@ -136,8 +146,8 @@ class TauNorm(Correction):
         elif scores is None:
             raise ArgumentError(
                 "tau=None without scores",
-                expected="fit(model, scores, y), of validation data",
-                fix="pass them, or a tau",
+                expected="fit(model, scores, y) with validation data",
+                fix="pass scores and labels to fit, or a number as tau",
             )
         else:
             logits, codes, weights = self.validation(scores, y, sample_weight, layer.kernel.shape[-1])
@@ -148,11 +158,11 @@ class TauNorm(Correction):
         return self
 
     def coefficients(self) -> tuple[Floats, Floats]:
-        return self._learned("scale_"), self._learned("offset_")
+        return self._fitted("scale_"), self._fitted("offset_")
 
 
 def _best(taus: Floats, corrected: Callable[[float], Floats], codes: Any, weights: Floats) -> float:
-    """The `tau` of the best balanced accuracy; of equal ones the nearest to 1."""
+    """Return the `tau` with the best balanced accuracy; of equal ones the nearest to 1."""
     reached = [balanced_accuracy(codes, corrected(float(tau)).argmax(axis=1), weights) for tau in taus]
     best = taus[np.isclose(reached, max(reached), rtol=0, atol=1e-12)]
     return float(best[np.abs(best - 1).argmin()])

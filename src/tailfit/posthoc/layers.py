@@ -1,7 +1,7 @@
-"""The layers that a fitted correction becomes: numbers written into the model's configuration, nothing trained.
+"""Keras layers of fitted corrections; their coefficients are part of the configuration and are not trained.
 
-A correction is of logits. Where a model gives probabilities its layer takes their logarithm, corrects, and gives
-probabilities again: softmax(log p) is p, sigmoid(log p - log(1 - p)) is p.
+Corrections apply to logits. For a model with probabilities, the layer computes log-probabilities, corrects them, and
+returns probabilities again: softmax(log p) is p, and sigmoid(log p - log(1 - p)) is p.
 """
 
 from abc import abstractmethod
@@ -18,14 +18,14 @@ from tailfit.targets import Tensor
 
 __all__ = ["AffineScores", "ExpectedCost"]
 
-TINY = float(np.finfo(np.float32).tiny)  # probabilities below count as this one: the logarithm of 0 is no number
+TINY = float(np.finfo(np.float32).tiny)  # lower bound of probabilities, since log 0 is infinite
 
 
 class _ScoreLayer(keras.layers.Layer):
-    """What both share: they compute in float32 (float64 stays), whatever the model's policy is."""
+    """Base of the layers: computes in float32 (or float64), independent of the model's dtype policy."""
 
     def __init__(self, from_logits: bool, **kwargs: Any) -> None:
-        super().__init__(**kwargs, autocast=False)  # float16 scores would lose the digits that decide
+        super().__init__(**kwargs, autocast=False)  # in float16, rounding could change the arg max
         self.from_logits = checked_flag(from_logits)
         self.supports_masking = True
 
@@ -36,14 +36,14 @@ class _ScoreLayer(keras.layers.Layer):
     @property
     @abstractmethod
     def classes(self) -> int:
-        """C."""
+        """C, the number of classes."""
 
     def build(self, input_shape: Any) -> None:
         if input_shape[-1] != self.classes:
             raise ArgumentError(
                 f"scores of shape {tuple(input_shape)} for {self.name!r}, a correction of {self.classes} classes",
-                expected="as many scores as classes",
-                fix="append it to the output that it was fitted on",
+                expected=f"{self.classes} scores per sample, one per class",
+                fix="append the correction to the output on which it was fitted",
             )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -59,17 +59,19 @@ class _ScoreLayer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class AffineScores(_ScoreLayer):
-    """`scale * logit + offset`, class by class; the form of nearly every correction of this room.
+    """`scale * logit + offset` for each class, the form of nearly every correction.
 
     Args:
-        scale: A factor for each of the C classes.
-        offset: A summand for each.
-        from_logits: Whether the layer gets logits, and gives logits; else it gets and gives probabilities.
-        link: Of the probabilities: `"softmax"` over exclusive classes, `"sigmoid"` of each label by itself.
+        scale: Factor of each of the C classes.
+        offset: Offset of each of the C classes.
+        from_logits: Whether input and output are logits (True) or probabilities (False). Required.
+        link: Function from logits to probabilities: `"softmax"` for exclusive classes, `"sigmoid"` for independent
+            labels.
         **kwargs: `name`, `dtype`, as in `keras.layers.Layer`.
-    Shapes: `(batch, ..., C)` in and out, out in float32 (float64 stays).
+    Shapes: `(batch, ..., C)` in and out; the output is float32 (float64 for float64).
     Raises:
-        ArgumentError: scale and offset are no C numbers each, or the scores are not of C classes.
+        ArgumentError: If `scale` and `offset` are not C numbers each, `link` is unknown, or the scores do not have C
+            classes.
 
     >>> layer = AffineScores([0.5, 0.5], [0.0, 1.0], from_logits=True)
     >>> np.asarray(layer(np.array([[2.0, 4.0]], "float32"))).tolist()
@@ -91,8 +93,8 @@ class AffineScores(_ScoreLayer):
         if self.scale.ndim != 1 or self.scale.shape != self.offset.shape or link not in ("softmax", "sigmoid"):
             raise ArgumentError(
                 f"scale of shape {self.scale.shape}, offset of shape {self.offset.shape} and link={link!r}",
-                expected="C numbers each, and 'softmax' or 'sigmoid'",
-                fix="let a fitted correction make the layer: as_layer()",
+                expected="scale and offset with C numbers each, and link='softmax' or link='sigmoid'",
+                fix="create the layer with as_layer() of a fitted correction",
             )
 
     @property
@@ -116,15 +118,15 @@ class AffineScores(_ScoreLayer):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class ExpectedCost(_ScoreLayer):
-    """Minus the expected cost of calling each class, so that the arg max is the cheapest call.
+    """Negated expected cost of predicting each class, so that the arg max is the prediction with the lowest cost.
 
     Args:
-        costs: What it costs to call class j (column) where the truth is class i (row).
-        from_logits: Whether the layer gets logits; else probabilities.
+        costs: C x C matrix: entry (i, j) is the cost of predicting class j for a sample of class i.
+        from_logits: Whether the inputs are logits (True) or probabilities (False). Required.
         **kwargs: `name`, `dtype`, as in `keras.layers.Layer`.
-    Shapes: `(batch, ..., C)` in and out; out in the unit of the costs, negated.
+    Shapes: `(batch, ..., C)` in and out; the output has the unit of the costs, negated.
     Raises:
-        ArgumentError: the costs are no C x C matrix, or the scores are not of C classes.
+        ArgumentError: If `costs` is not a C x C matrix, or the scores do not have C classes.
     Source: Elkan 2001, "The foundations of cost-sensitive learning", eq. 1.
 
     >>> layer = ExpectedCost([[0, 1], [9, 0]], from_logits=False)
@@ -138,8 +140,8 @@ class ExpectedCost(_ScoreLayer):
         if self.costs.ndim != 2 or self.costs.shape[0] != self.costs.shape[1]:
             raise ArgumentError(
                 f"costs of shape {self.costs.shape}",
-                expected="a C x C matrix, a row for each true class",
-                fix="write a column for each class that can be called",
+                expected="a C x C matrix with one row per true class and one column per predicted class",
+                fix="pass a square matrix: add the missing rows or columns",
             )
 
     @property
@@ -156,5 +158,5 @@ class ExpectedCost(_ScoreLayer):
 
 
 def _log(values: Tensor) -> Tensor:
-    # Not ops.maximum: on torch it takes float64 to float32.
+    # Not ops.maximum: on torch it casts float64 to float32.
     return ops.log(ops.where(values < TINY, ops.full_like(values, TINY), values))

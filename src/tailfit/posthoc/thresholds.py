@@ -1,12 +1,13 @@
-"""Thresholds: from which score on a class is called.
+"""Decision thresholds: the score above which a class is predicted.
 
 Concepts:
-- *cuts lie between scores*: samples of equal scores are called alike, so only the scores that occur, each once, tell
-  thresholds apart. A cut is put half-way to the next score, in log-odds, where rounding can't move a sample over it.
-- *several classes*: each has a threshold t_c, found for it against the rest, and the class called is that of the
-  largest p_c / t_c. For two classes, t_0 = 1 - t_1, this is p_1 > t_1.
-- *costs*: for two classes the threshold of least cost on the validation data. With more, no thresholds do it: the class
-  of the least expected cost is called, by probabilities that should be calibrated first.
+- *cuts between scores*: samples with equal scores get equal predictions, so only the distinct scores matter as
+  thresholds. A cut is placed half-way to the next score, in log-odds, where rounding cannot move a sample across it.
+- *several classes*: each has a threshold t_c, found for the class against the rest, and the predicted class is the one
+  with the largest p_c / t_c. For two classes, with t_0 = 1 - t_1, this is p_1 > t_1.
+- *costs*: for two classes, the threshold with the lowest cost on the validation data. For more classes, thresholds
+  cannot express the best decision: the class with the lowest expected cost is predicted, from probabilities that should
+  be calibrated first.
 """
 
 from typing import Any, Self
@@ -27,24 +28,26 @@ _CRITERIA = ("youden", "gmean", "f1")
 
 
 class Thresholds(Correction):
-    """Call a class from that score on that is best on validation data, by a criterion of your choice.
+    """Predict a class above the threshold that is best on the validation data by a chosen criterion.
 
     Args:
-        criterion: `"youden"`: recall + specificity - 1. `"gmean"`: their geometric mean. `"f1"`. Or a matrix of costs,
-            what it costs to call class j (column) where the truth is class i (row); the total is made least.
-        multi_label: Whether each column is a label of its own (sigmoid), with a threshold of its own; costs are then
-            2 x 2. So is a single column, of the two classes 0 and 1.
-        from_logits: Whether the scores are logits. No default.
+        criterion: Criterion to maximise: `"youden"` is recall + specificity - 1, `"gmean"` their geometric mean, and
+            `"f1"` the F1 score. Or a C x C matrix of costs, whose total is minimised: entry (i, j) is the cost of
+            predicting class j for a sample of class i.
+        multi_label: Whether each column is an independent label (sigmoid) with its own threshold; costs are then 2 x 2.
+            A single column, for the two classes 0 and 1, is treated in the same way.
+        from_logits: Whether the scores are logits. Required: omitting it raises `ArgumentError`.
     Attributes:
-        thresholds_: The probability from which on each class is called, `float64[C]`: by itself for labels, and of the
-            largest ratio to it for classes. Not for costs of more than two classes.
-    Shapes: scores `(n, ..., C)`, or `(n,)` of one column. `transform` gives scores of the same kind whose arg max (for
-        labels: 0 as logit, 1/2 as probability) is the decision; for costs of more than two classes minus the expected
-        costs.
-        `predict` gives codes `(n, ...)`, for labels 0 and 1, `(n, ..., C)`.
+        thresholds_: Threshold of each class as a probability, `float64[C]`. A label is predicted above its threshold;
+            of exclusive classes the one with the largest ratio to its threshold. Not set for costs of more than two
+            classes.
+    Shapes: Scores `(n, ..., C)`, or `(n,)` for one column. `transform` returns scores of the same kind, whose arg max
+        is the decision (for labels: whether a logit is above 0, or a probability above 1/2); for costs of more than
+        two classes it returns the negated expected costs. `predict` returns class indices `(n, ...)`; for labels 0 or
+        1, `(n, ..., C)`.
     Raises:
-        ArgumentError: for an unknown criterion or costs that are none.
-        DataError: `fit` on data in which a class has no sample, or all.
+        ArgumentError: If the criterion is unknown or not a valid matrix of costs.
+        DataError: In `fit`, if a class has no sample, or every sample.
     Source: Youden 1950, "Index for rating diagnostic tests"; costs of more than two classes: Elkan 2001, eq. 1.
 
     >>> cut = Thresholds("youden", from_logits=False).fit([0.1, 0.2, 0.3, 0.3, 0.4], [0, 0, 0, 1, 1])
@@ -69,9 +72,9 @@ class Thresholds(Correction):
         """Find the thresholds on validation data.
 
         Args:
-            scores: `(n, C)`, or `(n,)` of one column.
-            y: Class codes `(n,)` or one-hot rows; for labels rows of 0 and 1.
-            sample_weight: Weights `(n,)`.
+            scores: Scores `(n, C)`, or `(n,)` for one column.
+            y: Class indices `(n,)` or one-hot rows; for labels rows of 0 and 1.
+            sample_weight: Weights `(n,)`, or None.
         """
         columns = np.asarray(scores, dtype=np.float64)
         self.single_ = columns.ndim == 1 or columns.shape[-1] == 1
@@ -83,7 +86,7 @@ class Thresholds(Correction):
                 raise DataError(
                     f"labels of shape {np.shape(y)} for scores of shape {columns.shape}",
                     expected="0 or 1 for each label of each sample",
-                    fix="leave multi_label out where each sample has one class",
+                    fix="omit multi_label if each sample has exactly one class",
                 )
             weights = checked_weights(sample_weight, len(columns))
         else:
@@ -94,7 +97,7 @@ class Thresholds(Correction):
             raise ArgumentError(
                 f"costs of {len(costs)} classes for scores of shape {columns.shape}",
                 expected=f"a {sides} x {sides} matrix",
-                fix="write a row for each true class, and a column for each called",
+                fix="pass one row per true class and one column per predicted class",
             )
         self.classes_ = columns.shape[1]
         if sides > 2 and costs is not None:
@@ -112,7 +115,7 @@ class Thresholds(Correction):
         return self
 
     def coefficients(self) -> tuple[Floats, Floats]:
-        cuts = self._learned("cuts_")
+        cuts = self._fitted("cuts_")
         return np.ones(len(cuts)), -cuts if self.link == "sigmoid" else -log_expit(cuts)
 
     def logits(self, scores: ArrayLike, classes: int | None = None) -> Floats:
@@ -120,8 +123,8 @@ class Thresholds(Correction):
         return super().logits(array[:, None] if array.ndim == 1 and self.link == "sigmoid" else array, classes)
 
     def transform(self, scores: ArrayLike) -> Floats:
-        if self._by_expectation():
-            logits = self.logits(scores, self._learned("classes_"))
+        if self._uses_expected_cost():
+            logits = self.logits(scores, self._fitted("classes_"))
             costs: Floats = -np.exp(log_softmax(logits, axis=-1)) @ self._costs()
             return costs
         return super().transform(scores).reshape(np.shape(scores))
@@ -132,12 +135,12 @@ class Thresholds(Correction):
         return (self.transform(scores) > (0 if self.from_logits else 0.5)).astype(np.int64)
 
     def as_layer(self, name: str | None = None) -> keras.layers.Layer:
-        if self._by_expectation():
-            self._learned("classes_")
+        if self._uses_expected_cost():
+            self._fitted("classes_")
             return ExpectedCost(self.criterion, from_logits=self.from_logits, name=name)
         return super().as_layer(name)
 
-    def _by_expectation(self) -> bool:
+    def _uses_expected_cost(self) -> bool:
         costs = self._costs()
         return costs is not None and len(costs) > 2
 
@@ -148,23 +151,23 @@ class Thresholds(Correction):
         if costs.ndim != 2 or costs.shape[0] != costs.shape[1] or len(costs) < 2 or not np.isfinite(costs).all():
             raise ArgumentError(
                 f"criterion={self.criterion!r}",
-                expected=f"{', '.join(map(repr, _CRITERIA))}, or a C x C matrix of costs",
-                fix="in a matrix, a row is a true class and a column a called one; right calls cost 0",
+                expected=f"{', '.join(map(repr, _CRITERIA))}, or a C x C matrix of finite costs",
+                fix="pass one of the names, or a matrix with one row per true class and one column per predicted class",
             )
         return costs
 
 
 def _best_cut(scores: Floats, own: Floats, weights: Floats, criterion: Any, code: int) -> float:
-    """The cut of the best criterion, above which a sample is called; of equal ones the highest."""
+    """Return the cut with the best value of the criterion; of equal ones the highest."""
     scores, own, weights = scores[weights > 0], own[weights > 0], weights[weights > 0]
-    unique, group = np.unique(-scores, return_inverse=True)  # by falling score
+    unique, group = np.unique(-scores, return_inverse=True)  # in descending order of the scores
     hits = np.concatenate([[0.0], np.cumsum(np.bincount(group, weights * own))])
     false_alarms = np.concatenate([[0.0], np.cumsum(np.bincount(group, weights * (1 - own)))])
     size, rest = hits[-1], false_alarms[-1]
     if size == 0 or rest == 0:
         raise DataError(
             f"validation data in which {'no' if size == 0 else 'every'} sample is of class {code}",
-            expected="samples of the class and of others",
+            expected="samples of this class and of others",
             fix="pass more validation data",
         )
     recall, specificity = hits / size, 1 - false_alarms / rest
@@ -175,17 +178,17 @@ def _best_cut(scores: Floats, own: Floats, weights: Floats, criterion: Any, code
             "f1": 2 * hits / (hits + false_alarms + size),
         }[criterion]
     else:
-        (reject_right, alarm), (miss, hit) = np.asarray(criterion, dtype=np.float64)
-        costs = reject_right * (rest - false_alarms) + alarm * false_alarms + miss * (size - hits) + hit * hits
+        (rejection, false_alarm), (miss, hit) = np.asarray(criterion, dtype=np.float64)
+        costs = rejection * (rest - false_alarms) + false_alarm * false_alarms + miss * (size - hits) + hit * hits
         values = -costs / max(1.0, float(np.abs(costs).max()))
     best = int(np.argmax(values >= values.max() - 1e-12))
-    # Before the first score and after the last one there is no other to stand half-way to.
+    # Beyond the first and the last score there is no next score: place the cut at a distance of 1/2.
     edges = np.concatenate([[-unique[0] + 1], -unique, [-unique[-1] - 1]])
     return float((edges[best] + edges[best + 1]) / 2)
 
 
 def _log_odds(logits: Floats) -> Floats:
-    """`log(p / (1 - p))` of each class; the others are summed without it, so that no p rounds to 1."""
+    """Return `log(p / (1 - p))` of each class; the other classes are summed without it, so that no p rounds to 1."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     others = np.exp(shifted) @ (1 - np.eye(logits.shape[1]))
     log_odds: Floats = shifted - np.log(np.maximum(others, np.finfo(np.float64).tiny))

@@ -8,8 +8,8 @@ loop, call `set_epoch(epoch, loss)`. Updates never cause a function to be traced
 from tailfit.schedules.base import Schedule
 from tailfit.schedules.custom import Custom, from_function
 from tailfit.schedules.moves import set_epoch
-from tailfit.schedules.ramps import Cosine, Linear
 from tailfit.schedules.piecewise import Constant, Deferred, Piecewise
+from tailfit.schedules.ramps import Cosine, Linear
 
 __all__ = [
     "Constant",

@@ -20,11 +20,11 @@ class Custom(Schedule):
     earlier epochs once; it does not need to for the other schedules.
 
     Args:
-        fn: A function `fn(epoch)` that returns a finite number, or one per class. The epoch is an `int` at the beginning
-            of each epoch.
+        fn: A function `fn(epoch)` that returns a finite number, or one per class. At the beginning of an epoch it is
+            called with an `int`.
     Raises:
-        ArgumentError: If `fn` is not callable; when called, if `fn` returns anything else; in `get_config` (when a model
-            is saved), if the function is not registered with Keras.
+        ArgumentError: If `fn` is not callable; when the schedule is called, if `fn` returns anything else; in
+            `get_config` (when a model is saved), if the function is not registered with Keras.
 
     >>> tau = Custom(lambda epoch: min(1.0, 0.1 * epoch))
     >>> tau(5), tau(50)

@@ -1,4 +1,4 @@
-"""Set scheduled hyper-parameters to an epoch: by hand in custom training loops, automatically in `tailfit.Model.fit`."""
+"""Set scheduled hyper-parameters to an epoch: by hand in a custom training loop; `tailfit.Model.fit` does it itself."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

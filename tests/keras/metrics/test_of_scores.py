@@ -293,7 +293,7 @@ def test_trap_27_what_keras_has_not():
         (lambda: metrics.RocAuc(from_logits=True, capacity=0), "capacity=0"),
         (lambda: metrics.RocAuc(from_logits=True, multi_label=1), "multi_label=1"),
         (lambda: metrics.RocAuc(from_logits=True, num_classes=0), "num_classes=0"),
-        (lambda: measured("RocAuc", {"num_classes": 3}, (CODES, LOGITS)), "of 3 classes"),
+        (lambda: measured("RocAuc", {"num_classes": 3}, (CODES, LOGITS)), "with 3 classes"),
         (lambda: measured("RocAuc", {}, (CODES, LOGITS[:, :1])), "one output"),
         (lambda: measured("RocAuc", {"multi_label": True}, (CODES, LOGITS)), "rows of 0 and 1"),
         (lambda: measured("CalibrationError", {}, (ONE_HOT[:, :2], LOGITS)), "y_true of shape"),

@@ -120,7 +120,7 @@ def test_what_is_no_validation_data_is_refused(name, config):
     correction = CLASSES[name](**config, from_logits=True)
     for scores, y, weights, message in [
         (PROBABILITIES, CODES, None, "from_logits=False"),
-        (LOGITS, CODES[:-1], None, "a row of scores for each"),
+        (LOGITS, CODES[:-1], None, "one row of scores for each"),
         (np.where(LOGITS > 9, np.nan, LOGITS), CODES, None, "NaN"),
         (LOGITS[:, 0], CODES, None, "scores of shape"),
         (LOGITS, CODES, -np.ones(1000), "sample_weight"),
@@ -146,7 +146,7 @@ def test_only_what_it_can_end_is_extended():
     inputs = keras.Input((3,))
     with pytest.raises(ArgumentError, match="LogitAdjustment with from_logits=True for the output layer"):
         correction.append_to(keras.Model(inputs, keras.layers.Dense(C, activation="softmax")(inputs)))
-    with pytest.raises(ArgumentError, match="of 2 outputs"):
+    with pytest.raises(ArgumentError, match="with 2 outputs"):
         correction.append_to(keras.Model(inputs, [keras.layers.Dense(C)(inputs)] * 2))
     plain = correction.append_to(keras.Sequential([inputs, keras.layers.Dense(C)]))
     assert not isinstance(plain, tailfit.Model)

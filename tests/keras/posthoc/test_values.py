@@ -45,7 +45,7 @@ class TestTemperatureScaling:
         assert np.isneginf(found.transform(off)[:, -1]).all()
 
     def test_without_a_minimum(self):
-        for logits, message in [(5 * np.eye(C)[CODES], "get surer"), (-5 * np.eye(C)[CODES], "get less sure")]:
+        for logits, message in [(5 * np.eye(C)[CODES], "with more confidence"), (-5 * np.eye(C)[CODES], "with less confidence")]:
             with pytest.raises(DataError, match=message):
                 TemperatureScaling(from_logits=True).fit(logits, CODES)
 
