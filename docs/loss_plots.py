@@ -1,8 +1,8 @@
-"""The plots of losses.md: loss, and pull on the true class, against the margin; drawn when the site is built.
+"""The plots of losses.md: loss and pull against the margin; drawn when the site is built.
 
-Three classes (or labels) with 1000, 100 and 10 samples. The margin is the logit of the true one minus the others',
-which are 0 unless said. The pull is how hard a sample pushes that logit up, -dl/dz; down where the label is absent.
-Grey is cross-entropy, binary where labels are, and for cosines of 30 times them.
+There are three classes (or labels) with 1000, 100 and 10 samples. The margin is the logit of the true class minus the
+other logits, which are 0 except for `LogitNorm`. The pull is the negative gradient by this logit, -dl/dz; for absent
+labels it is the gradient. Grey is cross-entropy: binary for labels, and of 30 times the scores for cosines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,15 @@ __all__ = ["CURVES", "draw"]
 
 COUNTS = [1000, 100, 10]
 FREQUENT, RARE = 0, 2
-# (legend, class, arguments of the loss, true class)
-Curve = tuple[str, type, dict[str, Any], int]
+Curve = tuple[str, type, dict[str, Any], int]  # (legend, loss class, its arguments, true class; -1 for no label)
 
 
-def _of_counts(kind: type, **config: Any) -> list[Curve]:
+def _by_count(kind: type, **config: Any) -> list[Curve]:
     config = {"class_counts": COUNTS, **config}
     return [("frequent class", kind, config, FREQUENT), ("rare class", kind, config, RARE)]
 
 
-def _each(kind: type, name: str, *values: Any) -> list[Curve]:
+def _by_value(kind: type, name: str, *values: Any) -> list[Curve]:
     return [(f"{name} {value:g}", kind, {name: value}, FREQUENT) for value in values]
 
 
@@ -40,52 +39,52 @@ CURVES: dict[str, list[Curve]] = {
         ("NCE + RCE", losses.ActivePassive, {"passive": "rce"}, FREQUENT),
     ],
     "Asymmetric": [("present", losses.Asymmetric, {}, FREQUENT), ("absent", losses.Asymmetric, {}, -1)],
-    "AsymmetricSingleLabel": _each(losses.AsymmetricSingleLabel, "gamma_pos", 0, 1),
-    "BalancedSoftmax": _of_counts(losses.BalancedSoftmax),
+    "AsymmetricSingleLabel": _by_value(losses.AsymmetricSingleLabel, "gamma_pos", 0, 1),
+    "BalancedSoftmax": _by_count(losses.BalancedSoftmax),
     "BinaryFocal": [("present", losses.BinaryFocal, {}, FREQUENT), ("absent", losses.BinaryFocal, {}, -1)],
     "Bootstrapping": [
         ("soft", losses.Bootstrapping, {}, FREQUENT),
         ("hard", losses.Bootstrapping, {"hard": True}, FREQUENT),
     ],
-    "ClassBalanced": _of_counts(losses.ClassBalanced),
+    "ClassBalanced": _by_count(losses.ClassBalanced),
     "CrossEntropy": [("label_smoothing 0.1", losses.CrossEntropy, {"label_smoothing": 0.1}, FREQUENT)],
     "DistributionBalanced": [
-        *_of_counts(losses.DistributionBalanced, num_samples=2000),
+        *_by_count(losses.DistributionBalanced, num_samples=2000),
         ("absent", losses.DistributionBalanced, {"class_counts": COUNTS, "num_samples": 2000}, -1),
     ],
     "Equalization": [
-        *_of_counts(losses.Equalization, threshold=0.05)[:1],
+        *_by_count(losses.Equalization, threshold=0.05)[:1],
         ("absent, rare", losses.Equalization, {"class_counts": [10, 1000, 100], "threshold": 0.05}, -1),
     ],
-    "Focal": _each(losses.Focal, "gamma", 1, 2, 5),
-    "GeneralizedCrossEntropy": _each(losses.GeneralizedCrossEntropy, "q", 0.3, 0.7, 1),
+    "Focal": _by_value(losses.Focal, "gamma", 1, 2, 5),
+    "GeneralizedCrossEntropy": _by_value(losses.GeneralizedCrossEntropy, "q", 0.3, 0.7, 1),
     "InfluenceBalanced": [
         (f"features of size {size}", losses.InfluenceBalanced, {"alpha": 10.0, "size": size}, FREQUENT)
         for size in (3, 10)
     ],
-    "LDAM": _of_counts(losses.LDAM),
-    "LabelAwareSmoothing": _of_counts(losses.LabelAwareSmoothing),
-    "LogitAdjusted": _of_counts(losses.LogitAdjusted),
-    "LogitNorm": _each(losses.LogitNorm, "temperature", 0.2, 1),
+    "LDAM": _by_count(losses.LDAM),
+    "LabelAwareSmoothing": _by_count(losses.LabelAwareSmoothing),
+    "LogitAdjusted": _by_count(losses.LogitAdjusted),
+    "LogitNorm": _by_value(losses.LogitNorm, "temperature", 0.2, 1),
     "MeanAbsolute": [("MAE", losses.MeanAbsolute, {}, FREQUENT)],
     "MeanFalseError": [
         ("squared", losses.MeanFalseError, {"squared": True}, FREQUENT),
         ("squared error", losses.MeanFalseError, {"base": "squared_error"}, FREQUENT),
     ],
     "NormalizedCrossEntropy": [("NCE", losses.NormalizedCrossEntropy, {}, FREQUENT)],
-    "Poly1": _each(losses.Poly1, "epsilon", -1, 1, 3),
-    "Seesaw": _of_counts(losses.Seesaw),
-    "SymmetricCrossEntropy": _each(losses.SymmetricCrossEntropy, "alpha", 0.1, 1),
-    "VectorScaling": _of_counts(losses.VectorScaling),
+    "Poly1": _by_value(losses.Poly1, "epsilon", -1, 1, 3),
+    "Seesaw": _by_count(losses.Seesaw),
+    "SymmetricCrossEntropy": _by_value(losses.SymmetricCrossEntropy, "alpha", 0.1, 1),
+    "VectorScaling": _by_count(losses.VectorScaling),
 }
 _LEFT, _TOP, _WIDTH, _HEIGHT = 60, 52, 280, 180  # of a panel, in pixels
 _DASHES = ("", "", "6 3", "2 2")
-_RANGE = {"LDAM": 1.0}  # of cosines
-_OTHERS = {"LogitNorm": 1.0}  # an other logit: of others that are 0 the length is the margin's
+_MAX_MARGIN = {"LDAM": 1.0}  # scores are cosines
+_SECOND_LOGIT = {"LogitNorm": 1.0}  # with other logits of 0, the normalised logits would not depend on the margin
 
 
 def draw(folder: Path) -> None:
-    """Write `<name>.svg` for every loss."""
+    """Write `<name>.svg` for every loss to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in CURVES:
         (folder / f"{name}.svg").write_text(_plot(name), encoding="utf-8")
@@ -93,9 +92,10 @@ def draw(folder: Path) -> None:
 
 def _plot(name: str) -> str:
     """Draw the two panels of a loss as SVG."""
-    margins = np.linspace(-6, 6, 97, dtype="float32") * _RANGE.get(name, 6.0) / 6
+    margins = np.linspace(-6, 6, 97, dtype="float32") * _MAX_MARGIN.get(name, 6.0) / 6
     curves = [_reference(name), *CURVES[name]]
-    points = [list(_points(kind, config, true, margins, _OTHERS.get(name, 0.0))) for _, kind, config, true in curves]
+    second_logit = _SECOND_LOGIT.get(name, 0.0)
+    points = [list(_points(kind, config, true, margins, second_logit)) for _, kind, config, true in curves]
     drawing = Drawing(2 * (_LEFT + _WIDTH) + 16, _TOP + _HEIGHT + 44, label=f"Loss and pull of {name} over the margin")
     x = 8.0
     for i, (legend, *_) in enumerate(curves):
@@ -138,13 +138,13 @@ def _reference(name: str) -> Curve:
 
 
 def _points(
-    kind: type, config: dict[str, Any], true: int, margins: Any, other: float
+    kind: type, config: dict[str, Any], true: int, margins: Any, second_logit: float
 ) -> Iterator[tuple[Any, Any, Any]]:
-    """(margin, loss, pull) of samples whose only label is `true`; -1: of samples without any, the margin reversed."""
+    """Yield (margin, loss, pull) of samples with the label `true`; with -1, of samples without labels at -margin."""
     config, size = dict(config), config.get("size")
     config.pop("size", None)
     z = np.zeros((len(margins), len(COUNTS)), "float32")
-    z[:, 1] = other
+    z[:, 1] = second_logit
     column = max(true, 0)
     z[:, column] = margins if true >= 0 else -margins
     loss = kind(**config, from_logits=True, reduction=None)
@@ -164,11 +164,11 @@ def _points(
         (_, each), (slope,) = tailfit.value_and_grad(forward, inputs=[rows])
         return ops.convert_to_numpy(each), ops.convert_to_numpy(slope)[:, column]
 
-    one_by_one = kind is losses.MeanFalseError  # a loss of the batch: here of one sample
+    one_by_one = kind is losses.MeanFalseError  # a loss of the whole batch: plot batches of one sample
     parts = np.split(np.arange(len(z)), len(z)) if one_by_one else [np.arange(len(z))]
     done = [both(keras.ops.convert_to_tensor(z[part]), labels[part]) for part in parts]
     loss_values, slopes = (np.concatenate(column) for column in zip(*done, strict=True))
-    # Of labels the other two add their own loss, the same at every margin: what is shown is of the one that moves.
+    # Subtract the loss of the two other labels, which is the same at every margin.
     if loss.activation == "sigmoid":
         loss_values = loss_values - loss_values.min()
     return zip(margins, loss_values, -slopes if true >= 0 else slopes, strict=True)

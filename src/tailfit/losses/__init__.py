@@ -1,7 +1,7 @@
-"""Losses for classification with long tails: `keras.losses.Loss` classes, and their per-sample functions.
+"""Losses for long-tailed classification: `keras.losses.Loss` classes and functions of their per-sample values.
 
-Every one takes integer codes, or one-hot or soft labels, of the same problem; works in log space; and
-must be told `from_logits`, which has no default.
+All losses accept integer, one-hot and soft labels, compute in log space, and require `from_logits`, which has no
+default.
 """
 
 from tailfit.losses.active_passive import (

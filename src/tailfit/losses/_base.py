@@ -1,14 +1,15 @@
-"""What every classification loss shares.
+"""The base class of classification losses.
 
 Concepts:
-- A loss class is a thin holder: it checks its hyper-parameters once, and hands them to the function of the same
-  name in the same module, its `function`, which holds the mathematics and gives per-sample values. Each argument
-  of that function is an attribute of the class, and an argument of its constructor.
-- Labels are brought to dense rows before Keras sees them, because Keras casts labels to the loss' dtype,
-  and bfloat16 can't tell class 257 from class 256. Weights, masks and reduction are Keras' own.
-- Hyper-parameters that may follow a schedule (`gamma`, `tau`) are attributes, read in `call` and never
-  folded into a cached constant: a `keras.Variable` may stand where a float stands (see `_scheduled.py`).
-- `from_logits` and `activation` are public: `tailfit.Model.compile` holds them against the last layer's activation.
+- A loss class only stores options. It checks them in its constructor and passes them to its `function`, the function of
+  the same name in the same module, which computes the per-sample values. Each option of that function is an argument of
+  the class' constructor and an attribute of the instance.
+- Labels are converted to dense rows before Keras sees them, because Keras casts labels to the dtype of the loss, and in
+  bfloat16 the class indices 256 and 257 are equal. Weights, masks and reduction are handled by Keras.
+- Options that may follow a schedule (`gamma`, `tau`) are read in `call` and never folded into a cached constant: their
+  value may be a `keras.Variable` instead of a float (see `_scheduled.py`).
+- `from_logits` and `activation` are public: `tailfit.Model.compile` checks them against the activation of the last
+  layer.
 """
 
 import inspect
@@ -24,21 +25,27 @@ from tailfit.targets import Tensor, class_count, dense_targets, mask_of, with_sh
 __all__ = ["ClassificationLoss"]
 
 
-# What functions take besides hyper-parameters.
-_OF_A_BATCH = {"y_true", "y_pred", "sample_weight", "features", "from_logits"}
+# Arguments of the functions that are not options.
+_NOT_OPTIONS = {"y_true", "y_pred", "sample_weight", "features", "from_logits"}
 
 
 class ClassificationLoss(keras.losses.Loss):
-    """Base of the losses over C exclusive classes; subclasses give `function`, and check its arguments.
+    """Base of the losses over C exclusive classes; subclasses define `function` and check its options.
 
     Args:
-        from_logits: Whether `y_pred` are logits. There is no default: leaving it out is an `ArgumentError`.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
     """
 
     function: Callable[..., Tensor]  # (y_true, y_pred, *, from_logits, ...) -> per-sample values
-    fewest = 2  # outputs of the network
-    activation: str = "softmax"  # what makes probabilities of logits: of a model that gives them, for from_logits=False
+    min_outputs = 2  # minimum number of outputs of the network
+    activation: str = "softmax"  # activation of the last layer of a model that returns probabilities
+    _options: tuple[str, ...] = ()  # the names of the options of `function`
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "function" in vars(cls):
+            cls._options = tuple(sorted(inspect.signature(cls.function).parameters.keys() - _NOT_OPTIONS))
 
     def __init__(self, *, from_logits: bool, name: str | None, reduction: str | None, dtype: Any) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -46,34 +53,30 @@ class ClassificationLoss(keras.losses.Loss):
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         y_pred = with_shape(y_pred)
-        class_count(y_pred, self.fewest, taker=f"the loss {self.name!r}")
+        class_count(y_pred, self.min_outputs, taker=f"the loss {self.name!r}")
         for weight in (sample_weight, mask_of(y_pred)):
             if weight is not None:
                 y_true = without_ignored(y_true, y_pred, weight)
         return self.reduced(dense_targets(y_true, y_pred, self.dtype), y_pred, sample_weight)
 
     def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
-        """The loss of a batch as Keras computes it from `call`: what a loss needs besides is added here."""
+        """Return the loss of a batch, which Keras computes from `call`; override it to pass `call` more than labels."""
         return super().__call__(targets, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        own = {name: current(value) for name, value in self._hyperparameters().items()}
-        return type(self).function(y_true, y_pred, from_logits=self.from_logits, **own)
-
-    def _hyperparameters(self) -> dict[str, Any]:
-        names = inspect.signature(type(self).function).parameters.keys() - _OF_A_BATCH
-        return {name: getattr(self, name) for name in sorted(names)}
+        options = {name: current(getattr(self, name)) for name in self._options}
+        return type(self).function(y_true, y_pred, from_logits=self.from_logits, **options)
 
     def get_config(self) -> dict[str, Any]:
-        """What the constructor takes (Keras' own leaves `dtype` out), and the epoch where schedules are followed."""
-        own = {name: configured(value) for name, value in self._hyperparameters().items()}
-        config = {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype, **own}
-        followers = self.scheduled()
-        return {**config, "epoch": followers[0].epoch} if followers else config
+        """Return the constructor's arguments, including `dtype`, and the epoch if any option follows a schedule."""
+        options = {name: configured(getattr(self, name)) for name in self._options}
+        config = {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype, **options}
+        scheduled = self.scheduled()
+        return {**config, "epoch": scheduled[0].epoch} if scheduled else config
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The loss that `get_config` is of, at the epoch that it was at."""
+        """Build a loss from `get_config()`, at the epoch at which it was saved."""
         arguments = dict(config)
         epoch = arguments.pop("epoch", 0)
         for name, value in arguments.items():
@@ -85,5 +88,5 @@ class ClassificationLoss(keras.losses.Loss):
         return loss
 
     def scheduled(self) -> list[Scheduled]:
-        """The hyper-parameters that follow a schedule; for `tailfit.schedules.set_epoch`."""
+        """Return the options that follow a schedule, for `tailfit.schedules.set_epoch`."""
         return [value for value in vars(self).values() if isinstance(value, Scheduled)]

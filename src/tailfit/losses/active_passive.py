@@ -1,7 +1,8 @@
-"""Normalised cross-entropy, robust but slow to learn, helped by a loss that only pulls the other classes down.
+"""Normalised cross-entropy, and its combination with a passive loss.
 
-Any loss divided by its sum over all possible labels is robust to labels that are wrong at random. Such an "active" loss
-underfits; a "passive" one, bounded as well, makes up for it.
+Any loss divided by its sum over all possible labels is robust to random label noise. Such an "active" loss, which
+raises the probability of the label, underfits. Adding a bounded "passive" loss, which lowers the probabilities of the
+other classes, compensates for this.
 """
 
 import math
@@ -28,7 +29,7 @@ _LOG_ZERO = math.log(1e-4)
 
 
 def normalized_cross_entropy(y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRED) -> Tensor:
-    """Per-sample values of `NormalizedCrossEntropy`, which see.
+    """Return the per-sample values of `NormalizedCrossEntropy`.
 
     >>> value = normalized_cross_entropy([1], [[0.0, 0.0]], from_logits=True)
     >>> round(float(value[0]), 4)
@@ -48,13 +49,13 @@ def active_passive(
     passive: Passive = "mae",
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `ActivePassive`, which see.
+    """Return the per-sample values of `ActivePassive`.
 
     >>> value = active_passive([1], [[0.0, 0.0]], a=1.0, b=2.0, from_logits=True)
     >>> round(float(value[0]), 4)  # 0.5 + 2 * 0.5
     1.5
     """
-    a, b = _checked_share(a, "a"), _checked_share(b, "b")
+    a, b = _checked_weight(a, "a"), _checked_weight(b, "b")
     first = normalized_cross_entropy if checked_choice(active, "active", _ACTIVE) == "nce" else cross_entropy
     # The reverse cross-entropy is the mean absolute error times -log 0.
     scale = 1.0 if checked_choice(passive, "passive", _PASSIVE) == "mae" else -_LOG_ZERO
@@ -66,15 +67,15 @@ def active_passive(
 class NormalizedCrossEntropy(ClassificationLoss):
     """Cross-entropy divided by its sum over all labels, `log p_t / sum_k log p_k`: in [0, 1].
 
-    A soft label mixes the losses of its classes; a class that is switched off, by a logit of -inf, is in no sum.
+    The loss of a soft label is the weighted mean over its classes. Classes disabled by a logit of -inf are left out.
 
     Args:
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at the first call for shapes that do not fit.
+        ArgumentError: If shapes do not match.
     Source: Ma et al. 2020, arXiv:2006.13554, eq. 4.
 
     >>> loss = NormalizedCrossEntropy(from_logits=True)
@@ -97,19 +98,20 @@ class NormalizedCrossEntropy(ClassificationLoss):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class ActivePassive(ClassificationLoss):
-    """`a` times an active loss plus `b` times a passive one.
+    """`a` times an active loss plus `b` times a passive loss.
 
     Args:
-        a: Share of the active loss, >= 0, or a schedule of it. The authors take 1 for 10 classes, 10 for 100.
-        b: Share of the passive loss, >= 0, or a schedule of it. The authors take 1 for 10 classes, 0.1 for 100.
-        active: "nce", `NormalizedCrossEntropy`, or "ce", `CrossEntropy`, which is not robust.
-        passive: "mae", `MeanAbsolute`, or "rce", the reverse cross-entropy, with log 0 = log 1e-4: 9.21 times it.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        a: Weight of the active loss, >= 0, or a schedule. The authors use 1 for 10 classes and 10 for 100.
+        b: Weight of the passive loss, >= 0, or a schedule. The authors use 1 for 10 classes and 0.1 for 100.
+        active: "nce" (`NormalizedCrossEntropy`) or "ce" (`CrossEntropy`, which is not robust).
+        passive: "mae" (`MeanAbsolute`) or "rce" (reverse cross-entropy with log 0 = log 1e-4, which is 9.21 times
+            "mae").
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Ma et al. 2020, arXiv:2006.13554, eq. 10.
 
     >>> loss = ActivePassive(a=1.0, b=1.0, from_logits=True)
@@ -132,11 +134,11 @@ class ActivePassive(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.a = followed(a, lambda value: _checked_share(value, "a"), name="a", dtype=self.dtype)
-        self.b = followed(b, lambda value: _checked_share(value, "b"), name="b", dtype=self.dtype)
+        self.a = followed(a, lambda value: _checked_weight(value, "a"), name="a", dtype=self.dtype)
+        self.b = followed(b, lambda value: _checked_weight(value, "b"), name="b", dtype=self.dtype)
         self.active = checked_choice(active, "active", _ACTIVE)
         self.passive = checked_choice(passive, "passive", _PASSIVE)
 
 
-def _checked_share(value: Any, name: str) -> Any:
-    return checked_number(value, name, fix="use a=1 and b=1 for about ten classes, as the authors do")
+def _checked_weight(value: Any, name: str) -> Any:
+    return checked_number(value, name, fix="use a=1 and b=1 for about ten classes as the authors do")

@@ -1,7 +1,7 @@
-"""Asymmetric losses: of many labels nearly all are absent, and those must not drown the few that are present.
+"""Asymmetric losses: with many labels nearly all are absent, and must not dominate the few that are present.
 
-Absent labels have a focusing exponent of their own, larger, and those that the network finds unlikely enough do not
-count at all.
+Absent labels have their own, larger focusing exponent, and those with a low enough predicted probability do not count
+at all.
 """
 
 from typing import Any
@@ -29,10 +29,10 @@ def asymmetric(
     clip: float = 0.05,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `Asymmetric`, which see.
+    """Return the per-sample values of `Asymmetric`.
 
     >>> value = asymmetric([[1, 0]], [[0.0, -9.0]], from_logits=True)
-    >>> round(float(value[0]), 4)  # ln(2) / 2; the absent label is unlikely enough
+    >>> round(float(value[0]), 4)  # ln(2) / 2; the absent label has p < clip and costs nothing
     0.3466
     """
     gamma_neg, gamma_pos = _checked_gamma(gamma_neg, "gamma_neg"), _checked_gamma(gamma_pos, "gamma_pos")
@@ -57,7 +57,7 @@ def asymmetric_single_label(
     label_smoothing: float = 0.1,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `AsymmetricSingleLabel`, which see.
+    """Return the per-sample values of `AsymmetricSingleLabel`.
 
     >>> value = asymmetric_single_label([1], [[0.0, 0.0]], label_smoothing=0.0, from_logits=True)
     >>> round(float(value[0]), 4)
@@ -67,7 +67,7 @@ def asymmetric_single_label(
     label_smoothing = _checked_smoothing(label_smoothing)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     spread = label_smoothing / logits.shape[-1]
-    own, others = targets * (1.0 - label_smoothing + spread), (1.0 - targets) * spread
+    own, others = targets * (1.0 - label_smoothing + spread), (1.0 - targets) * spread  # smoothed one-hot labels
     log_p = labelled_log_softmax(own + others, logits)
     own = own * ops.exp(gamma_pos * log_one_minus_exp(log_p))
     return -ops.sum((own + others * ops.exp(gamma_neg * log_p)) * log_p, axis=-1)
@@ -75,22 +75,24 @@ def asymmetric_single_label(
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class Asymmetric(MultiLabelLoss):
-    """`-(1 - p)^gamma_pos log p` of labels present, `-q^gamma_neg log(1 - q)` of those absent, q = max(p - clip, 0).
+    """`-(1 - p)^gamma_pos log p` for present labels, `-q^gamma_neg log(1 - q)` for absent ones, q = max(p - clip, 0).
 
-    The shift bounds what an absent label can cost: one that the network is sure to see is taken for a wrong label, and
-    its slope fades. A soft label mixes both terms.
+    The shift by `clip` bounds the loss of an absent label: if the network predicts it with high confidence, the label
+        is
+    probably wrong, and its gradient vanishes. A soft label weights both terms.
 
     Args:
-        gamma_neg: Focusing exponent of absent labels, >= 0, or a schedule of it.
-        gamma_pos: Focusing exponent of present labels, >= 0, or a schedule of it; as a rule the smaller one.
-        clip: Probability below which an absent label costs nothing, in [0, 1). With it and both exponents 0 this is
-            binary cross-entropy.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        gamma_neg: Focusing exponent of absent labels, >= 0, or a schedule.
+        gamma_pos: Focusing exponent of present labels, >= 0, or a schedule; usually smaller than `gamma_neg`.
+        clip: Probability below which an absent label costs nothing, in [0, 0.99]. If `clip` and both exponents are 0,
+            this is binary cross-entropy.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` 0, 1 or between `(batch, ..., C)`, or codes of samples with one label `(batch, ...)`; `y_pred`
-        `(batch, ..., C)`, C = 1 for a binary problem; per-sample loss `(batch, ...)` in nats, the sum over labels.
+    Shapes: `y_true` is labels in [0, 1] `(batch, ..., C)`, or class indices `(batch, ...)` if each sample has one
+        label; `y_pred` is `(batch, ..., C)`, with C = 1 for a binary problem; the per-sample loss is `(batch, ...)` in
+        nats, summed over labels.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Ridnik et al. 2021, arXiv:2009.14119, eq. 7.
 
     >>> loss = Asymmetric(from_logits=True)
@@ -119,21 +121,21 @@ class Asymmetric(MultiLabelLoss):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class AsymmetricSingleLabel(ClassificationLoss):
-    """The same over C exclusive classes: smoothed cross-entropy whose terms are focused each by its own exponent.
+    """Asymmetric loss over C exclusive classes: smoothed cross-entropy with a focusing exponent for each kind of term.
 
-    The term of the true class is multiplied by `(1 - p)^gamma_pos`, those of the others, which are there by smoothing
-    alone, by `p^gamma_neg`.
+    The term of the true class is multiplied by `(1 - p)^gamma_pos`. The terms of the other classes, which exist only
+    because of the smoothing, are multiplied by `p^gamma_neg`.
 
     Args:
-        gamma_neg: Focusing exponent of the other classes, >= 0, or a schedule of it.
-        gamma_pos: Focusing exponent of the true class, >= 0, or a schedule of it.
-        label_smoothing: Share of each label spread evenly over the C classes, in [0, 1], or a schedule of it.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        gamma_neg: Focusing exponent of the other classes, >= 0, or a schedule.
+        gamma_pos: Focusing exponent of the true class, >= 0, or a schedule.
+        label_smoothing: Share of each label that is distributed evenly over the C classes, in [0, 1], or a schedule.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Ridnik et al. 2021, arXiv:2009.14119, the authors' single-label code.
 
     >>> loss = AsymmetricSingleLabel(from_logits=True)
@@ -165,12 +167,13 @@ def _followed_gamma(gamma: Any, name: str, dtype: Any) -> Any:
 
 
 def _checked_gamma(gamma: Any, name: str) -> Any:
-    return checked_number(gamma, name, fix="use 0 for no focus; 4 for absent and 1 or 0 for present labels is usual")
+    return checked_number(gamma, name, fix="use 0 to disable focusing; usual are gamma_neg=4 and gamma_pos=1 or 0")
 
 
 def _checked_clip(clip: Any) -> float:
-    return float(checked_number(clip, "clip", most=0.99, fix="use 0 for no shift, 0.05 as the authors do"))
+    return float(checked_number(clip, "clip", most=0.99, fix="use 0 to disable the shift, or 0.05 as the authors do"))
 
 
 def _checked_smoothing(label_smoothing: Any) -> Any:
-    return checked_number(label_smoothing, "label_smoothing", most=1.0, fix="use 0 for none, 0.1 as the authors do")
+    fix = "use 0 to disable smoothing, or 0.1 as the authors do"
+    return checked_number(label_smoothing, "label_smoothing", most=1.0, fix=fix)

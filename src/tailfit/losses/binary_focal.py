@@ -1,4 +1,4 @@
-"""Focal loss over labels that are each present or absent by themselves."""
+"""Focal loss over independent labels."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def binary_focal(
     alpha: float | None = 0.25,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `BinaryFocal`, which see.
+    """Return the per-sample values of `BinaryFocal`.
 
     >>> value = binary_focal([[1, 0]], [[0.0, 0.0]], alpha=None, from_logits=True)
     >>> round(float(value[0]), 4)  # twice ln(2) / 4
@@ -39,18 +39,19 @@ def binary_focal(
 class BinaryFocal(MultiLabelLoss):
     """Binary cross-entropy of each label times `alpha_t (1 - p_t) ** gamma`, summed over the labels.
 
-    p_t is the probability of what is true of the label; alpha_t is alpha where it is present, 1 - alpha where absent. A
-    soft label mixes both terms.
+    For a label that is present, p_t is its probability p and alpha_t is alpha; for an absent one, p_t is 1 - p and
+    alpha_t is 1 - alpha. A soft label weights both terms.
 
     Args:
-        gamma: Focusing exponent, >= 0, or a schedule of it. At 0 this is binary cross-entropy.
-        alpha: Weight of labels that are present, in [0, 1], or a schedule of it; 0 is a weight too. None weighs both 1.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        gamma: Focusing exponent, >= 0, or a schedule. At 0 this is binary cross-entropy.
+        alpha: Weight of present labels, in [0, 1], or a schedule. None gives present and absent labels the weight 1.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` 0, 1 or between `(batch, ..., C)`, or codes of samples with one label `(batch, ...)`; `y_pred`
-        `(batch, ..., C)`, C = 1 for a binary problem; per-sample loss `(batch, ...)` in nats, the sum over labels.
+    Shapes: `y_true` is labels in [0, 1] `(batch, ..., C)`, or class indices `(batch, ...)` if each sample has one
+        label; `y_pred` is `(batch, ..., C)`, with C = 1 for a binary problem; the per-sample loss is `(batch, ...)` in
+        nats, summed over labels.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Lin et al. 2017, arXiv:1708.02002, eq. 5.
 
     >>> loss = BinaryFocal(from_logits=True)
@@ -76,4 +77,5 @@ class BinaryFocal(MultiLabelLoss):
 
 
 def _checked_alpha(alpha: Any) -> Any:
-    return None if alpha is None else checked_number(alpha, "alpha", most=1.0, fix="use None to weigh both alike")
+    fix = "use None to give present and absent labels the same weight"
+    return None if alpha is None else checked_number(alpha, "alpha", most=1.0, fix=fix)

@@ -1,4 +1,4 @@
-"""Labels believed in part: the rest of the target is what the network says itself."""
+"""Bootstrapping for noisy labels: the target is a mix of the label and the network's own prediction."""
 
 from typing import Any
 
@@ -24,10 +24,10 @@ def bootstrapping(
     stop_gradient: bool = False,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `Bootstrapping`, which see.
+    """Return the per-sample values of `Bootstrapping`.
 
     >>> value = bootstrapping([1], [[0.0, 0.0]], beta=0.9, from_logits=True)
-    >>> round(float(value[0]), 4)  # ln 2, whatever is believed: both classes are as likely
+    >>> round(float(value[0]), 4)  # ln 2 for every target, since both classes have probability 1/2
     0.6931
     """
     beta, hard = _checked_beta(beta, hard), checked_choice(hard, "hard", (True, False))
@@ -43,19 +43,20 @@ def bootstrapping(
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class Bootstrapping(ClassificationLoss):
-    """Cross-entropy to `beta y + (1 - beta) p`, or with `hard` to `beta y + (1 - beta) one_hot(arg max p)`.
+    """Cross-entropy with the target `beta y + (1 - beta) p`, or with `hard` `beta y + (1 - beta) one_hot(arg max p)`.
 
     Args:
-        beta: Share of the given label, in [0, 1], or a schedule of it; None is 0.95, or 0.8 with `hard`. 1 is CE.
-        hard: Whether the rest is the class that the network finds most likely, instead of its probabilities.
-        stop_gradient: Whether p in the target counts as a constant. The authors differentiate it: their loss then also
-            makes predictions more certain. (An arg max has no gradient either way.)
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        beta: Share of the given label, in [0, 1], or a schedule. None is 0.95, or 0.8 with `hard`. With 1 this is
+            cross-entropy.
+        hard: Whether the rest of the target is the most likely class instead of the predicted probabilities.
+        stop_gradient: Whether p in the target is treated as a constant. The authors differentiate it, which also makes
+            predictions more confident. (An arg max has no gradient in any case.)
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Reed et al. 2015, arXiv:1412.6596, eq. 6 (soft) and 7 (hard).
 
     >>> loss = Bootstrapping(hard=True, from_logits=True)
@@ -84,4 +85,5 @@ class Bootstrapping(ClassificationLoss):
 
 def _checked_beta(beta: Any, hard: bool) -> Any:
     beta = (0.8 if hard else 0.95) if beta is None else beta
-    return checked_number(beta, "beta", most=1.0, fix="use 1 to believe all labels; 0.95 is usual, 0.8 with hard=True")
+    fix = "use 1 to trust all labels; usual is 0.95, or 0.8 with hard=True"
+    return checked_number(beta, "beta", most=1.0, fix=fix)

@@ -1,7 +1,7 @@
 """Losses weighted by the effective number of samples of a class.
 
-A new sample of a class adds the less the more there are: n samples count as (1 - beta^n) / (1 - beta). At beta 0 every
-class counts as one sample, so that all weigh alike; towards 1 the weight becomes 1 / n.
+The more samples a class has, the less a further one adds: n samples count as (1 - beta^n) / (1 - beta). With beta = 0
+every class counts as one sample, so all weights are equal; as beta approaches 1 the weight approaches 1 / n.
 """
 
 from typing import Any, Literal
@@ -35,7 +35,7 @@ def class_balanced(
     gamma: float = 2.0,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `ClassBalanced`, which see.
+    """Return the per-sample values of `ClassBalanced`.
 
     >>> value = class_balanced([1], [[0.0, 0.0]], [300, 100], beta=0.999999, from_logits=True)
     >>> round(float(value[0]), 3)  # 1.5 ln 2
@@ -58,21 +58,25 @@ def _weighted(y_true: Any, y_pred: Any, weights: Any, *, base: Base, gamma: Any,
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class ClassBalanced(ClassificationLoss):
-    """A loss times the weight of the sample's class, `(1 - beta) / (1 - beta ** n)`, scaled to the sum C over classes.
+    """A base loss times the class weight `(1 - beta) / (1 - beta ** n)`, scaled so that the C weights sum to C.
+
+    `tailfit.samplers.ClassBalanced` is a different remedy of the same name: it changes the class shares of the batches.
 
     Args:
-        class_counts: C counts > 0, or what has them (`batches`).
-        beta: In [0, 1), or a schedule of it; 0 weighs all classes alike, 0.9999 is near 1 / n up to some thousands.
-        base: What is weighted: "softmax" cross-entropy; "sigmoid", the binary cross-entropies of all C outputs, summed;
-            "focal", their focal form. The last two are for networks whose outputs are C sigmoids.
-        gamma: Focusing exponent of "focal", >= 0, or a schedule of it.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        class_counts: C counts > 0, or an object with `class_counts` (`batches`).
+        beta: Overlap between samples, in [0, 1), or a schedule. 0 gives all classes the same weight; with 0.9999
+            weights are close to 1 / n for up to some thousand samples.
+        base: The base loss: "softmax" is cross-entropy; "sigmoid" the sum of the binary cross-entropies of all C
+            outputs; "focal" the focal form of this sum. The last two are for networks with C sigmoid outputs.
+        gamma: Focusing exponent of "focal", >= 0, or a schedule.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. Under sigmoids a soft label has its mean weight.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. With sigmoids the weight of a soft
+        label is the mean of its classes' weights.
     Raises:
-        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
-            the network has another number of classes.
+        ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
+            number of classes differs.
     Source: Cui et al. 2019, arXiv:1901.05555, eq. 2 and 10 to 13.
 
     >>> loss = ClassBalanced([1000, 100, 10], from_logits=True)
@@ -101,7 +105,7 @@ class ClassBalanced(ClassificationLoss):
         self.base = checked_choice(base, "base", BASES)
         self.activation = "softmax" if base == "softmax" else "sigmoid"
         self.gamma = followed(gamma, checked_gamma, name="gamma", dtype=self.dtype)
-        # Weights follow, not beta: 1 - 0.9999 of a float32 variable is wrong in its fourth digit.
+        # The weights are the variable, not beta: in float32, 1 - 0.9999 is wrong in its fourth digit.
         self.weights = followed(beta, lambda value: _weights(self.class_counts, value), name="beta", dtype=self.dtype)
         self.beta = beta if isinstance(self.weights, Scheduled) else float(beta)  # type: ignore[arg-type]
 
@@ -113,9 +117,9 @@ class ClassBalanced(ClassificationLoss):
 def _weights(class_counts: Any, beta: Any) -> tuple[float, ...]:
     counts = np.array(checked_class_counts(class_counts))
     most = np.nextafter(1.0, 0.0)
-    beta = checked_number(beta, "beta", most=most, fix="use 0 for equal weights, 0.9999 for large data; below 1")
+    beta = checked_number(beta, "beta", most=most, fix="use 0 for equal weights, 0.9999 for large data sets")
     if beta == 0:
         return (1.0,) * len(counts)
-    # Not 1 - beta ** n: of a large beta and few samples it keeps few digits.
+    # Not 1 - beta ** n, which loses digits for beta near 1 and small n.
     weights = (1 - beta) / -np.expm1(counts * np.log(beta))
     return tuple((weights * len(counts) / weights.sum()).tolist())

@@ -1,4 +1,4 @@
-"""Cross-entropy: the mean surprise, in nats, at the true class."""
+"""Cross-entropy: the negative log-probability of the true class, in nats."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     class_weights: PerClass | None = None,
 ) -> Tensor:
-    """Per-sample values of `CrossEntropy`, which see.
+    """Return the per-sample values of `CrossEntropy`.
 
     >>> value = cross_entropy([1], [[0.0, 0.0]], from_logits=True)
     >>> round(float(value[0]), 4)  # ln 2
@@ -44,17 +44,17 @@ class CrossEntropy(ClassificationLoss):
     """Cross-entropy with label smoothing and class weights, `-sum_k w_k y_k log p_k`.
 
     Args:
-        label_smoothing: Share of each label spread evenly over the C classes, in [0, 1]; or a schedule of it.
-        class_weights: One weight a class, a sequence or `{code: weight}` as `tailfit.weights.class_weights`
-            gives; or a schedule of them. Each multiplies its class' log-probability, so it also holds for soft
-            labels, and is applied after smoothing.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        label_smoothing: Share of each label that is distributed evenly over the C classes, in [0, 1], or a schedule.
+        class_weights: One weight per class, as a sequence or a dict `{class index: weight}` (see
+            `tailfit.weights.class_weights`), or a schedule. Each weight multiplies the log-probability of its class
+            after smoothing, so soft labels are weighted, too.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. A code outside [0, C) gives NaN, unless its
-        sample weight is 0.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index
+        outside [0, C) gives NaN, unless its sample weight is 0.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).
 
     >>> loss = CrossEntropy(from_logits=True)
@@ -83,9 +83,10 @@ class CrossEntropy(ClassificationLoss):
 
 
 def _checked_smoothing(label_smoothing: Any) -> Any:
-    return checked_number(label_smoothing, "label_smoothing", most=1.0, fix="use 0 for none; 0.1 is usual")
+    fix = "use 0 to disable smoothing; usual is 0.1"
+    return checked_number(label_smoothing, "label_smoothing", most=1.0, fix=fix)
 
 
 def checked_weights(class_weights: Any) -> Any:
-    """None, or one weight a class."""
+    """Check class weights and return a tuple with one weight per class, or None."""
     return None if class_weights is None else checked_per_class(class_weights, "class_weights")

@@ -1,8 +1,8 @@
-"""Multi-label data under a long tail: drawing a rare label draws its frequent companions too.
+"""Distribution-balanced loss for long-tailed multi-label data.
 
-Three remedies in one: each label of a sample is weighed by how often the sample would be drawn for its sake, among all
-its labels; logits are shifted by the label's frequency; and absent labels, nearly all of them, soon pull no more once
-they are right.
+Over-sampling a rare label also over-samples the frequent labels that occur with it. The loss combines three remedies:
+it weights each label of a sample by the share of the draws of this sample that are due to this label; it shifts logits
+by the frequency of the label; and it reduces the gradient of absent labels once they are predicted correctly.
 """
 
 from typing import Any
@@ -37,10 +37,10 @@ def distribution_balanced(
     gamma: float = 2.0,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `DistributionBalanced`, which see.
+    """Return the per-sample values of `DistributionBalanced`.
 
     >>> value = distribution_balanced([[1, 0]], [[0.0, 0.0]], [5, 5], num_samples=10, gamma=0.0, from_logits=True)
-    >>> round(float(value[0]), 4)  # 1.0997 ln 2, and half of it
+    >>> round(float(value[0]), 4)  # 1.0997 ln 2 for the present label, half of it for the absent one
     1.1433
     """
     counts = np.array(checked_class_counts(class_counts))
@@ -49,7 +49,7 @@ def distribution_balanced(
     kappa, neg_scale, gamma = _checked(kappa, "kappa"), _checked_neg_scale(neg_scale), checked_gamma(gamma)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
     rarity = class_constant(tuple(counts.min() / counts), logits, "class_counts")
-    # A sample without a label is drawn for none: as in the authors' code, where 1 / 0 is infinite, all weigh most.
+    # Without any label the share is 1 / 0: all labels get the maximum weight, as in the authors' code.
     own_share = rarity / at_least_tiny(ops.sum(targets * rarity, axis=-1, keepdims=True))
     weights = alpha + ops.sigmoid(beta * (own_share - mu))
     shift = kappa / neg_scale * class_constant(tuple(-np.log(total / counts - 1.0)), logits, "class_counts")
@@ -62,26 +62,30 @@ def distribution_balanced(
 class DistributionBalanced(MultiLabelLoss):
     """Focal binary cross-entropy, re-balanced and negative-tolerant, summed over the labels.
 
-    With r_j = (1 / n_j) / sum over the sample's labels of 1 / n, label j weighs `alpha + sigmoid(beta (r_j - mu))`; its
-    logit is z - nu_j, nu_j = kappa / neg_scale log(N / n_j - 1); and of an absent label the logit is multiplied by
-    `neg_scale`, the loss divided by it. (The authors' code averages over labels and doubles: 2 / C of this.)
+    With r_j = (1 / n_j) / (sum of 1 / n over the sample's labels), the weight of label j is
+    `alpha + sigmoid(beta (r_j - mu))`, and its logit is z - nu_j with nu_j = kappa / neg_scale log(N / n_j - 1). For
+    absent labels the logit is multiplied by `neg_scale` and the loss divided by it. (The authors' code averages over
+    labels and doubles the result: 2 / C times this loss.)
 
     Args:
-        class_counts: C counts > 0 of samples that have each label, or what has them (`batches`).
-        num_samples: N, the number of samples, above all counts.
-        alpha: Least weight of a label, >= 0.
-        beta, mu: Steepness and middle of the weight's rise with r_j.
+        class_counts: For each label, the number > 0 of samples that have it; or an object with `class_counts`
+            (`batches`).
+        num_samples: N, the number of samples, greater than every count.
+        alpha: Minimum weight of a label, >= 0.
+        beta, mu: Steepness and midpoint of the sigmoid from r_j to the weight, >= 0.
         kappa: Strength of the shift by frequency, >= 0.
-        neg_scale: How much sooner absent labels cease to pull once they are right, > 0; the paper's lambda.
-        gamma: Focusing exponent, >= 0, or a schedule of it.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        neg_scale: Scale of the logits of absent labels, > 0: the larger, the sooner their gradient vanishes once they
+            are predicted correctly. The paper's lambda.
+        gamma: Focusing exponent, >= 0, or a schedule.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` 0, 1 or between `(batch, ..., C)`, or codes of samples with one label `(batch, ...)`; `y_pred`
-        `(batch, ..., C)`, C = 1 for a binary problem; per-sample loss `(batch, ...)` in nats, the sum over labels.
+    Shapes: `y_true` is labels in [0, 1] `(batch, ..., C)`, or class indices `(batch, ...)` if each sample has one
+        label; `y_pred` is `(batch, ..., C)`, with C = 1 for a binary problem; the per-sample loss is `(batch, ...)` in
+        nats, summed over labels.
     Raises:
-        ArgumentError: at once for a value out of range, or a label that every sample has; at the first call where the
-            network has another number of labels.
-    Source: Wu et al. 2020, arXiv:2007.09654, eq. 3 to 8; the defaults are those of the authors' configuration for COCO.
+        ArgumentError: If an option is out of range or every sample has some label; when called, if shapes do not match
+            or the number of labels differs.
+    Source: Wu et al. 2020, arXiv:2007.09654, eq. 3 to 8; defaults from the authors' configuration for COCO.
 
     >>> loss = DistributionBalanced([60, 20, 5], num_samples=100, from_logits=True)
     >>> round(float(loss([[1, 0, 1]], [[2.0, 0.5, -1.0]])), 4)
@@ -115,19 +119,20 @@ class DistributionBalanced(MultiLabelLoss):
 
 
 def _checked(value: Any, name: str) -> Any:
-    return checked_number(value, name, fix="the authors take alpha=0.1, beta=10, mu=0.2, kappa=0.05")
+    return checked_number(value, name, fix="use alpha=0.1, beta=10, mu=0.2 and kappa=0.05 as the authors do")
 
 
 def _checked_neg_scale(neg_scale: Any) -> Any:
-    return checked_number(neg_scale, "neg_scale", above=0.0, fix="use 1 to treat both alike, 2 as the authors do")
+    fix = "use 1 to treat present and absent labels alike, or 2 as the authors do"
+    return checked_number(neg_scale, "neg_scale", above=0.0, fix=fix)
 
 
 def _checked_total(num_samples: Any, counts: Any) -> float:
     total = float(checked_number(num_samples, "num_samples", above=0.0, fix="pass the number of samples"))
     if not (counts < total).all():
         raise ArgumentError(
-            f"num_samples={num_samples!r} beside a count of {counts.max():g} for class {int(np.argmax(counts))}",
-            expected="more samples than any label has",
-            fix="pass len(source); a label that every sample has teaches nothing, so drop it",
+            f"num_samples={num_samples!r} with a count of {counts.max():g} for class {int(np.argmax(counts))}",
+            expected="num_samples greater than the count of every label",
+            fix="pass len(source), and remove labels that every sample has",
         )
     return total

@@ -1,4 +1,4 @@
-"""A rare label is spared the pull of all the samples that do not have it."""
+"""Equalization loss: samples without a rare label have no effect on its logit."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ["Equalization", "equalization"]
 def equalization(
     y_true: Tensor, y_pred: Tensor, class_counts: Any, *, threshold: float, from_logits: bool = REQUIRED
 ) -> Tensor:
-    """Per-sample values of `Equalization`, which see.
+    """Return the per-sample values of `Equalization`.
 
     >>> value = equalization([[1, 0]], [[0.0, 0.0]], [9, 1], threshold=0.2, from_logits=True)
     >>> round(float(value[0]), 4)  # ln 2 of the first label; the second, rare and absent, does not count
@@ -35,21 +35,24 @@ def equalization(
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class Equalization(MultiLabelLoss):
-    """Binary cross-entropy of each label, summed; but a label that is absent and rarer than `threshold` does not count.
+    """Sum of the labels' binary cross-entropies, without absent labels that are rarer than `threshold`.
 
-    In C exclusive classes, by sigmoids, too: there a rare class is discouraged by every sample of all the others.
+    It also applies to C exclusive classes with sigmoid outputs, in which every sample of the other classes lowers the
+    score of a rare class.
 
     Args:
-        class_counts: C counts > 0, or what has them (`batches`); a label's frequency is its share of their sum.
-        threshold: Frequency below which a label is rare, in [0, 1], or a schedule of it. At 0 this is cross-entropy.
+        class_counts: C counts > 0, or an object with `class_counts` (`batches`). The frequency of a label is its share
+            of their sum.
+        threshold: Frequency below which a label is rare, in [0, 1], or a schedule. With 0 this is binary cross-entropy.
             The authors choose it so that the rare labels together have a few percent of the samples.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` 0, 1 or between `(batch, ..., C)`, or codes of samples with one label `(batch, ...)`; `y_pred`
-        `(batch, ..., C)`, C = 1 for a binary problem; per-sample loss `(batch, ...)` in nats, the sum over labels.
+    Shapes: `y_true` is labels in [0, 1] `(batch, ..., C)`, or class indices `(batch, ...)` if each sample has one
+        label; `y_pred` is `(batch, ..., C)`, with C = 1 for a binary problem; the per-sample loss is `(batch, ...)` in
+        nats, summed over labels.
     Raises:
-        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
-            the network has another number of classes.
+        ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
+            number of classes differs.
     Source: Tan et al. 2020, arXiv:2003.05176, eq. 4 and 5, without a background class.
 
     >>> loss = Equalization([1000, 100, 10], threshold=0.05, from_logits=True)
@@ -75,4 +78,5 @@ class Equalization(MultiLabelLoss):
 
 
 def _checked_threshold(threshold: Any) -> Any:
-    return checked_number(threshold, "threshold", most=1.0, fix="pass a share of the samples; 0 for cross-entropy")
+    fix = "pass a share of the samples such as 0.01, or 0 for cross-entropy"
+    return checked_number(threshold, "threshold", most=1.0, fix=fix)

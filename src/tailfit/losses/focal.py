@@ -1,4 +1,4 @@
-"""Focal losses: cross-entropy that spends its gradient on hard samples."""
+"""Focal loss: cross-entropy that concentrates its gradient on hard samples."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ Alpha = float | Sequence[float] | Mapping[int, float] | None
 def focal(
     y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRED, gamma: float = 2.0, alpha: Alpha = None
 ) -> Tensor:
-    """Per-sample values of `Focal`, which see.
+    """Return the per-sample values of `Focal`.
 
     >>> value = focal([1], [[0.0, 0.0]], from_logits=True, gamma=2.0)
     >>> round(float(value[0]), 4)  # ln(2) / 4
@@ -32,7 +32,7 @@ def focal(
     weight = _checked_alpha(alpha)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     log_p = labelled_log_softmax(targets, logits)
-    # Weights scale the labels, never the probabilities: inside p they would change which samples are hard.
+    # Weights scale the labels, not the probabilities, which determine how hard a sample is.
     if len(np.shape(weight)) == 1:
         targets = targets * class_constant(weight, logits, "alpha")
     elif weight is not None:
@@ -44,18 +44,20 @@ def focal(
 class Focal(ClassificationLoss):
     """Softmax cross-entropy times `(1 - p) ** gamma`: `-sum_k alpha_k y_k (1 - p_k) ** gamma log p_k`.
 
-    Soft labels weigh each class' own term, so every class is judged by its own probability.
+    A soft label weights the terms of its classes; each term depends on the probability of its own class.
 
     Args:
-        gamma: Focusing exponent, >= 0, or a schedule of it. At 0 this is cross-entropy; below 1 its slope stays finite.
-        alpha: A weight for all classes, or one a class (a sequence or `{code: weight}`), or a schedule; None is 1.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        gamma: Focusing exponent, >= 0, or a schedule. With 0 this is cross-entropy. The gradient is finite for all
+            values, also below 1.
+        alpha: One weight for all classes, or one per class (a sequence or a dict `{class index: weight}`), or a
+            schedule. None is 1.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. A code outside [0, C) gives NaN, unless its
-        sample weight is 0.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index
+        outside [0, C) gives NaN, unless its sample weight is 0.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Lin et al. 2017, arXiv:1708.02002, eq. 4 and 5, with softmax in place of the sigmoid.
 
     >>> loss = Focal(gamma=2.0, from_logits=True)
@@ -85,9 +87,9 @@ def _checked_alpha(alpha: Any) -> Any:
         return alpha
     if isinstance(alpha, Mapping) or getattr(alpha, "__len__", None) is not None:
         return checked_per_class(alpha, "alpha")
-    return None if alpha is None else checked_number(alpha, "alpha", fix="leave it out for no weight")
+    return None if alpha is None else checked_number(alpha, "alpha", fix="omit alpha to use no weights")
 
 
 def checked_gamma(gamma: Any) -> Any:
-    """A focusing exponent >= 0."""
-    return checked_number(gamma, "gamma", fix="use gamma=0 for cross-entropy, 2 as the authors do")
+    """Check a focusing exponent, >= 0."""
+    return checked_number(gamma, "gamma", fix="use gamma=0 for cross-entropy, or 2 as the authors do")

@@ -1,7 +1,8 @@
-"""Between cross-entropy and the mean absolute error: losses whose pull on a hopeless sample fades.
+"""Robust losses between cross-entropy and the mean absolute error.
 
-A wrong label looks like a sample that is badly wrong. Cross-entropy pulls hardest there, and in time learns the label
-by heart; the mean absolute error, bounded, lets it go, and learns slowly. Between them lies the exponent q.
+A sample with a wrong label looks like a badly misclassified one. There the gradient of cross-entropy is largest, so
+that the network memorises wrong labels in time. The mean absolute error is bounded and ignores such samples, but trains
+slowly. The exponent q interpolates between the two.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ __all__ = ["GeneralizedCrossEntropy", "MeanAbsolute", "generalized_cross_entropy
 def generalized_cross_entropy(
     y_true: Tensor, y_pred: Tensor, *, q: float = 0.7, from_logits: bool = REQUIRED
 ) -> Tensor:
-    """Per-sample values of `GeneralizedCrossEntropy`, which see.
+    """Return the per-sample values of `GeneralizedCrossEntropy`.
 
     >>> value = generalized_cross_entropy([1], [[0.0, 0.0]], q=1.0, from_logits=True)
     >>> round(float(value[0]), 4)  # 1 - p
@@ -30,12 +31,12 @@ def generalized_cross_entropy(
     """
     q = _checked_q(q)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    # Not (1 - p ** q) / q: near p = 1 it has no digits, and the slope of p ** q is infinite at p = 0.
+    # Not (1 - p ** q) / q, which loses all digits near p = 1; and the gradient of p ** q is infinite at p = 0.
     return ops.sum(targets * one_minus_exp(q * labelled_log_softmax(targets, logits)) / q, axis=-1)
 
 
 def mean_absolute(y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRED) -> Tensor:
-    """Per-sample values of `MeanAbsolute`, which see.
+    """Return the per-sample values of `MeanAbsolute`.
 
     >>> value = mean_absolute([1], [[0.0, 0.0]], from_logits=True)
     >>> round(float(value[0]), 4)
@@ -46,18 +47,19 @@ def mean_absolute(y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRE
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class GeneralizedCrossEntropy(ClassificationLoss):
-    """`(1 - p_t ** q) / q`: at q = 1 the (robust) mean absolute error, towards q = 0 (not robust) cross-entropy.
+    """`(1 - p_t ** q) / q`: the mean absolute error (robust) at q = 1, cross-entropy (not robust) in the limit q -> 0.
 
-    A soft label mixes the losses of its classes.
+    The loss of a soft label is the weighted mean over its classes.
 
     Args:
-        q: In (0, 1], or a schedule of it. The larger, the less a label that the network finds unlikely is believed.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        q: Exponent in (0, 1], or a schedule. The larger it is, the smaller is the effect of labels with a low predicted
+            probability.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)`, at most 1 / q.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)`, at most 1 / q.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Zhang & Sabuncu 2018, arXiv:1805.07836, eq. 6.
 
     >>> loss = GeneralizedCrossEntropy(q=0.7, from_logits=True)
@@ -82,16 +84,16 @@ class GeneralizedCrossEntropy(ClassificationLoss):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class MeanAbsolute(ClassificationLoss):
-    """`1 - p_t`: half the absolute error between the probabilities and a one-hot label.
+    """`1 - p_t`, half the absolute error between the probabilities and a one-hot label.
 
     Args:
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in [0, 1].
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in [0, 1].
     Raises:
-        ArgumentError: at the first call for shapes that do not fit.
-    Source: Ghosh et al. 2017, arXiv:1712.09482, eq. 8; Ma et al. 2020, arXiv:2006.13554, scales it as here.
+        ArgumentError: If shapes do not match.
+    Source: Ghosh et al. 2017, arXiv:1712.09482, eq. 8, scaled as in Ma et al. 2020, arXiv:2006.13554.
 
     >>> loss = MeanAbsolute(from_logits=True)
     >>> round(float(loss([1], [[1.0, 1.0, 1.0]])), 4)
@@ -112,4 +114,5 @@ class MeanAbsolute(ClassificationLoss):
 
 
 def _checked_q(q: Any) -> Any:
-    return checked_number(q, "q", above=0.0, most=1.0, fix="use 0.7 as the authors do; CrossEntropy is the limit at 0")
+    fix = "use 0.7 as the authors do, or CrossEntropy for the limit q=0"
+    return checked_number(q, "q", above=0.0, most=1.0, fix=fix)

@@ -1,7 +1,8 @@
-"""Cross-entropy divided by the sample's influence on the decision boundary, once the boundary is there.
+"""Influence-balanced loss: cross-entropy divided by the sample's influence on the decision boundary.
 
-How much a sample moves the last layer goes with the error of its probabilities times the size of its features. Late in
-training those with the largest influence, mostly of frequent classes, make the boundary overfit; dividing levels them.
+The influence of a sample on the last layer is the error of its probabilities times the norm of its features. Late in
+training the decision boundary overfits to the samples with the largest influence, mostly of frequent classes. Dividing
+by the influence prevents this.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_nu
 from tailfit.errors import ArgumentError
 from tailfit.hyperparameters import current, followed
 from tailfit.keras_private import in_symbolic_scope
-from tailfit.layers.features import feature_norms_beside
+from tailfit.layers.features import feature_norms_of
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
 from tailfit.losses.cross_entropy import PerClass, checked_weights
@@ -35,7 +36,7 @@ def influence_balanced(
     stop_gradient: bool = False,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `InfluenceBalanced`, which see; `features` are `(batch, ..., features)`.
+    """Return the per-sample values of `InfluenceBalanced`; `features` are `(batch, ..., features)`.
 
     >>> value = influence_balanced([1], [[0.0, 0.0]], [[2.0, -3.0]], alpha=10.0, epsilon=0.0, from_logits=True)
     >>> round(float(value[0]), 4)  # 10 ln 2 / (1 * 5)
@@ -68,28 +69,29 @@ def _balanced(
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class InfluenceBalanced(ClassificationLoss):
-    """`CE * alpha / (|p - y|_1 |h|_1 + epsilon)`, h being the features that the last layer sees.
+    """`CE * alpha / (|p - y|_1 |h|_1 + epsilon)`, where h are the input features of the last Dense layer.
 
-    The features reach it by a layer at the end of the network:
+    Pass the features to the loss with a layer at the end of the network:
 
         z = keras.layers.Dense(C)(h)
         outputs = tailfit.layers.WithFeatures()(z, h)
 
-    Train with cross-entropy first and balance late: `share=schedules.Deferred(0.0, 1.0, at=100)` does.
+    Train with cross-entropy first and balance late, for example with `share=schedules.Deferred(0.0, 1.0, at=100)`.
 
     Args:
-        alpha: Scale, > 0, or a schedule of it.
-        epsilon: Least influence, >= 0: samples that have less are not weighed any more.
-        share: How much of the loss is balanced, in [0, 1], or a schedule of it; the rest, at 0 all, is cross-entropy.
-        class_weights: One weight a class, or a schedule of them.
-        stop_gradient: Whether the factor counts as a constant, as the paper reads. The authors' code differentiates it,
+        alpha: Scale, > 0, or a schedule.
+        epsilon: Added to the influence, >= 0; it bounds the factor of samples with little influence.
+        share: Share of the balanced loss, in [0, 1], or a schedule; the rest is cross-entropy.
+        class_weights: One weight per class, as a sequence or a dict `{class index: weight}`, or a schedule.
+        stop_gradient: Whether to treat the factor as a constant, as in the paper. The authors' code differentiates it
             through p and h.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)` with features `(batch, ..., features)` beside it; per-sample loss `(batch, ...)`.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)` with attached features `(batch, ..., features)`; the per-sample loss is
+        `(batch, ...)`.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call where no features are beside the predictions.
+        ArgumentError: If an option is out of range; when called, if the predictions have no features attached.
     Source: Park et al. 2021, arXiv:2110.02444, eq. 8.
 
     >>> import tailfit
@@ -122,13 +124,13 @@ class InfluenceBalanced(ClassificationLoss):
         self.stop_gradient = checked_choice(stop_gradient, "stop_gradient", (True, False))
 
     def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
-        norms = feature_norms_beside(y_pred)
+        norms = feature_norms_of(y_pred)
         if norms is None and in_symbolic_scope():
-            norms = ops.ones_like(y_pred[..., 0])  # Keras tries the loss out on predictions of no layer, for its shape
+            norms = ops.ones_like(y_pred[..., 0])  # Keras infers shapes with symbolic predictions that are no layer's
         if norms is None:
             raise ArgumentError(
-                "predictions without features beside them",
-                expected="predictions that come from tailfit.layers.WithFeatures, nothing behind it",
+                "predictions without features",
+                expected="the output of tailfit.layers.WithFeatures as the last layer",
                 fix="end the network in outputs = tailfit.layers.WithFeatures()(logits, features)",
             )
         return super().reduced((targets, norms), y_pred, sample_weight)
@@ -149,4 +151,4 @@ def _checked_epsilon(epsilon: Any) -> Any:
 
 
 def _checked_share(share: Any) -> Any:
-    return checked_number(share, "share", most=1.0, fix="use 0 for cross-entropy, 1 for the balanced loss alone")
+    return checked_number(share, "share", most=1.0, fix="use 0 for cross-entropy, or 1 for the balanced loss alone")

@@ -1,4 +1,4 @@
-"""Label smoothing by class: where there are many samples the network grows too sure, so there labels are softer."""
+"""Label smoothing by class: stronger for frequent classes, for which networks become over-confident."""
 
 from typing import Any
 
@@ -25,15 +25,15 @@ def label_aware_smoothing(
     tail: float = 0.1,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `LabelAwareSmoothing`, which see.
+    """Return the per-sample values of `LabelAwareSmoothing`.
 
     >>> value = label_aware_smoothing([1], [[0.0, 0.0]], [3, 1], from_logits=True)
-    >>> round(float(value[0]), 4)  # ln 2, whatever the label
+    >>> round(float(value[0]), 4)  # ln 2 for every label, since both classes have probability 1/2
     0.6931
     """
     head, tail = _checked_smoothing(head, "head"), _checked_smoothing(tail, "tail")
     counts = np.array(checked_class_counts(class_counts))
-    # Of balanced counts the angle is 0 / 0; all classes are the rarest then.
+    # For balanced counts the angle would be 0 / 0; all classes are the rarest then.
     angles = np.pi / 2 * (counts - counts.min()) / max(counts.max() - counts.min(), np.finfo(float).tiny)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     smoothing = tail + (head - tail) * class_constant(tuple(np.sin(angles)), logits, "class_counts")
@@ -43,22 +43,22 @@ def label_aware_smoothing(
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class LabelAwareSmoothing(ClassificationLoss):
-    """Cross-entropy with label smoothing by e = tail + (head - tail) sin(pi / 2 (n - n_min) / (n_max - n_min)).
+    """Cross-entropy with label smoothing e = tail + (head - tail) sin(pi / 2 (n - n_min) / (n_max - n_min)).
 
-    As in the authors' code the share e of a label is spread over all C classes, its own included. Of balanced counts
-    e is `tail` for all classes. A soft label mixes the losses of its classes.
+    As in the authors' code, the share e of a label is distributed evenly over all C classes, including its own. If all
+    counts are equal, e is `tail` for all classes. The loss of a soft label is the weighted mean over its classes.
 
     Args:
-        class_counts: C counts > 0, or what has them (`batches`).
-        head: Smoothing of the most frequent class, in [0, 1], or a schedule of it.
-        tail: Smoothing of the rarest class, in [0, 1], or a schedule of it. With both 0 this is cross-entropy.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        class_counts: C counts > 0, or an object with `class_counts` (`batches`).
+        head: Smoothing of the most frequent class, in [0, 1], or a schedule.
+        tail: Smoothing of the rarest class, in [0, 1], or a schedule. If both are 0, this is cross-entropy.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
-            the network has another number of classes.
+        ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
+            number of classes differs.
     Source: Zhong et al. 2021, arXiv:2104.00466, eq. 3 and 5.
 
     >>> loss = LabelAwareSmoothing([1000, 100, 10], from_logits=True)
@@ -86,4 +86,4 @@ class LabelAwareSmoothing(ClassificationLoss):
 
 
 def _checked_smoothing(value: Any, name: str) -> Any:
-    return checked_number(value, name, most=1.0, fix="use head=0.4 and tail=0.1, as the authors do for 100 classes")
+    return checked_number(value, name, most=1.0, fix="use head=0.4 and tail=0.1 as the authors do for 100 classes")

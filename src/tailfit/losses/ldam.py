@@ -1,7 +1,7 @@
-"""Label-distribution-aware margins: a rare class must win by more.
+"""Label-distribution-aware margins (LDAM): the rarer a class, the larger its margin.
 
-The margin of a class goes with count^(-1/4), from a bound on the error of each class. It is subtracted from the score
-of the true class, a cosine, and the cosines are scaled up before the softmax.
+The margin of a class is proportional to count^(-1/4), which follows from a bound on the error of each class. It is
+subtracted from the score of the true class, a cosine; then the cosines are scaled and passed to the softmax.
 """
 
 from typing import Any
@@ -30,10 +30,10 @@ def ldam(
     class_weights: PerClass | None = None,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `LDAM`, which see.
+    """Return the per-sample values of `LDAM`.
 
     >>> value = ldam([2], [[0.6, 0.1, -0.2]], [1000, 100, 10], from_logits=True)
-    >>> round(float(value[0]), 4)  # 30 * (0.6 - (-0.2 - 0.5)), and what log-sum-exp adds
+    >>> round(float(value[0]), 4)  # about 30 * (0.6 - (-0.2 - 0.5)), as the other terms of the softmax are tiny
     39.0
     """
     max_margin, scale, weights = _checked_margin(max_margin), _checked_scale(scale), checked_weights(class_weights)
@@ -50,21 +50,22 @@ def ldam(
 class LDAM(ClassificationLoss):
     """Cross-entropy of `scale * (z - m * one_hot(y))`, with m = max_margin (n_min / n)^(1/4).
 
-    The scores z are meant to be cosines: end the network in `tailfit.layers.CosineDense(C)`. Scores without a bound
-    grow until no margin matters. A soft label takes its share of each class' margin.
+    The scores z should be cosines: end the network in `tailfit.layers.CosineDense(C)`. Unbounded scores grow until the
+    margin has no effect. With a soft label, the margin of each class is multiplied by its share of the label.
 
     Args:
-        class_counts: C counts > 0, or what has them (`batches`).
-        max_margin: Margin of the rarest class, >= 0, or a schedule of it. At 0 this is cross-entropy of `scale * z`.
-        scale: What cosines are multiplied by, > 0, or a schedule of it.
-        class_weights: One weight a class, or a schedule of them: `schedules.Deferred` gives the authors' LDAM-DRW.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        class_counts: C counts > 0, or an object with `class_counts` (`batches`).
+        max_margin: Margin of the rarest class, >= 0, or a schedule. With 0 this is cross-entropy of `scale * z`.
+        scale: Factor of the cosines, > 0, or a schedule.
+        class_weights: One weight per class, as a sequence or a dict `{class index: weight}`, or a schedule. With
+            `schedules.Deferred` this is the authors' LDAM-DRW.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`, cosines; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is cosines `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
-            the network has another number of classes.
+        ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
+            number of classes differs.
     Source: Cao et al. 2019, arXiv:1906.07413, eq. 10 to 13.
 
     >>> loss = LDAM([1000, 100, 10], from_logits=True)
@@ -94,7 +95,7 @@ class LDAM(ClassificationLoss):
 
 
 def _checked_margin(max_margin: Any) -> Any:
-    return checked_number(max_margin, "max_margin", fix="use 0 for no margin, 0.5 as the authors do")
+    return checked_number(max_margin, "max_margin", fix="use 0 to disable margins, or 0.5 as the authors do")
 
 
 def _checked_scale(scale: Any) -> Any:

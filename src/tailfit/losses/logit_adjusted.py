@@ -1,8 +1,8 @@
-"""Cross-entropy on logits shifted by the log of how often each class comes: the network learns what is left.
+"""Logit adjustment: cross-entropy on logits shifted by the logarithms of the class shares.
 
-Trained this way its plain arg max is the Bayes decision for *balanced* error. The counts must be those of the
-stream the network really sees, as sampled and weighted (`batches.class_counts`): natural counts beside
-balanced batches correct twice.
+The arg max of a network trained in this way is the Bayes decision for the *balanced* error. The counts must be those of
+the training data as sampled and weighted (`batches.class_counts`): the original counts would correct balanced batches
+a second time.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ __all__ = ["BalancedSoftmax", "LogitAdjusted", "balanced_softmax", "checked_tau"
 def logit_adjusted(
     y_true: Tensor, y_pred: Tensor, class_counts: Any, *, tau: float = 1.0, from_logits: bool = REQUIRED
 ) -> Tensor:
-    """Per-sample values of `LogitAdjusted`, which see.
+    """Return the per-sample values of `LogitAdjusted`.
 
     >>> value = logit_adjusted([1], [[0.0, 0.0]], [3, 1], from_logits=True)
     >>> round(float(value[0]), 4)  # ln 4: the class has a quarter of the samples
@@ -38,13 +38,13 @@ def logit_adjusted(
 
 
 def balanced_softmax(y_true: Tensor, y_pred: Tensor, class_counts: Any, *, from_logits: bool = REQUIRED) -> Tensor:
-    """Per-sample values of `BalancedSoftmax`, which see.
+    """Return the per-sample values of `BalancedSoftmax`.
 
     >>> value = balanced_softmax([1], [[0.0, 0.0]], [3, 1], from_logits=True)
     >>> round(float(value[0]), 4)
     1.3863
     """
-    # The logarithms of counts and of shares differ by one number for all classes, which softmax forgets.
+    # log(counts) and log(shares) differ by the same constant for all classes, which the softmax cancels.
     return logit_adjusted(y_true, y_pred, class_counts, tau=1.0, from_logits=from_logits)
 
 
@@ -53,16 +53,16 @@ class LogitAdjusted(ClassificationLoss):
     """Cross-entropy of `z + tau log(share of the class)`.
 
     Args:
-        class_counts: C counts > 0 of the stream as sampled and weighted, or what has them (`batches`).
-        tau: Strength, >= 0, or a schedule of it. 0 is cross-entropy; 1 is right for balanced error.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        class_counts: C counts > 0 of the data as sampled and weighted, or an object with `class_counts` (`batches`).
+        tau: Strength, >= 0, or a schedule. 0 is cross-entropy; 1 minimises the balanced error.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. A code outside [0, C) gives NaN, unless its
-        sample weight is 0.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index
+        outside [0, C) gives NaN, unless its sample weight is 0.
     Raises:
-        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
-            the network has another number of classes.
+        ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
+            number of classes differs.
     Source: Menon et al. 2021, arXiv:2007.07314, eq. 10.
 
     >>> loss = LogitAdjusted([1000, 100, 10], tau=1.0, from_logits=True)
@@ -89,18 +89,17 @@ class LogitAdjusted(ClassificationLoss):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class BalancedSoftmax(ClassificationLoss):
-    """Cross-entropy of `z + log(count of the class)`; the same number as `LogitAdjusted(tau=1)`.
+    """Cross-entropy of `z + log(count of the class)`; equal to `LogitAdjusted(tau=1)`.
 
     Args:
-        class_counts: C counts > 0 of the stream as sampled and weighted, or what has them (`batches`).
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        class_counts: C counts > 0 of the data as sampled and weighted, or an object with `class_counts` (`batches`).
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats. A code outside [0, C) gives NaN, unless its
-        sample weight is 0.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index
+        outside [0, C) gives NaN, unless its sample weight is 0.
     Raises:
-        ArgumentError: at once for a class without a sample; at the first call where the network has another
-            number of classes.
+        ArgumentError: If a count is not > 0; when called, if shapes do not match or the number of classes differs.
     Source: Ren et al. 2020, arXiv:2007.10740, eq. 3.
 
     >>> loss = BalancedSoftmax([1000, 100, 10], from_logits=True)
@@ -124,13 +123,13 @@ class BalancedSoftmax(ClassificationLoss):
 
 
 def log_shares(class_counts: Any) -> NDArray[np.float64]:
-    """Logarithm of each class' share."""
+    """Return the logarithm of each class' share, `float64[C]`."""
     counts = np.array(checked_class_counts(class_counts))
-    # In float64, and never through a power of the share: of a rare class it would underflow.
+    # In float64 and log space: a power of a rare class' share could underflow.
     shares: NDArray[np.float64] = np.log(counts) - np.log(counts.sum())
     return shares
 
 
 def checked_tau(tau: Any) -> Any:
-    """A strength >= 0."""
-    return checked_number(tau, "tau", fix="use tau=0 for cross-entropy, 1 for balanced error")
+    """Check a strength of the adjustment, >= 0."""
+    return checked_number(tau, "tau", fix="use tau=0 for cross-entropy, or 1 for the balanced error")

@@ -1,4 +1,4 @@
-"""Cross-entropy that sees only the direction of the logits: a network can't lower it by growing ever surer."""
+"""Cross-entropy of normalised logits, which a network cannot reduce just by becoming more confident."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _EPSILON = 1e-7  # as in the authors' code
 
 
 def logit_norm(y_true: Tensor, y_pred: Tensor, *, temperature: float = 0.04, from_logits: bool = REQUIRED) -> Tensor:
-    """Per-sample values of `LogitNorm`, which see.
+    """Return the per-sample values of `LogitNorm`.
 
     >>> value = logit_norm([1], [[0.0, 9.0]], temperature=1.0, from_logits=True)
     >>> round(float(value[0]), 4)  # ln(1 + 1 / e)
@@ -29,7 +29,7 @@ def logit_norm(y_true: Tensor, y_pred: Tensor, *, temperature: float = 0.04, fro
     off = ops.isinf(logits)
     finite = ops.where(off, ops.zeros_like(logits), logits)
     squared = ops.sum(ops.square(finite), axis=-1, keepdims=True)
-    # The root has no slope at 0, where the norm is 0 and so little that it does not matter what the slope is.
+    # The gradient of the square root is infinite at 0; there the norm is 0, with gradient 0.
     norm = ops.where(squared > 0, ops.sqrt(ops.where(squared > 0, squared, ops.ones_like(squared))), squared)
     return soft_cross_entropy(targets, ops.where(off, logits, finite / (norm + _EPSILON) / temperature))
 
@@ -38,21 +38,21 @@ def logit_norm(y_true: Tensor, y_pred: Tensor, *, temperature: float = 0.04, fro
 class LogitNorm(ClassificationLoss):
     """Cross-entropy of `z / (|z| + 1e-7) / temperature`.
 
-    A head that starts with all logits 0 starts with slopes of 1e7 / temperature: give its kernel random values.
+    Initialise the head's kernel with random values: if all logits are 0, gradients are as large as 1e7 / temperature.
 
     Args:
-        temperature: > 0, or a schedule of it. The smaller, the lower the loss can fall.
-        from_logits: Whether `y_pred` are logits. Of probabilities z is log p, whose length is another one: prefer
-            logits. No default: leaving it out is an `ArgumentError`.
+        temperature: Temperature, > 0, or a schedule. The smaller it is, the lower is the minimum of the loss.
+        from_logits: Whether `y_pred` are logits. Prefer logits: for probabilities z is log p, which has a different
+            norm. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Wei et al. 2022, arXiv:2205.09310, eq. 5.
 
     >>> loss = LogitNorm(temperature=0.5, from_logits=True)
-    >>> round(float(loss([0], [[3.0, 4.0]])), 4)  # of 0.6 and 0.8, doubled
+    >>> round(float(loss([0], [[3.0, 4.0]])), 4)  # cross-entropy of the logits 0.6 / 0.5 and 0.8 / 0.5
     0.913
     """
 
@@ -72,4 +72,4 @@ class LogitNorm(ClassificationLoss):
 
 
 def _checked_temperature(temperature: Any) -> Any:
-    return checked_number(temperature, "temperature", above=0.0, fix="use 0.04 as the authors do, 1 for no scaling")
+    return checked_number(temperature, "temperature", above=0.0, fix="use 0.04 as the authors do, or 1 for no scaling")

@@ -1,4 +1,4 @@
-"""The mean loss of each class in the batch, summed: every class that is there pulls alike, however few its samples."""
+"""Mean false error: the sum of the classes' mean losses, in which all classes of a batch have the same weight."""
 
 from typing import Any, Literal
 
@@ -25,10 +25,10 @@ def mean_false_error(
     base: Base = "cross_entropy",
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `MeanFalseError`, which see; their mean is the loss of the batch.
+    """Return the per-sample values of `MeanFalseError`, whose mean is the loss of the batch.
 
     >>> value = mean_false_error([0, 0, 1], [[0.0, 0.0]] * 3, from_logits=True)
-    >>> [round(float(part), 4) for part in value]  # 2 ln 2 in all: half of it the two samples of class 0 together
+    >>> [round(float(part), 4) for part in value]  # the mean is 2 ln 2; the two samples of class 0 make up half of it
     [1.0397, 1.0397, 2.0794]
     """
     squared, base = checked_choice(squared, "squared", (True, False)), checked_choice(base, "base", _BASES)
@@ -40,7 +40,7 @@ def mean_false_error(
 
 
 def _parts(targets: Tensor, logits: Tensor, weights: Tensor, valid: Tensor, *, squared: bool, base: Base) -> Tensor:
-    """Each position's part of the loss, times the number of valid positions."""
+    """Return the contribution of each position to the loss, times the number of valid positions."""
     errors = -labelled_log_softmax(targets, logits)
     if base == "squared_error":
         p = ops.softmax(logits, axis=-1)
@@ -56,23 +56,23 @@ def _parts(targets: Tensor, logits: Tensor, weights: Tensor, valid: Tensor, *, s
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class MeanFalseError(ClassificationLoss):
-    """Sum over classes of the mean loss of the samples of that class in the batch, or of its square.
+    """Sum over the classes of the mean loss of the class' samples in the batch, or of the square of this mean.
 
-    A loss of the batch: sample weights are inside the means, so that they weigh the samples of one class among each
-    other. A class that is not in the batch adds nothing. Unreduced, each sample has its part, such that their mean is
-    the loss; "sum" is their sum, and every other reduction the loss itself. To it the parts of `steps.Accumulate` are
-    batches of their own.
+    This is a loss of the whole batch. Sample weights are applied within the means, so they only change the relative
+    weights of samples of the same class. Classes that are not in the batch add nothing. Without reduction, the values
+    of the samples are scaled so that their mean is the loss; "sum" is their sum, and every other reduction is the loss
+    itself. With `steps.Accumulate`, each part of a batch is a batch of its own.
 
     Args:
-        squared: Squares the mean of each class: classes that are worse pull harder.
-        base: The loss of a sample: "cross_entropy", or "squared_error" as in the paper, half the squared distance
-            between probabilities and label.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        squared: Whether to square the mean of each class, which gives classes with a larger loss larger gradients.
+        base: Loss of a sample: "cross_entropy", or "squared_error" as in the paper (half the squared distance between
+            probabilities and label).
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Wang et al. 2016, "Training deep neural networks on imbalanced data sets", IJCNN, eq. 4 to 9.
 
     >>> loss = MeanFalseError(from_logits=True)
@@ -97,9 +97,9 @@ class MeanFalseError(ClassificationLoss):
         self.base = checked_choice(base, "base", _BASES)
 
     def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
-        # Weights travel beside the labels, for Keras would multiply by them what they are inside of already.
-        beside = weights_of(y_pred, sample_weight, self.dtype), weights_of(y_pred, None, self.dtype)
-        return super().reduced((targets, *beside), y_pred, None)
+        # Pass the weights with the labels: as sample weights, Keras would apply them a second time, outside the means.
+        weights, valid = weights_of(y_pred, sample_weight, self.dtype), weights_of(y_pred, None, self.dtype)
+        return super().reduced((targets, weights, valid), y_pred, None)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         targets, logits = prepare(y_true[0], y_pred, from_logits=self.from_logits)

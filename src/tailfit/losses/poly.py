@@ -1,4 +1,4 @@
-"""Cross-entropy as a series in 1 - p, and its first coefficient changed."""
+"""PolyLoss: cross-entropy as a power series in 1 - p, with an adjustable first coefficient."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ __all__ = ["Poly1", "poly1"]
 
 
 def poly1(y_true: Tensor, y_pred: Tensor, *, epsilon: float = 1.0, from_logits: bool = REQUIRED) -> Tensor:
-    """Per-sample values of `Poly1`, which see.
+    """Return the per-sample values of `Poly1`.
 
     >>> value = poly1([1], [[0.0, 0.0]], epsilon=2.0, from_logits=True)
     >>> round(float(value[0]), 4)  # ln 2 + 2 / 2
@@ -32,17 +32,18 @@ def poly1(y_true: Tensor, y_pred: Tensor, *, epsilon: float = 1.0, from_logits: 
 class Poly1(ClassificationLoss):
     """`CE + epsilon (1 - p_t)`.
 
-    Cross-entropy is `sum_j (1 - p_t)^j / j`; here its first term, which leads near the end, is times 1 + epsilon. A
-    soft label mixes the losses of its classes.
+    Cross-entropy is `sum_j (1 - p_t)^j / j`. Here the first term, which dominates late in the training, is multiplied
+    by 1 + epsilon. The loss of a soft label is the weighted mean over its classes.
 
     Args:
-        epsilon: >= -1, or a schedule of it. At 0 this is cross-entropy; below it, samples already right pull less.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        epsilon: Change of the first coefficient, >= -1, or a schedule. With 0 this is cross-entropy; negative values
+            reduce the gradient of samples that are predicted correctly.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Leng et al. 2022, arXiv:2204.12511, eq. 6.
 
     >>> loss = Poly1(from_logits=True)
@@ -66,4 +67,4 @@ class Poly1(ClassificationLoss):
 
 
 def _checked_epsilon(epsilon: Any) -> Any:
-    return checked_number(epsilon, "epsilon", least=-1.0, fix="use 0 for cross-entropy, 1 or 2 for most problems")
+    return checked_number(epsilon, "epsilon", least=-1.0, fix="use 0 for cross-entropy, or 1 or 2 for most problems")

@@ -1,7 +1,7 @@
-"""Seesaw: of a frequent class' samples only a part of the pull reaches a rarer class, and wrong answers restore it.
+"""Seesaw loss: samples of frequent classes have less effect on rarer classes, unless these are predicted wrongly.
 
-For each class j beside the true one y two factors stand before exp(z_j) in the softmax: a mitigation (N_j / N_y)^p
-where j is rarer, and a compensation (p_j / p_y)^q where j is found likelier than the truth.
+In the softmax, exp(z_j) of each class j other than the true class y has two factors: the mitigation (N_j / N_y)^p if j
+is rarer than y, and the compensation (p_j / p_y)^q if j is predicted with a higher probability than y.
 """
 
 import math
@@ -22,7 +22,7 @@ from tailfit.targets import Tensor, class_count, weights_of
 
 __all__ = ["Seesaw", "seesaw"]
 
-_LEAST_LIKELY = math.log(0.01)  # a truth less likely than this is not made up for any further
+_MIN_LOG_P = math.log(0.01)  # lower bound of log p_y in the compensation factor
 
 
 def seesaw(
@@ -34,7 +34,7 @@ def seesaw(
     q: float = 2.0,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `Seesaw`, which see; `class_counts` are those so far, below 1 they count as 1.
+    """Return the per-sample values of `Seesaw`; counts below 1 are replaced with 1.
 
     >>> value = seesaw([0], [[0.0, 0.0]], [100, 1], p=0.5, from_logits=True)
     >>> round(float(value[0]), 4)  # ln(1 + 1 / 10)
@@ -50,32 +50,33 @@ def seesaw(
     mitigation = p * -ops.relu(ops.log(own_count) - ops.log(counts))
     log_p = ops.stop_gradient(ops.log_softmax(logits, axis=-1))
     own_p = ops.log(at_least_tiny(ops.sum(targets * ops.exp(log_p), axis=-1, keepdims=True)))
-    floor = ops.where(own_p < _LEAST_LIKELY, ops.full_like(own_p, _LEAST_LIKELY), own_p)
+    floor = ops.where(own_p < _MIN_LOG_P, ops.full_like(own_p, _MIN_LOG_P), own_p)
     compensation = q * ops.relu(log_p - floor)
     return soft_cross_entropy(targets, logits + (1.0 - targets) * (mitigation + compensation))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class Seesaw(ClassificationLoss):
-    """Cross-entropy of `z_j + p log min(1, N_j / N_y) + q log max(1, p_j / max(p_y, 0.01))`, of the true class y z_y.
+    """Cross-entropy of the logits `z_j + p log min(1, N_j / N_y) + q log max(1, p_j / max(p_y, 0.01))` for j != y.
 
-    Without `class_counts` it counts as it trains: N are the labels seen so far, each times its sample weight, this
-    batch included; they are saved with the model, and `tailfit.Model` does not count what validates. A plain
-    `keras.Model` counts that too, and on JAX can't count at all, which is refused. The gradient takes p_j and p_y for
-    constants. A soft label has its mean N_y and p_y.
+    The logit z_y of the true class y is unchanged. Without `class_counts`, the loss counts labels during training: N_j
+    is the total sample weight of class j so far, including the current batch. The counts are saved with the model.
+    `tailfit.Model` does not count validation data. A plain `keras.Model` does, and on JAX it cannot count at all, which
+    raises an error. In the gradient, p_j and p_y are constants. For a soft label, N_y and p_y are the means over its
+    classes.
 
     Args:
-        class_counts: C counts > 0, or what has them (`batches`): then nothing is counted.
-        p: Exponent of the mitigation, >= 0, or a schedule of it. 0 switches it off.
-        q: Exponent of the compensation, >= 0, or a schedule of it. With both 0 this is cross-entropy.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        class_counts: C counts > 0, or an object with `class_counts` (`batches`). None counts labels during training.
+        p: Exponent of the mitigation, >= 0, or a schedule. 0 disables it.
+        q: Exponent of the compensation, >= 0, or a schedule. If both are 0, this is cross-entropy.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
-            the network has another number of classes.
-        StepError: it is to count in a step that Keras compiles itself, on JAX.
+        ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
+            number of classes differs.
+        StepError: When called, if it should count labels in a step that Keras itself compiles on JAX.
     Source: Wang et al. 2021, arXiv:2008.10032, eq. 3 to 6.
 
     >>> loss = Seesaw([1000, 100, 10], from_logits=True)
@@ -112,7 +113,7 @@ class Seesaw(ClassificationLoss):
             if self.counted is None:
                 self.counted = _counter("zeros", class_count(y_pred))
             if counts_labels():
-                # In float32: of a batch in bfloat16 a sum stops at 256.
+                # In float32: a sum in bfloat16 stops at 256.
                 weights = ops.expand_dims(weights_of(y_pred, sample_weight, "float32"), -1)
                 labels = ops.reshape(weights * ops.cast(targets, "float32"), (-1, class_count(y_pred)))
                 self.counted.assign_add(ops.sum(labels, axis=0))
@@ -123,13 +124,13 @@ class Seesaw(ClassificationLoss):
         return seesaw(y_true, y_pred, counts, p=current(self.p), q=current(self.q), from_logits=self.from_logits)
 
     def get_config(self) -> dict[str, Any]:
-        """What the constructor takes, and the counts so far."""
+        """Return the constructor's arguments, and the counts so far."""
         counted = {} if self.counted is None else {"counted": ops.convert_to_numpy(self.counted).tolist()}
         return {**super().get_config(), **counted}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The loss that `get_config` is of, with what it had counted."""
+        """Build a loss from `get_config()`, with its counts."""
         counted = config.get("counted")
         loss = super().from_config({key: value for key, value in config.items() if key != "counted"})
         if counted is not None:
@@ -143,4 +144,4 @@ def _counter(initializer: Any, classes: int) -> keras.Variable:
 
 
 def _checked_exponent(value: Any, name: str) -> Any:
-    return checked_number(value, name, fix="use 0 to switch the factor off; the authors take p=0.8 and q=2")
+    return checked_number(value, name, fix="use p=0.8 and q=2 as the authors do, or 0 to disable a factor")

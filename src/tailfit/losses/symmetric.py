@@ -1,4 +1,4 @@
-"""Cross-entropy both ways: what the label says of the prediction, and what the prediction says of the label."""
+"""Symmetric cross-entropy: cross-entropy plus the reverse cross-entropy, with label and prediction swapped."""
 
 import math
 from typing import Any
@@ -27,13 +27,13 @@ def symmetric_cross_entropy(
     A: float = _LOG_ZERO,  # noqa: N803  # as in the paper
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `SymmetricCrossEntropy`, which see.
+    """Return the per-sample values of `SymmetricCrossEntropy`.
 
     >>> value = symmetric_cross_entropy([1], [[0.0, 0.0]], alpha=1.0, beta=1.0, A=-4.0, from_logits=True)
     >>> round(float(value[0]), 4)  # ln 2 + 4 / 2
     2.6931
     """
-    alpha, beta, log_zero = _checked_share(alpha, "alpha"), _checked_share(beta, "beta"), _checked_log_zero(A)
+    alpha, beta, log_zero = _checked_weight(alpha, "alpha"), _checked_weight(beta, "beta"), _checked_log_zero(A)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     log_p = labelled_log_softmax(targets, logits)
     return ops.sum(targets * (-beta * log_zero * one_minus_exp(log_p) - alpha * log_p), axis=-1)
@@ -43,18 +43,19 @@ def symmetric_cross_entropy(
 class SymmetricCrossEntropy(ClassificationLoss):
     """`alpha CE + beta RCE`; the reverse cross-entropy RCE, `-sum_k p_k log y_k` with log 0 = A, is `-A (1 - p_t)`.
 
-    The first term learns, the second, bounded, is robust to wrong labels. A soft label mixes the losses of its classes.
+    The first term trains fast; the second is bounded and robust to wrong labels. The loss of a soft label is the
+    weighted mean over its classes.
 
     Args:
-        alpha: Share of cross-entropy, >= 0, or a schedule of it. The noisier the labels, the smaller.
-        beta: Share of the reverse cross-entropy, >= 0, or a schedule of it.
-        A: What log 0 counts as, <= 0.
-        from_logits: Whether `y_pred` are logits. No default: leaving it out is an `ArgumentError`.
+        alpha: Weight of cross-entropy, >= 0, or a schedule. Use smaller values for noisier labels.
+        beta: Weight of the reverse cross-entropy, >= 0, or a schedule.
+        A: Value used for log 0, <= 0.
+        from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a value out of range; at the first call for shapes that do not fit.
+        ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Wang et al. 2019, arXiv:1908.06112, eq. 5 to 7. A = log 1e-4 is from the authors' code.
 
     >>> loss = SymmetricCrossEntropy(from_logits=True)
@@ -76,14 +77,15 @@ class SymmetricCrossEntropy(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.alpha = followed(alpha, lambda value: _checked_share(value, "alpha"), name="alpha", dtype=self.dtype)
-        self.beta = followed(beta, lambda value: _checked_share(value, "beta"), name="beta", dtype=self.dtype)
+        self.alpha = followed(alpha, lambda value: _checked_weight(value, "alpha"), name="alpha", dtype=self.dtype)
+        self.beta = followed(beta, lambda value: _checked_weight(value, "beta"), name="beta", dtype=self.dtype)
         self.A = _checked_log_zero(A)
 
 
-def _checked_share(value: Any, name: str) -> Any:
-    return checked_number(value, name, fix="use alpha=0.1 and beta=1 as the authors do, alpha=1 and beta=0 for CE")
+def _checked_weight(value: Any, name: str) -> Any:
+    fix = "use alpha=0.1 and beta=1 as the authors do, or alpha=1 and beta=0 for cross-entropy"
+    return checked_number(value, name, fix=fix)
 
 
 def _checked_log_zero(log_zero: Any) -> Any:
-    return checked_number(log_zero, "A", least=-math.inf, most=0.0, fix="use -9.21, the logarithm of 1e-4, or -4")
+    return checked_number(log_zero, "A", least=-math.inf, most=0.0, fix="use -9.21 (the logarithm of 1e-4) or -4")

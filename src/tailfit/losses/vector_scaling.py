@@ -1,4 +1,4 @@
-"""Logits scaled and shifted by class: multiplicative and additive adjustment in one loss."""
+"""Vector-scaling loss: logits are scaled and shifted by class, a multiplicative and an additive adjustment."""
 
 from typing import Any
 
@@ -26,16 +26,16 @@ def vector_scaling(
     tau: float = 1.0,
     from_logits: bool = REQUIRED,
 ) -> Tensor:
-    """Per-sample values of `VectorScaling`, which see.
+    """Return the per-sample values of `VectorScaling`.
 
     >>> value = vector_scaling([1], [[0.0, 0.0]], [3, 1], from_logits=True)
-    >>> round(float(value[0]), 4)  # ln 4: of logits of 0 only the shift is left
+    >>> round(float(value[0]), 4)  # ln 4: for logits of 0 only the shift has an effect
     1.3863
     """
     gamma, tau = _checked_gamma(gamma), checked_tau(tau)
     shares = log_shares(class_counts)
     targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    # log(n / n_max): times gamma, which may be a variable, the logarithm of the factor.
+    # log(n / n_max); the factor is exp(gamma * log(n / n_max)), and gamma may be a variable.
     fraction = class_constant(tuple(shares - np.max(shares)), logits, "class_counts")
     log_prior = class_constant(tuple(shares), logits, "class_counts")
     return soft_cross_entropy(targets, logits * ops.exp(gamma * fraction) + tau * log_prior)
@@ -45,20 +45,21 @@ def vector_scaling(
 class VectorScaling(ClassificationLoss):
     """Cross-entropy of `z (n / n_max) ** gamma + tau log(share of the class)`.
 
-    The factor, not the shift, keeps its effect on networks trained until every training sample is right.
+    The shift loses its effect on networks that are trained until they fit every training sample; the factor does not.
+    (`tailfit.posthoc.VectorScaling` is a different method of the same name: a calibration after training.)
 
     Args:
-        class_counts: C counts > 0 of the stream as sampled and weighted, or what has them (`batches`).
-        gamma: Strength of the factor, >= 0, or a schedule of it. 0 is `LogitAdjusted`.
-        tau: Strength of the shift, >= 0, or a schedule of it. 0 is the class-dependent temperature alone.
-        from_logits: Whether `y_pred` are logits. Of probabilities z is log p, and z + 1 for all classes is then another
-            z for this loss: prefer logits. No default: leaving it out is an `ArgumentError`.
+        class_counts: C counts > 0 of the data as sampled and weighted, or an object with `class_counts` (`batches`).
+        gamma: Strength of the factor, >= 0, or a schedule. With 0 this is `LogitAdjusted`.
+        tau: Strength of the shift, >= 0, or a schedule. With 0 only the class-dependent temperature is left.
+        from_logits: Whether `y_pred` are logits. Prefer logits: for probabilities z is log p, which differs from the
+            logits by a constant that changes this loss. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` codes `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft `(batch, ..., C)`; `y_pred`
-        `(batch, ..., C)`; per-sample loss `(batch, ...)` in nats.
+    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
     Raises:
-        ArgumentError: at once for a class without a sample or a value out of range; at the first call where
-            the network has another number of classes.
+        ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
+            number of classes differs.
     Source: Kini et al. 2021, arXiv:2103.01550, eq. 2.
 
     >>> loss = VectorScaling([1000, 100, 10], from_logits=True)
@@ -86,4 +87,4 @@ class VectorScaling(ClassificationLoss):
 
 
 def _checked_gamma(gamma: Any) -> Any:
-    return checked_number(gamma, "gamma", fix="use gamma=0 for no factor, 0.3 as the authors do for a long tail")
+    return checked_number(gamma, "gamma", fix="use gamma=0 to disable the factor, or 0.3 as the authors do")

@@ -394,7 +394,7 @@ def test_shapes_that_do_not_fit(name):
         (np.zeros((3, 5)), np.zeros((3, C)), "y_true of shape"),
         (np.zeros((3, 2, 2), int), np.zeros((3, C)), "y_true of shape"),
     ]
-    if CLASSES[name].fewest == 2:
+    if CLASSES[name].min_outputs == 2:
         cases.append((np.zeros(3, int), np.zeros((3, 1)), "one output"))
     for y, z, match in cases:
         with pytest.raises(ArgumentError, match=match):
