@@ -34,7 +34,7 @@ CLASSES = {
 
 
 def head():
-    """A model whose last layer has norms 3, 2, 1 and 0.5."""
+    """Build a model whose last layer has weight norms 3, 2, 1 and 0.5."""
     inputs = keras.Input((C,))
     model = tailfit.Model(inputs, keras.layers.Dense(C)(inputs))
     model.layers[-1].set_weights([np.diag([3, 2, 1, 0.5]), np.array([1.0, 0, 0, -1])])

@@ -1,9 +1,9 @@
-"""What other people's code gives for one small input, run aside in float64 where it allows (PyTorch 2.13).
+"""Results of published implementations for one small input, computed with PyTorch 2.13, in float64 where possible.
 
-The first six samples of `Z` with labels `CODES`, or `LABELS` where several are present, and counts `COUNTS`.
-Sources, at the commit or version given; where theirs is an average over labels, it is multiplied by their number:
+The input is six samples `Z` with the class indices `CODES`, or the multi-label rows `LABELS`, and the counts `COUNTS`.
+Averages over labels are multiplied by the number of labels. Sources, with commit or version:
 
-| losses | from |
+| losses | implementation |
 |---|---|
 | BinaryFocal | torchvision 0.29.1, `sigmoid_focal_loss` |
 | Asymmetric, AsymmetricSingleLabel | timm 1.0.31, `asymmetric_loss.py` |
@@ -12,7 +12,7 @@ Sources, at the commit or version given; where theirs is an average over labels,
 | DistributionBalanced | wutong16/DistributionBalancedLoss 14460d0, its COCO configuration, halved |
 | LabelAwareSmoothing | dvlab-research/MiSLAS 0fc381e |
 | InfluenceBalanced | pseulki/IB-Loss b29b8b0 |
-| the robust ones | HanxunH/Active-Passive-Losses 04bce53 |
+| the robust losses | HanxunH/Active-Passive-Losses 04bce53 |
 | LogitNorm | hongxin001/logitnorm_ood 0a60eef |
 | Poly1 | abhuse/polyloss-pytorch b9b2fb3 |
 | Equalization | tztztztztz/eqlv2 907fad9 |

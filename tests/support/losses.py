@@ -1,4 +1,4 @@
-"""What the battery of losses is run on: an example of each, the data, and where one loss differs from the others."""
+"""Examples of all losses for their common tests, the data, and exceptions for single losses."""
 
 import inspect
 from typing import Any
@@ -44,13 +44,13 @@ CLASSES = {
 }
 CASES = [(name, index) for name in CLASSES for index in range(len(EXAMPLES.get(name, [])))]
 
-# The smallest pull, -dl/dz of the true class, on a sample wrong by 200; 0: it fades by design.
+# The smallest -dl/dz of the true class for a sample with a wrong gap of 200; 0: the gradient vanishes by design.
 PULL = {
     "ActivePassive": 1e-4,
     "BinaryFocal": 0.2,
     "ClassBalanced": 0.02,
     "GeneralizedCrossEntropy": 0.0,
-    "LogitNorm": -1e-6,  # straight away from the label no turn is the shortest
+    "LogitNorm": -1e-6,  # exactly opposite to the label, no direction reduces the angle
     "MeanAbsolute": 0.0,
     "MeanFalseError": 0.0,
     "NormalizedCrossEntropy": 1e-4,
@@ -66,11 +66,11 @@ NOT_LINEAR_IN_LABELS = {
     ("Seesaw", 0),
     ("Seesaw", 1),
 }
-# Adding one number to all logits, which no probability shows, changes them.
+# Not invariant to adding a constant to all logits, so logits and probabilities differ.
 SEES_LOGITS = {"LogitNorm", "VectorScaling"}
-# What it takes for constants in its gradient changes its value.
+# The gradient treats parts of the value as constants.
 STOPS_GRADIENT = {("Seesaw", 0)}
-# The value of a sample depends on the others of its batch.
+# The value of a sample depends on the rest of its batch.
 BATCHWISE = {"MeanFalseError"}
 
 rng = np.random.default_rng(7)
@@ -89,7 +89,7 @@ def make(name: str, index: int = 0, /, *, from_logits: bool = True, **kwargs: An
 
 
 def dressed(name: str, z: Any) -> Any:
-    """Predictions as the loss wants them."""
+    """Return predictions in the form that the loss requires."""
     z = keras.ops.convert_to_tensor(z)
     if name != "InfluenceBalanced":
         return z
@@ -101,7 +101,7 @@ def per_sample(name: str, index: int, y: Any, z: Any, /, **kwargs: Any) -> np.nd
 
 
 def over_labels(name: str, index: int) -> bool:
-    """Whether its probabilities are C sigmoids."""
+    """Return whether the probabilities of the loss are C sigmoids."""
     return bool(make(name, index).activation == "sigmoid")
 
 
@@ -113,7 +113,7 @@ def probabilities(name: str, index: int, z: np.ndarray) -> np.ndarray:
 
 
 def network(name: str) -> keras.Model:
-    """A tiny model that ends in logits."""
+    """Build a tiny model that returns logits."""
     inputs = keras.Input((3,))
     outputs = keras.layers.Dense(C)(inputs)
     return keras.Model(inputs, layers.WithFeatures()(outputs, inputs) if name == "InfluenceBalanced" else outputs)

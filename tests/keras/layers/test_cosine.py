@@ -1,4 +1,4 @@
-"""The head whose scores are cosines."""
+"""Layers: the head with cosine scores."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def test_cosines_by_hand():
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e30])
-def test_features_of_no_and_of_any_length(size):
+def test_zero_and_extreme_features(size):
     layer = layers.CosineDense(2, kernel_initializer="identity")
     x = np.full((1, 2), size, "float32")
     np.testing.assert_allclose(numpy(layer(x)), np.full((1, 2), np.sqrt(0.5) if size else 0), rtol=1e-6)
@@ -31,8 +31,8 @@ def test_features_of_no_and_of_any_length(size):
     assert np.isfinite(slope).all()
 
 
-def test_slope_of_a_cosine():
-    """Straight across the features: no part of it makes them longer."""
+def test_gradient_of_a_cosine():
+    """The gradient is orthogonal to the features: their norm has no effect."""
     layer = layers.CosineDense(1, kernel_initializer="ones")
     slope = gradient(lambda q: ops.sum(layer(q)), X)
     np.testing.assert_allclose((slope * X).sum(-1), 0, atol=1e-6)
@@ -44,14 +44,14 @@ def test_slope_of_a_cosine():
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision(dtype):
-    """300 squared is beyond float16."""
+    """300 squared overflows float16."""
     layer = layers.CosineDense(1, kernel_initializer="ones", dtype=dtype)
     got = layer(np.full((1, 4), 300.0, "float32"))
     assert keras.backend.standardize_dtype(got.dtype) == dtype.removeprefix("mixed_")
     np.testing.assert_allclose(numpy(got), [[1.0]], rtol=1e-2)
 
 
-def test_ldam_trains_it_and_it_is_saved(tmp_path):
+def test_train_with_ldam_and_save(tmp_path):
     inputs = keras.Input((3,))
     model = keras.Model(inputs, layers.CosineDense(2, kernel_regularizer="l2")(inputs))
     model.compile(keras.optimizers.SGD(1.0), losses.LDAM([90, 10], scale=5.0, from_logits=True))

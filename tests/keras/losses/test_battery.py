@@ -1,4 +1,4 @@
-"""The battery every classification loss passes. Losses are discovered; support/losses.py names an example of each."""
+"""Checks of all classification losses. Losses are discovered; support/losses.py has examples of each."""
 
 import inspect
 import runpy
@@ -38,7 +38,7 @@ from tailfit.errors import ArgumentError
 
 every = pytest.mark.parametrize(("name", "index"), CASES, ids=str)
 once = pytest.mark.parametrize("name", CLASSES)
-# What the base does for all losses alike is tried on a softmax, on sigmoids and on a loss of the batch.
+# Behaviour of the base class is tested on a softmax loss, a sigmoid loss and a loss of the whole batch.
 kinds = pytest.mark.parametrize("name", ["CrossEntropy", "BinaryFocal"])
 compiled = pytest.mark.parametrize(
     "name",
@@ -51,8 +51,8 @@ def test_every_loss_has_examples():
     assert all(EXAMPLES.values())
 
 
-def test_every_loss_has_its_place_in_the_documentation():
-    """A section and a plot each; drawn they are with the site."""
+def test_every_loss_is_documented():
+    """Each has a section and a plot, which is drawn when the site is built."""
     docs = ROOT / "docs"
     page = (docs / "losses.md").read_text(encoding="utf-8")
     curves = runpy.run_path(str(docs / "loss_plots.py"))["CURVES"]
@@ -71,7 +71,7 @@ def test_every_argument_is_keyword_only_but_class_counts(name):
 
 
 @once
-def test_each_has_a_function_of_its_arguments(name):
+def test_every_loss_has_a_function_with_the_same_arguments(name):
     """Class and function agree on every argument and default, and the function is public too."""
     function = CLASSES[name].function
     assert getattr(losses, function.__name__) is function
@@ -87,7 +87,7 @@ def test_each_has_a_function_of_its_arguments(name):
 
 
 @every
-def test_one_hot_equals_codes(name, index):
+def test_one_hot_equals_class_indices(name, index):
     want = per_sample(name, index, CODES, LOGITS)
     assert want.shape == (9,)
     assert np.all(want >= 0)
@@ -104,9 +104,9 @@ def test_labels_of_every_type(name):
 
 
 @kinds
-def test_codes_keep_their_value_in_low_precision(name):
+def test_class_indices_are_exact_in_low_precision(name):
     """bfloat16 holds whole numbers up to 256: class 299 must not become class 300."""
-    y = np.array([257, 297, 299])  # bfloat16 has 256, 296 and 300 in their place
+    y = np.array([257, 297, 299])  # bfloat16 rounds them to 256, 296 and 300
     z = np.zeros((3, 300), "float32")
     z[np.arange(3), y] = 5
     value = per_sample(name, 0, y, z, dtype="bfloat16")
@@ -122,14 +122,14 @@ def test_soft_labels_are_accepted_and_continuous(name, index):
         near = per_sample(name, index, 0.999999 * ONE_HOT + 0.000001 * SOFT, LOGITS)
         np.testing.assert_allclose(near, per_sample(name, index, ONE_HOT, LOGITS), rtol=1e-3, atol=1e-4)
         return
-    # Linear in the labels: the soft value is the mix of the values at each class.
+    # Linear in the labels: the value of a soft label is the weighted mean of the values for each class.
     at = np.stack([per_sample(name, index, np.full(9, k), LOGITS) for k in range(C)], axis=-1)
     np.testing.assert_allclose(value, (SOFT * at).sum(-1), rtol=2e-5)
 
 
 @pytest.mark.parametrize(("name", "index"), [case for case in CASES if over_labels(*case)], ids=str)
 def test_labels_of_several_classes_at_once(name, index):
-    """Multi-label 0/1 rows; one without any label, too."""
+    """Multi-label 0/1 rows, including one without labels."""
     values = per_sample(name, index, LABELS, LOGITS)
     assert values.shape == (9,)
     assert np.isfinite(values).all()
@@ -165,14 +165,14 @@ def test_reductions_and_sample_weight(name, weights, reduction):
 def test_mean_with_sample_weight(name):
     values = per_sample(name, 0, CODES, LOGITS)
     if name in BATCHWISE:
-        pytest.skip("weights inside the means of the batch: tested on its own")
+        pytest.skip("weights are inside the means of the batch: tested separately")
     got = numpy(make(name, reduction="mean_with_sample_weight")(CODES, dressed(name, LOGITS), sample_weight=WEIGHTS))
     np.testing.assert_allclose(got, np.average(values, weights=WEIGHTS), rtol=1e-5)
 
 
 @once
 def test_mask(name):
-    """Keras hangs a mask on the predictions by a private hook; it must survive our reading of the labels."""
+    """The mask that Keras attaches to predictions with a private hook survives the conversion of the labels."""
     from tailfit.keras_private import set_keras_mask
 
     keep = np.arange(9) % 3 != 0
@@ -186,7 +186,7 @@ def test_mask(name):
 
 
 @once
-def test_unknown_codes_are_nan_unless_their_weight_is_zero(name):
+def test_invalid_classes_give_nan_unless_their_weight_is_zero(name):
     y = CODES.astype("int32")
     y[2] = -1
     values = per_sample(name, 0, y, LOGITS)
@@ -203,7 +203,7 @@ def test_unknown_codes_are_nan_unless_their_weight_is_zero(name):
 
 @kinds
 @pytest.mark.parametrize("code", [C, 255, 1.5])
-def test_more_unknown_codes(name, code):
+def test_more_invalid_classes(name, code):
     y = CODES.astype("float32" if code == 1.5 else "int32")
     y[2] = code
     weights = np.where(np.arange(9) == 2, 0, WEIGHTS)
@@ -231,11 +231,11 @@ def test_probabilities_of_zero_and_one(name):
     assert np.isfinite(numpy(loss(y, dressed(name, p))))
     slope = gradient(lambda q: loss(y, dressed(name, q)), p)
     assert np.isfinite(slope).all()
-    assert slope[2, 0] < 0  # 1e-30 is still a number: it pulls
+    assert slope[2, 0] < 0  # 1e-30 is above the lower bound, so its gradient is not 0
 
 
 @once
-def test_from_logits_must_be_said(name):
+def test_from_logits_is_required(name):
     for given in ({}, {"from_logits": None}, {"from_logits": 1}, {"from_logits": "True"}):
         with pytest.raises(ArgumentError, match="softmax") as caught:
             CLASSES[name](**EXAMPLES[name][0], **given)
@@ -248,8 +248,8 @@ def test_from_logits_must_be_said(name):
 
 @every
 def test_extreme_logits(name, index):
-    """The sample that is badly wrong must still teach, by both of its classes; in a robust loss it stays finite."""
-    pull, y = PULL.get(name, 0.3), np.repeat([1, 0, 2], 3)  # wrong, right, between
+    """Badly misclassified samples have a useful gradient for both classes involved; a finite one in robust losses."""
+    pull, y = PULL.get(name, 0.3), np.repeat([1, 0, 2], 3)  # wrong, correct, undecided
     for dtype, size in (("float32", 100), ("bfloat16", 30), ("float16", 30)):
         z = np.zeros((9, C), "float32")
         z[:, 0], z[:, 1] = size, -size
@@ -266,9 +266,9 @@ def test_extreme_logits(name, index):
 
 
 @every
-def test_minus_infinity_switches_a_class_off(name, index):
+def test_minus_infinity_disables_a_class(name, index):
     if EXAMPLES[name][index].get("label_smoothing") or name in ("LabelAwareSmoothing", "AsymmetricSingleLabel"):
-        pytest.skip("smoothing gives the class a share of the label: infinite is right")
+        pytest.skip("smoothing gives the class a share of the label, so the loss is infinite")
     z = LOGITS.copy()
     z[:, 3] = -np.inf
     y = CODES % 3
@@ -280,7 +280,7 @@ def test_minus_infinity_switches_a_class_off(name, index):
 
 @every
 def test_half_precision_computes_in_single(name, index):
-    """Logits a half can hold exactly: the per-sample loss is the float32 one, rounded once."""
+    """For logits that are exact in half precision, the per-sample loss is the float32 loss, rounded once."""
     z = np.round(LOGITS * 8) / 8
     want = per_sample(name, index, CODES, z)
     for dtype, rtol in (("bfloat16", 2**-8), ("float16", 2**-10)):
@@ -291,14 +291,14 @@ def test_half_precision_computes_in_single(name, index):
 
 @every
 def test_gradient_against_finite_differences(name, index):
-    """By the logits; the way from probabilities to logits is shared, and so tried on one loss of each kind."""
+    """For the logits; the shared conversion from probabilities is tested on one loss of each kind."""
     if (name, index) in STOPS_GRADIENT:
-        pytest.skip("its gradient is not that of its value, by design: tested on its own")
+        pytest.skip("its gradient differs from that of its value by design: tested separately")
     y = SOFT.astype("float64")
     for from_logits in (True, False) if name in ("CrossEntropy", "BinaryFocal") else (True,):
         x = LOGITS.astype("float64")
         x, step = (x, 1e-5) if from_logits else (probabilities(name, index, x), 1e-6)
-        # Along random directions: of each sample by itself, but of the batch where a sample sees the others.
+        # Along random directions: per sample, or of the whole batch if the samples depend on each other.
         directions = np.random.default_rng(2).standard_normal((4 if name in BATCHWISE else 2, 9, C))
         with double_precision():
             loss = make(name, index, from_logits=from_logits, dtype="float64", reduction=None)
@@ -313,12 +313,12 @@ def test_gradient_against_finite_differences(name, index):
         np.testing.assert_allclose(exact, numeric, rtol=2e-6, atol=1e-7)
 
 
-# Life in a model
+# Configuration, saving and training
 
 
 @every
 def test_config_round_trip(name, index):
-    """Trap 18: Keras' own losses forget their dtype."""
+    """Trap 18: the losses of Keras lose their dtype."""
     for dtype, reduction in ((None, "sum"), ("bfloat16", None), (keras.DTypePolicy("mixed_float16"), "mean")):
         loss = make(name, index, dtype=dtype, reduction=reduction, name="mine")
         twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
@@ -331,8 +331,8 @@ def test_config_round_trip(name, index):
 
 
 @once
-def test_a_schedule_may_stand_for_a_number(name):
-    """For each that the signature says, a constant one gives what the number does."""
+def test_constant_schedules_equal_numbers(name):
+    """Tested for each argument whose annotation allows a schedule."""
     want = per_sample(name, 0, CODES, LOGITS)
     for parameter in inspect.signature(CLASSES[name]).parameters.values():
         value = EXAMPLES[name][0].get(parameter.name, parameter.default)
@@ -361,8 +361,8 @@ def test_compile_fit_save_load(name, tmp_path):
 
 
 @kinds
-def test_unknown_codes_are_nan_in_a_compiled_step_too(name):
-    """A compiler may turn 0 * NaN into 0: seen with XLA."""
+def test_invalid_classes_give_nan_in_a_compiled_step(name):
+    """A compiler may turn 0 * NaN into 0; XLA does."""
     model = network(name)
     model.compile("sgd", make(name))
     history = model.fit(np.ones((4, 3), "float32"), np.array([0, 1, -1, 2]), verbose=0).history
@@ -370,7 +370,7 @@ def test_unknown_codes_are_nan_in_a_compiled_step_too(name):
 
 
 @kinds
-def test_fit_is_the_same_with_codes_and_one_hot(name):
+def test_fit_is_the_same_with_class_indices_and_one_hot(name):
     x = np.random.default_rng(1).standard_normal((9, 3)).astype("float32")
     start = network(name).get_weights()
     ends = []
@@ -384,11 +384,11 @@ def test_fit_is_the_same_with_codes_and_one_hot(name):
         np.testing.assert_array_equal(a, b)
 
 
-# Refusals
+# Refused arguments
 
 
 @once
-def test_shapes_that_do_not_fit(name):
+def test_mismatched_shapes(name):
     cases = [
         (np.zeros(3, int), np.zeros(3), "one score a class"),
         (np.zeros((3, 5)), np.zeros((3, C)), "y_true of shape"),
@@ -402,6 +402,6 @@ def test_shapes_that_do_not_fit(name):
 
 
 @pytest.mark.parametrize("name", [name for name in CLASSES if "class_counts" in EXAMPLES[name][0]])
-def test_another_number_of_classes(name):
+def test_mismatched_number_of_classes(name):
     with pytest.raises(ArgumentError, match=f"for {C} classes"):
         make(name)(np.array([0]), np.zeros((1, C + 1)))

@@ -1,4 +1,4 @@
-"""What each loss computes: other people's code first, then golden values, then what only one loss can show."""
+"""Values of each loss: published implementations first, then golden values, then properties of single losses."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def test_oracles(name, config, want):
 
 
 def test_every_loss_of_a_paper_has_an_oracle():
-    """Those without one are tested against SciPy, here or in test_values.py."""
+    """Losses without an oracle are tested against SciPy, here or in test_values.py."""
     derived = {"BalancedSoftmax", "Bootstrapping", "CrossEntropy", "Focal", "LogitAdjusted", "MeanFalseError"}
     named = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
     assert {name for name, _, _ in ORACLES} | derived | {"VectorScaling"} == named
@@ -58,7 +58,7 @@ def test_golden_values(kind, config, z, want):
     np.testing.assert_allclose(numpy(kind(**config, from_logits=True, reduction=None)(Y, z)), want, rtol=1e-5)
 
 
-# SciPy, where no code was found
+# SciPy, for losses without a published implementation
 
 
 def test_bootstrapping_and_vector_scaling_against_scipy():
@@ -89,7 +89,7 @@ def test_mean_false_error_by_hand(squared, base):
 
 
 def test_mean_false_error_without_a_class():
-    """Classes 0 and 3 are not there: they add nothing, and no NaN."""
+    """Classes 0 and 3 are not in the batch: they add neither a loss nor NaN."""
     keep = (CODES == 1) | (CODES == 2)
     loss = losses.MeanFalseError(from_logits=True)
     each = -log_softmax(Z, axis=-1)[np.arange(6), CODES]
@@ -151,7 +151,7 @@ def test_sigmoid_losses_reduce_to_binary_cross_entropy():
 
 
 def test_binary_focal_of_one_output():
-    """A binary problem: labels `(batch,)` or `(batch, 1)` beside one logit; alpha 0 is a weight, not "off"."""
+    """A binary problem: labels `(batch,)` or `(batch, 1)` with one logit; alpha=0 is a weight, not "disabled"."""
     z, y = np.array([[2.0], [-1.0], [0.5]], "float32"), np.array([1, 0, 0])
     want = losses.BinaryFocal(gamma=0.0, alpha=None, from_logits=True, reduction=None)(y[:, None], z)
     close(want, np.logaddexp(0, np.where(y == 1, -z[:, 0], z[:, 0])))
@@ -160,18 +160,18 @@ def test_binary_focal_of_one_output():
     assert np.isnan(numpy(losses.binary_focal(np.array([2, 0, -1]), z, from_logits=True))[[0, 2]]).all()
 
 
-# What only one loss can show
+# Properties of single losses
 
 
 def test_class_balanced_weights_keep_their_digits():
-    """1 - beta ** n has none left of beta near 1: the weights of 1 and 2 samples are as 2 to 1."""
+    """1 - beta ** n would lose all digits for beta near 1; the weights of 1 and 2 samples have the ratio 2 : 1."""
     weights = losses.ClassBalanced([1, 2, 10**9], beta=1 - 1e-12, from_logits=True).weights
     assert weights[0] / weights[1] == pytest.approx(2, rel=1e-9)
     assert sum(weights) == pytest.approx(3)
 
 
-def test_seesaw_takes_probabilities_for_constants():
-    """Its gradient is that of a softmax whose logits are shifted by factors that stand still."""
+def test_seesaw_treats_probabilities_as_constants():
+    """Its gradient is that of a softmax whose logits are shifted by constants."""
     n, z = np.array([900.0, 300.0, 70.0, 3.0]), Z.astype("float32")
     p, one_hot = softmax(Z, axis=-1), np.eye(4)[CODES]
     own_n, own_p = n[CODES][:, None], np.maximum(p[np.arange(6), CODES], 0.01)[:, None]
@@ -202,14 +202,14 @@ def test_influence_balanced_stops_the_gradient_of_its_factor_on_request():
     np.testing.assert_allclose(slope, factor[:, None] * (p - one_hot), rtol=1e-4, atol=1e-5)
 
 
-def test_logit_norm_of_zero_logits_has_a_slope():
+def test_logit_norm_of_zero_logits_has_a_gradient():
     slope = gradient(
         lambda q: ops.sum(losses.logit_norm([1, 0], q, temperature=1.0, from_logits=True)), np.zeros((2, 2), "float32")
     )
     np.testing.assert_allclose(slope, np.array([[0.5, -0.5], [-0.5, 0.5]]) / 1e-7, rtol=1e-4)
 
 
-def test_influence_balanced_wants_features_beside_the_predictions():
+def test_influence_balanced_requires_features():
     loss = losses.InfluenceBalanced(from_logits=True)
     with pytest.raises(ArgumentError, match="without features"):
         loss(CODES, Z.astype("float32"))
@@ -249,8 +249,8 @@ def test_bad_arguments(make, match):
         make({"from_logits": True})
 
 
-def test_a_schedule_moves_class_balanced_weights():
-    """Deferred re-weighting: beta 0, then 0.9999, as the authors of LDAM-DRW switch it."""
+def test_class_balanced_weights_follow_a_schedule():
+    """Deferred re-weighting: beta=0, then 0.9999, as in LDAM-DRW."""
     from tailfit import schedules
 
     moving = losses.ClassBalanced(N, beta=schedules.Deferred(0.0, 0.9999, at=5), from_logits=True, reduction=None)

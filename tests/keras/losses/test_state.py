@@ -1,4 +1,4 @@
-"""Losses that need more than labels and predictions: counts that go on, features beside the predictions."""
+"""Losses that need more than labels and predictions: counts across steps, and features attached to predictions."""
 
 import gc
 
@@ -24,7 +24,7 @@ def network(kind=tailfit.Model, **config):
 
 
 def test_seesaw_counts_in_a_compiled_step(tmp_path):
-    """Each epoch once, not what validates; two losses of one class count by themselves; the counts are saved."""
+    """Counts each epoch once and no validation data, separately for each instance; the counts are saved."""
     model = network()
     model.fit(X, Y, batch_size=4, epochs=2, validation_data=(X, Y), verbose=0)
     np.testing.assert_array_equal(numpy(model.loss.counted), [16, 6, 2])
@@ -39,7 +39,7 @@ def test_seesaw_counts_in_a_compiled_step(tmp_path):
 
 
 def test_seesaw_counts_in_fused_steps_and_under_sam():
-    """Two steps a call; a step that looks at its batch twice counts it once."""
+    """With two steps per call; a step that evaluates its batch twice counts it once."""
     model = network(steps_per_execution=2)
     model.fit(X, Y, batch_size=4, epochs=1, verbose=0)
     np.testing.assert_array_equal(numpy(model.loss.counted), [8, 3, 1])
@@ -48,7 +48,7 @@ def test_seesaw_counts_in_fused_steps_and_under_sam():
     np.testing.assert_array_equal(numpy(model.loss.counted), [8, 3, 1])
 
 
-def test_seesaw_uses_what_it_has_counted_this_batch_included():
+def test_seesaw_counts_include_the_current_batch():
     loss = losses.Seesaw(q=0.0, from_logits=True, reduction=None)
     z = np.zeros((12, 3), "float32")
     for times in (1, 2):
@@ -69,7 +69,7 @@ def test_seesaw_counts_by_weight_and_mask():
     np.testing.assert_allclose(numpy(loss.counted), want, rtol=1e-5)
 
 
-def test_seesaw_that_counts_needs_a_loop_that_carries_its_counts(backend):
+def test_counting_seesaw_in_a_plain_keras_model(backend):
     model = network(keras.Model)
     if backend == "jax":
         with pytest.raises(StepError, match="Seesaw without class_counts"):
@@ -79,7 +79,7 @@ def test_seesaw_that_counts_needs_a_loop_that_carries_its_counts(backend):
         np.testing.assert_array_equal(numpy(model.loss.counted), [8, 3, 1])
 
 
-def test_a_loop_of_ones_own_counts_too():
+def test_seesaw_counts_in_a_custom_loop():
     loss = losses.Seesaw(from_logits=True)
 
     @tailfit.function
@@ -113,7 +113,7 @@ def test_features_reach_the_loss_in_a_compiled_step(kind, tmp_path):
     assert twin.evaluate(X, Y, verbose=0) == pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-6)
 
 
-def test_a_head_behind_features_is_checked_too():
+def test_the_head_before_with_features_is_checked():
     inputs = keras.Input((3,))
     outputs = keras.layers.Dense(3, activation="softmax", name="cause")(inputs)
     model = tailfit.Model(inputs, layers.WithFeatures()(outputs, inputs))
@@ -121,7 +121,7 @@ def test_a_head_behind_features_is_checked_too():
         model.compile("sgd", losses.InfluenceBalanced(from_logits=True))
 
 
-def test_features_live_no_longer_than_the_predictions():
+def test_features_are_released_with_the_predictions():
     from tailfit.layers.features import _norms
 
     gc.collect()
@@ -138,7 +138,7 @@ def test_features_of_another_rank_are_refused():
         layers.WithFeatures()(ops.zeros((2, 3)), ops.ones((2, 4, 5)))
 
 
-def test_a_resumed_run_goes_on_counting(tmp_path):
+def test_a_resumed_run_continues_counting(tmp_path):
     def run(epochs, folder):
         keras.utils.set_random_seed(0)
         model = network()

@@ -1,6 +1,6 @@
 """Trap 18: losses that clip probabilities have no gradient where it matters most, and their config forgets `dtype`.
 
-Each test shows what Keras does beside what tailfit does; if Keras mends it, the first half fails and can go.
+Each test compares Keras and tailfit. If Keras fixes a trap, the first half of its test fails and can be removed.
 """
 
 import keras
@@ -9,12 +9,12 @@ from support.autograd import gradient, numpy
 
 from tailfit import losses
 
-# One sample, badly wrong: the true class is 1.
+# One badly misclassified sample of class 1.
 FAR = np.array([[60.0, -60.0]], "float32")
 ONE_HOT = np.array([[0.0, 1.0]], "float32")
 
 
-def test_trap_18_focal_teaches_at_any_gap():
+def test_trap_18_focal_has_a_gradient_at_any_gap():
     theirs = keras.losses.CategoricalFocalCrossentropy(from_logits=True, alpha=1.0)
     assert not gradient(lambda z: theirs(ONE_HOT, z), FAR).any()
     ours = losses.Focal(from_logits=True)
@@ -22,10 +22,10 @@ def test_trap_18_focal_teaches_at_any_gap():
     np.testing.assert_allclose(numpy(ours(ONE_HOT, FAR)), 120, rtol=1e-6)
 
 
-def test_trap_18_binary_focal_teaches_at_any_logit(backend):
+def test_trap_18_binary_focal_has_a_gradient_at_any_logit(backend):
     label, z = np.array([[1.0]], "float32"), np.array([[-100.0]], "float32")
     theirs = keras.losses.BinaryFocalCrossentropy(from_logits=True)
-    if backend != "tensorflow":  # there Keras looks the logits up that a sigmoid was of
+    if backend != "tensorflow":  # on TensorFlow, Keras finds the logits behind a sigmoid
         assert not gradient(lambda q: theirs(label, q), z).any()
         assert numpy(theirs(label, z)) < 17
     ours = losses.BinaryFocal(alpha=None, from_logits=True)
@@ -40,7 +40,7 @@ def test_trap_18_generalized_cross_entropy_is_finite_at_probability_0():
     ours = losses.GeneralizedCrossEntropy(q=0.7, from_logits=False)
     assert np.isfinite(gradient(lambda q: ours(np.array([1]), q), p)).all()
     np.testing.assert_allclose(numpy(ours(np.array([1]), p)), 1 / 0.7, rtol=1e-6)
-    # Of logits its pull is p ** q: at a gap of 30 little, but the right number.
+    # From logits the gradient is p ** q: small at a gap of 30, but correct.
     z = np.array([[30.0, 0.0]], "float32")
     slope = gradient(lambda q: losses.GeneralizedCrossEntropy(from_logits=True)(np.array([1]), q), z)
     np.testing.assert_allclose(slope, np.exp(-30 * 0.7) * np.array([[1, -1]]), rtol=1e-5)

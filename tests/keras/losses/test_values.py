@@ -1,4 +1,4 @@
-"""What each loss computes: identities, then Keras and SciPy as oracles, then golden values."""
+"""Values of each loss: identities, then Keras and SciPy as oracles, then golden values."""
 
 import types
 
@@ -62,8 +62,8 @@ def test_counts_from_an_object():
     assert losses.LogitAdjusted(batches, from_logits=True).class_counts == (3.0, 1.0)
 
 
-def test_a_variable_may_stand_for_gamma_and_tau():
-    """What schedules will need: nothing derived from the hyper-parameter is cached."""
+def test_gamma_and_tau_may_be_variables():
+    """Required by schedules: nothing derived from the option is cached."""
     loss = losses.LogitAdjusted(COUNTS, from_logits=True, reduction=None)
     loss.tau = keras.Variable(0.0)
     close(loss(CODES, LOGITS), losses.cross_entropy(CODES, LOGITS, from_logits=True))
@@ -79,14 +79,14 @@ def test_a_variable_may_stand_for_gamma_and_tau():
     gamma=st.floats(0, 6),
     shift=st.floats(-20, 20),
 )
-def test_laws(z, gamma, shift):
+def test_properties_for_random_inputs(z, gamma, shift):
     y = np.array([0, 1, 2, 0])
     cross = numpy(losses.cross_entropy(y, z, from_logits=True))
     focal = numpy(losses.focal(y, z, gamma=gamma, from_logits=True))
     assert np.all(focal >= 0)
     assert np.all(focal <= cross + 1e-6)
     moved = losses.focal(y, z + np.float32(shift), gamma=gamma, from_logits=True)
-    close(moved, focal, rtol=1e-3, atol=1e-4)  # adding one number to all logits only rounds them
+    close(moved, focal, rtol=1e-3, atol=1e-4)  # adding a constant to all logits only changes rounding
     assert np.isfinite(gradient(lambda q: keras.ops.sum(losses.focal(y, q, gamma=gamma, from_logits=True)), z)).all()
 
 
@@ -146,7 +146,7 @@ def test_golden_values(loss, want):
     close(loss(Y, Z), want, rtol=1e-5, atol=1e-6)
 
 
-# Refusals
+# Refused arguments
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Callbacks in their default mode know whether more or less of a metric is better, for every metric there is."""
+"""Callbacks in mode "auto" use the right direction (higher or lower is better) for every metric."""
 
 import inspect
 
@@ -36,8 +36,8 @@ def fitted(given, listeners):
     return model.fit(X, Y, validation_data=(X, Y), verbose=0, callbacks=listeners).history
 
 
-def test_each_metric_is_waited_for_in_its_direction(tmp_path):
-    # A callback compares numbers: what PerClassRecall and GroupRecall return are several.
+def test_callbacks_use_the_direction_of_each_metric(tmp_path):
+    # Callbacks compare single numbers; PerClassRecall and GroupRecall return several.
     single = [name for name in metrics.__all__ if name not in ("GroupRecall", "PerClassRecall")]
     given = {name: made(name) for name in single}
     listeners = {name: callbacks(f"val_{metric.name}", tmp_path) for name, metric in given.items()}
@@ -47,16 +47,16 @@ def test_each_metric_is_waited_for_in_its_direction(tmp_path):
         assert [each.monitor_op for each in several] == [want] * 3, name
 
 
-def test_a_metric_of_another_name_is_known_too(tmp_path):
+def test_the_direction_does_not_depend_on_the_name(tmp_path):
     listeners = callbacks("val_mine", tmp_path)
     fitted([made("MacroF1", name="mine")], listeners)
     assert {each.monitor_op for each in listeners} == {keras.ops.greater}
 
 
 @pytest.mark.parametrize(("name", "entry"), [("GroupRecall", "group_recall/few"), ("PerClassRecall", "recall/leak")])
-def test_an_entry_of_several_is_told_its_mode_as_keras_own_are(name, entry, tmp_path):
-    """Keras knows compiled metrics by their name only: an entry of a dict, or the metric of one of several outputs, has
-    another one in the logs."""
+def test_entries_of_several_values_need_an_explicit_mode(name, entry, tmp_path):
+    """Keras finds compiled metrics by name; an entry of a dict, or a metric of one of several outputs, has a
+    different name in the logs."""
     told = {"class_names": ["ok", "leak"]} if name == "PerClassRecall" else {}
     for listener in callbacks(f"val_{entry}", tmp_path):
         with pytest.raises(ValueError, match="mode='max'"):

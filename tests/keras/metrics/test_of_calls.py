@@ -1,4 +1,4 @@
-"""The battery of the metrics that count calls. They are discovered; each names its examples and their oracle here."""
+"""Checks of the metrics of predicted classes. They are discovered; each names its examples and its oracle here."""
 
 import inspect
 import math
@@ -39,7 +39,7 @@ def root_of_recalls(y, called, w=None):
 def mean_of_roots(y, called, w=None):
     if w is None:
         return geometric_mean_score(y, called, labels=np.unique(y), average=None).mean()
-    # imbalanced-learn's specificity takes the number of samples for their weight: scikit-learn twice instead.
+    # imbalanced-learn's specificity ignores sample weights: use scikit-learn twice instead.
     roots = [
         np.prod([recall_score(y == k, called == k, pos_label=side, sample_weight=w) for side in (True, False)])
         for k in np.unique(y)
@@ -54,7 +54,7 @@ def balanced(y, called, w=None, *, adjusted=False):
 
 
 def kappa(y, called, w=None):
-    return np.nan_to_num(cohen_kappa_score(y, called, sample_weight=w))  # 0 / 0 is 0 with us
+    return np.nan_to_num(cohen_kappa_score(y, called, sample_weight=w))  # tailfit defines 0 / 0 as 0
 
 
 def by_group(y, called, w=None):
@@ -110,7 +110,7 @@ def measured(name, config, *batches, **kwargs):
 
 def expected(oracle, *args):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both libraries warn of absent classes
+        warnings.simplefilter("ignore")  # both libraries warn about absent classes
         return oracle(*args)
 
 
@@ -120,7 +120,7 @@ def test_every_metric_has_examples():
 
 
 @every
-def test_streamed_equals_whole_equals_oracle(name, config, oracle):
+def test_batches_equal_whole_equals_oracle(name, config, oracle):
     cuts = [slice(0, 7), slice(7, 8), slice(8, 60)]
     for w in (None, WEIGHTS):
         parts = [(CODES[c], SCORES[c], None if w is None else w[c]) for c in cuts]
@@ -132,8 +132,8 @@ def test_streamed_equals_whole_equals_oracle(name, config, oracle):
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_random_problems_with_absent_classes(data):
-    """Equal to scikit-learn and imbalanced-learn whichever classes the truth, or the calls, lack."""
-    n = 6  # one size: JAX compiles each anew
+    """Equal to scikit-learn and imbalanced-learn whichever classes are absent from labels or predictions."""
+    n = 6  # one size, since JAX compiles for each size
     few = st.lists(st.integers(0, C - 1), min_size=n, max_size=n).map(np.array)
     y, called = data.draw(few), data.draw(few)
     w = np.array(data.draw(st.lists(st.floats(0.125, 8, width=16), min_size=n, max_size=n)))
@@ -168,7 +168,7 @@ def test_extra_axes_and_mask(name, config, oracle):
     set_keras_mask(masked, ops.convert_to_tensor(keep))
     want = measured(name, config, (CODES[keep.ravel()], SCORES[keep.ravel()]))
     np.testing.assert_allclose(measured(name, config, (CODES.reshape(12, 5), masked)), want, rtol=1e-6)
-    # One weight a row counts for each of its positions.
+    # A weight per row applies to all positions of the row.
     rows = WEIGHTS[:12]
     want = measured(name, config, (CODES, SCORES, np.repeat(rows, 5)))
     np.testing.assert_allclose(measured(name, config, (CODES.reshape(12, 5), shaped, rows)), want, rtol=1e-6)
@@ -176,7 +176,7 @@ def test_extra_axes_and_mask(name, config, oracle):
 
 @every
 @pytest.mark.parametrize("code", [-1, C])
-def test_unknown_codes_are_nan_unless_their_weight_is_zero(name, config, oracle, code):
+def test_invalid_classes_give_nan_unless_their_weight_is_zero(name, config, oracle, code):
     y = CODES.copy()
     y[3] = code
     assert np.isnan(measured(name, config, (y, SCORES))).all()
@@ -191,7 +191,7 @@ def test_unknown_codes_are_nan_unless_their_weight_is_zero(name, config, oracle,
 @every
 def test_empty_and_reset(name, config, oracle):
     metric = CLASSES[name](**config)
-    assert not value(metric).any()  # 0, as Keras' own, or a vector of none
+    assert not value(metric).any()  # 0, as in Keras, or an empty vector
     metric.update_state(CODES, SCORES)
     metric.reset_state()
     assert np.isfinite(value(metric)).all()
@@ -215,7 +215,7 @@ def test_config_round_trip(name, config, oracle):
 
 @every
 def test_counts_stay_exact_past_2_to_the_24(name, config, oracle):
-    """One float32 stops at 16,777,216. Run compiled too, where a compiler might undo the compensation."""
+    """A single float32 stops at 16,777,216. Also run compiled, as a compiler might remove the compensation."""
     metric = CLASSES[name](**config)
     y, z = np.array([0, 0, 1]), np.eye(C, dtype="float32")[[0, 1, 1]]
     metric.update_state(y, z)
@@ -233,11 +233,11 @@ def test_counts_stay_exact_past_2_to_the_24(name, config, oracle):
     exact = sums + rests
     assert exact[:, 0].tolist() == [2**24 + 10, 2**24 + 10, 2**24]
     assert exact[:, 1].tolist() == [10, 0, 10]
-    assert sums[0, 0] == np.float32(exact[0, 0])  # carried over: else the rest would stop at 2**24 in its turn
+    assert sums[0, 0] == np.float32(exact[0, 0])  # carried over: otherwise the second float would stop at 2**24, too
 
 
 def compiled_update(metric):
-    """`metric.update_state` as the backend's compiler makes it."""
+    """Return `metric.update_state`, compiled by the backend."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -252,12 +252,12 @@ def compiled_update(metric):
         import tensorflow as tf
 
         return tf.function(metric.update_state, jit_compile=True)
-    return metric.update_state  # torch.compile needs a C++ compiler and minutes
+    return metric.update_state  # torch.compile needs a C++ compiler and takes minutes
 
 
 @every
 def test_weighted_sums_keep_small_weights(name, config, oracle):
-    """Beside 1e6 a float32 has steps of 1/16: 0.01 would be lost each time."""
+    """At 1e6 the resolution of float32 is 1/16: each addition of 0.01 would be lost."""
     metric = CLASSES[name](**config)
     y, z = np.array([0]), np.eye(C, dtype="float32")[[0]]
     metric.update_state(y, z, np.array([1e6], "float32"))
@@ -274,7 +274,7 @@ def tiny(*args, **kwargs):
 
 
 def test_fit_with_every_metric(tmp_path):
-    """All at once, plain and weighted, in Keras' own fit: built inside the traced step, logged, saved."""
+    """All metrics at once, plain and weighted, in `keras.Model.fit`: built in the traced step, logged and saved."""
     x = rng.standard_normal((60, 3)).astype("float32")
     plain = [CLASSES[c.values[0]](**c.values[1], name=f"m{i}") for i, c in enumerate(CASES)]
     weighted = [CLASSES[c.values[0]](**c.values[1], name=f"w{i}") for i, c in enumerate(CASES)]
@@ -307,7 +307,7 @@ def test_fit_with_every_metric(tmp_path):
         np.testing.assert_allclose(got[key], want[key], rtol=1e-6)
 
 
-def test_per_class_recall_is_something_to_monitor():
+def test_callbacks_can_monitor_per_class_recall():
     x = rng.standard_normal((60, 3)).astype("float32")
     model = tiny(metrics=[metrics.PerClassRecall(class_names=NAMES)])
     stop = keras.callbacks.EarlyStopping(monitor="val_recall/pump/seal", mode="max", patience=50)
@@ -323,11 +323,11 @@ def test_absent_classes_can_be_nan():
     assert np.isnan(value(metric)).tolist() == [False, True, False, True]
 
 
-def test_specificity_of_a_class_that_is_nearly_all():
-    """N - size keeps no digits here; the sum of the others keeps all."""
+def test_specificity_of_a_class_with_nearly_all_samples():
+    """N - size would lose all digits here; the sum over the other classes does not."""
     metric = metrics.GeometricMean(average="one_vs_rest", num_classes=2)
     metric.variables[0].assign(np.array([[2.0**30, 5], [0, 2], [2, 0]], "float32"))
-    want = math.sqrt(5 / 7)  # of both classes
+    want = math.sqrt(5 / 7)  # for both classes
     np.testing.assert_allclose(value(metric), want, rtol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The battery of the metrics of scores. They are discovered; each names its examples and their oracle here."""
+"""Checks of the metrics of scores. They are discovered; each names its examples and its oracle here."""
 
 import inspect
 
@@ -19,7 +19,7 @@ from tailfit.metrics._base import ClassMetric, ConfusionMetric
 C, N = 4, 60
 rng = np.random.default_rng(11)
 LOGITS = rng.standard_normal((N, C)).astype("float32")
-LOGITS[::7] = LOGITS[1]  # equal scores
+LOGITS[::7] = LOGITS[1]  # ties
 PROBABILITIES = softmax(LOGITS, axis=1)
 CODES = rng.integers(0, C, N)
 ONE_HOT = np.eye(C, dtype="float32")[CODES]
@@ -36,7 +36,7 @@ def gap_of_bins(y, p, w=None, bins=15):
 
 
 def over_classes(score, both_sides):
-    """scikit-learn's two-class score of each class against the rest, averaged over those that have one."""
+    """Return the mean of scikit-learn's binary score of each class against the rest, over the classes that have one."""
 
     def oracle(y, p, w=None):
         rows = y if np.ndim(y) == 2 else np.eye(C)[y]
@@ -88,7 +88,7 @@ def test_every_metric_has_examples():
 @every
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("from_logits", [True, False])
-def test_streamed_equals_whole_equals_oracle(name, config, oracle, weighted, from_logits):
+def test_batches_equal_whole_equals_oracle(name, config, oracle, weighted, from_logits):
     y, w = truth(config), WEIGHTS if weighted else None
     scores = LOGITS if from_logits else PROBABILITIES
     cuts = [slice(0, 30), slice(30, 60)]
@@ -105,12 +105,12 @@ def test_streamed_equals_whole_equals_oracle(name, config, oracle, weighted, fro
 def test_random_problems_with_ties_and_absent_classes(data):
     n = 6
     y = np.array(data.draw(st.lists(st.integers(0, C - 1), min_size=n, max_size=n)))
-    # Ties are equal rows. Others that rounding makes, or breaks, are no matter of the metric.
+    # Make ties from equal rows, since rounding may create or break other ties.
     logits = LOGITS[data.draw(st.lists(st.integers(1, 4), min_size=n, max_size=n))]
     w = np.array(data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=n, max_size=n)))
     w[0] = 1
 
-    def padded(values):  # to a shape that is compiled already: JAX compiles each anew
+    def padded(values):  # to a shape that is already compiled, since JAX compiles for each shape
         return np.concatenate([values, np.zeros((30 - n, *np.shape(values)[1:]), values.dtype)])
 
     for name, config, oracle in CASES:
@@ -124,7 +124,7 @@ def test_random_problems_with_ties_and_absent_classes(data):
 
 @pytest.mark.slow
 @ranking
-def test_thousands_of_samples_to_a_millionth(name):
+def test_thousands_of_samples_are_precise_to_1e_6(name):
     rng = np.random.default_rng(3)
     y = rng.choice(C, 5000, p=[0.9, 0.05, 0.04, 0.01])
     logits = (3 * rng.standard_normal((5000, C)) + np.eye(C)[y] + [4, 1, 1, 0]).astype("float32")
@@ -162,9 +162,9 @@ def test_extra_axes_mask_and_zero_weights(name, config, oracle):
 
 
 @every
-def test_what_can_not_be_is_nan_unless_it_weighs_nothing(name, config, oracle):
+def test_invalid_labels_give_nan_unless_their_weight_is_zero(name, config, oracle):
     y = np.array(truth(config), "float32")
-    y[3] = C  # no code, and no 0 or 1
+    y[3] = C  # neither a class index nor 0 or 1
     assert np.isnan(measured(name, config, (y, LOGITS)))
     odd = LOGITS.copy()
     odd[3] = np.nan
@@ -200,7 +200,7 @@ def test_config_round_trip(name, config, oracle):
 @pytest.mark.slow
 @every
 def test_float64(name, config, oracle):
-    """Ranks are of float32 scores whatever comes; what sums, sums in float64."""
+    """Scores are ranked in float32; sums are computed in float64."""
     y, logits, w = truth(config), LOGITS.astype("float64"), WEIGHTS.astype("float64")
     with double_precision():
         got = measured(name, config, (y, logits, w), dtype="float64")
@@ -209,7 +209,7 @@ def test_float64(name, config, oracle):
 
 
 def test_fit_with_every_metric(monkeypatch, backend):
-    """Plain and weighted, in Keras' own fit: built inside the traced step, logged, traced once."""
+    """Plain and weighted, in `keras.Model.fit`: built in the traced step, logged, traced once."""
     traced, own = [], metrics.RocAuc.update_state
     monkeypatch.setattr(
         metrics.RocAuc, "update_state", lambda *args, **kwargs: traced.append(1) or own(*args, **kwargs)
@@ -237,15 +237,15 @@ def test_fit_with_every_metric(monkeypatch, backend):
 
 
 @ranking
-def test_more_than_the_capacity_is_nan_and_never_a_part(name):
-    for kept, finite in ((20, True), (21, False)):  # of a second batch, whose rest weighs nothing
+def test_more_samples_than_the_capacity_give_nan(name):
+    for kept, finite in ((20, True), (21, False)):  # samples of a second batch; the others have weight 0
         w = (np.arange(N) < kept).astype("float32")
         found = measured(name, {"capacity": 80}, (CODES, LOGITS, np.ones(N, "float32")), (CODES, LOGITS, w))
         assert np.isfinite(found) == finite
 
 
 @ranking
-def test_one_output_of_two_classes(name):
+def test_one_output_for_two_classes(name):
     y = CODES == 1
     want = {"RocAuc": roc_auc_score, "AveragePrecision": average_precision_score}[name](y, LOGITS[:, 0])
     for hot in (y.astype("int32"), y[:, None]):
@@ -255,23 +255,23 @@ def test_one_output_of_two_classes(name):
 
 
 @ranking
-def test_probabilities_that_round_to_one_are_no_tie_of_logits(name):
+def test_logits_whose_probabilities_round_to_one_are_not_ties(name):
     y, logits = np.zeros(N, int), np.zeros((N, C), "float32")
     y[2:4], logits[:4, 0] = 1, [60, 50, 40, 30]
     found = measured(name, {"capacity": 80}, (y, logits, (np.arange(N) < 4).astype("float32")))
     assert found == pytest.approx(1)
 
 
-def test_ece_of_the_definition():
-    """Three bins by hand: (0.9, 0.8 | one wrong), (0.55 | right), weights 1, 1, 2."""
+def test_calibration_error_by_hand():
+    """Three bins: (0.9, 0.8 | one wrong), (0.55 | correct), weights 1, 1, 2."""
     p = np.array([[0.92, 0.08], [0.92, 0.08], [0.55, 0.45]], "float32")
     got = measured("CalibrationError", {"bins": 10}, ([0, 1, 0], p, np.array([1.0, 1.0, 2.0])), from_logits=False)
     assert got == pytest.approx((abs(1 - 1.84) + 2 * 0.45) / 4, abs=1e-6)
-    assert np.isnan(measured("CalibrationError", {}, (CODES, LOGITS), from_logits=False))  # these are logits
+    assert np.isnan(measured("CalibrationError", {}, (CODES, LOGITS), from_logits=False))  # logits
 
 
-def test_trap_27_what_keras_has_not():
-    """Every metric of the list works from integer labels, where Keras has none of that name."""
+def test_trap_27_metrics_that_keras_lacks():
+    """Every metric in the list accepts integer labels; Keras has no metric of that name."""
     for name in metrics.__all__:
         assert not hasattr(keras.metrics, name)
         needs = {"class_counts": [50, 30, 10, 2]} if name == "GroupRecall" else {}

@@ -1,4 +1,4 @@
-"""The battery every correction passes. Corrections are discovered; each names its example configurations here."""
+"""Checks of all corrections. They are discovered; each names its example configurations here."""
 
 import inspect
 
@@ -42,12 +42,12 @@ def test_every_correction_has_examples():
 
 
 @every
-def test_probabilities_are_corrected_as_their_logits_are(name, config):
+def test_probabilities_are_corrected_like_their_logits(name, config):
     of_probabilities = fitted(name, config, from_logits=False)
     logarithms = np.log(PROBABILITIES)
     of_logits = fit(CLASSES[name](**config, from_logits=True), logarithms, CODES)
     logits, probabilities = of_logits.transform(logarithms), of_probabilities.transform(PROBABILITIES)
-    if config.get("criterion") is COSTS:  # both give costs
+    if config.get("criterion") is COSTS:  # both return costs
         np.testing.assert_allclose(probabilities, logits, rtol=1e-5, atol=1e-6)
     else:
         np.testing.assert_allclose(probabilities, softmax(logits, axis=1), rtol=1e-3, atol=1e-5)
@@ -58,7 +58,7 @@ def test_probabilities_are_corrected_as_their_logits_are(name, config):
 
 @every
 @pytest.mark.parametrize("from_logits", [True, False])
-def test_a_saved_model_carries_it(name, config, from_logits, tmp_path):
+def test_a_saved_model_includes_the_correction(name, config, from_logits, tmp_path):
     correction = fitted(name, config, from_logits=from_logits)
     scores = LOGITS if from_logits else PROBABILITIES
     inputs = keras.Input((C,))
@@ -74,7 +74,7 @@ def test_a_saved_model_carries_it(name, config, from_logits, tmp_path):
 
 
 @every
-def test_the_layer_computes_in_float32_whatever_comes(name, config):
+def test_the_layer_computes_in_float32_for_every_dtype(name, config):
     correction = fitted(name, config)
     layer = correction.as_layer(name="mine")
     half = keras.ops.cast(LOGITS[:8], "bfloat16")
@@ -88,7 +88,7 @@ def test_the_layer_computes_in_float32_whatever_comes(name, config):
 
 
 @every
-def test_axes_between(name, config):
+def test_extra_axes(name, config):
     correction = fitted(name, config)
     shaped = LOGITS.reshape(50, 20, C)
     np.testing.assert_array_equal(correction.transform(shaped), correction.transform(LOGITS).reshape(50, 20, C))
@@ -96,7 +96,7 @@ def test_axes_between(name, config):
 
 
 @every
-def test_a_weight_is_a_number_of_copies(name, config):
+def test_a_weight_of_k_equals_k_copies(name, config):
     weighted = fitted(name, config, weights=WEIGHTS)
     copies = np.repeat(np.arange(1000), WEIGHTS)
     repeated = fit(CLASSES[name](**config, from_logits=True), LOGITS[copies], CODES[copies])
@@ -104,7 +104,7 @@ def test_a_weight_is_a_number_of_copies(name, config):
 
 
 @every
-def test_is_an_estimator(name, config):
+def test_is_a_scikit_learn_estimator(name, config):
     correction = fitted(name, config)
     before = correction.transform(LOGITS)
     twin = clone(correction)
@@ -116,7 +116,7 @@ def test_is_an_estimator(name, config):
 
 
 @every
-def test_what_is_no_validation_data_is_refused(name, config):
+def test_invalid_validation_data_is_refused(name, config):
     correction = CLASSES[name](**config, from_logits=True)
     for scores, y, weights, message in [
         (PROBABILITIES, CODES, None, "from_logits=False"),
@@ -141,7 +141,7 @@ def test_what_is_no_validation_data_is_refused(name, config):
         ready.as_layer()(LOGITS[:, :3])
 
 
-def test_only_what_it_can_end_is_extended():
+def test_append_to_refuses_unsuitable_models():
     correction = posthoc.LogitAdjustment(COUNTS, from_logits=True)
     inputs = keras.Input((3,))
     with pytest.raises(ArgumentError, match="LogitAdjustment with from_logits=True for the output layer"):
@@ -166,20 +166,20 @@ def test_an_exported_model_needs_no_tailfit(tmp_path, backend):
 
 
 class TestLogitAdjustment:
-    def test_tau_0_changes_nothing_and_a_level_prior_no_decision(self):
+    def test_tau_0_changes_nothing_and_equal_shares_no_decision(self):
         np.testing.assert_array_equal(posthoc.LogitAdjustment(COUNTS, 0, from_logits=True).transform(LOGITS), LOGITS)
         level = posthoc.LogitAdjustment([1] * C, from_logits=False)
         np.testing.assert_allclose(level.transform(PROBABILITIES), PROBABILITIES, rtol=1e-6)
 
-    def test_is_the_loss_undone(self):
-        """argmin of LogitAdjusted on scores plus log prior is plain cross-entropy: they correct the same shift."""
+    def test_equals_the_correction_by_the_loss(self):
+        """LogitAdjusted of scores minus the log prior is plain cross-entropy: both correct the same shift."""
         adjusted = posthoc.LogitAdjustment(COUNTS, 0.7, from_logits=True).transform(LOGITS)
         loss = tailfit.losses.logit_adjusted(CODES, adjusted.astype("float32"), COUNTS, tau=0.7, from_logits=True)
         plain = tailfit.losses.cross_entropy(CODES, LOGITS, from_logits=True)
         np.testing.assert_allclose(numpy(loss), numpy(plain), rtol=1e-4, atol=1e-5)
 
     def test_menons_gaussians(self):
-        """Of the true posterior it makes the Bayes rule of balanced error, sign(x1 + x2): 7.86 %."""
+        """From the true posterior it makes the Bayes rule for the balanced error, sign(x1 + x2), with 7.86 % error."""
         rng = np.random.default_rng(0)
         y = (rng.random(200_000) < 0.05).astype(int)
         x = rng.normal(size=(200_000, 2)) + np.where(y, 1.0, -1.0)[:, None]
@@ -191,7 +191,7 @@ class TestLogitAdjustment:
         chosen = posthoc.LogitAdjustment([0.95, 0.05], None, from_logits=True).fit(logits, y)
         assert chosen.tau_ == pytest.approx(1, abs=0.2)
 
-    def test_counts_come_from_batches_and_are_shares_alike(self):
+    def test_counts_from_batches_and_shares_are_equivalent(self):
         batches = tailfit.Batches(tailfit.data.Arrays(LOGITS, CODES), 10)
         of_batches = posthoc.LogitAdjustment(batches, from_logits=True)
         shares = posthoc.LogitAdjustment(np.array(COUNTS) / 1000, from_logits=True)

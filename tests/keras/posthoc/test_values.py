@@ -1,4 +1,4 @@
-"""What each correction must find: oracles of scikit-learn and SciPy, identities, refusals."""
+"""Values of each correction: oracles of scikit-learn and SciPy, identities, refused arguments."""
 
 import keras
 import numpy as np
@@ -38,18 +38,18 @@ class TestTemperatureScaling:
         assert scaled.temperature_ == pytest.approx(plain.temperature_ * scale, rel=1e-6)
         np.testing.assert_array_equal(plain.predict(LOGITS), LOGITS.argmax(1))
 
-    def test_classes_switched_off(self):
+    def test_disabled_classes(self):
         off = np.concatenate([LOGITS, np.full((1000, 1), -np.inf, "float32")], axis=1)
         found = TemperatureScaling(from_logits=True).fit(off, CODES)
         assert found.temperature_ == pytest.approx(fitted("TemperatureScaling", {}).temperature_, rel=1e-6)
         assert np.isneginf(found.transform(off)[:, -1]).all()
 
     def test_without_a_minimum(self):
-        for logits, message in [(5 * np.eye(C)[CODES], "with more confidence"), (-5 * np.eye(C)[CODES], "with less confidence")]:
+        for sign, message in [(1, "with more confidence"), (-1, "with less confidence")]:
             with pytest.raises(DataError, match=message):
-                TemperatureScaling(from_logits=True).fit(logits, CODES)
+                TemperatureScaling(from_logits=True).fit(sign * 5 * np.eye(C)[CODES], CODES)
 
-    def test_it_calibrates(self):
+    def test_calibrates(self):
         sure = 4 * LOGITS
         metric = tailfit.metrics.CalibrationError(from_logits=True)
         metric.update_state(CODES, sure)
@@ -75,7 +75,7 @@ class TestVectorScaling:
             assert (ends[1] - ends[0]) / 2e-4 == pytest.approx(0, abs=1e-5)
         assert found.offset_.sum() == pytest.approx(0, abs=1e-12)
 
-    def test_a_penalty_draws_it_to_what_came(self):
+    def test_a_penalty_keeps_it_close_to_the_input(self):
         strong = fitted("VectorScaling", {"penalty": 1e6})
         np.testing.assert_allclose(strong.transform(LOGITS), LOGITS, atol=1e-4)
 
@@ -89,7 +89,7 @@ class TestVectorScaling:
 
 
 def reached(criterion, y, called, w):
-    """The criterion of calls, written down again."""
+    """Compute the criterion of predictions independently."""
     rates = [np.average(called[y == side], weights=w[y == side]) for side in (0, 1)]
     if criterion == "f1":
         hits = w @ (y * called)
@@ -107,7 +107,7 @@ def reached(criterion, y, called, w):
     y=st.lists(st.integers(0, 1), min_size=8, max_size=8).filter(lambda y: 0 < sum(y) < 8),
     w=st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=8, max_size=8),
 )
-def test_no_threshold_is_better_and_equal_scores_are_called_alike(scores, y, w):
+def test_no_threshold_is_better_and_ties_get_equal_predictions(scores, y, w):
     scores, y, w = np.array(scores) / 10 + 0.05, np.array(y), np.array(w)
     pair = np.stack([1 - scores, scores], axis=1)
     for criterion in ("youden", "gmean", "f1", [[0, 1], [7, 0]], [[-1, 2], [1, 0]]):
@@ -123,7 +123,7 @@ def test_no_threshold_is_better_and_equal_scores_are_called_alike(scores, y, w):
 
 
 class TestThresholds:
-    def test_youden_and_f1_are_scikit_learns_best(self):
+    def test_youden_and_f1_equal_the_optimum_of_scikit_learn(self):
         y, p = (CODES == 3).astype(int), PROBABILITIES[:, 3].round(2)
         false, true, _ = roc_curve(y, p, sample_weight=WEIGHTS, drop_intermediate=False)
         called = Thresholds("youden", from_logits=False).fit(p, y, WEIGHTS).predict(p)
@@ -133,7 +133,7 @@ class TestThresholds:
         best = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
         assert reached("f1", y, called, WEIGHTS) == pytest.approx(best, abs=1e-12)
 
-    def test_of_several_classes_the_largest_ratio_is_called(self):
+    def test_the_largest_ratio_of_several_classes_is_predicted(self):
         cut = fitted("Thresholds", {"criterion": "gmean"}, from_logits=False)
         for code in range(C):
             alone = Thresholds("gmean", from_logits=False).fit(PROBABILITIES[:, code], of(code))
@@ -143,7 +143,7 @@ class TestThresholds:
         plain = [(PROBABILITIES.argmax(1)[of(code)] == code).mean() for code in range(C)]
         assert min(recalls) > min(plain)
 
-    def test_labels_each_by_itself(self):
+    def test_independent_labels(self):
         y = (np.random.default_rng(2).random((1000, C)) < PROBABILITIES).astype(int)
         y[0], y[1] = 0, 1
         cut = Thresholds("f1", multi_label=True, from_logits=True).fit(LOGITS, y)
@@ -160,7 +160,7 @@ class TestThresholds:
         np.testing.assert_allclose(found, of_p.transform(p), rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(of_p.predict(p), called)
 
-    def test_costs_of_several_classes_are_elkans(self):
+    def test_costs_of_several_classes_by_elkan(self):
         cut = fitted("Thresholds", {"criterion": COSTS}, from_logits=False)
         np.testing.assert_array_equal(cut.predict(PROBABILITIES), (PROBABILITIES @ np.array(COSTS)).argmin(1))
         equal = Thresholds(1 - np.eye(C), from_logits=True).fit(LOGITS, CODES)
@@ -182,7 +182,7 @@ class TestThresholds:
 
 class TestTauNorm:
     @pytest.mark.parametrize("tau", [0.0, 0.5, 1.0])
-    def test_is_the_normalised_model(self, tau):
+    def test_equals_the_normalised_model(self, tau):
         model, twin = head(), head()
         corrected = TauNorm(tau).fit(model).append_to(model)
         tailfit.stages.normalize_classifier(twin, tau=tau)
@@ -216,8 +216,8 @@ class TestTauNorm:
             TauNorm().fit(tailfit.Model(inputs, keras.layers.Flatten()(inputs)))
 
 
-def test_the_golden_case_of_all():
-    """Shares 6:2.5:1:0.5 by hand: what adjustment and thresholds at the shares do is the same division."""
+def test_golden_case_of_adjustment_and_thresholds():
+    """Shares 6:2.5:1:0.5 by hand: adjustment, and thresholds equal to the shares, both divide by the shares."""
     adjusted = tailfit.posthoc.LogitAdjustment(COUNTS, from_logits=False).transform(PROBABILITIES)
     by_hand = PROBABILITIES / (np.array(COUNTS) / 1000)
     np.testing.assert_allclose(adjusted, by_hand / by_hand.sum(axis=1, keepdims=True), rtol=1e-5)
