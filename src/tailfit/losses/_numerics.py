@@ -107,5 +107,5 @@ def class_constant(values: Sequence[float] | keras.Variable, logits: Tensor, nam
 def at_least_tiny(x: Tensor) -> Tensor:
     """Return the maximum of `x` and the smallest normal number, with gradient 0 where `x` is smaller."""
     tiny = float(np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny)
-    # Not ops.maximum: on torch it casts float64 to float32, in which the smallest float64 is 0.
+    # Not ops.maximum: on torch it casts float64 to float32, in which this number is 0.
     return ops.where(x < tiny, ops.full_like(x, tiny), x)

@@ -77,9 +77,8 @@ def asymmetric_single_label(
 class Asymmetric(MultiLabelLoss):
     """`-(1 - p)^gamma_pos log p` for present labels, `-q^gamma_neg log(1 - q)` for absent ones, q = max(p - clip, 0).
 
-    The shift by `clip` bounds the loss of an absent label: if the network predicts it with high confidence, the label
-        is
-    probably wrong, and its gradient vanishes. A soft label weights both terms.
+    The shift by `clip` bounds the effect of an absent label. If the network predicts the label with high confidence, it
+    is probably missing, and its gradient vanishes. A soft label weights both terms.
 
     Args:
         gamma_neg: Focusing exponent of absent labels, >= 0, or a schedule.

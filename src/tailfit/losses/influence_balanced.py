@@ -126,7 +126,7 @@ class InfluenceBalanced(ClassificationLoss):
     def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         norms = feature_norms_of(y_pred)
         if norms is None and in_symbolic_scope():
-            norms = ops.ones_like(y_pred[..., 0])  # Keras infers shapes with symbolic predictions that are no layer's
+            norms = ops.ones_like(y_pred[..., 0])  # only for Keras' shape inference, in which features are lost
         if norms is None:
             raise ArgumentError(
                 "predictions without features",

@@ -58,8 +58,8 @@ class LogitAdjusted(ClassificationLoss):
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
     Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index
-        outside [0, C) gives NaN, unless its sample weight is 0.
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index outside [0, C)
+        gives NaN, unless its sample weight is 0.
     Raises:
         ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
             number of classes differs.
@@ -96,8 +96,8 @@ class BalancedSoftmax(ClassificationLoss):
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
     Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index
-        outside [0, C) gives NaN, unless its sample weight is 0.
+        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index outside [0, C)
+        gives NaN, unless its sample weight is 0.
     Raises:
         ArgumentError: If a count is not > 0; when called, if shapes do not match or the number of classes differs.
     Source: Ren et al. 2020, arXiv:2007.10740, eq. 3.
