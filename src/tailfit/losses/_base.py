@@ -7,7 +7,7 @@ Concepts:
 - Labels are converted to dense rows before Keras sees them, because Keras casts labels to the dtype of the loss, and in
   bfloat16 the class indices 256 and 257 are equal. Weights, masks and reduction are handled by Keras.
 - Options that may follow a schedule (`gamma`, `tau`) are read in `call` and never folded into a cached constant: their
-  value may be a `keras.Variable` instead of a float (see `_scheduled.py`).
+  value may be a `keras.Variable` instead of a float (see `tailfit.hyperparameters`).
 - `from_logits` and `activation` are public: `tailfit.Model.compile` checks them against the activation of the last
   layer.
 """
