@@ -1,4 +1,4 @@
-"""Pages taken apart, and names that try to take them apart."""
+"""A parser of report pages, and hostile names to put on them."""
 
 from collections import Counter
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""Remedies compared: the two kinds of chance, their sum, and that it covers what it promises."""
+"""Comparisons: both sources of chance, their sum, measured coverage, and the outputs."""
 
 import json
 
@@ -20,7 +20,7 @@ NAMES = [f"cause {k}" for k in range(10)]
 
 
 def trained(rng, y, recalls, seeds, *, scatter=0.3, alike=0.6, hard=None):
-    """Predictions of trainings that scatter by class, on the probit scale; hard samples are hard for all of them."""
+    """Draw predictions of trainings whose recalls vary, on the probit scale; hard samples are hard for all of them."""
     hard = rng.normal(size=len(y)) if hard is None else hard
     found = []
     for _ in range(seeds):
@@ -58,8 +58,8 @@ def test_means_ranges_and_verdict(two):
     assert float(gain) == pytest.approx(np.mean(recalls[1]) - np.mean(recalls[0]))
 
 
-def test_the_variance_is_that_of_an_oracle(two):
-    """Of figures that are means over samples: test part and seed part in closed form."""
+def test_the_variance_equals_an_oracle(two):
+    """For figures that are means over samples, test part and seed part have a closed form."""
     found = comparison(two, resamples=20_000)
     y = two["plain"][0].y_true
     right = {name: np.stack([each.y_pred == y for each in two[name]]) for name in two}
@@ -96,7 +96,7 @@ def test_one_seed_agrees_with_the_paired_difference(two):
     assert "They do not cover other trainings" in str(found)
 
 
-def test_the_other_baseline_turns_the_sign(two):
+def test_exchanging_the_baseline_changes_the_sign(two):
     there, back = comparison(two), comparison(two, baseline="better")
     gain, loss = there.differences["better"]["balanced_accuracy"], back.differences["plain"]["balanced_accuracy"]
     assert (float(loss), loss.low, loss.high) == pytest.approx((-gain, -gain.high, -gain.low))
@@ -121,8 +121,8 @@ def test_three_of_three_by_every_seed_is_not_certain():
     assert found.figures["a"]["balanced_accuracy"].low < 0.95
 
 
-def test_three_of_three_beside_none_of_three_is_no_evidence():
-    """Of 8 ways that one class' three samples can fall by chance, two look like this, whatever the number of seeds."""
+def test_three_of_three_next_to_none_of_three_is_no_evidence():
+    """Two of the 8 possible outcomes for three samples look like this, for any number of seeds."""
     y = np.repeat([0, 1], [50, 3])
     for seeds in (1, 5):
         found = comparison({"a": evaluated(y, [0 * y] * seeds), "b": evaluated(y, [y] * seeds)})
@@ -131,8 +131,8 @@ def test_three_of_three_beside_none_of_three_is_no_evidence():
         assert gain.low < 0
 
 
-def test_a_difference_in_recall_is_that_of_an_oracle(two):
-    """Written out once more, sample by sample, for one class."""
+def test_a_difference_in_recall_equals_an_oracle(two):
+    """A second computation for one class, sample by sample."""
     found, k, level = comparison(two), 3, 1 - 0.05 / 10
     y = two["plain"][0].y_true
     sides = []
@@ -148,10 +148,10 @@ def test_a_difference_in_recall_is_that_of_an_oracle(two):
         sides.append((share, mean, variance, down, up, [sum(row) / n for row in right]))
     (new, new_mean, new_variance, down, _, values), (old, old_mean, old_variance, _, up, before) = sides
     product = (sum(a * b for a, b in zip(new, old, strict=True)) + 0.25) / (n + 1)
-    alike = (product - new_mean * old_mean) / (new_variance * old_variance) ** 0.5
+    correlation = (product - new_mean * old_mean) / (new_variance * old_variance) ** 0.5
     gains = np.array(values) - np.array(before)
     seed_part = stats.t.ppf((1 + level) / 2, 2) ** 2 * gains.var(ddof=1) / 3
-    low = gains.mean() - np.sqrt(down**2 + up**2 - 2 * alike * down * up + seed_part)
+    low = gains.mean() - np.sqrt(down**2 + up**2 - 2 * correlation * down * up + seed_part)
     assert found.recall_differences["better"][k].low == pytest.approx(low)
 
 
@@ -165,7 +165,7 @@ def test_classes_without_test_samples_are_left_out():
     assert Comparison.from_json(found.to_json()) == found
 
 
-def test_one_remedy_is_compared_to_nothing(two):
+def test_one_remedy_alone_has_no_differences(two):
     found = comparison({"plain": two["plain"]})
     assert found.verdicts == found.differences == {}
     assert "baseline" in found.to_html()
@@ -180,13 +180,13 @@ def test_training_counts_of_each_remedy_where_they_differ(two):
     assert "120 / 120" not in Page(comparison(two).to_html()).text
 
 
-# -- what is promised, counted ---------------------------------------------------------------------------
+# -- measured coverage ---------------------------------------------------------------------------
 
 OLD, NEW = np.linspace(0.95, 0.4, 10), np.linspace(0.92, 0.6, 10)
 
 
 def drawn(rng, y, seeds, old=OLD, new=NEW, *, shared=True, confidence=0.95, **chance):
-    """A comparison of two remedies on test samples that were not there before."""
+    """Compare two remedies on newly drawn samples."""
     hard = rng.normal(size=len(y))
     other = hard if shared else rng.normal(size=len(y))
     return comparison(
@@ -200,7 +200,7 @@ def drawn(rng, y, seeds, old=OLD, new=NEW, *, shared=True, confidence=0.95, **ch
 
 
 def expected(recalls, scatter=0.3):
-    """Mean recall over trainings: of a probit-normal."""
+    """Return the mean recall over trainings, the mean of a probit-normal distribution."""
     return stats.norm.cdf(stats.norm.ppf(recalls) / np.sqrt(1 + scatter**2))
 
 
@@ -216,35 +216,35 @@ def coverage(seeds, trials, support=SUPPORT, *, scatter=0.3, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3, 5, 10])
-def test_intervals_cover_what_they_promise(seeds):
-    """One seed speaks of its own models only: of other trainings it covers too little, which is why it is said."""
+def test_intervals_have_their_nominal_coverage(seeds):
+    """With one seed the intervals describe only these models, so the coverage of other trainings is too low."""
     covered = coverage(seeds, 400)
     assert covered < 0.93 if seeds == 1 else covered >= 0.93
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-def test_intervals_cover_where_no_class_is_small(seeds):
-    """No invented sample hides here what the seed part lacks."""
+def test_intervals_cover_when_no_class_is_small(seeds):
+    """Here the pseudo-samples are too few to compensate for a seed part that is too narrow."""
     assert coverage(seeds, 400, np.full(10, 60)) >= 0.93
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 10])
-def test_intervals_cover_where_trainings_hardly_differ(seeds):
+def test_intervals_cover_when_trainings_hardly_differ(seeds):
     assert coverage(seeds, 400, scatter=0.1, alike=0.9, shared=False) >= 0.93
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_each_of_seven_differences_is_held_to_more(seeds):
-    """What Bonferroni's inequality needs of each: 99.3 %."""
+def test_each_of_seven_differences_has_a_stricter_level(seeds):
+    """Bonferroni's inequality requires 99.3 % for each."""
     assert coverage(seeds, 600, np.full(10, 60), confidence=1 - 0.05 / 7) >= 0.985
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3, 10])
-def test_differences_of_all_classes_hold_together(seeds):
+def test_differences_of_all_classes_hold_simultaneously(seeds):
     """The least favourable case: four classes of 3 to 5 samples, recalls of 1/2, trainings nearly equal."""
     rng, y = philox(seeds), np.repeat(np.arange(10), [120, 80, 60, 45, 30, 20, 5, 4, 3, 3])
     half, held = np.full(10, 0.5), 0
@@ -255,10 +255,10 @@ def test_differences_of_all_classes_hold_together(seeds):
     assert held / 400 >= 0.92
 
 
-# -- in and out ----------------------------------------------------------------------------------------
+# -- JSON, table, page ----------------------------------------------------------------------------------------
 
 
-def test_json_keeps_all_of_it(two, tmp_path):
+def test_json_round_trip(two, tmp_path):
     found = comparison(two, seeds=[3, 5, 8], confidence=0.9)
     again = Comparison.from_json(found.to_json())
     assert again == found
@@ -271,21 +271,21 @@ def test_json_keeps_all_of_it(two, tmp_path):
     assert Comparison.from_json(comparison(two, seeds=np.array([3, 5, 8])).to_json()).seeds == (3, 5, 8)
 
 
-SPOILT = {
+DAMAGED = {
     "y_true": ([2**70] * 3, [0.5, 1.0, 1.0], [[0], [1], [1]], [], [0, 1], [0, -1, 1], [0, 1, 7], None),
     "y_pred": ([0, -1, 1], [0, 1, 2], [0, 1], "010"),
     "class_names": (["x"], [1, 2], "ab", []),
     "classes": ([], [1, 2], None),
     "train_counts": ([1.0], ["x", "y"], {"0": 1}),
     "confidence": (2, None, "0.95"),
-    "worst_class": ("unheard of", 3),
+    "worst_class": ("unknown", 3),
     "overall": ({}, {"accuracy": 1}),
 }
 
 
-@pytest.mark.parametrize("key", SPOILT)
-def test_json_of_a_spoilt_evaluation_is_refused(key, small):
-    for value in SPOILT[key]:
+@pytest.mark.parametrize("key", DAMAGED)
+def test_json_of_a_damaged_evaluation_is_refused(key, small):
+    for value in DAMAGED[key]:
         fields = json.loads(small)
         for each in (*fields["evaluations"]["a"], *fields["evaluations"]["b"]):
             each[key] = value
@@ -313,7 +313,7 @@ def test_the_table(two):
     assert "Means of 3 seeds" in text
 
 
-def test_no_column_vanishes_on_a_narrow_terminal(two):
+def test_a_narrow_terminal_shows_all_columns(two):
     found = comparison(two)
     text = as_text(found.table(), width=80)
     assert f"{found.ranges['better']['worst_class_recall']:.3f}" in text
@@ -327,7 +327,7 @@ def test_figures_and_headings_of_the_page_fit_its_width(two):
     assert ".stacked .interval { display: block" in page
 
 
-def test_the_page_is_self_contained_and_says_the_same(two):
+def test_the_page_is_self_contained_and_shows_the_figures(two):
     found = comparison(two)
     page = Page(found.to_html(title="pumps"))
     assert page.elements["svg"] == len(page.blocks) == 1
@@ -343,14 +343,14 @@ def test_hostile_names_add_no_element(two):
     evil = " ".join(HOSTILE)
     names = [evil, *NAMES[1:]]
     y = two["plain"][0].y_true
-    spoilt = {
+    hostile = {
         heading: [evaluate(y, each.y_pred, names, SUPPORT, resamples=50) for each in two[name]]
         for heading, name in ((evil, "plain"), (evil + "2", "better"))
     }
-    page = Page(comparison(spoilt).to_html(title=evil, details={evil: evil}))
+    page = Page(comparison(hostile).to_html(title=evil, details={evil: evil}))
     plain = Page(comparison(two).to_html(title="t", details={"k": "v"}))
     assert page.elements == plain.elements
-    assert "\x1b" not in str(comparison(spoilt))
+    assert "\x1b" not in str(comparison(hostile))
 
 
 def test_the_same_input_gives_the_same_page(two):

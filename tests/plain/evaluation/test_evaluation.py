@@ -1,4 +1,4 @@
-"""Figures against scikit-learn and imbalanced-learn, every form of input, JSON there and back."""
+"""Figures against scikit-learn and imbalanced-learn, every form of input, the round trip through JSON."""
 
 import copy
 import json
@@ -32,12 +32,12 @@ def predictions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
 
 @settings(deadline=None, max_examples=100)
 @given(predictions())
-def test_figures_are_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray, int]) -> None:
+def test_figures_equal_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray, int]) -> None:
     y_true, y_pred, num_classes = case
     names = [f"c{k}" for k in range(num_classes)]
     evaluation = tailfit.evaluate(y_true, y_pred, names, **QUICK)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn warns of classes absent from the truth; ours ignores them
+        warnings.simplefilter("ignore")  # scikit-learn warns about classes without samples
         expected = {
             "balanced_accuracy": sk.balanced_accuracy_score(y_true, y_pred),
             "macro_f1": sk.f1_score(y_true, y_pred, average="macro", zero_division=0),
@@ -64,7 +64,7 @@ def test_figures_are_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray, i
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
 
-def test_every_form_of_input_means_the_same() -> None:
+def test_every_form_of_input_gives_the_same_evaluation() -> None:
     y, guess, names = [0, 2, 1, 1, 0], [0, 2, 2, 1, 0], ["ok", "leak", "dirt"]
     scores = np.eye(3)[guess] * 7 - 3
     reference = tailfit.evaluate(y, scores, names)
@@ -78,7 +78,7 @@ def test_every_form_of_input_means_the_same() -> None:
     assert tailfit.evaluate(y, np.array(guess, float)[:, np.newaxis], names) == reference
 
 
-def test_classes_that_occur_on_one_side_only() -> None:
+def test_classes_that_occur_only_in_labels_or_only_in_predictions() -> None:
     assert tailfit.evaluate([0, 1], [0, 2]).class_names == ("0", "1", "2")
     assert tailfit.evaluate([0, 2], [0, 1]).class_names == ("0", "1", "2")
     assert tailfit.evaluate(["b", "a"], ["c", "a"]).class_names == ("a", "b", "c")
@@ -92,7 +92,7 @@ def test_ties_go_to_the_first_class() -> None:
     assert tailfit.evaluate([0, 1], [[0.5, 0.5], [0.5, 0.5]]).y_pred.tolist() == [0, 0]
 
 
-def test_infinite_logits_are_scores() -> None:
+def test_infinite_logits_are_accepted() -> None:
     assert tailfit.evaluate([0, 1], [[np.inf, 0], [-np.inf, 0]]).accuracy == 1
 
 
@@ -145,7 +145,7 @@ def test_bad_input_is_refused(case: str) -> None:
     assert isinstance(caught.value, TailfitError)
 
 
-def test_evaluations_are_frozen_and_keep_their_own_copy() -> None:
+def test_evaluations_are_frozen_and_copy_their_arrays() -> None:
     y = np.array([0, 1])
     evaluation = tailfit.evaluate(y, y)
     y[0] = 1
@@ -162,7 +162,7 @@ def test_figures_survive_copying() -> None:
         assert (twin, twin.low, twin.high) == (0.5, 0.25, 0.75)
 
 
-def test_json_file_is_whole_or_absent(tmp_path, monkeypatch) -> None:
+def test_json_files_are_written_atomically(tmp_path, monkeypatch) -> None:
     evaluation = tailfit.evaluate([0, 1, 1], [0, 1, 0], train_counts=[5, 9.5])
     path = evaluation.save_json(tmp_path / "new" / "e.json")
     assert Evaluation.from_json(path.read_text(encoding="utf-8")) == evaluation
@@ -191,8 +191,8 @@ def test_table_fits_marks_and_survives_hostile_names() -> None:
     text = as_text(compare_table(side_by_side()))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[2].startswith(r"b\n\u202e\x1b[31m")  # most training samples first, nothing invisible
-    assert lines[3].replace(" …", "…").startswith("a class with a name far…")  # rich 14.0 leaves a space
+    assert lines[2].startswith(r"b\n\u202e\x1b[31m")  # most training samples first, control characters escaped
+    assert lines[3].replace(" …", "…").startswith("a class with a name far…")  # rich 14.0 adds a space
     assert lines[4].startswith("[red]c")
     assert "1,000" in lines[2]
     assert lines[2].rstrip().endswith("*")
@@ -201,7 +201,7 @@ def test_table_fits_marks_and_survives_hostile_names() -> None:
     assert "precision" in str(side_by_side()["tailored"])
 
 
-def test_other_test_samples_have_no_paired_difference() -> None:
+def test_different_test_samples_have_no_paired_difference() -> None:
     both = {"a": tailfit.evaluate([0, 1], [0, 1]), "b": tailfit.evaluate([0, 1, 1], [0, 1, 1])}
     text = as_text(compare_table(both))
     assert "Δ balanced" not in text
@@ -210,7 +210,7 @@ def test_other_test_samples_have_no_paired_difference() -> None:
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), [], {}, "x"], ids=lambda value: str(value)[:9])
 @pytest.mark.parametrize(("place", "key"), [((), "train_counts"), (("overall", "accuracy"), 0)])
-def test_figures_that_are_none(value, place, key):
+def test_figures_of_a_wrong_type_are_refused(value, place, key):
     fields = json.loads(tailfit.evaluate([0, 1, 1], [0, 1, 0], train_counts=[3, 4]).to_json())
     inside = fields
     for part in place:
@@ -222,20 +222,20 @@ def test_figures_that_are_none(value, place, key):
 
 DAMAGE = {
     "negative support": lambda fields: fields["classes"][0].update(support=-3),
-    "a foreign class": lambda fields: fields["classes"][1].update(name="c"),
-    "other training counts": lambda fields: fields["classes"][1].update(train_count=7),
-    "a recall of other samples": lambda fields: fields["classes"][0].update(recall=[0.9, 0.8, 1.0]),
-    "a precision of other samples": lambda fields: fields["classes"][0].update(precision=0.1),
-    "a figure of other samples": lambda fields: fields["overall"].update(accuracy=[0.9, 0.8, 1.0]),
-    "no figure": lambda fields: fields["overall"].update(macro_f1=[None, None, None]),
-    "an interval beside its figure": lambda fields: fields["overall"]["macro_f1"].__setitem__(1, 0.99),
+    "a different class name": lambda fields: fields["classes"][1].update(name="c"),
+    "different training counts": lambda fields: fields["classes"][1].update(train_count=7),
+    "a wrong recall": lambda fields: fields["classes"][0].update(recall=[0.9, 0.8, 1.0]),
+    "a wrong precision": lambda fields: fields["classes"][0].update(precision=0.1),
+    "a wrong figure": lambda fields: fields["overall"].update(accuracy=[0.9, 0.8, 1.0]),
+    "a missing figure": lambda fields: fields["overall"].update(macro_f1=[None, None, None]),
+    "an interval that excludes its figure": lambda fields: fields["overall"]["macro_f1"].__setitem__(1, 0.99),
     "an interval beyond 1": lambda fields: fields["classes"][0]["recall"].__setitem__(2, 3.0),
-    "another worst class": lambda fields: fields.update(worst_class="b"),
+    "a wrong worst class": lambda fields: fields.update(worst_class="b"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_figures_that_the_samples_do_not_have_are_refused(damage: str) -> None:
+def test_figures_that_contradict_their_samples_are_refused(damage: str) -> None:
     fields = json.loads(tailfit.evaluate([0, 0, 1, 1], [0, 1, 1, 1], ["a", "b"], [5, 6]).to_json())
     Evaluation.from_json(json.dumps(fields))
     DAMAGE[damage](fields)

@@ -1,4 +1,4 @@
-"""Intervals: what resamples are drawn from, and whether intervals cover what they promise."""
+"""Intervals of an evaluation: the distribution of the resamples, and measured coverage."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tailfit.evaluation.metrics import confusion_matrix
 
 
 def draw_test_set(rng: np.random.Generator, recalls: np.ndarray, support: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and predictions of a classifier with these recalls; errors spread evenly."""
+    """Draw labels and predictions of a classifier with these recalls; errors are spread evenly over the classes."""
     y = np.repeat(np.arange(len(recalls)), support)
     wrong = (y + rng.integers(1, len(recalls), len(y))) % len(recalls)
     return y, np.where(rng.random(len(y)) < recalls[y], y, wrong)
@@ -26,7 +26,7 @@ def test_jeffreys_is_the_beta_quantile(hits: int, support: int, confidence: floa
     assert high[0] == pytest.approx(posterior.ppf(1 - tail) if hits < support else 1, abs=1e-9)
 
 
-def test_few_samples_all_right_are_not_certain() -> None:
+def test_few_samples_all_correct_are_not_certain() -> None:
     recall = tailfit.evaluate([0] * 3 + [1] * 3, [0] * 3 + [1] * 3).classes[0].recall
     assert (round(recall.low, 2), recall.high) == (0.46, 1.0)
 
@@ -48,13 +48,13 @@ def test_resamples_keep_supports_and_have_the_smoothed_rates(models: int) -> Non
     # Binomial spread: the row's n draws are independent.
     rate = (matrices[0][3, 3] + 0.5) / 21
     assert hits[0, :, 3].var() == pytest.approx(20 * rate * (1 - rate), rel=0.05)
-    if models == 2:  # paired: samples that both get right, or wrong, move together
+    if models == 2:  # paired: samples that both predict correctly, or wrongly, are resampled together
         assert np.corrcoef(hits[0, :, 3], hits[1, :, 3])[0, 1] == pytest.approx(
             np.corrcoef(predictions[0][8:] == 3, predictions[1][8:] == 3)[0, 1], abs=0.1
         )
 
 
-def test_same_seed_same_figures_other_seed_others() -> None:
+def test_the_seed_decides_the_intervals() -> None:
     y, guess = draw_test_set(philox(0), np.array([0.9, 0.6]), np.array([40, 10]))
     assert tailfit.evaluate(y, guess, seed=3) == tailfit.evaluate(y, guess, seed=3)
     assert tailfit.evaluate(y, guess, seed=3).macro_f1.low != tailfit.evaluate(y, guess, seed=4).macro_f1.low
@@ -67,7 +67,7 @@ def test_the_order_of_samples_does_not_matter() -> None:
     assert tailfit.evaluate(y, guess).macro_f1.low == tailfit.evaluate(y[order], guess[order]).macro_f1.low
 
 
-def test_more_confidence_is_wider() -> None:
+def test_higher_confidence_gives_wider_intervals() -> None:
     y, guess = draw_test_set(philox(0), np.array([0.9, 0.6, 0.5]), np.array([40, 10, 5]))
     narrow, wide = (tailfit.evaluate(y, guess, confidence=c) for c in (0.8, 0.99))
     for key, figure in narrow.overall.items():
@@ -75,7 +75,7 @@ def test_more_confidence_is_wider() -> None:
         assert wide.overall[key].high > figure.high, key
 
 
-def test_a_recall_of_zero_does_not_hide_the_other_classes() -> None:
+def test_the_interval_of_a_zero_geometric_mean_reflects_the_other_classes() -> None:
     y = np.repeat([0, 1], [50, 3])
     figure = tailfit.evaluate(y, np.zeros_like(y)).geometric_mean
     assert (float(figure), figure.low) == (0.0, 0.0)
@@ -86,7 +86,7 @@ def test_difference_is_antisymmetric_and_paired() -> None:
     rng = philox(5)
     support = np.array([300, 100])
     y, old = draw_test_set(rng, np.array([0.8, 0.6]), support)
-    new = np.where((old != y) & (rng.random(len(y)) < 0.3), y, old)  # only mends errors
+    new = np.where((old != y) & (rng.random(len(y)) < 0.3), y, old)  # only corrects errors
     plain, better = tailfit.evaluate(y, old), tailfit.evaluate(y, new)
     gain, loss = better.difference_to(plain), plain.difference_to(better)
     for key in gain:
@@ -97,7 +97,7 @@ def test_difference_is_antisymmetric_and_paired() -> None:
     assert gain["balanced_accuracy"].high - gain["balanced_accuracy"].low < 0.7 * unpaired
 
 
-def test_a_million_samples_cost_what_their_cells_do() -> None:
+def test_a_million_samples_cost_no_more_than_their_cells() -> None:
     y = np.repeat(np.arange(10), 100_000)
     assert tailfit.evaluate(y, y[::-1], resamples=100).accuracy == 0
 
@@ -110,7 +110,7 @@ SETTINGS = {
 
 
 def coverage(recalls: np.ndarray, support: np.ndarray, trials: int) -> dict[str, float]:
-    """How often the interval holds the truth, by figure; of differences, to a second, worse classifier."""
+    """Measure how often intervals contain the true figures, and the true differences to a second, worse classifier."""
     rng = philox(11)
     present = support > 0
 
@@ -129,7 +129,7 @@ def coverage(recalls: np.ndarray, support: np.ndarray, trials: int) -> dict[str,
     held: dict[str, list[bool]] = {}
     for trial in range(trials):
         y, guess = draw_test_set(rng, recalls, support)
-        # Errors of the worse one include those of the better one: the two are dependent.
+        # The errors of the worse classifier include those of the better one, so the two are dependent.
         spoilt = rng.random(len(y)) < 0.8
         other = np.where(spoilt, guess, (y + rng.integers(1, len(recalls), len(y))) % len(recalls))
         other = np.where((guess != y) & (other == y), guess, other)
@@ -149,10 +149,10 @@ def coverage(recalls: np.ndarray, support: np.ndarray, trials: int) -> dict[str,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SETTINGS)
-def test_intervals_cover_what_they_promise(case: str) -> None:
+def test_intervals_have_their_nominal_coverage(case: str) -> None:
     measured = coverage(*SETTINGS[case], trials=400)
-    # 400 trials measure 0.95 to +-0.02. Long tails fall a little short (0.92): the spread of classes with
-    # 3 to 5 samples is itself only estimated.
+    # 400 trials measure 0.95 to +-0.02. Long tails fall slightly short (0.92): the variance of classes with
+    # 3 to 5 samples is itself an estimate.
     assert min(measured.values()) > 0.9, measured
     assert measured["worst_class_recall"] > 0.93, measured
 

@@ -62,7 +62,7 @@ def test_every_figure_is_on_the_page() -> None:
 
 
 def drawn(chart: Chart) -> ET.Element:
-    """The drawing without its namespace, after checks that hold for every chart."""
+    """Parse the drawing of a chart, without its namespace; it has finite numbers and nothing outside its size."""
     root = ET.fromstring(chart.svg)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -103,7 +103,7 @@ def test_charts_show_what_was_measured() -> None:
 
 
 def test_marks_are_where_the_values_are() -> None:
-    """Against the axis: the ticks of the drawing give the scale."""
+    """The tick labels of the drawing give the scale of the axis."""
     chart = recall_chart({"model": tailfit.evaluate([0] * 8 + [1] * 8, [0] * 6 + [1] * 2 + [1] * 8)})
     root = drawn(chart)
     place = {text.text: float(text.attrib["x"]) for text in root.iter("text") if text.text in ("0.0", "1.0")}
