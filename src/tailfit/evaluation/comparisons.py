@@ -19,6 +19,7 @@ from tailfit.evaluation.comparison_report import comparison_page
 from tailfit.evaluation.comparison_statistics import SeedMeans
 from tailfit.evaluation.comparison_table import comparison_table
 from tailfit.evaluation.evaluation import Evaluation
+from tailfit.evaluation.figures import fault_text
 from tailfit.evaluation.files import json_fields, write_text
 from tailfit.evaluation.metrics import OVERALL
 from tailfit.evaluation.tables import as_text
@@ -99,8 +100,8 @@ class Comparison(ComparisonFigures):
             OverflowError,
         ) as error:
             raise DataError(
-                f"JSON of a comparison with {type(error).__name__}: {error}",
-                expected="every field that Comparison.to_json writes",
+                f"JSON of a comparison with a fault: {fault_text(error)}",
+                expected="every field as Comparison.to_json writes it",
                 fix=fix,
             ) from error
 
@@ -187,12 +188,21 @@ def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
         )
     checked: dict[str, tuple[Evaluation, ...]] = {}
     for name, of_remedy in evaluations.items():
-        trainings = tuple(of_remedy) if isinstance(of_remedy, list | tuple) else ()
-        if not isinstance(name, str) or not trainings or not all(isinstance(each, Evaluation) for each in trainings):
+        if not isinstance(name, str):
             raise ArgumentError(
-                f"the remedy {name!r} with {of_remedy!r:.60}",
-                expected="a name, and a list with one evaluation for each seed",
-                fix="pass the result of tailfit.evaluate for each training",
+                f"evaluations with the key {name!r}",
+                expected="names of remedies as keys",
+                fix="use strings such as 'plain' as the keys",
+            )
+        trainings = tuple(of_remedy) if isinstance(of_remedy, list | tuple) else ()
+        if not trainings or not all(isinstance(each, Evaluation) for each in trainings):
+            kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in trainings))
+            listed = f"a list of {kinds}" if trainings else "an empty list"
+            got = listed if isinstance(of_remedy, list | tuple) else f"a value of type {type(of_remedy).__name__}"
+            raise ArgumentError(
+                f"{got} for the remedy {name!r}",
+                expected="a list with one Evaluation for each seed",
+                fix="pass [tailfit.evaluate(...), ...], one for each training",
             )
         checked[name] = trainings
     _check_same(checked)
@@ -228,7 +238,7 @@ def _check_options(confidence: Any, resamples: Any) -> None:
         raise ArgumentError(
             f"resamples={resamples!r}",
             expected=f"a whole number from 100 to {_MOST_RESAMPLES}",
-            fix="leave it out for the default of 1000",
+            fix="pass resamples=1000",
         )
 
 

@@ -20,7 +20,7 @@ from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_cou
 from tailfit.evaluation.metrics import confusion_matrix as matrix_of
 from tailfit.names import first_odd
 
-__all__ = ["ClassFigures", "EvaluationFigures", "read_only"]
+__all__ = ["ClassFigures", "EvaluationFigures", "fault_text", "read_only"]
 
 _FORMAT = {"format": "tailfit.evaluation", "version": 1}
 
@@ -183,8 +183,8 @@ class EvaluationFigures:
             return read
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(
-                f"JSON of an evaluation with {type(error).__name__}: {error}",
-                expected="every field that Evaluation.to_json writes",
+                f"JSON of an evaluation with a fault: {fault_text(error)}",
+                expected="every field as Evaluation.to_json writes it",
                 fix=fix,
             ) from error
 
@@ -194,6 +194,17 @@ def read_only(array: Codes) -> Codes:
     copy = array.copy()
     copy.flags.writeable = False
     return copy
+
+
+def fault_text(error: Exception) -> str:
+    """Describe what is wrong with the fields of a file, from the exception that reading them raised.
+
+    >>> fault_text(KeyError("seed")), fault_text(ValueError("the interval 2 to 1 around 0.5"))
+    ("no field 'seed'", 'the interval 2 to 1 around 0.5')
+    """
+    if isinstance(error, KeyError):
+        return f"no field {error}"
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
 def _class_indices(fields: dict[str, Any], key: str, num_classes: int) -> Codes:

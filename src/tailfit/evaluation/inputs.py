@@ -31,7 +31,7 @@ def check_options(name: str, confidence: float, resamples: int, seed: int) -> No
         raise ArgumentError(
             f"resamples={resamples!r}",
             expected=f"a whole number >= {needed} at confidence={confidence}",
-            fix="leave it out for the default of 1000",
+            fix=f"pass resamples={max(1000, needed)}",
         )
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ArgumentError(f"seed={seed!r}", expected="a whole number >= 0", fix="pass seed=0, for example")
@@ -47,8 +47,12 @@ def checked_train_counts(counts: Any, num_classes: int) -> tuple[float, ...] | N
         return None
     try:
         array = np.asarray(counts, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"train_counts={counts!r:.60}",
+            expected="one number for each class, in the order of class_names",
+            fix="pass source.class_counts of the training source",
+        ) from error
     if array.shape != (num_classes,):
         raise ArgumentError(
             f"train_counts of shape {array.shape} for {num_classes} classes",
