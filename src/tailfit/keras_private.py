@@ -11,6 +11,9 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 | `GLOBAL_CUSTOM_NAMES` | a functional twin of a class must save under the name of that class |
 | `functional_init_arguments`, `Functional` | what `Model(inputs, outputs)` is |
 | `Model._loss_tracker`, `_compile_loss`, `CompileLoss._flat_losses` | the loss that `fit` shows, and its parts |
+| `CompileLoss._user_loss`, `_user_loss_weights` | the arguments that `compile` built it with |
+| `StatelessScope.get_current_value` | look-up in Keras' own scopes, which do not chain; replaced while ours is open |
+| `LossScaleOptimizer.apply`, `Optimizer._trainable_variables` | leaks tracers; replaced while ours is open |
 | `Metric._direction` | whether callbacks in their default mode wait for more or for less of a metric |
 | `Model._call_has_training_arg`, `_compute_loss` | what a user's `call` and `compute_loss` take |
 | `DotNotTrackScope` | a metric put in the place of another is tracked as that one was |
@@ -29,9 +32,11 @@ Where Keras offers a documented hook, the rest of tailfit uses that. What is her
 """
 
 import contextlib
+import functools
 import sys
+import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Literal, TypeVar
 
@@ -55,9 +60,9 @@ from keras.src.utils.tracking import DotNotTrackScope
 __all__ = [
     "CompileLoss",
     "Functional",
+    "Replaced",
     "batches_stay_on_the_host",
     "call_model",
-    "chain_plain_scopes_within",
     "compiled_loss",
     "compute_loss",
     "forget_generators",
@@ -74,9 +79,12 @@ __all__ = [
     "known_global_seed",
     "layer_behind",
     "leaf_layers",
+    "loss_scaling_without_cond",
     "loss_tracker",
     "losses_of_outputs",
     "output_behind",
+    "plain_scopes_chained_within",
+    "replace_compiled_loss",
     "replace_loss_tracker",
     "saved_under_the_name_of",
     "set_keras_mask",
@@ -138,19 +146,73 @@ def unseeded_numbers_from(seed: int) -> Iterator[None]:
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, before)
 
 
-def chain_plain_scopes_within(kind: type[keras.StatelessScope]) -> None:
-    """Let Keras' own scopes that are opened inside a scope of this kind ask it for what they do not map.
+class Replaced:
+    """A method of a Keras class that is replaced while any thread is inside this context, and Keras' own afterwards.
 
-    In Keras they say None, and a variable then reads as it was before the program was traced: for good.
+    Args:
+        owner: The class.
+        name: The name of its method.
+        replacement: A function `(own, self, *args, **kwargs)`, where `own` is Keras' method.
     """
-    own = keras.StatelessScope.get_current_value
 
-    def get_current_value(self: Any, variable: Any) -> Any:
+    def __init__(self, owner: type, name: str, replacement: Callable[..., Any]) -> None:
+        self._owner, self._name, self._replacement = owner, name, replacement
+        self._own: Any = None
+        self._entered, self._lock = 0, threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._entered:
+                self._own = own = getattr(self._owner, self._name)
+                replacement = self._replacement
+
+                @functools.wraps(own)
+                def method(instance: Any, *args: Any, **kwargs: Any) -> Any:
+                    return replacement(own, instance, *args, **kwargs)
+
+                setattr(self._owner, self._name, method)
+            self._entered += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._entered -= 1
+            if not self._entered:
+                setattr(self._owner, self._name, self._own)
+
+
+def plain_scopes_chained_within(kind: type[keras.StatelessScope]) -> Replaced:
+    """Return a context in which Keras' own scopes ask a scope of this kind around them for variables they do not map.
+
+    In Keras they return None, and the variable then reads as it was before the program was traced: for good. Keras
+    opens such scopes itself (`stateless_call`, `stateless_apply`), and has no hook for their look-up.
+    """
+
+    def get_current_value(own: Any, self: Any, variable: Any) -> Any:
         value = own(self, variable)
-        outer: Any = getattr(self, "original_scope", None)  # set where it is entered; plain ones may be nested, too
+        outer: Any = getattr(self, "original_scope", None)  # set when it is entered; plain ones may be nested, too
         return outer.get_current_value(variable) if value is None and _leads_to(outer, kind) else value
 
-    keras.StatelessScope.get_current_value = get_current_value
+    return Replaced(keras.StatelessScope, "get_current_value", get_current_value)
+
+
+def loss_scaling_without_cond() -> Replaced:
+    """Return a context in which `LossScaleOptimizer.apply` can be traced.
+
+    Keras assigns to variables inside `ops.cond` there, and tracers of the branch leak. `stateless_apply` does not.
+    """
+
+    def apply(own: Any, self: Any, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
+        if not self.built:
+            self.build(variables)
+            self.built = True
+        values, own_values = self.stateless_apply(
+            [v.value for v in self.variables], list(grads), [v.value for v in variables]
+        )
+        for variable, value in zip([*variables, *self.variables], [*values, *own_values], strict=True):
+            variable.assign(value)
+
+    return Replaced(keras.optimizers.LossScaleOptimizer, "apply", apply)
 
 
 def _leads_to(scope: Any, kind: type[keras.StatelessScope]) -> bool:
@@ -334,6 +396,15 @@ def replace_loss_tracker(model: keras.Model, tracker: Any) -> None:
 def compiled_loss(model: keras.Model) -> Any:
     """The container of the losses given to `compile`; None without any."""
     return model._compile_loss
+
+
+def replace_compiled_loss(model: keras.Model, kind: Callable[..., Any]) -> None:
+    """Build the container of the compiled losses anew, with the arguments that `compile` passed, as `kind(...)`."""
+    keras_own = model._compile_loss
+    with DotNotTrackScope():  # as in Keras' own compile()
+        model._compile_loss = kind(
+            keras_own._user_loss, keras_own._user_loss_weights, output_names=keras_own.output_names
+        )
 
 
 def losses_of_outputs(model: keras.Model) -> list[Any]:

@@ -26,9 +26,11 @@ __all__ = ["Model"]
 
 Logs = dict[str, Any]
 
+_Trainer: Any = engine.Trainer  # a name, since type checkers take no attribute of an object as a base class
+
 
 @keras.saving.register_keras_serializable(package="tailfit")
-class Model(engine.Trainer):
+class Model(_Trainer):
     """A `keras.Model` to subclass: `train_step(self, data)` has one signature and one body on every backend.
 
     Used as `keras.Model` is, functional or subclassed, with the same `compile`, `fit`, `evaluate`, `predict`,
@@ -186,27 +188,65 @@ class Model(engine.Trainer):
             _refuse_stateless(type(self).predict_step, "predict_step")
         super().make_predict_function(force)
 
-    def fit(self, *args: Any, validation_class_weight: Any = None, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`, and `x` and `validation_data` may be a `tailfit.Batches`.
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        validation_class_weight: Any = None,
+    ) -> keras.callbacks.History:
+        """Train the model; `keras.Model.fit`, where `x` and `validation_data` may be a `tailfit.Batches`.
 
-        Epoch e of training is `batches.indices(e, step)` for step 0, 1, ..., whatever `shuffle` says.
+        The batches of epoch `e` are `batches.indices(e, step)` for step 0, 1, ..., whatever `shuffle` is.
 
         Args:
-            class_weight, sample_weight: Of a `Batches` in the forms that it takes itself, one weight a sample of its
-                source; for this fit they multiply with those that it has. Its `class_counts`, which a loss may have
-                been given, don't know of them.
-            validation_class_weight: Weights by class for `validation_data`, so that `val_loss` is comparable with a
-                `loss` under `class_weight`; Keras leaves it unweighted.
+            x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, initial_epoch,
+                steps_per_epoch, validation_steps, validation_batch_size, validation_freq: See `keras.Model.fit`.
+            class_weight, sample_weight: See `keras.Model.fit`. With a `Batches` both take the forms that `Batches`
+                takes (one sample weight for each sample of the source), and multiply with the weights it has for this
+                fit. The `class_counts` of the `Batches`, which a loss may have been given, do not include them.
+            validation_class_weight: Weight of each class in `validation_data`, which makes `val_loss` comparable with
+                a `loss` under `class_weight`; Keras leaves it unweighted.
         Raises:
-            ArgumentError: `batch_size`, `y` or `steps_per_epoch` beside a `Batches`; a `class_weight` of arrays that
-                would not weigh samples by their class, see `tailfit.weights`; labels that the model's outputs have no
-                place for, or none where the loss needs them.
+            ArgumentError: If `batch_size`, `y` or `steps_per_epoch` is passed with a `Batches`; if `class_weight` with
+                arrays would not weigh samples by their class (see `tailfit.weights`); if labels are missing, or have
+                no output of the model.
         """
-        call = _bound(keras.Model.fit, self, args, kwargs)
-        if isinstance(call.get("x"), Batches):
-            call["x"] = call["x"].weighted(call.pop("class_weight", None), call.pop("sample_weight", None))
+        call = {
+            "x": x,
+            "y": y,
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "verbose": verbose,
+            "callbacks": callbacks,
+            "validation_split": validation_split,
+            "validation_data": validation_data,
+            "shuffle": shuffle,
+            "class_weight": class_weight,
+            "sample_weight": sample_weight,
+            "initial_epoch": initial_epoch,
+            "steps_per_epoch": steps_per_epoch,
+            "validation_steps": validation_steps,
+            "validation_batch_size": validation_batch_size,
+            "validation_freq": validation_freq,
+        }
+        if isinstance(x, Batches):
+            call.update(x=x.weighted(class_weight, sample_weight), class_weight=None, sample_weight=None)
         if validation_class_weight is not None:
-            call["validation_data"] = weighted_validation(call.get("validation_data"), validation_class_weight)
+            call["validation_data"] = weighted_validation(validation_data, validation_class_weight)
         with within_whole_fits(self, call):
             return self._fit(call)
 
@@ -231,40 +271,56 @@ class Model(engine.Trainer):
         held = Given.validation(validation) if validation is not None else None
         checked = labels_checked(self, given, held, training=True)
         with reading(feed, validation), with_markers(call, markers), checked:
-            return engine.Trainer.fit(self, **call)
+            return _Trainer.fit(self, **call)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`; `x` may be a `tailfit.Batches`.
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the loss and the metrics; `keras.Model.evaluate`, where `x` may be a `tailfit.Batches`.
 
-        Of that each sample is read once, unless it was given a sampler, whose epoch 0 is read then.
+        Each sample of a `Batches` is read once. A `Batches` that was made with a sampler is read as its epoch 0.
         """
-        extra = {key: kwargs.pop(key) for key in list(kwargs) if key.startswith("_")}
-        call = _bound(keras.Model.evaluate, self, args, kwargs)
-        if isinstance(call.get("x"), Batches):
-            call["x"] = call["x"].weighted(sample_weight=call.pop("sample_weight", None))
-        feed = as_feed(call.get("x"), "evaluation")
-        call["x"] = feed
-        # Within a fit that has checked its validation data, Keras passes an iterator of its own along.
+        # `kwargs`: within a fit that has checked its validation data, Keras passes an iterator of its own.
+        if isinstance(x, Batches):
+            x, sample_weight = x.weighted(sample_weight=sample_weight), None
+        feed = as_feed(x, "evaluation")
         what = "labels" if isinstance(feed, Feed) else "y"
-        given = None if extra else Given(what, feed, call.get("y"), call.get("sample_weight"))
+        given = None if kwargs else Given(what, feed, y, sample_weight)
         with reading(feed), labels_checked(self, given, training=False):
-            return super().evaluate(**call, **extra)
+            return super().evaluate(
+                feed, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **kwargs
+            )
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`; `x` may be a `tailfit.Batches`: row i is sample i of its source.
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the outputs; `keras.Model.predict`, where `x` may be a `tailfit.Batches`.
 
-        Of a `Batches` that was given a sampler, the rows are in the order of its epoch 0, `batches.indices(0, step)`.
+        Row i is sample i of the source. For a `Batches` that was made with a sampler, the rows are in the order of its
+        epoch 0, `batches.indices(0, step)`.
 
         Raises:
-            ArgumentError: for a `Batches` whose `drop_remainder` would leave samples out.
+            ArgumentError: If `drop_remainder` of a `Batches` would leave samples out.
         Warns:
-            UserWarning: once for a `Batches` whose sampler or shard has other rows than the source.
+            UserWarning: Once for a `Batches` whose sampler or shard has other rows than the source.
         """
-        call = _bound(keras.Model.predict, self, args, kwargs)
-        feed = as_feed(call.get("x"), "prediction")
-        call["x"] = feed
+        feed = as_feed(x, "prediction")
         with reading(feed):
-            return super().predict(**call)
+            return super().predict(feed, batch_size, verbose, steps, callbacks)
 
 
 def _functional_twin(cls: type) -> type:
@@ -295,13 +351,6 @@ def _refuse_stateless(step: Any, name: str) -> None:
             expected=f"{name}(self, data) on every backend",
             fix="drop the state argument and assign to variables: also on JAX their values are carried for you",
         )
-
-
-def _bound(method: Any, model: Model, args: tuple[Any, ...], kwargs: Logs) -> Logs:
-    arguments = dict(inspect.signature(method).bind(model, *args, **kwargs).arguments)
-    arguments.pop("self")
-    arguments.update(arguments.pop("kwargs", {}))
-    return arguments
 
 
 _SAYS_IT_ITSELF = {

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import keras
@@ -135,8 +136,10 @@ class OutputLoss(keras.metrics.Mean):
 class ReportedLoss(private.CompileLoss):
     """The losses given to `compile`, watched."""
 
-    epoch: EpochLoss
-    heads: list[Head] | None = None  # once built
+    def __init__(self, epoch: EpochLoss, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = epoch
+        self.heads: list[Head] | None = None  # until built
 
     def build(self, y_true: Any, y_pred: Any) -> None:
         super().build(y_true, y_pred)
@@ -170,8 +173,7 @@ def report_whole_epochs(model: keras.Model) -> None:
                 expected="a CompileLoss, whose losses are watched to report those of whole epochs",
                 fix="use a Keras version that tailfit allows: pip install -U tailfit",
             )
-        compiled.__class__ = ReportedLoss
-        compiled.epoch = private.loss_tracker(model)
+        private.replace_compiled_loss(model, partial(ReportedLoss, private.loss_tracker(model)))
 
 
 @contextmanager

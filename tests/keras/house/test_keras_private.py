@@ -412,12 +412,27 @@ def test_plain_scopes_within_ours_ask_it():
 
     own = keras.StatelessScope.get_current_value
     variable = keras.Variable(1.0)
-    try:
-        private.chain_plain_scopes_within(Outer)
-        with Outer([(variable, ops.ones(()) * 2.0)]), keras.StatelessScope():
+    chained = private.plain_scopes_chained_within(Outer)
+    with Outer([(variable, ops.ones(()) * 2.0)]), keras.StatelessScope():
+        assert float(variable.value) == 1.0
+        with chained, chained:
             assert float(variable.value) == 2.0
-    finally:
-        keras.StatelessScope.get_current_value = own
+        assert float(variable.value) == 1.0
+    assert keras.StatelessScope.get_current_value is own
+
+
+def test_no_method_of_keras_stays_replaced():
+    """`StatelessScope.get_current_value` and `LossScaleOptimizer.apply`: replaced while a program is traced."""
+    replaced = [(keras.StatelessScope, "get_current_value"), (keras.optimizers.LossScaleOptimizer, "apply")]
+    own = [getattr(owner, name) for owner, name in replaced]
+    inputs = keras.Input((2,))
+    model = tailfit.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "mse")
+    model.fit(np.zeros((4, 2)), np.ones((4, 1)), verbose=0)
+    assert vars(model.optimizer).get("apply") is None
+    with pytest.raises(ZeroDivisionError):
+        tailfit.function(lambda: 1 / 0)()
+    assert [getattr(owner, name) for owner, name in replaced] == own
 
 
 def test_the_reduction_of_a_loss_is_an_attribute():

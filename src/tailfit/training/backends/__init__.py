@@ -1,23 +1,51 @@
-"""One module a backend, all with the same names: `value_and_grad`, `function`, `Trainer`, `COMPILES`, and
-`random_state` and `set_random_state` of generators that are the backend's own.
+"""The three backends: one module each, with the names that `Engine` lists.
 
-Only these modules import jax, tensorflow or torch, and only the one of the backend that Keras runs on is imported:
-TensorFlow and torch abort in one process.
+Only these modules import jax, tensorflow or torch. Only the module of the backend that Keras runs on is imported:
+TensorFlow and torch abort when they are imported in one process.
 """
 
 import importlib
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 import keras
 
 from tailfit.errors import StepError
 
-__all__ = ["engine"]
+__all__ = ["Engine", "engine"]
 
 _SUPPORTED = ("jax", "tensorflow", "torch")
 
 
-def _load() -> Any:
+class Engine(Protocol):
+    """The names that each backend's module defines."""
+
+    COMPILES: bool
+    """Whether `function` compiles."""
+
+    Trainer: Any
+    """The base class of `tailfit.Model`: `keras.Model`, with the backend's loops calling tailfit's steps."""
+
+    def value_and_grad(
+        self,
+        fn: Callable[..., tuple[Any, Any]],
+        variables: Sequence[Any],
+        inputs: Sequence[Any],
+        scale: Callable[[Any], Any],
+    ) -> tuple[tuple[Any, Any], list[Any]]:
+        """Return `fn(*inputs)`, which is (loss, aux), and the gradients of `scale(loss)`: of variables, then inputs."""
+
+    def function(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `fn` compiled; Keras variables that it reads and assigns are its state."""
+
+    def random_state(self) -> dict[str, Any]:
+        """Return the states of the backend's own random generators, which Keras does not manage."""
+
+    def set_random_state(self, state: dict[str, Any]) -> None:
+        """Set the states of these generators."""
+
+
+def _load() -> Engine:
     backend = keras.backend.backend()
     if backend not in _SUPPORTED:
         raise StepError(
@@ -25,7 +53,7 @@ def _load() -> Any:
             expected=", ".join(_SUPPORTED),
             fix="set KERAS_BACKEND before Keras is imported",
         )
-    return importlib.import_module(f"tailfit.training.backends.{backend}")
+    return cast(Engine, importlib.import_module(f"tailfit.training.backends.{backend}"))
 
 
 engine = _load()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
-from types import MethodType
 from typing import Any
 
 import jax
@@ -106,11 +105,6 @@ class Trainer(keras.Model):
     _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
     _run_test_step: Callable[[Any], Any]
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        super().compile(*args, **kwargs)
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            self.optimizer.apply = MethodType(_apply_scaled, self.optimizer)
-
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
         if iterator is not None and self._fuses():
@@ -201,16 +195,3 @@ def _give_back(groups: Groups, state: Groups) -> None:
         for variable, value in zip(group, values, strict=True):
             if not value.is_deleted():  # else the failed step itself consumed it
                 variable.assign(value)
-
-
-def _apply_scaled(self: Any, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-    """`LossScaleOptimizer.apply` assigns inside `cond`, where tracers leak: its stateless form does not."""
-    variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
-    if not self.built:
-        self.build(variables)
-        self.built = True
-    new_values, new_own = self.stateless_apply(
-        [v.value for v in self.variables], list(grads), [v.value for v in variables]
-    )
-    for variable, value in zip([*variables, *self.variables], [*new_values, *new_own], strict=True):
-        variable.assign(value)

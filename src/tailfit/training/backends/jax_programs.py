@@ -13,9 +13,10 @@ Concepts:
   has no fast kernels for them inside a loop (13 times slower, measured with jaxlib 0.10.2).
 """
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jax
 import keras
@@ -23,8 +24,9 @@ from jax.extend.core import jaxpr_as_fun
 
 from tailfit.errors import StepError
 from tailfit.keras_private import (
-    chain_plain_scopes_within,
     initialize_all_variables,
+    loss_scaling_without_cond,
+    plain_scopes_chained_within,
     value_behind,
     variables_wait_for_values,
 )
@@ -50,6 +52,20 @@ class Scope(keras.StatelessScope):
         # Whether every variable read in it is carried, and none is taken for a constant (`hyperparameters.py` asks).
         self.carries_all = outer is None or getattr(outer, "carries_all", False)
 
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_CHAINED)
+            stack.enter_context(_SCALABLE)
+            super().__enter__()
+            self._replaced = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            super().__exit__(*error)
+        finally:
+            self._replaced.close()
+
     def get_current_value(self, variable: Any) -> Any:
         value = self.state_mapping.get(id(variable))
         if value is None and self.outer is not None:
@@ -68,7 +84,7 @@ class Scope(keras.StatelessScope):
         self.state_mapping[key] = value
 
 
-chain_plain_scopes_within(Scope)
+_CHAINED, _SCALABLE = plain_scopes_chained_within(Scope), loss_scaling_without_cond()
 
 
 class _Found(Exception):  # noqa: N818  # not an error: it ends a trace that found new state
