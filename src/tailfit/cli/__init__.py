@@ -1,6 +1,7 @@
-"""The command line: `tailfit demo`, and what later joins it. Exit codes: 0 done, 1 the run failed, 2 bad input.
+"""The command line `tailfit`. Exit codes: 0 success, 1 a failed run or a problem found, 2 invalid input.
 
-This room imports the rest of tailfit only inside its commands: the backend is chosen before Keras is imported.
+Commands import the rest of tailfit inside their functions: the backend must be chosen before Keras is imported, and
+`tailfit --help` must be fast.
 """
 
 from tailfit.cli.app import main

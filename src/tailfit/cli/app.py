@@ -1,4 +1,4 @@
-"""The commands and how their errors reach the user."""
+"""The commands, their help texts, and the output of errors and warnings."""
 
 import os
 import sys
@@ -22,23 +22,31 @@ __all__ = ["main"]
 
 
 class Part(StrEnum):
-    """Of a run's data."""
+    """A part of the data of a run."""
 
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
 
 
+_HELP = """Train Keras classifiers on long-tailed data, and measure which remedies help.
+
+Start with `tailfit demo`, or with `tailfit inspect` on your own data.
+
+Exit codes: 0 success, 1 a failed run or a problem found, 2 invalid input.
+"""
+
 app = typer.Typer(
-    help="Keras fit() for long-tailed classes, labels of unequal trust, and more samples than memory.",
+    help=_HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich's formatter takes twice the time of everything else in `tailfit --help`
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"tailfit {tailfit.__version__}")
         raise typer.Exit
 
@@ -49,27 +57,41 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    # A callback makes typer keep the command's name even while there is one command only.
-    del version
+    del version  # handled by its callback
 
 
 @app.command()
 def demo(
-    backend: Annotated[Backend | None, typer.Option(help="Keras backend; the first installed one if left out.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the records, models and report.")] = Path("tailfit-demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Decides all that is random; same seed, same numbers.")] = 0,
+    backend: Annotated[
+        Backend | None, typer.Option(help="Keras backend.  [default: $KERAS_BACKEND, or the first one installed]")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for the records, the models and the report.")
+    ] = Path("tailfit-demo"),
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all random numbers.")] = 0,
 ) -> None:
-    """Train on long-tailed records twice, plainly and tailored, and compare honestly."""
+    """Train with plain Keras and with tailfit on long-tailed data.
+
+    The data are scikit-learn's handwritten digits, of which rare classes keep few samples and some labels are wrong;
+    nothing is downloaded. The report compares both models on the same test samples.
+    """
     choose_backend(backend)
     from tailfit.cli.demo import run_demo
 
     run_demo(out, seed)
 
 
-_Data = Annotated[str, typer.Argument(help="A folder, file or URL; what tailfit.data.open reads.")]
+_Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="Data set: a folder, file or URL that tailfit.data.open reads.")
+]
 _Options = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", help="NAME=VALUE for what reads it, e.g. -o label=cause or -o 'size=[64, 64]'."),
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="NAME=VALUE",
+        help="Argument of the reader, as JSON or text: -o label=cause, -o 'size=[64, 64]'. Can be repeated.",
+    ),
 ]
 
 
@@ -77,15 +99,27 @@ _Options = Annotated[
 def inspect(
     data: _Data,
     partition: Annotated[
-        Path | None, typer.Option(help="JSON of part names to IDs: finds records in two parts.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="JSON file with the sample IDs of each part, to find equal records in different parts."
+        ),
     ] = None,
     probabilities: Annotated[
         Path | None,
-        typer.Option(help="Out-of-fold probabilities: .npy [samples, classes], or a table of id and the classes."),
+        typer.Option(
+            metavar="FILE",
+            help="Out-of-fold probabilities, to find doubtful labels: a .npy file of shape (samples, classes), or a "
+            "table with a column id and a column per class.",
+        ),
     ] = None,
     option: _Options = None,
 ) -> None:
-    """Sizes, classes, missing readings, unreadable and equal records; ends with 1 if something is wrong."""
+    """Check a data set for problems, and show its classes.
+
+    Prints the number, size and length of the records, the count of each class, and problems: missing values,
+    unreadable records, equal records, class names that are easily confused, doubtful labels. Exits with code 1 if there
+    are problems.
+    """
     from tailfit.cli.data import run_inspect
 
     if not run_inspect(data, partition, probabilities, option or []):
@@ -95,41 +129,66 @@ def inspect(
 @app.command()
 def pack(
     data: _Data,
-    out: Annotated[Path, typer.Argument(help="The folder to be made.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
     option: _Options = None,
 ) -> None:
-    """Write a data set as a few large files that are read at the speed of memory; goes on where it was cut off."""
+    """Write a data set as a few large files, for fast reading.
+
+    If the command is interrupted, the same command continues where it stopped.
+    """
     from tailfit.cli.data import run_pack
 
     run_pack(data, out, option or [])
 
 
-_Recipe = Annotated[Path, typer.Argument(help="A recipe: YAML, see `tailfit recipe schema`.")]
-_Backend = Annotated[Backend | None, typer.Option(help="Keras backend; the recipe's, or the first installed one.")]
+_Recipe = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe, a YAML file; see `tailfit recipe schema` for its keys.")
+]
+_Backend = Annotated[
+    Backend | None,
+    typer.Option(help="Keras backend.  [default: the recipe's, $KERAS_BACKEND, or the first one installed]"),
+]
 _Modules = Annotated[
     list[str] | None,
-    typer.Option("--module", "-m", help="A module of yours, or a .py file, that the recipe may name functions of."),
+    typer.Option(
+        "--module",
+        "-m",
+        metavar="MODULE",
+        help="Python module or .py file with functions that the recipe names. Can be repeated.",
+    ),
 ]
-_Fetch = Annotated[bool, typer.Option("--fetch", help="Fetch the data where the recipe names a URL.")]
+_Fetch = Annotated[bool, typer.Option("--fetch", help="Allow downloading data from URLs.")]
 _Verify = Annotated[
-    bool, typer.Option("--verify", help="Read all of the data to tell whether it is what earlier runs were trained on.")
+    bool, typer.Option("--verify", help="Read all data to check that they have not changed since earlier runs.")
 ]
 _Set = Annotated[
-    list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE in place of the recipe's, e.g. -s loss.tau=0.5.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Replace a value of the recipe, e.g. -s loss.tau=0.5. Can be repeated.",
+    ),
 ]
 
 
 @app.command()
 def train(
     recipe: _Recipe,
-    out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME of the recipe if left out.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Directory of the run.  [default: runs/NAME for the recipe NAME.yaml]"),
+    ] = None,
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
     verify: _Verify = False,
     set: _Set = None,
 ) -> None:
-    """Train a recipe and measure it; the same command again goes on where it was ended."""
+    """Train the model of a recipe, and evaluate it.
+
+    If the command is interrupted, the same command continues where it stopped.
+    """
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_train
 
@@ -138,15 +197,20 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The directory of a finished run.")],
-    data: Annotated[str | None, typer.Option(help="Other data, of the same classes: a folder, file or URL.")] = None,
-    part: Annotated[Part, typer.Option(help="Of the run's own data.")] = Part.TEST,
-    out: Annotated[Path | None, typer.Option(help="Write it to a file, .html or .json.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a finished run.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Evaluate on this data set: a folder, file or URL with the same classes."),
+    ] = None,
+    part: Annotated[Part, typer.Option(help="Part of the run's own data to evaluate on.")] = Part.TEST,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the evaluation to a .html or .json file.")
+    ] = None,
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
 ) -> None:
-    """Measure a finished run again, on its own data or on others."""
+    """Evaluate the model of a finished run again, also on other data."""
     from tailfit.recipes.directory import claimed
 
     claim = claimed(run)
@@ -159,15 +223,28 @@ def evaluate(
 @app.command()
 def compare(
     recipe: _Recipe,
-    out: Annotated[Path | None, typer.Option(help="Of all runs; runs/NAME-compared if left out.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How often each remedy is trained.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Directory of the comparison and its runs.  [default: runs/NAME-compared for the recipe NAME.yaml]",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of seeds to train each remedy with.  [default: the recipe's]"),
+    ] = None,
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
     verify: _Verify = False,
     set: _Set = None,
 ) -> None:
-    """Train the remedies of the recipe's `compare` with several seeds, and say which helps, and how surely."""
+    """Train every remedy of a recipe with several seeds, and compare.
+
+    The remedies are the entries of `compare` in the recipe. The report shows which of them help, with confidence
+    intervals. If the command is interrupted, the same command continues where it stopped.
+    """
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_compare
 
@@ -177,23 +254,33 @@ def compare(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Directories of finished runs, measured on the same samples.")],
-    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
-    title: Annotated[str | None, typer.Option(help="Its title.")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Directories of finished runs, evaluated on the same samples; the first one is the baseline.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="HTML file to write.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the page.")] = None,
 ) -> None:
-    """One page of several runs side by side, the first as baseline."""
+    """Write an HTML page that compares finished runs."""
     from tailfit.cli.reporting import run_report
 
     run_report(runs, out, title)
 
 
-recipe_app = typer.Typer(help="What a recipe may say.", no_args_is_help=True)
+recipe_app = typer.Typer(
+    help="Check a recipe, or print the JSON schema of recipes.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(recipe_app, name="recipe")
 
 
 @recipe_app.command()
-def schema(out: Annotated[Path | None, typer.Option(help="Write it to a file.")] = None) -> None:
-    """The JSON schema of a recipe, for editors that complete and check as you type."""
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the schema to a file.")] = None,
+) -> None:
+    """Print the JSON schema of recipes, for completion in editors."""
     choose_backend(None)
     from tailfit.cli.recipes import run_schema
 
@@ -202,7 +289,7 @@ def schema(out: Annotated[Path | None, typer.Option(help="Write it to a file.")]
 
 @recipe_app.command()
 def check(recipe: _Recipe, module: _Modules = None, set: _Set = None, backend: _Backend = None) -> None:
-    """Whether a recipe is sound; nothing is opened or trained."""
+    """Check a recipe without opening data or training."""
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_check
 
@@ -210,7 +297,7 @@ def check(recipe: _Recipe, module: _Modules = None, set: _Set = None, backend: _
 
 
 def _read(recipe: Path, settings_given: list[str] | None, backend: Backend | None) -> "Document":
-    """A recipe's document; the backend that it names is chosen, for Keras is not imported yet."""
+    """Read a recipe, apply the settings, and choose the backend, before Keras is imported."""
     from tailfit.recipes.document import read
     from tailfit.recipes.overriding import changed, settings
 
@@ -225,21 +312,21 @@ def _named(backend: object) -> Backend | None:
 
 
 def _open_standard_files() -> None:
-    """Open what a caller has closed of standard input, output and error.
+    """Open standard input, output and error on the null device if the caller has closed them.
 
-    The next file opened would get such a number: the engine that draws charts fails at one that it takes for its input.
+    The next opened file would get their number otherwise: the chart engine fails on a file that is its standard input.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """Warnings for users are lines like errors are; those for programmers keep their place."""
+    """Print a warning for users as one line, as errors are; print other warnings with file and line."""
     if issubclass(category, UserWarning):
         print(f"tailfit: warning: {visible(str(message))}", file=sys.stderr)
     else:
@@ -247,12 +334,12 @@ def _show_warning(
 
 
 def main() -> None:
-    """The entry point `tailfit`."""
+    """Run the command line `tailfit`."""
     _open_standard_files()
     try:
         with warnings.catch_warnings(), exit_on_sigterm():
             warnings.showwarning = _show_warning
             app()
-    except (TailfitError, OSError) as error:  # OSError: a full disk, a folder that may not be written
+    except (TailfitError, OSError) as error:  # OSError: a full disk, or a folder without write permission
         print(f"tailfit: {visible(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ArgumentError | DataError) else 1)

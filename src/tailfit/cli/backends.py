@@ -1,4 +1,4 @@
-"""Choosing Keras' backend, which can be done only before Keras is imported."""
+"""The choice of Keras' backend, which is possible only before Keras is imported."""
 
 import importlib
 import importlib.util
@@ -15,61 +15,61 @@ __all__ = ["Backend", "choose_backend"]
 
 
 class Backend(StrEnum):
-    """What Keras can run on; also the names of the packages."""
+    """Backends of Keras, by the names of their packages."""
 
     JAX = "jax"
     TENSORFLOW = "tensorflow"
     TORCH = "torch"
 
 
-def choose_backend(wanted: Backend | None) -> Backend:
-    """Set KERAS_BACKEND: to what is wanted, else to what it is set to already, else to the first one installed.
+def choose_backend(requested: Backend | None) -> Backend:
+    """Set KERAS_BACKEND to the requested backend, else leave it if it is set, else set it to the first one installed.
 
     Raises:
-        ArgumentError: the backend is not installed, or none is.
+        ArgumentError: If the backend is not installed, or none is.
     """
     installed = [backend for backend in Backend if importlib.util.find_spec(backend) is not None]
     given = os.environ.get("KERAS_BACKEND")
-    if wanted is None and given in set(Backend):
-        wanted = Backend(given)
-    chosen = wanted or next(iter(installed), None)
+    if requested is None and given in set(Backend):
+        requested = Backend(given)
+    chosen = requested or next(iter(installed), None)
     if chosen is None or chosen not in installed:
         raise ArgumentError(
-            f"the backend {chosen}" if chosen else "no Keras backend installed",
-            expected=f"an installed one: {', '.join(installed)}" if installed else "jax, tensorflow or torch",
-            fix=f"pip install 'tailfit[{chosen or 'jax'}]'",
+            f"the backend {chosen}, which is not installed" if chosen else "no Keras backend installed",
+            expected=f"an installed one: {', '.join(installed)}" if installed else "jax, tensorflow or torch installed",
+            fix=f"run: pip install 'tailfit[{chosen or 'jax'}]'",
         )
     os.environ["KERAS_BACKEND"] = chosen
-    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:  # TensorFlow's notes on the machine are not the user's matter
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:  # hide TensorFlow's messages about the machine
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         if chosen is Backend.TENSORFLOW and "tensorflow" not in sys.modules:
-            with _without_notes():
+            with _without_startup_messages():
                 importlib.import_module("tensorflow")
     return chosen
 
 
-# Of the libraries that TensorFlow loads, written before any setting of theirs is read.
-_NOTES = ("I0000 ", "WARNING: All log messages before absl::InitializeLog()")
+# Written by libraries that TensorFlow loads, before they read any log level.
+_STARTUP_MESSAGES = ("I0000 ", "WARNING: All log messages before absl::InitializeLog()")
 
 
 @contextmanager
-def _without_notes() -> Iterator[None]:
-    """Within, lines that begin like `_NOTES` are kept from the standard error of the process; the others come after."""
+def _without_startup_messages() -> Iterator[None]:
+    """Capture the standard error of the process, and write it on exit without lines that begin as startup messages."""
     try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
+        stderr = os.dup(2)
+    except OSError:  # standard error is closed
         yield
         return
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            said.seek(0)
-            for line in said.read().decode(errors="replace").splitlines(keepends=True):
-                if not line.startswith(_NOTES):
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
+            for line in captured.read().decode(errors="replace").splitlines(keepends=True):
+                if not line.startswith(_STARTUP_MESSAGES):
                     sys.stderr.write(line)

@@ -22,13 +22,13 @@ from tailfit.terminal import PlainConsole
 
 __all__ = ["run_inspect", "run_pack"]
 
-_SHOWN = 5  # of a list
+_SHOWN = 5  # items shown of a long list
 
 
 def run_inspect(data: str, partition: Path | None, probabilities: Path | None, options: Sequence[str]) -> bool:
-    """Print what there is to know of a data set; whether it is sound."""
+    """Print the inspection of a data set, and return whether it has no problems."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tailfit.data.DataWarning)  # shown with the rest
+        warnings.simplefilter("ignore", tailfit.data.DataWarning)  # the inspection shows the same problems
         source = tailfit.data.open(data, nan="keep", **_options(options))
     parts = None if partition is None else source.split(partition)
     rows = None if probabilities is None else _probabilities(probabilities, source)
@@ -39,20 +39,20 @@ def run_inspect(data: str, partition: Path | None, probabilities: Path | None, o
 
 
 def run_pack(data: str, out: Path, options: Sequence[str]) -> None:
-    """Pack a data set, showing how far it is."""
+    """Pack a data set, and show the progress."""
     source = tailfit.data.open(data, nan="keep", **_options(options))
     with _bar("packing") as progress:
         tailfit.data.pack(source, out, progress=progress)
-    PlainConsole().print(f"{out}: {len(source)} samples packed; read it with tailfit.data.open")
+    PlainConsole().print(f"{out}: {len(source)} samples packed; open it with tailfit.data.open")
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
-    """Each NAME=VALUE, the value as JSON where it is such, else as text."""
+    """Parse options NAME=VALUE; values are JSON if they parse as JSON, else text."""
     options = {}
     for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name.isidentifier():
-            raise ArgumentError(f"--option {each}", expected="NAME=VALUE", fix="write it so, e.g. -o label=cause")
+            raise ArgumentError(f"--option {each}", expected="NAME=VALUE", fix="pass -o label=cause, for example")
         try:
             options[name] = json.loads(value)
         except ValueError:
@@ -61,15 +61,17 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
-    """A row for each of the source's samples; those of a table are found by their IDs."""
+    """Read a row of probabilities for each sample of the source; rows of a table are matched by ID."""
     if path.suffix.lower() == ".npy":
-        read_header(str(path))  # refuses what is damaged, or pickled
+        read_header(str(path))  # refuses damaged and pickled files
         return np.asarray(np.load(path, allow_pickle=False))
     table = align(path, source.ids, what=f"{path}: probabilities")
     missing = [name for name in source.class_names if name not in table.columns]
     if missing:
         raise DataError(
-            f"{path}: no column {missing[0]!r}, but {table.columns}", expected="a column a class", fix="add it"
+            f"{path} without a column {missing[0]!r}, but with {table.columns}",
+            expected="one column per class, named as the class",
+            fix=f"add a column {missing[0]!r}, or rename the column that holds this class",
         )
     return table.select(source.class_names).to_numpy()
 
@@ -83,7 +85,7 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
         least, median, most = found.steps
         advice = "" if source.ragged else "; read them with ragged=True (-o ragged=true), or cut windows"
         console.print(f"records differ in length: {least} to {most} steps, median {median:g}{advice}", soft_wrap=True)
-    _listed(console, "left out, as these columns only number the rows:", list(map(repr, found.left_out)))
+    _list(console, "ignored columns, which only number the rows:", list(map(repr, found.left_out)))
     if len(found.classes):
         table = Table(*found.classes.columns)
         names = shown(found.classes["class"].to_list())
@@ -95,24 +97,24 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
             f"imbalance ratio {found.imbalance_ratio:.1f}; {len(rare)} of {len(found.classes)} classes below 1 %, "
             f"together {rare['share'].sum():.2%} of the samples"
         )
-    for rest, parts in _alike(doubts(found.classes["class"].to_list())).items():
-        _listed(console, "class names:", parts, rest)
-    _listed(console, "NaN or infinity in", list(found.missing))
-    for rest, parts in _alike(found.unreadable.values()).items():
-        _listed(console, "unreadable:", parts, rest)
-    _listed(console, "equal records:", [" = ".join(group) for group in found.duplicates])
-    _listed(console, "equal records in different parts:", [" = ".join(group) for group in found.across])
+    for rest, parts in _grouped(doubts(found.classes["class"].to_list())).items():
+        _list(console, "class names:", parts, rest)
+    _list(console, "NaN or infinity in", list(found.missing))
+    for rest, parts in _grouped(found.unreadable.values()).items():
+        _list(console, "unreadable:", parts, rest)
+    _list(console, "equal records:", [" = ".join(group) for group in found.duplicates])
+    _list(console, "equal records in different parts:", [" = ".join(group) for group in found.across])
     if found.quality is not None:
         doubtful = found.quality.filter("doubtful")
-        _listed(
+        _list(
             console,
             "doubtful labels:",
             [f"{name} ({label}: {quality:.2f})" for name, label, quality, _ in doubtful.iter_rows()],
         )
 
 
-def _alike(messages: Iterable[str]) -> dict[str, list[str]]:
-    """What was received, by what is expected and how to fix it: that is said once for all of a kind."""
+def _grouped(messages: Iterable[str]) -> dict[str, list[str]]:
+    """Group messages by their second and third part, so that these are printed once for each kind of problem."""
     kinds: dict[str, list[str]] = {}
     for message in messages:
         received, mark, rest = message.removeprefix("Received ").partition(". Expected ")
@@ -124,7 +126,7 @@ def _quality(mean: float | None) -> str:
     return "" if mean is None else f"{mean:.2f}"
 
 
-def _listed(console: PlainConsole, what: str, items: list[str], rest: str = "") -> None:
+def _list(console: PlainConsole, what: str, items: list[str], rest: str = "") -> None:
     if items:
         more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
         console.print(f"{what} {'; '.join(items[:_SHOWN])}{more} ({len(items)}){rest}", soft_wrap=True)

@@ -17,15 +17,15 @@ from tailfit.recipes.document import Document
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
-__all__ = ["goes_on_from_there", "run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
+__all__ = ["hint_when_stopped", "run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
 
-_SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # two of them
+_SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # the first two available are shown
 
 
 def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool, verify: bool) -> None:
-    """Train, and show what came out."""
+    """Train a recipe, and print its evaluation."""
     recipe = load_recipe(document, modules=modules)
-    with goes_on_from_there(), _bar(recipe.epochs) as advance:
+    with hint_when_stopped(), _bar(recipe.epochs) as advance:
         run = train(
             recipe,
             out,
@@ -40,7 +40,7 @@ def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool
 
 
 def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None) -> None:
-    """Measure again, and show it."""
+    """Evaluate a run, and print or write the evaluation."""
     evaluation = evaluate_run(run, data=data, part=part, modules=modules, fetch=fetch)
     console_of_any_width().print(evaluation.table())
     if out is not None:
@@ -50,9 +50,9 @@ def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str],
 def run_compare(
     document: Document, out: Path, seeds: int | None, modules: Sequence[str], fetch: bool, verify: bool
 ) -> None:
-    """Train all remedies, and show which helps."""
+    """Train all remedies of a recipe, and print the comparison."""
     recipe = load_recipe(document, modules=modules)
-    with goes_on_from_there(), _bar(recipe.epochs) as advance:
+    with hint_when_stopped(), _bar(recipe.epochs) as advance:
         result = compare(
             recipe,
             seeds=seeds,
@@ -67,14 +67,14 @@ def run_compare(
 
 
 def run_check(document: Document, modules: Sequence[str]) -> None:
-    """Say that a recipe is sound; what is not is an error."""
+    """Load a recipe, which raises an error if it is invalid, and print that it is valid."""
     recipe = load_recipe(document, modules=modules)
-    loss = getattr(recipe.loss, "name", "a loss of yours")
-    console_of_any_width().print(f"{document.name}: sound ({loss}, {recipe.epochs} epochs)")
+    loss = getattr(recipe.loss, "name", "custom loss")
+    console_of_any_width().print(f"{document.name}: valid ({loss}, {recipe.epochs} epochs)")
 
 
 def run_schema(out: Path | None) -> None:
-    """The JSON schema of a recipe."""
+    """Print or write the JSON schema of recipes."""
     text = json.dumps(schema(), indent=1)
     if out is None:
         print(text)
@@ -83,25 +83,25 @@ def run_schema(out: Path | None) -> None:
 
 
 @contextmanager
-def goes_on_from_there() -> Iterator[None]:
-    """Say, where the command is ended by Ctrl-C or SIGTERM, that nothing is lost; the exit status stays theirs."""
+def hint_when_stopped() -> Iterator[None]:
+    """Print, after Ctrl-C or SIGTERM, the command that continues the run; the exception goes on to the caller."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         command = visible(shlex.join(["tailfit", *sys.argv[1:]]))
-        print(f"\ntailfit: stopped. The same command goes on where it stopped: {command}", file=sys.stderr)
+        print(f"\ntailfit: stopped. To continue the run, use the same command: {command}", file=sys.stderr)
         raise
 
 
 @contextmanager
 def _bar(epochs: int) -> Iterator[Any]:
-    """How far a training is, and the next one after it, with what matters of its figures."""
+    """Show a progress bar for one training after another, with two of their metrics."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=PlainConsole(stderr=True)) as shown:
         task = shown.add_task("", total=epochs, visible=False)
 
         def advance(what: str, epoch: int, figures: Mapping[str, float]) -> None:
-            said = [f"{key} {figures[key]:.3f}" for key in _SHOWN if key in figures][:2]
-            shown.update(task, completed=epoch, visible=True, description=visible(f"{what}: {', '.join(said)}"))
+            metrics = ", ".join([f"{key} {figures[key]:.3f}" for key in _SHOWN if key in figures][:2])
+            shown.update(task, completed=epoch, visible=True, description=visible(f"{what}: {metrics}"))
 
         yield advance

@@ -1,4 +1,4 @@
-"""`tailfit report`, which needs no Keras."""
+"""`tailfit report`, which does not need Keras."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ __all__ = ["console_of_any_width", "run_report"]
 
 
 def console_of_any_width() -> PlainConsole:
-    """A file or a pipe has no width of its own."""
+    """Return a console as wide as the terminal, or 110 columns wide where the output is a file or a pipe."""
     console = PlainConsole()
     return console if console.is_terminal else PlainConsole(width=110)
 
 
 def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
-    """One page of what several runs have measured."""
+    """Write a page that compares the evaluations of several runs, and print its table."""
     found: dict[str, Evaluation] = {}
     for run in runs:
         path = run / "evaluation.json" if run.is_dir() else run
