@@ -1,4 +1,4 @@
-"""The network behind a fitted estimator: built by a function from a seed, and pickled as that function and numbers."""
+"""The network of a fitted estimator: built by a function with a seed, and pickled as that function and arrays."""
 
 import random
 import threading
@@ -21,11 +21,11 @@ _SEEDING = threading.Lock()
 
 
 def dense_network(input_shape: Shape, num_classes: int, *, units: int = 64) -> keras.Model:
-    """One hidden layer with ReLU and a head of logits: what `Classifier` builds unless told otherwise.
+    """Build a network of one hidden layer with ReLU and a dense layer of logits, the default of `Classifier`.
 
     Args:
-        input_shape: Shape of one sample; more than one axis is flattened.
-        num_classes: Outputs C.
+        input_shape: Shape of one sample; samples with several axes are flattened.
+        num_classes: Number of classes C.
         units: Width of the hidden layer.
     Shapes: input `(batch, *input_shape)`, output logits `(batch, C)`.
 
@@ -40,11 +40,11 @@ def dense_network(input_shape: Shape, num_classes: int, *, units: int = 64) -> k
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Layers, losses and steps made within draw their seeds from `seed`; the global generators are as before after.
+    """Seed the layers, losses and steps that are created in the context, and restore the global RNGs afterwards.
 
-    Keras takes every seed that is not given from Python's `random`; NumPy's generator is for a user's own function.
+    Keras draws missing seeds from Python's `random`. NumPy's global generator is seeded for the user's own functions.
     """
-    with _SEEDING:  # threads of a grid search would share the generators
+    with _SEEDING:  # a lock, because threads of a grid search share the global generators
         python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one: model_fn may use it
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
@@ -56,18 +56,18 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class Network:
-    """A `tailfit.Model`, its optimizer once it has one, and what builds it again.
+    """A `tailfit.Model` with its optimizer and the function that builds it.
 
-    Pickled without Keras' archive: the function by reference, as pickle holds any function, and the values of weights
-    and optimizer as arrays. So a network needs no `get_config`, and unpickling runs nothing but `model_fn`.
+    A pickle contains the function by reference, and the weights and the optimizer's variables as arrays. So the model
+    needs no `get_config`, and unpickling runs no code except `model_fn`.
 
     Args:
-        model_fn: `model_fn(input_shape, num_classes)` gives a network with one input and one output.
+        model_fn: Function `model_fn(input_shape, num_classes)` that returns a model with one input and one output.
         input_shape: Shape of one sample.
-        num_classes: C.
-        seed: Of the weights.
+        num_classes: Number of classes C.
+        seed: Seed of the initial weights.
     Raises:
-        ArgumentError: for what is no such network.
+        ArgumentError: If `model_fn` does not return such a model.
     """
 
     def __init__(self, model_fn: ModelFn, input_shape: Shape, num_classes: int, *, seed: int) -> None:
@@ -82,13 +82,13 @@ class Network:
         network = self.model_fn(self.input_shape, self.num_classes)
         if not isinstance(network, keras.Model):
             raise _no_network(f"model_fn that returns a {type(network).__name__}")
-        model = _as_ours(network, self.input_shape)
+        model = _as_tailfit_model(network, self.input_shape)
         shape = getattr(model, "output_shape", None)
         if shape != (None, self.num_classes):
             raise ArgumentError(
-                f"a network of model_fn with output shape {shape} for {self.num_classes} classes",
+                f"a network from model_fn with output shape {shape} for {self.num_classes} classes",
                 expected=f"one output of shape (batch, {self.num_classes})",
-                fix="end it with keras.layers.Dense(num_classes), num_classes being the second argument of model_fn",
+                fix="end the network with keras.layers.Dense(num_classes), using the second argument of model_fn",
             )
         return model
 
@@ -103,7 +103,7 @@ class Network:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(*state["built_by"], seed=0)  # type: ignore[misc]
-        # Copies: a memory-mapped pickle is read-only, and JAX and torch share the memory of an array they are given.
+        # Copies, because a memory-mapped pickle is read-only, and JAX and torch share the memory of the arrays.
         self.model.set_weights([np.array(value) for value in state["weights"]])
         if state["optimizer"] is not None:
             kind, config = state["optimizer"]
@@ -113,7 +113,7 @@ class Network:
                 variable.assign(np.array(value))
 
 
-def _as_ours(network: keras.Model, input_shape: Shape) -> Model:
+def _as_tailfit_model(network: keras.Model, input_shape: Shape) -> Model:
     if isinstance(network, Model) and network.built:
         return network
     if getattr(network, "inputs", None):  # functional, or a Sequential that is built
@@ -130,5 +130,5 @@ def _no_network(received: str) -> ArgumentError:
     return ArgumentError(
         received,
         expected="a function model_fn(input_shape, num_classes) that returns a keras.Model",
-        fix="see tailfit.sklearn.dense_network for one",
+        fix="pass a function such as tailfit.networks.dense_network",
     )

@@ -1,4 +1,4 @@
-"""tailfit for users of scikit-learn: a classifier that clones, pickles, searches grids and goes into pipelines."""
+"""A scikit-learn classifier, for pipelines, grid searches and cross-validation."""
 
 from tailfit.networks.fitted import dense_network
 from tailfit.sklearn.classifier import Classifier

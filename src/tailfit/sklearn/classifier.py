@@ -1,7 +1,7 @@
-"""`Classifier`: a network, its loss, sampler and weights as one scikit-learn estimator.
+"""`Classifier`: a network with its loss, sampler and weights as a scikit-learn estimator.
 
-Underneath are a `tailfit.Model` and `tailfit.Batches`, made anew by each `fit`: what an estimator is configured with is
-never trained, moved or counted in, so that clones, grid searches and repeated fits stay apart.
+Each `fit` builds a new `tailfit.Model` and new `tailfit.Batches` from the parameters of the estimator, and never trains
+or changes the parameters themselves. So clones, grid searches and repeated fits are independent of each other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,44 +32,46 @@ __all__ = ["Classifier"]
 
 
 class Classifier(ClassifierMixin, BaseEstimator):
-    """A scikit-learn classifier around `tailfit.Model.fit`.
+    """A scikit-learn classifier that trains a network with `tailfit.Model.fit`.
 
-    It has no `partial_fit`: a class share, a class weight and a sampler are of the whole data, which a chunk does not
-    show. `warm_start` goes on training on whole data.
+    There is no `partial_fit`, because samplers, class weights and class counts are computed from all data, not from a
+    chunk. Use `warm_start` to continue training on all data.
 
     Args:
-        model_fn: `model_fn(input_shape, num_classes)` returns a `keras.Model` that ends in C logits. To be pickled, the
-            estimator needs a function that can be imported; `functools.partial` binds further arguments.
-        loss: Name of a class of `tailfit.losses`; or that class, a `functools.partial` of it, or a function of those of
-            `class_counts` and `from_logits` that it names, which returns a loss; or a loss, of which each fit trains
-            with a copy. Class counts are those of the stream as sampled and weighted.
-        sampler: A `tailfit.samplers.Sampler`; None shuffles.
-        class_weight: A weight for every class by its label, the name of a scheme (`"balanced"`), or a schedule.
-        optimizer: A name, an optimizer, of which each fit takes a copy, or a function that returns one.
-        learning_rate: Of an optimizer given by name; None leaves Keras' default.
-        epochs: Passes over the data that a call of `fit` adds.
-        batch_size: Samples a step, also in prediction.
-        steps: Changes of the training step from `tailfit.steps`; each fit trains with copies.
-        augment: `augment(batch, rng) -> batch`, as the `transform` of `tailfit.Batches`; for training only.
-        callbacks: Keras callbacks, of which each fit takes copies, or a function that returns a list.
-        validation_fraction: Share of the samples held out of training, stratified, for `val_...` in callbacks and
-            `history_`; weighted as the training samples are. 0 holds out none.
-        warm_start: Whether another `fit` goes on with the weights, optimizer and epoch number of the last one.
-        random_state: Seed of weights, order, held-out samples and steps; or a `numpy.random.RandomState`.
-        run_eagerly: Whether steps run uncompiled.
-        verbose: As in Keras' `fit`.
-    Shapes: X `(n, features)` or `(n, ...)`, floats, or what scikit-learn turns into such (pandas, polars); y `(n,)`
-        codes or strings; `predict_proba` `float64 (n, C)`, in the order of `classes_`.
+        model_fn: Function `model_fn(input_shape, num_classes)` that returns a `keras.Model` with C logits as output.
+            It must be importable if the estimator is to be pickled; bind further arguments with `functools.partial`.
+        loss: Name of a class in `tailfit.losses`; that class, or a `functools.partial` of it; a function that returns a
+            loss, with any of the parameters `class_counts` and `from_logits`; or a loss, which each fit copies. Class
+            counts are those of the training samples as sampled and weighted.
+        sampler: A `tailfit.samplers.Sampler`; None means `Shuffle`.
+        class_weight: A dict with a weight for every label, the name of a scheme (`"balanced"`), or a schedule.
+        optimizer: Name of a Keras optimizer, an optimizer, which each fit copies, or a function that returns one.
+        learning_rate: Learning rate, if the optimizer is given by name; None means Keras' default.
+        epochs: Number of epochs trained by each call of `fit`.
+        batch_size: Samples per step, in training and prediction.
+        steps: Modifications of the training step from `tailfit.steps`; each fit copies them.
+        augment: Function `augment(batch, rng) -> batch` for training samples; see `transform` of `tailfit.Batches`.
+        callbacks: Keras callbacks, which each fit copies, or a function that returns a list of them.
+        validation_fraction: Fraction of the samples held out for validation, stratified and weighted like the training
+            samples; callbacks and `history_` get their `val_...` metrics. 0 means no validation.
+        warm_start: Whether `fit` continues with the weights, the optimizer and the epoch number of the last fit.
+        random_state: Seed of the weights, the sample order, the held-out samples and the steps, or a
+            `numpy.random.RandomState`.
+        run_eagerly: Whether to run training steps without compiling them.
+        verbose: Verbosity of Keras' `fit`.
+    Shapes: X is `(n, features)` or `(n, ...)`, floats, or anything that scikit-learn converts to floats (pandas,
+        polars); y is `(n,)`, integers or strings; `predict_proba` returns `float64 (n, C)` in the order of `classes_`.
     Raises:
-        ArgumentError: in `fit`, for a parameter out of its range or that contradicts another one.
-        DataError: in `fit`, for fewer than two classes, or a class whose weights are all 0.
-        ValueError: as scikit-learn has it, for missing values, other shapes than in `fit` and the like.
+        ArgumentError: Raised by `fit` if a parameter is out of range, or contradicts another one.
+        DataError: Raised by `fit` if there are fewer than two classes, or all weights of a class are 0.
+        ValueError: Raised by scikit-learn's checks for missing values, shapes that differ from `fit`, and the like.
 
     Attributes:
         classes_: The C labels, sorted.
-        history_: Lists by name of the log, one number an epoch of the last `fit`.
-        n_iter_: Epochs trained.
-        n_features_in_, feature_names_in_: As in scikit-learn.
+        history_: Metrics of the last `fit` by name, each a list with one number per epoch.
+        n_iter_: Number of epochs trained.
+        n_features_in_: Number of features.
+        feature_names_in_: Names of the features, if X has column names.
 
     >>> from sklearn.model_selection import cross_val_predict
     >>> X, y = np.eye(2).repeat(20, axis=0), np.repeat(["leak", "ok"], 20)
@@ -124,7 +126,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     @property
     def model_(self) -> Model:
-        """The trained `tailfit.Model`; it gives what its last layer gives, logits as a rule."""
+        """The trained `tailfit.Model`, whose outputs are usually logits."""
         check_is_fitted(self)
         return self._network.model
 
@@ -132,32 +134,35 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Train on X and y.
 
         Args:
-            X, y: See the class.
-            sample_weight: One number >= 0 a sample, multiplied with the class weights. A sample of weight 0 is left
-                out, as if it were not there.
+            X: Samples; see the class for shapes.
+            y: Labels.
+            sample_weight: Weight of each sample, `(n,)`, >= 0, multiplied with the class weights. Samples of weight 0
+                are ignored.
         """
-        going_on = bool(self.warm_start) and hasattr(self, "_network")
-        X, y = validate_data(self, X, y, reset=not going_on, dtype=keras.config.floatx(), allow_nd=True)
+        warm = bool(self.warm_start) and hasattr(self, "_network")
+        X, y = validate_data(self, X, y, reset=not warm, dtype=keras.config.floatx(), allow_nd=True)
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         if sample_weight is not None:
-            X, codes, sample_weight = _weighty(X, codes, sample_weight, classes)
+            X, codes, sample_weight = _without_zero_weights(X, codes, sample_weight, classes)
         if len(classes) < 2:
             raise DataError(
-                f"y of one class, {classes.tolist()[0]!r}", expected="two classes or more", fix="check y, or the split"
+                f"y with one class only, {classes.tolist()[0]!r}",
+                expected="at least two classes",
+                fix="add samples of another class, or stratify the split",
             )
-        if going_on:
-            self._check_alike(X, classes)
+        if warm:
+            self._check_same_problem(X, classes)
         epochs = whole_number("epochs", self.epochs, least=1)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         batches, held_out = self._batches(X, codes, sample_weight, classes, seed)
-        network = self._network if going_on else Network(self.model_fn, X.shape[1:], len(classes), seed=seed)
+        network = self._network if warm else Network(self.model_fn, X.shape[1:], len(classes), seed=seed)
         with seeded(seed + 1):
             loss, steps = new_loss(self.loss, batches), new_steps(self.steps)
         if network.optimizer is None:
             network.optimizer = new_optimizer(self.optimizer, self.learning_rate)
         network.model.compile(network.optimizer, loss, steps=steps, run_eagerly=bool(self.run_eagerly))
-        done = self.n_iter_ if going_on else 0
+        done = self.n_iter_ if warm else 0
         history = network.model.fit(
             batches,
             initial_epoch=done,
@@ -174,13 +179,13 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The class with the highest score, `(n,)`."""
+        """Return the class with the highest score, `(n,)`."""
         scores = self._outputs(X)
         labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
         return labels
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Logarithms of `predict_proba`, finite where that is rounded to 0."""
+        """Return the logarithms of `predict_proba`, for logits finite even where probabilities round to 0."""
         outputs = self._outputs(X)
         if self._gives_logits:
             return np.asarray(log_softmax(outputs, axis=1))
@@ -188,11 +193,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
             return np.asarray(np.log(outputs) - np.log(outputs.sum(axis=1, keepdims=True)))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities of the classes, `(n, C)`.
+        """Return the probabilities of the classes, `(n, C)`.
 
-        They are of the class mix that the loss trains for: after `LogitAdjusted` at tau 1, or on balanced batches, of
-        one in which all classes are equally frequent. After a loss that is no softmax of the outputs as they are
-        (`LDAM` scales cosines, `LogitNorm` divides by their norm) they rank the classes and are no more than that.
+        They hold for the class mix that the loss trains for: for example, for equally frequent classes after
+        `LogitAdjusted` with tau 1, or after training on balanced batches. Where the loss is not a softmax of the plain
+        outputs (`LDAM` scales cosines, `LogitNorm` divides by the norm), they rank the classes but are not calibrated.
         """
         return np.exp(self.predict_log_proba(X))
 
@@ -200,7 +205,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=keras.config.floatx(), allow_nd=True)
         self._check_shape(X)
-        # Whole batches only: one compiled program, and what a row gets does not depend on how many come with it.
+        # Pad to whole batches: one compiled program, and the result for a row does not depend on the number of rows.
         missing = -len(X) % self.batch_size
         padded = np.concatenate([X, np.zeros((missing, *X.shape[1:]), X.dtype)]) if missing else X
         outputs = self._network.model.predict(padded, batch_size=self.batch_size, verbose=0)
@@ -212,7 +217,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         whole = Arrays(X, codes, class_names=[str(label) for label in classes])
         train, held_out = self._divided(whole, seed)
         class_weight = codes_of_weights(self.class_weight, classes)
-        if isinstance(class_weight, str):  # held-out samples weigh as those trained on do
+        if isinstance(class_weight, str):  # held-out samples get the class weights of the training samples
             class_weight = class_weights(train, cast(Any, class_weight))
 
         def batches(part: Source, sampler: Sampler | None, transform: Any) -> Batches:
@@ -228,7 +233,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             return whole, None
         if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.floating) or not 0 < fraction < 1:
             raise ArgumentError(
-                f"validation_fraction={fraction!r}", expected="a number in [0, 1)", fix="0 holds out nothing"
+                f"validation_fraction={fraction!r}", expected="a number in [0, 1)", fix="pass 0 for no validation"
             )
         train, held_out = whole.split(1 - fraction, fraction, seed=seed)
         return train, held_out
@@ -239,36 +244,36 @@ class Classifier(ClassifierMixin, BaseEstimator):
             raise DataError(
                 f"X with samples of shape {X.shape[1:]}",
                 expected=f"samples of shape {expected}, as in fit",
-                fix="bring X into the shape it had, or fit again",
+                fix="reshape X, or fit again",
             )
 
-    def _check_alike(self, X: NDArray[Any], classes: NDArray[Any]) -> None:
+    def _check_same_problem(self, X: NDArray[Any], classes: NDArray[Any]) -> None:
         self._check_shape(X)
         if not np.array_equal(classes, self.classes_):
             raise DataError(
-                f"y with the classes {', '.join(map(repr, classes.tolist()))} under warm_start=True",
-                expected=f"the classes of the fit before: {', '.join(map(repr, self.classes_.tolist()))}",
-                fix="begin anew with warm_start=False",
+                f"y with the classes {', '.join(map(repr, classes.tolist()))} and warm_start=True",
+                expected=f"the classes of the previous fit: {', '.join(map(repr, self.classes_.tolist()))}",
+                fix="pass warm_start=False to train a new network",
             )
 
 
-def _weighty(
+def _without_zero_weights(
     X: NDArray[Any], codes: NDArray[np.int64], given: ArrayLike, classes: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-    """Only the samples that have a weight, and the weights."""
+    """Return the samples, class indices and weights without the samples of weight 0."""
     weights = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weights.shape != (len(X),):
         raise ArgumentError(
             f"sample_weight of shape {weights.shape} for {len(X)} samples",
-            expected="one number a sample",
-            fix="index the weights as X and y",
+            expected="one number per sample",
+            fix="select the weights of the same samples as X and y",
         )
-    kept = weights != 0  # Batches refuses negative ones
+    kept = weights != 0  # Batches refuses negative weights
     empty = np.flatnonzero(np.bincount(codes[kept], minlength=len(classes)) == 0)
     if len(empty):
         raise DataError(
             f"a sample_weight of zero for every sample of the class {classes.tolist()[empty[0]]!r}",
             expected="a weight above zero in every class of y",
-            fix="leave the samples of the class out of X and y",
+            fix="remove the samples of the class from X and y",
         )
     return (X, codes, weights) if kept.all() else (X[kept], codes[kept], weights[kept])

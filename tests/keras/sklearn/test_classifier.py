@@ -148,7 +148,7 @@ def test_a_warm_start_goes_on_bit_by_bit(tmp_path):
     assert halves.fit(x, y).n_iter_ == 2
     assert_same(weights(straight), weights(halves))
 
-    with pytest.raises(DataError, match="'leak', 'ok' under warm_start"):
+    with pytest.raises(DataError, match="'leak', 'ok' and warm_start"):
         halves.fit(x[:50], y[:50])
     with pytest.raises(DataError, match=r"shape \(2, 1\)"):
         halves.predict(x[:, :, :1])
@@ -245,11 +245,11 @@ def test_out_of_fold_probabilities_find_a_wrong_label():
     [
         ({"loss": "Fokal"}, "loss='Fokal'"),
         ({"loss": "cross_entropy"}, "loss='cross_entropy'"),  # the function, not the class
-        ({"loss": keras.losses.mean_squared_error}, "needs y_true, y_pred"),
+        ({"loss": keras.losses.mean_squared_error}, "parameters y_true, y_pred"),
         ({"loss": lambda: "mse"}, "that returns one"),
         ({"optimizer": "adamant"}, "optimizer='adamant'"),
         ({"optimizer": 3}, "optimizer=3"),
-        ({"optimizer": keras.optimizers.SGD}, r"learning_rate=0\.1 beside"),
+        ({"optimizer": keras.optimizers.SGD}, r"learning_rate=0\.1 together"),
         ({"class_weight": {"leak": 1.0, "ok": 1.0}}, "without the class 'wear'"),
         ({"class_weight": {"leek": 1.0}}, "the class 'leek'"),
         ({"class_weight": 3}, "class_weight of type int"),
@@ -269,5 +269,5 @@ def test_wrong_parameters_are_refused_in_fit(changes, message):
 
 
 def test_one_class_is_refused():
-    with pytest.raises(DataError, match="y of one class, 'leak'"):
+    with pytest.raises(DataError, match="y with one class only, 'leak'"):
         classifier().fit(np.ones((3, 2)), ["leak"] * 3)
