@@ -65,6 +65,7 @@ __all__ = [
     "call_model",
     "compiled_loss",
     "compute_loss",
+    "flat_losses",
     "forget_generators",
     "forget_loops",
     "functional_init_arguments",
@@ -407,9 +408,17 @@ def replace_compiled_loss(model: keras.Model, kind: Callable[..., Any]) -> None:
         )
 
 
+def flat_losses(compiled: Any) -> list[Any]:
+    """Return the losses of a built container, named tuples with `path`, `loss`, `loss_weights` and `name`.
+
+    The list is the container's own: an entry put into it is the one that is called.
+    """
+    return compiled._flat_losses  # type: ignore[no-any-return]
+
+
 def losses_of_outputs(model: keras.Model) -> list[Any]:
     """The losses of a functional model as its compiled loss will have them, each with `path`, `loss` and `name`."""
     names, outputs = model._compile_loss.output_names, model.output
     fresh = CompileLoss(model.loss, output_names=names)
     fresh.build(outputs, outputs)
-    return list(fresh._flat_losses)
+    return list(flat_losses(fresh))

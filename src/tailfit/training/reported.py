@@ -143,12 +143,13 @@ class ReportedLoss(private.CompileLoss):
 
     def build(self, y_true: Any, y_pred: Any) -> None:
         super().build(y_true, y_pred)
-        self.heads = heads_of(self._flat_losses, self.output_names, y_pred)
+        entries = private.flat_losses(self)
+        self.heads = heads_of(entries, self.output_names, y_pred)
         several = bool(self.metrics)
-        for number, entry in enumerate(self._flat_losses):
+        for number, entry in enumerate(entries):
             whole = Whole(self.epoch, entry.loss, entry.loss_weights, always=several)
             self.epoch.wholes.append(whole)
-            self._flat_losses[number] = entry._replace(loss=whole)
+            entries[number] = entry._replace(loss=whole)
             if several:
                 self.metrics[number] = OutputLoss(self.metrics[number].name, whole)
         check_waiting_labels(self.heads)

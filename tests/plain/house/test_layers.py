@@ -161,6 +161,55 @@ def test_names_imported_on_first_use_are_those_that_type_checkers_see(path):
         assert len(at_run_time) > 20
 
 
+KERAS_ROOMS = {"keras_private.py", "data/feeding/keras_loops.py"}
+OTHERS_NAMES = {  # names with an underscore that are not Keras': what they are, and of which library
+    "_getframe": "sys",
+    "_strip_protocol": "fsspec: documented for file systems",
+    "_replace": "namedtuple: public",
+}
+
+
+def may_use_private_names(name: str) -> bool:
+    return name in KERAS_ROOMS or name.startswith("training/backends/")
+
+
+def private_names() -> tuple[set[str], list[tuple[str, str, int]]]:
+    """Private names that tailfit itself defines, and (name, file, line) of all private names that it reads."""
+    defined: set[str] = set()
+    read = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Store):
+                if node.attr.startswith("_") and not node.attr.startswith("__"):
+                    read.append((node.attr, name_of(path), node.lineno))
+            elif may_use_private_names(name_of(path)):
+                continue
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined.add(node.name)
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                defined.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return defined, read
+
+
+def test_private_names_of_keras_are_in_their_rooms_only():
+    """`keras.src`, and attributes such as `model._loss_tracker`: Keras may change them without notice."""
+    rooms = {name for name in map(name_of, FILES) if may_use_private_names(name)}
+    wrong = [
+        (module, path)
+        for path in FILES
+        for module, _ in imports(path)
+        if module.startswith("keras.src") and name_of(path) not in rooms
+    ]
+    defined, read = private_names()
+    wrong += [
+        (name, f"{file}:{line}")
+        for name, file, line in read
+        if name not in defined | set(OTHERS_NAMES) and file not in rooms
+    ]
+    assert not wrong
+    assert any(name == "_loss_tracker" for name, _, _ in read), "the search finds what it is to find"
+
+
 def test_public_names_of_the_package():
     import tailfit
 
