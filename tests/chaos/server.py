@@ -44,7 +44,7 @@ import keras
 from support import resumable
 
 import tailfit.recipes.training  # noqa: F401  # here once, not in every child
-from tailfit.resume.disk import Disk
+from tailfit.storage.disk import Disk
 
 
 class Stop(keras.callbacks.Callback):

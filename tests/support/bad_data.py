@@ -316,7 +316,7 @@ RUNS = {
         "state.json", spoilt("state.json", b'{"format": 1' + b"0" * 5000 + b"}")
     ),
     "a state of a newer format": checkpoint("format 99", spoilt("state.json", b'{"format": 99}')),
-    "a state of a gigabyte": checkpoint("more bytes", run(grown)),
+    "a state of a gigabyte": checkpoint(f"{(1 << 30) + 1} bytes", run(grown)),
     "empty arrays": checkpoint("other bytes", spoilt("arrays.safetensors", b"")),
     "arrays cut off": checkpoint("other bytes", run(lambda folder: os.truncate(folder / "arrays.safetensors", 70))),
     "other arrays": checkpoint("other bytes", spoilt("arrays.safetensors", b"\x02\0\0\0\0\0\0\0{}")),

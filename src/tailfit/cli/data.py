@@ -1,23 +1,22 @@
 """`tailfit inspect` and `tailfit pack`."""
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import tailfit
-from tailfit.data.files.npy import read_header
+from tailfit.data.files.npy import read_array
 from tailfit.data.inspecting import Inspection, inspect
 from tailfit.data.tables.metadata import align
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts, shown
+from tailfit.storage.json_text import parsed
 from tailfit.terminal import PlainConsole
 
 __all__ = ["run_inspect", "run_pack"]
@@ -54,7 +53,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
         if not equals or not name.isidentifier():
             raise ArgumentError(f"--option {each}", expected="NAME=VALUE", fix="pass -o label=cause, for example")
         try:
-            options[name] = json.loads(value)
+            options[name] = parsed(value)
         except ValueError:
             options[name] = value
     return options
@@ -63,8 +62,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
 def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
     """Read a row of probabilities for each sample of the source; rows of a table are matched by ID."""
     if path.suffix.lower() == ".npy":
-        read_header(str(path))  # refuses damaged and pickled files
-        return np.asarray(np.load(path, allow_pickle=False))
+        return read_array(str(path))
     table = align(path, source.ids, what=f"{path}: probabilities")
     missing = [name for name in source.class_names if name not in table.columns]
     if missing:

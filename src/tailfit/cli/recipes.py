@@ -11,9 +11,9 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tailfit.cli.reporting import console_of_any_width
-from tailfit.evaluation.files import write_text
 from tailfit.recipes import compare, evaluate_run, load_recipe, schema, train
 from tailfit.recipes.document import Document
+from tailfit.storage.writing import write_text
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 

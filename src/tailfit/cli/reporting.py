@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailfit.errors import DataError
 from tailfit.evaluation import Evaluation, compare_table, report
+from tailfit.storage.json_text import MOST_JSON
+from tailfit.storage.reading import read_text
 from tailfit.terminal import PlainConsole
 
 __all__ = ["console_of_any_width", "run_report"]
@@ -21,15 +22,7 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
     found: dict[str, Evaluation] = {}
     for run in runs:
         path = run / "evaluation.json" if run.is_dir() else run
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path}: {error}",
-                expected="the directory of a finished run, or its evaluation.json",
-                fix="check the path",
-            ) from error
-        evaluation = Evaluation.from_json(text)
+        evaluation = Evaluation.from_json(read_text(path, MOST_JSON))
         name = evaluation.name if evaluation.name not in found else f"{evaluation.name} ({run})"
         found[name] = evaluation
     report(found, out, title=title or "tailfit: runs compared")

@@ -7,10 +7,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tailfit.data.files.memory import available_memory
-from tailfit.data.files.npy import read_header
+from tailfit.data.files.npy import map_array
 from tailfit.data.files.reading import KnownFile
 from tailfit.data.files.record_files import ARRAY_RECORD, TFRECORD
 from tailfit.data.records.finite import checked_policy
@@ -133,9 +131,10 @@ _Found = tuple[Callable[..., Source], Callable[[Path], Any]]  # a source, and wh
 
 
 def _in_folder(root: Path) -> _Found | None:
-    if (root / "pack.json").is_file():
+    # lexists: a pipe in the place of such a file is refused when it is read, rather than passed over.
+    if os.path.lexists(root / "pack.json"):
         return Packed, Path
-    if any((root / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
+    if any(os.path.lexists(root / name) for name in ("zarr.json", ".zgroup", ".zarray")):
         return Zarr, Path
     if (root / "state.json").is_file() and (root / "dataset_info.json").is_file():
         return HuggingFace, _saved_dataset
@@ -164,7 +163,7 @@ def _in_file(path: Path, id: str | None) -> _Found | None:
         **dict.fromkeys(TFRECORD, (TFRecord, Path)),
         **dict.fromkeys(ARRAY_RECORD, (ArrayRecord, Path)),
         **dict.fromkeys((".csv", ".tsv", ".ndjson", ".jsonl"), text),
-        ".npy": (Arrays, _mapped),
+        ".npy": (Arrays, lambda path: map_array(str(path))),
         ".zip": (Zarr, Path),
     }
     return by_suffix.get(path.suffix.lower()) if path.exists() else None
@@ -172,11 +171,6 @@ def _in_file(path: Path, id: str | None) -> _Found | None:
 
 def _has_images(names: Iterable[str]) -> bool:
     return any(name.lower().endswith(IMAGES) for name in names)
-
-
-def _mapped(path: Path) -> Any:
-    header = read_header(str(path))  # refuses what is damaged, or pickled, before it is mapped
-    return np.load(path, mmap_mode="r" if header.nbytes else None, allow_pickle=False)  # nothing can't be mapped
 
 
 def _arrow_table(path: Path) -> Any:

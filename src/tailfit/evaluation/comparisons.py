@@ -20,9 +20,10 @@ from tailfit.evaluation.comparison_statistics import SeedMeans
 from tailfit.evaluation.comparison_table import comparison_table
 from tailfit.evaluation.evaluation import Evaluation
 from tailfit.evaluation.figures import fault_text
-from tailfit.evaluation.files import json_fields, write_text
 from tailfit.evaluation.metrics import OVERALL
 from tailfit.evaluation.tables import as_text
+from tailfit.storage.json_text import fields_of
+from tailfit.storage.writing import write_text
 
 __all__ = ["Comparison", "comparison"]
 
@@ -77,7 +78,7 @@ class Comparison(ComparisonFigures):
         """
         fix = "pass the whole text that Comparison.to_json returned"
         try:
-            fields = json_fields(text, FORMAT, fix)
+            fields = fields_of(text, FORMAT, fix)
             return comparison(
                 {
                     name: [Evaluation.from_json(json.dumps(each)) for each in of_remedy]

@@ -13,11 +13,11 @@ from rich.table import Table
 from tailfit.errors import DataError
 from tailfit.evaluation.evaluation_report import report
 from tailfit.evaluation.figures import ClassFigures, EvaluationFigures, read_only
-from tailfit.evaluation.files import write_text
 from tailfit.evaluation.inputs import check_options, checked_train_counts, class_indices
 from tailfit.evaluation.intervals import jeffreys, overall_figures
 from tailfit.evaluation.metrics import Figure, class_counts, class_metrics
 from tailfit.evaluation.tables import as_text, compare_table
+from tailfit.storage.writing import write_text
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from tailfit.evaluation.charts import MOST_CLASSES, MOST_MODELS, confusion_chart, first_models, recall_chart
 from tailfit.evaluation.figures import EvaluationFigures
-from tailfit.evaluation.files import write_text
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.evaluation.pages import draw, environment, versions
 from tailfit.evaluation.tables import (
@@ -24,6 +23,7 @@ from tailfit.evaluation.tables import (
     shown_classes,
     support_text,
 )
+from tailfit.storage.writing import write_text
 
 __all__ = ["left_out_text", "report", "rows_of_a_page"]
 

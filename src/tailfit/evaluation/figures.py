@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.evaluation.files import json_fields
 from tailfit.evaluation.inputs import check_options, checked_train_counts
 from tailfit.evaluation.intervals import difference_figures
 from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_counts, class_metrics, overall
 from tailfit.evaluation.metrics import confusion_matrix as matrix_of
 from tailfit.names import first_odd
+from tailfit.storage.json_text import fields_of
 
 __all__ = ["ClassFigures", "EvaluationFigures", "fault_text", "read_only"]
 
@@ -152,7 +152,7 @@ class EvaluationFigures:
             DataError: If the text is not the JSON of an evaluation.
         """
         fix = "pass the whole text that Evaluation.to_json returned"
-        fields = json_fields(text, _FORMAT, fix)
+        fields = fields_of(text, _FORMAT, fix)
         try:
             names = tuple(fields["class_names"])
             if len(names) < 2 or not all(isinstance(name, str) for name in names):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tailfit.data.remote.fetching import is_url
+from tailfit.storage.reading import open_regular
 
 if TYPE_CHECKING:
     from tailfit.recipes.recipe import Recipe
@@ -126,14 +127,14 @@ def _pieces(files: list[_File]) -> Iterator[bytes]:
             place += 1
         if place == len(files):
             return
-        with open(files[place].path, "rb") as content:
+        with open_regular(files[place].path) as content:
             content.seek(at - (ends[place] - files[place].size))
             yield content.read(_PIECE)
 
 
 def _contents(files: list[_File]) -> Iterator[bytes]:
     for file in files:
-        with open(file.path, "rb") as content:
+        with open_regular(file.path, file.size) as content:
             yield hashlib.file_digest(content, "blake2b").digest()
 
 

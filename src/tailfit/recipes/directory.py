@@ -25,13 +25,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from tailfit.errors import CheckpointError, DataError
-from tailfit.evaluation.files import is_draft, sweep_drafts, write_text
 from tailfit.recipes.data_identity import changed_data
 from tailfit.resume.lock import Lock
+from tailfit.storage.json_text import MOST_JSON, fields_of
+from tailfit.storage.reading import check_replaceable, read_text
+from tailfit.storage.writing import is_draft, make_folder, sweep_drafts, write_text
 
-__all__ = ["Claim", "claimed", "damaged", "locked", "read_json"]
+__all__ = ["Claim", "claimed", "damaged", "locked", "read_fields"]
 
 _RUN: Final = {"format": "tailfit.run", "version": 2}
+_FIX: Final = "train again, or restore the file"
 _FILES: Final = (
     "comparison.json",
     "evaluation.json",
@@ -42,7 +45,6 @@ _FILES: Final = (
     "run.json",
     "weights.safetensors",
 )
-_MOST_JSON: Final = 1 << 28  # bytes
 # What may differ: a run may go on for more epochs, and what follows the training may be changed.
 _FREE: Final = ("backend", "compare", "correction", "epochs", "name")
 
@@ -71,9 +73,12 @@ class Claim:
 
         Raises:
             CheckpointError: it is another run's already, holds other files, or another process is at work there.
+            RecordError: something else than a regular file is in the place of one of the run's.
         """
         _refuse_others_files(directory)
         with locked(directory):
+            for name in ("history.csv", *_FILES):  # known before the training, which would be for nothing
+                check_replaceable(directory / name)
             there = claimed(directory)
             if there is not None:
                 self._refuse_another(there, directory)
@@ -129,7 +134,7 @@ def locked(directory: Path) -> Iterator[None]:
     Raises:
         CheckpointError: another process is at work there.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     lock = Lock(directory)
     try:
         sweep_drafts(directory, _FILES)
@@ -145,7 +150,7 @@ def claimed(directory: Path) -> Claim | None:
         DataError: for a `run.json` that is none.
     """
     path = directory / "run.json"
-    return Claim.of(read_json(path, _RUN), path) if path.is_file() else None
+    return Claim.of(read_fields(path, _RUN), path) if path.is_file() else None
 
 
 def _refuse_others_files(directory: Path) -> None:
@@ -165,33 +170,17 @@ def _is_ours(name: str) -> bool:
     return name == "lock" or is_draft(name, _FILES)
 
 
-def read_json(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON file of a known format.
+def read_fields(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a JSON file of a known format.
 
     Raises:
         DataError: for anything else.
     """
-    try:
-        if path.stat().st_size > _MOST_JSON:
-            raise damaged(path, "more bytes than it can have")
-        fields = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", expected="a run's file", fix="check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, f"no JSON ({error})") from error
-    if not isinstance(fields, dict) or fields.get("format") != known["format"]:
-        raise damaged(path, f"something else than {known['format']}")
-    if fields.get("version") != known["version"]:
-        raise DataError(
-            f"{path}: version {fields.get('version')!r}",
-            expected=f"version {known['version']}",
-            fix="read it with the tailfit that wrote it, or a newer one",
-        )
-    return fields
+    return fields_of(read_text(path, MOST_JSON), known, _FIX, name=str(path))
 
 
 def damaged(path: Path, what: str) -> DataError:
-    return DataError(f"{path}: {what}", expected="the file as tailfit wrote it", fix="train again, or restore the file")
+    return DataError(f"{path}: {what}", expected="the file as tailfit wrote it", fix=_FIX)
 
 
 def _short(value: Any) -> str:

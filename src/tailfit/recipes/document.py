@@ -19,6 +19,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from tailfit.errors import DataError
 from tailfit.labels import class_key
+from tailfit.storage.reading import read_whole
 
 __all__ = ["Document", "Place", "check_nesting", "parse", "read"]
 
@@ -65,14 +66,7 @@ def read(path: str | PathLike[str]) -> Document:
         DataError: for a file that can't be read, or is no YAML that `parse` takes.
     """
     file = Path(fspath(path))
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise DataError(
-            f"{file}: {error.strerror or error}", expected="a recipe's file", fix="check its path"
-        ) from error
-    return replace(parse(content, str(file)), folder=file.absolute().parent)
+    return replace(parse(read_whole(file, _MOST_BYTES), str(file)), folder=file.absolute().parent)
 
 
 def parse(text: str | bytes, name: str = "recipe") -> Document:

@@ -11,7 +11,6 @@ The same network gives the same bytes: layers are numbered anew, and the archive
 import io
 import json
 import re
-import secrets
 import shutil
 import warnings
 import zipfile
@@ -22,10 +21,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.evaluation.files import write_parts
 from tailfit.keras_private import without_tensorflow
 from tailfit.layers import CosineDense, WithFeatures
 from tailfit.networks.fitted import seeded
+from tailfit.storage.json_text import parsed
+from tailfit.storage.writing import draft_path, write_parts
 from tailfit.text import TailfitWarning
 
 __all__ = ["save_served", "served"]
@@ -43,7 +43,7 @@ def save_served(
         scale, offset: Of each class' logit, what the correction does; None without one.
         path: The file, written whole or not at all.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft.keras")
+    draft = draft_path(path, ".keras")
     try:
         with without_tensorflow():
             served(model, scale, offset).save(draft)
@@ -133,10 +133,10 @@ def _without_clock(archive: Path) -> bytes:
         for name in old.namelist():
             with old.open(name) as content, new.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as copy:
                 if name == "metadata.json":
-                    known = json.load(content)
+                    known = parsed(content.read())
                     copy.write(json.dumps({"keras_version": known["keras_version"]}).encode())
                 elif name == "config.json":
-                    copy.write(json.dumps(_renumbered(json.load(content), {})).encode())
+                    copy.write(json.dumps(_renumbered(parsed(content.read()), {})).encode())
                 else:
                     shutil.copyfileobj(content, copy)
     return written.getvalue()

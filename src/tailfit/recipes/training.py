@@ -17,7 +17,6 @@ from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
-from tailfit.evaluation.files import write_parts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.data_identity import changed_data, identity_of_data
 from tailfit.recipes.directory import Claim
@@ -27,6 +26,9 @@ from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import Result, finished_claim, saved_result
 from tailfit.recipes.serving import save_served
 from tailfit.resume.signals import exit_on_sigterm
+from tailfit.storage.json_text import MOST_JSON
+from tailfit.storage.reading import read_text
+from tailfit.storage.writing import write_parts
 from tailfit.training import Model
 
 __all__ = ["Run", "evaluate_run", "finished_evaluation", "save_page", "train", "train_on"]
@@ -226,8 +228,8 @@ def finished_evaluation(recipe: Recipe, directory: Path, data: Mapping[str, Any]
         same = claim.recipe == recipe.plain() and claim.backend == keras.backend.backend()
         if not same or changed_data(claim.data, data):
             return None
-        return Evaluation.from_json((directory / "evaluation.json").read_text(encoding="utf-8"))
-    except (DataError, OSError, UnicodeDecodeError):
+        return Evaluation.from_json(read_text(directory / "evaluation.json", MOST_JSON))
+    except DataError:
         return None
 
 

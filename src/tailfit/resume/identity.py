@@ -13,6 +13,7 @@ from tailfit.data import Batches, Source
 from tailfit.data.records.trees import leaves
 from tailfit.keras_private import leaf_layers, without_tensorflow
 from tailfit.samplers import Sampler
+from tailfit.storage.json_text import parsed
 
 __all__ = ["MEANING", "differences", "identity_of"]
 
@@ -164,7 +165,7 @@ def _hash(value: Any) -> str:
 def _short(value: Any) -> Any:
     """As JSON: a run's own file need not hold a million class counts."""
     text = json.dumps(value, default=str, sort_keys=True)
-    return json.loads(text) if len(text) <= 1 << 14 else {"sha256": _hash(value)}
+    return parsed(text) if len(text) <= 1 << 14 else {"sha256": _hash(value)}
 
 
 def _nameless(config: Any) -> Any:

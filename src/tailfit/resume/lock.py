@@ -2,11 +2,13 @@
 
 import os
 import platform
+import stat
 import sys
 from pathlib import Path
 from typing import Any
 
 from tailfit.errors import CheckpointError
+from tailfit.storage.reading import check_replaceable
 
 __all__ = ["Lock"]
 
@@ -21,7 +23,7 @@ class Lock:
 
     def __init__(self, directory: Path) -> None:
         path = directory / "lock"
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        self._file: int | None = _opened(path)
         try:
             _lock(self._file)
         except BlockingIOError:
@@ -40,6 +42,22 @@ class Lock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _opened(path: Path) -> int:
+    """The file, made if needed. A link in its place is not followed: what is locked is written to."""
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
+        flags |= getattr(os, name, 0)
+    try:
+        file = os.open(path, flags, 0o600)
+    except OSError:
+        check_replaceable(path)  # says what lies there
+        raise
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        check_replaceable(path)
+    return file
 
 
 def _lock(file: int) -> None:

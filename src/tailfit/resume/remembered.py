@@ -9,7 +9,6 @@ Concepts:
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from enum import Enum
 from pathlib import PurePath
@@ -20,8 +19,11 @@ import keras
 import numpy as np
 
 from tailfit.data import Batches, Source
-from tailfit.errors import ArgumentError, CheckpointError
+from tailfit.data.files.memory import available_memory
+from tailfit.errors import ArgumentError, CheckpointError, RecordError
 from tailfit.resume.encoding import CannotEncodeError, decode, encode
+from tailfit.storage.reading import check_replaceable, read_whole
+from tailfit.storage.writing import write_parts
 
 __all__ = ["Remembered"]
 
@@ -55,12 +57,15 @@ class Remembered:
         callbacks: Before `on_train_begin`.
     Raises:
         ArgumentError: for one that would resume by itself, or holds what can't be saved.
+        RecordError: for a log to be written where something else than a regular file is.
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             _refuse_rivals(callback)
+            if isinstance(callback, keras.callbacks.CSVLogger):
+                check_replaceable(callback.filename)  # Keras opens it, and would wait at a pipe
         self._before = [{name: _digest(callback, name, vars(callback)[name]) for name in _own(callback)}
                         for callback in self.callbacks]  # fmt: skip
 
@@ -185,20 +190,18 @@ def _refuse_rivals(callback: Any) -> None:
 
 def _content(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
+        return read_whole(path, available_memory())
+    except RecordError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def _rewrite(callback: Any, content: bytes | None) -> None:
     """A log as it was: `on_train_begin` has emptied it, or rows of steps that come again are in it."""
     if callback.csv_file is not None:
         callback.csv_file.close()
-    fresh = f"{callback.filename}.tmp"
-    with open(fresh, "wb") as file:
-        file.write(content or b"")
-    os.replace(fresh, callback.filename)
+    write_parts(callback.filename, [content or b""])
     callback.csv_file = open(callback.filename, "a")  # noqa: SIM115  # closed by the callback
     callback.append_header = not content
     callback.writer = None

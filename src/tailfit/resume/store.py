@@ -22,9 +22,12 @@ from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
-from tailfit.errors import CheckpointError
+from tailfit.errors import CheckpointError, RecordError, TailfitError
 from tailfit.resume import tensors
-from tailfit.resume.disk import Disk
+from tailfit.storage.disk import Disk
+from tailfit.storage.json_text import parsed
+from tailfit.storage.reading import digest_of, read_whole
+from tailfit.storage.writing import make_folder
 
 __all__ = ["FORMAT", "Checkpoint", "Position", "Store"]
 
@@ -90,7 +93,7 @@ class Store:
 
     def make(self) -> None:
         """Make the directory, if somebody took it away."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.directory, 0o700)
 
     def positions(self) -> list[Position]:
         """Of the checkpoints that are there, sound or not, the newest first."""
@@ -104,16 +107,18 @@ class Store:
 
         Raises:
             CheckpointError: for one that a later version of tailfit wrote.
-            PermissionError: for one that this user may not read.
+            RecordError: for one that this user may not read.
         """
         damage: list[str] = []
         for position in self.positions():
             try:
                 return self.read(position), damage
-            except (_NewerFormatError, PermissionError):
+            except _NewerFormatError:
                 raise
             except (CheckpointError, OSError) as error:
-                damage.append(error.received if isinstance(error, CheckpointError) else str(error))
+                if isinstance(error.__cause__, PermissionError):
+                    raise
+                damage.append(error.received if isinstance(error, TailfitError) else str(error))
                 self._set_aside(position)
         return None, damage
 
@@ -130,14 +135,21 @@ class Store:
             CheckpointError: it is damaged.
             OSError: it can't be read.
         """
+        try:
+            return self._read(position)
+        except RecordError as error:
+            if error.__cause__ is not None:  # the system's error
+                raise
+            raise CheckpointError(
+                error.received, expected="a checkpoint as it was written", fix="delete its folder"
+            ) from None
+
+    def _read(self, position: Position) -> Checkpoint:
         folder = self.directory / position.name
         state = _unsealed(folder / "state.json")
-        path = folder / "arrays.safetensors"
-        digest = _Digest()
-        with path.open("rb") as file:
-            for _ in digest.of(iter(lambda: memoryview(file.read(1 << 20)), memoryview(b""))):
-                pass
-        if digest.entry() != state.get("arrays") or state.get("position") != list(position):
+        path, known = folder / "arrays.safetensors", state.get("arrays")
+        size = known.get("bytes") if isinstance(known, dict) else None
+        if not isinstance(size, int) or digest_of(path, size) != known or state.get("position") != list(position):
             raise _damaged(path, "other bytes than were written")
         return Checkpoint(position, state, tensors.read(path))
 
@@ -189,21 +201,18 @@ def _sealed(document: Mapping[str, Any]) -> bytes:
 
 
 def _unsealed(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size > _MOST_STATE:
-            raise _damaged(path, "more bytes than a state has")
-        content = file.read()
+    content = read_whole(path, _MOST_STATE)
     text, mark, seal = content.rpartition(b',\n "seal": ')
     try:
-        state = json.loads(content)
+        state = parsed(content)
         if isinstance(state, dict) and isinstance(version := state.get("format"), int) and version > FORMAT:
             raise _NewerFormatError(
                 f"{path}: format {version}",
                 expected=f"formats up to {FORMAT}",
                 fix="go on with the tailfit that wrote it, or a newer one",
             )
-        sound = bool(mark) and json.loads(seal.rstrip()[:-1]) == {"sha256": hashlib.sha256(text + b"\n}").hexdigest()}
-    except (ValueError, RecursionError):
+        sound = bool(mark) and parsed(seal.rstrip()[:-1]) == {"sha256": hashlib.sha256(text + b"\n}").hexdigest()}
+    except ValueError:
         sound = False
     if not sound or not isinstance(state, dict):
         raise _damaged(path, "other bytes than were written")

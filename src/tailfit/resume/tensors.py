@@ -17,8 +17,10 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.files.memory import holdable
+from tailfit.data.files.memory import available_memory, holdable
 from tailfit.errors import CheckpointError
+from tailfit.storage.json_text import parsed
+from tailfit.storage.reading import open_regular
 
 __all__ = ["known", "parts", "read"]
 
@@ -77,12 +79,14 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         CheckpointError: for a file that is not whole or not of this format, before memory is asked for.
         OSError: where it can't be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MOST_HEADER):
             raise _broken(path, f"a header of {length} bytes in a file of {size}")
         entries = _entries(path, file.read(length), size - 8 - length)
+        if size > available_memory():
+            raise _broken(path, f"{size} bytes, which do not fit into memory")
         arrays = {}
         for name, (dtype, shape, start) in entries.items():
             array = np.empty(shape, dtype)
@@ -95,13 +99,13 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
 def _entries(path: Path, text: bytes, size: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
     try:
-        header = json.loads(text)
+        header = parsed(text)
         header.pop("__metadata__", None)
         entries = {
             str(name): (_CODES[entry["dtype"]], _whole(entry["shape"]), *_whole(entry["data_offsets"], 2))
             for name, entry in header.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken(path, f"a header that is none ({type(error).__name__})") from None
     end = 0
     for name, (dtype, shape, start, stop) in sorted(entries.items(), key=lambda item: item[1][2:]):

@@ -1,26 +1,34 @@
 """Recipes and runs that nobody wrote: an error of ours or a sound result, and nothing else happens."""
 
+import contextlib
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import fuzzing
 from support.fuzzing import damaged
+from support.odd_files import KINDS, no_longer_than
 
 import tailfit
-from tailfit.errors import CheckpointError, TailfitError
-from tailfit.evaluation.files import digest_of
+from tailfit.cli.reporting import run_report
+from tailfit.errors import CheckpointError, RecordError, TailfitError
 from tailfit.recipes import evaluate_run, load_recipe, train
 from tailfit.recipes.document import parse
 from tailfit.recipes.recipe import Recipe
 from tailfit.recipes.result import Result, saved_result
+from tailfit.recipes.training import finished_evaluation
+from tailfit.storage.reading import digest_of
 
 pytestmark = pytest.mark.above_training
 
@@ -210,7 +218,7 @@ def test_a_recipe_and_a_run_are_read_without_running_importing_or_reaching_anyth
     seen = json.loads(done.stdout.splitlines()[-1])
     harmless = {"open", "builtins.id", "object.__getattr__", "sys._getframe"}
     assert {event for event, _ in seen["loading"]} <= harmless, seen["loading"]
-    assert [Path(arguments[0]) for event, arguments in seen["loading"] if event == "open"] == [recipe]
+    assert [Path(arguments[0]) for event, arguments in seen["loading"] if event == "open" and arguments] == [recipe]
     reaching = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pickle.", "marshal.")
     assert not [event for event, _ in seen["evaluating"] if event.startswith(reaching)]
     opened = {Path(arguments[0]) for event, arguments in seen["evaluating"] if event == "open" and arguments}
@@ -248,3 +256,45 @@ def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
     with pytest.raises(TailfitError, match="modules that you name"):
         evaluate_run(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+# -- what is no regular file ---------------------------------------------------------------------------
+
+
+def used(recipe, home, *, trained):
+    """Everything that reads a run's directory: each ends, soundly or with an error of ours."""
+    commands = [
+        lambda: evaluate_run(home),
+        lambda: run_report([home], home.with_name("page.html"), None),
+        lambda: finished_evaluation(load_recipe(recipe), home, {}),
+        *([lambda: train(recipe, home)] if trained else []),
+    ]
+    for command in commands:
+        with no_longer_than(60), contextlib.suppress(TailfitError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            command()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the same code on every backend; torch compiles least")
+def test_whatever_is_in_the_place_of_a_file_of_a_run(run, tmp_path):
+    """Every file that a run consists of, found in one that was trained."""
+    recipe = run.directory.with_name("pumps.yaml")
+    files = sorted(path.relative_to(run.directory) for path in run.directory.rglob("*") if path.is_file())
+    assert {"state.json", "weights.safetensors", "history.csv", "lock", "run.json"} <= {path.name for path in files}
+    for number, (file, kind) in enumerate(itertools.product(files, ["a link to a pipe", "a sparse terabyte"])):
+        home = tmp_path / str(number)
+        shutil.copytree(run.directory, home)
+        (home / file).unlink()
+        KINDS[kind](str(home / file))
+        used(recipe, home, trained=kind == "a link to a pipe")
+
+
+@pytest.mark.parametrize("name", ["history.csv", "report.html", "checkpoints"])
+def test_what_a_run_can_not_write_over_is_told_before_it_trains(run, tmp_path, name):
+    (tmp_path / "run").mkdir()
+    shutil.copy(run.directory / "run.json", tmp_path / "run" / "run.json")
+    (tmp_path / "run" / name).mkdir() if name != "checkpoints" else (tmp_path / "run" / name).touch()
+    with pytest.raises(RecordError, match=f"{name}: not a"):
+        train(run.directory.with_name("pumps.yaml"), tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*.safetensors"))

@@ -18,9 +18,9 @@ import tailfit
 from tailfit.callbacks import Resume, ResumeWarning
 from tailfit.errors import ArgumentError, CheckpointError, StepError
 from tailfit.resume import variables
-from tailfit.resume.disk import Disk
 from tailfit.resume.identity import differences, identity_of
 from tailfit.resume.store import Store
+from tailfit.storage.disk import Disk
 
 # Each life of a run compiles its step anew. What does not depend on how that is done is tried where nothing is
 # compiled, and elsewhere with the slow tests.

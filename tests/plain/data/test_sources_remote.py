@@ -21,6 +21,7 @@ from tailfit.data import NpyFolder, Parquet, save_npy_folder
 from tailfit.data import open as open_source
 from tailfit.data.remote.fetching import fetched
 from tailfit.errors import DataError, PackageError, RecordError
+from tailfit.storage import Draft
 
 X = np.arange(12.0).reshape(4, 3)
 NUMBERS = itertools.count()
@@ -120,7 +121,7 @@ def test_what_was_cut_off_goes_on(url: str, tmp_path: Path, copied: list[str], m
         patched.setattr(MemoryFileSystem, "open", fails)
         with pytest.raises(RecordError, match=r"memory://.*ConnectionError: lost"):
             read(url, tmp_path / "cache")
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.endswith(".part")]
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.endswith(".draft")]
     before = list(copied)
     np.testing.assert_array_equal(read(url, tmp_path / "cache"), X)
     assert "2.npy" not in before
@@ -285,7 +286,7 @@ def hostile() -> Iterator[str]:
 
 
 def no_part_in(folder: Path) -> bool:
-    return not list(folder.rglob("*.part")) and not list(folder.rglob("*.csv"))
+    return not list(folder.rglob("*.draft")) and not list(folder.rglob("*.csv"))
 
 
 def test_a_body_without_length_leaves_room(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,12 +314,10 @@ def test_a_server_that_never_answers(hostile: str, tmp_path: Path, monkeypatch: 
 
 
 def test_parts_that_a_killed_download_left_are_removed(url: str, tmp_path: Path) -> None:
-    from tailfit.data.remote.downloading import part_of
-
     cache = tmp_path / "cache"
     read(url, cache)
     (copy,) = cache.rglob("2.npy")
-    (copy.parent / ".left.part").write_bytes(b"1234")
-    with part_of(copy.parent) as (_, at_work):
+    (copy.parent / ".2.npy.0123456789abcdef.draft").write_bytes(b"1234")
+    with Draft(copy.parent / "3.npy") as at_work:
         read(url, cache)
-        assert [path.name for path in cache.rglob("*.part")] == [Path(at_work).name]
+        assert list(cache.rglob("*.draft")) == [at_work.path]

@@ -85,7 +85,7 @@ def test_sigterm_cleans_up_what_is_being_written(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
-from tailfit.evaluation.files import write_parts
+from tailfit.storage.writing import write_parts
 from tailfit.resume.signals import exit_on_sigterm
 def parts():
     yield b"half"

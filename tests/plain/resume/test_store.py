@@ -11,11 +11,11 @@ import threading
 import numpy as np
 import pytest
 
-from tailfit.errors import CheckpointError
+from tailfit.errors import CheckpointError, RecordError
 from tailfit.resume.background import Background
-from tailfit.resume.disk import Disk
 from tailfit.resume.lock import Lock
 from tailfit.resume.store import FORMAT, Position, Store
+from tailfit.storage.disk import Disk
 
 OLD, NEW, NEXT = Position(0, 8), Position(0, 16), Position(1, 0)
 
@@ -122,7 +122,7 @@ def test_a_later_format_is_refused_not_taken_for_damage(tmp_path, monkeypatch):
 def test_one_that_may_not_be_read_is_no_damage(tmp_path):
     write(Store(tmp_path), OLD)
     (tmp_path / OLD.name / "state.json").chmod(0)
-    with pytest.raises(PermissionError):
+    with pytest.raises(RecordError, match="Permission denied"):
         Store(tmp_path).recover()
 
 

@@ -11,15 +11,16 @@ import math
 import os
 import struct
 from dataclasses import dataclass
-from typing import IO, Any, NoReturn
+from typing import IO, Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.files.memory import holdable
+from tailfit.data.files.memory import available_memory, holdable
 from tailfit.errors import RecordError
+from tailfit.storage.reading import open_regular
 
-__all__ = ["Header", "read_header", "read_row"]
+__all__ = ["Header", "map_array", "read_array", "read_header", "read_row"]
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH = {1: "<H", 2: "<I", 3: "<I"}  # format versions 1.0, 2.0, 3.0: the type of the header's length
@@ -72,6 +73,32 @@ def read_row(path: str, row: NDArray[Any], reference: Header, reference_path: st
         _read_slowly(path, row, reference, reference_path)
 
 
+def read_array(path: str) -> NDArray[Any]:
+    """Read a whole file.
+
+    Raises:
+        RecordError: as `read_header`, and for an array that does not fit into memory.
+    """
+    with _opened(path) as file:
+        header = _parse(file, path)
+        if header.nbytes > available_memory():
+            _refuse(path, f"{header.nbytes} bytes, which do not fit into memory", fix="use a smaller file")
+        return _body(file, path, header)
+
+
+def map_array(path: str) -> NDArray[Any]:
+    """Map a file's array into memory, to read from; one without elements, which can't be mapped, is made.
+
+    Raises:
+        RecordError: as `read_header`.
+    """
+    header = read_header(path)
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    if not header.nbytes:
+        return np.empty(header.shape, header.dtype, order)
+    return np.memmap(path, header.dtype, "r", len(header.raw), header.shape, order)
+
+
 _PREADV = hasattr(os, "preadv")
 
 
@@ -104,11 +131,15 @@ def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path
                 expected=f"{reference} as in the first file, {reference_path}",
                 fix="bring all records to one shape and type; where they differ in length, pass ragged=True",
             )
-        body = file.read(header.nbytes)
-        if len(body) != header.nbytes:
-            _refuse(path, "truncated while it was read", fix="do not write to a folder in use")
-        array: NDArray[Any] = np.frombuffer(body, dtype=header.dtype)
-        row[...] = array.reshape(header.shape, order="F" if header.fortran else "C")
+        row[...] = _body(file, path, header)
+
+
+def _body(file: IO[bytes], path: str, header: Header) -> NDArray[Any]:
+    body = bytearray(header.nbytes)
+    if file.readinto(body) != header.nbytes:  # type: ignore[attr-defined]
+        _refuse(path, "truncated while it was read", fix="do not write to a folder in use")
+    array: NDArray[Any] = np.frombuffer(body, dtype=header.dtype)
+    return array.reshape(header.shape, order="F" if header.fortran else "C")
 
 
 def _as_bytes(row: NDArray[Any]) -> Any:
@@ -118,21 +149,12 @@ def _as_bytes(row: NDArray[Any]) -> Any:
 
 def _opened(path: str) -> IO[bytes]:
     try:
-        descriptor = os.open(path, _OPEN | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0))
-        try:
-            return os.fdopen(descriptor, "rb")
-        except OSError:
-            os.close(descriptor)
+        return open_regular(path, follow=False)
+    except RecordError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
             raise
-    except FileNotFoundError as error:
         raise RecordError(
             f"{path}: no such file", expected="one .npy file an ID", fix="restore it, or drop its label"
-        ) from error
-    except OSError as error:
-        raise RecordError(
-            f"{path}: {error.strerror}",
-            expected="a regular file that can be read",
-            fix="check its permissions, and that it has not been replaced by a link",
         ) from error
 
 

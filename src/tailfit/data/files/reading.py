@@ -11,18 +11,9 @@ from typing import Any
 import numpy as np
 
 from tailfit.errors import ArgumentError, DataError, RecordError
+from tailfit.storage.reading import open_regular, refuse_link_out, unreadable
 
-__all__ = [
-    "KnownFile",
-    "MappedFile",
-    "absolute",
-    "files_in",
-    "known_files",
-    "mapped_files",
-    "read_whole",
-    "read_within",
-    "refuse_link_out",
-]
+__all__ = ["KnownFile", "MappedFile", "absolute", "files_in", "known_files", "mapped_files"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +38,7 @@ class KnownFile:
         """
         name = absolute(path)
         found = cls._now(name)
-        try:
-            with open(name, "rb"):
-                pass  # permissions are told here, not by each library in its own words
-        except OSError as error:
-            raise _unreadable(name, error) from error
+        open_regular(name).close()  # permissions are told here, not by each library in its own words
         if not found.size:
             raise RecordError(f"{name}: empty", expected="a whole file", fix="write the file again")
         return found
@@ -61,7 +48,7 @@ class KnownFile:
         try:
             found = os.stat(name)
         except OSError as error:
-            raise _unreadable(name, error) from error
+            raise unreadable(name, error) from error
         if not stat.S_ISREG(found.st_mode):
             raise RecordError(f"{name}: not a regular file", expected="a file", fix="check the path")
         return cls(name, found.st_size, found.st_mtime_ns)
@@ -194,73 +181,3 @@ def absolute(path: str | PathLike[str]) -> str:
     if not isinstance(path, str | PathLike):
         raise ArgumentError(f"a path of type {type(path).__name__}", expected="text or a Path", fix="pass one")
     return os.path.abspath(fspath(path))
-
-
-def _unreadable(name: str, error: OSError) -> RecordError:
-    return RecordError(
-        f"{name}: {error.strerror}", expected="a file that can be read", fix="check the path and its permissions"
-    )
-
-
-def read_whole(path: str | PathLike[str], most: int, *, follow: bool = True) -> bytes:
-    """A whole regular file. A pipe, a socket or a device is refused without waiting for it.
-
-    Args:
-        path: The file.
-        most: The largest number of bytes that is read.
-        follow: Whether the path may be a link.
-    Raises:
-        RecordError: beginning with the path: missing, unreadable, no regular file, or larger than `most` bytes.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    name = fspath(path)
-    try:
-        with os.fdopen(os.open(name, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0))), "rb") as file:
-            found = os.fstat(file.fileno())
-            if stat.S_ISREG(found.st_mode) and found.st_size <= most:
-                content = file.read(found.st_size + 1)
-                if len(content) <= found.st_size:
-                    return content
-                raise RecordError(f"{name}: a file that grows", expected="a whole file", fix="wait until it is whole")
-            what = f"{found.st_size} bytes" if stat.S_ISREG(found.st_mode) else "not a regular file"
-    except RecordError:
-        raise
-    except OSError as error:
-        raise _unreadable(name, error) from error
-    except ValueError as error:  # NUL in the path
-        raise RecordError(f"{name!r}: {error}", expected="a path", fix="check the path") from error
-    raise RecordError(
-        f"{name}: {what}",
-        expected=f"a regular file of at most {most} bytes",
-        fix="check the path, or write the file again",
-    )
-
-
-def refuse_link_out(path: str | PathLike[str], root: str | PathLike[str]) -> str:
-    """Where a path leads, which must be within the folder `root`.
-
-    Raises:
-        RecordError: beginning with the path.
-    """
-    real, within = os.path.realpath(path), os.path.realpath(root)
-    if os.path.commonpath([within, real]) != within:
-        raise RecordError(
-            f"{fspath(path)}: a link out of the folder, to {real}",
-            expected="files within the folder",
-            fix="copy the file into the folder",
-        )
-    return real
-
-
-def read_within(path: str, root: str, most: int) -> bytes:
-    """A whole file that lies in the folder `root`, where it was listed.
-
-    Raises:
-        RecordError: beginning with the path: as of `read_whole`, empty, or since replaced by a link out of the folder.
-    """
-    real = refuse_link_out(path, root) if os.path.islink(path) else path
-    # Not followed again: nobody can put a link in its place meanwhile.
-    content = read_whole(real, most, follow=False)
-    if not content:
-        raise RecordError(f"{path}: empty", expected="a whole file", fix="write the file again, or remove it")
-    return content

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tailfit.data.files.reading import KnownFile, known_files
 from tailfit.errors import RecordError
 from tailfit.extras import needed
+from tailfit.storage.reading import open_regular
 
 __all__ = ["ARRAY_RECORD", "TFRECORD", "ArrayRecordFiles", "RecordFiles", "TFRecordFiles"]
 
@@ -86,7 +87,7 @@ class TFRecordFiles(RecordFiles):
 
     def _count(self, number: int) -> int:
         file, place, starts = self._files[number], 0, [0]
-        with open(file.path, "rb") as opened:
+        with open_regular(file.path) as opened:
             while place < file.size:
                 head = opened.read(_HEAD.size)
                 if len(head) < _HEAD.size:
@@ -109,7 +110,7 @@ class TFRecordFiles(RecordFiles):
 
     def _contents(self, number: int, records: list[int]) -> list[bytes]:
         file, starts, found = self._files[number], self._starts[number], []
-        with open(file.path, "rb", buffering=0) as opened:
+        with open_regular(file.path, buffering=0) as opened:
             for record in records:
                 start, stop = int(starts[record]) + _HEAD.size, int(starts[record + 1])
                 opened.seek(start)

@@ -24,16 +24,20 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from tailfit.data.remote.downloading import part_of, received, remove_abandoned
+from tailfit.data.remote.downloading import received
 from tailfit.data.tables.ids import check_id
 from tailfit.errors import DataError, PackageError, RecordError, TailfitError
 from tailfit.extras import needed
+from tailfit.storage.json_text import read_object
+from tailfit.storage.reading import digest_of
+from tailfit.storage.writing import Draft, is_draft, remove_abandoned, write_parts
 
 __all__ = ["fetched", "http_options", "is_url", "without_secrets"]
 
 _URL = re.compile(r"[A-Za-z][\w+.-]+(://|::)")  # two letters or more: "C:" is a drive
 _TRIES = 2
 _SECONDS = 5.0  # between two writings of the manifest
+_MOST_MANIFEST = 1 << 30  # bytes
 _IDLE = 60.0  # seconds that an HTTP server may send nothing
 _TAGS = ("ETag", "etag", "sha256", "md5", "md5Hash", "content_md5", "checksum", "blob_id", "generation", "uid")
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
@@ -175,19 +179,18 @@ def _is_current(target: Path, name: str, copy: _Copy | None, file: Mapping[str, 
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return str(digest_of(path)["sha256"])
 
 
 def _copied(system: Any, file: Mapping[str, Any], local: Path, shown: str) -> _Copy:
     local.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
         before = _info(system, file["name"])
-        with part_of(local.parent) as (out, fresh):
+        with Draft(local, private=True) as draft:
             with system.open(file["name"], "rb") as remote:
-                size, digest = received(remote, out, before.get("size"), local.parent, shown)
+                size, digest = received(remote, draft.file, before.get("size"), local.parent, shown)
             if before.get("size") in (size, None) and _tag(_info(system, file["name"])) == _tag(before):
-                os.replace(fresh, local)
+                draft.place()
                 return _Copy(size, _tag(file), digest, local.stat().st_mtime_ns)
     raise RecordError(
         f"{shown}: {size} bytes came of {before.get('size')}, or it changed meanwhile ({_TRIES} attempts)",
@@ -210,26 +213,23 @@ def _remove_others(target: Path, names: set[str]) -> None:
     if not target.is_dir():
         return
     for path in [path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()]:
-        partial = path.name.startswith(".") and path.name.endswith(".part")  # another process may be writing it
-        if path.relative_to(target).as_posix() not in names and not partial:
+        # Another process may be writing a draft.
+        if path.relative_to(target).as_posix() not in names and not is_draft(path.name):
             path.unlink()
 
 
 def _read_manifest(path: Path) -> dict[str, _Copy]:
     """An unreadable one is none: all is fetched again."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path, _MOST_MANIFEST)
         return {str(name): _Copy(**copy) for name, copy in content["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
 def _write_manifest(path: Path, copies: Mapping[str, _Copy]) -> None:
     text = json.dumps({"files": {name: asdict(copy) for name, copy in copies.items()}}, indent=1)
-    with part_of(path.parent) as (file, fresh):
-        file.write(text.encode())
-        file.flush()
-        os.replace(fresh, path)
+    write_parts(path, [text.encode()], private=True)
 
 
 def _cache_folder(cache: str | PathLike[str] | None) -> Path:

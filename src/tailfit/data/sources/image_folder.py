@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.files.images import SUFFIXES, Decoder, Mode
-from tailfit.data.files.reading import absolute, files_in, read_within
+from tailfit.data.files.reading import absolute, files_in
 from tailfit.data.source import Source
 from tailfit.data.tables.labels import Labels, tables_of_files
 from tailfit.data.tables.metadata import Metadata
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import encode
+from tailfit.storage.reading import read_within
 
 __all__ = ["SUFFIXES", "ImageFolder"]
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tailfit.data.files.reading import refuse_link_out
 from tailfit.data.tables.reading import parse_json
 from tailfit.errors import RecordError
+from tailfit.storage.reading import refuse_link_out
 
 __all__ = ["LABELS", "METADATA", "files_beside", "partition_beside", "records_folder"]
 

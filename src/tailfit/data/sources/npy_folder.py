@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.files.npy import Header, read_header, read_row
-from tailfit.data.files.reading import refuse_link_out
 from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.finite import Look
 from tailfit.data.records.ragged import Ragged
@@ -20,6 +19,7 @@ from tailfit.data.tables.labels import Labels, tables_of_files
 from tailfit.data.tables.metadata import Metadata
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
+from tailfit.storage.reading import refuse_link_out
 
 __all__ = ["NpyFolder"]
 

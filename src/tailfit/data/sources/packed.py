@@ -28,6 +28,7 @@ from tailfit.data.sources.packed_format import Leaf, Manifest, file_name, rebuil
 from tailfit.data.tables.reading import read_table
 from tailfit.errors import DataError, RecordError
 from tailfit.labels import encode
+from tailfit.storage.reading import open_regular
 
 __all__ = ["Packed"]
 
@@ -67,7 +68,7 @@ class Packed(Source):
         nan: str = "raise",
     ) -> None:
         root = Path(fspath(path))
-        if not (root / "pack.json").is_file():
+        if not os.path.lexists(root / "pack.json"):
             raise DataError(
                 f"{root}: {'no pack.json in it' if root.is_dir() else 'no such folder'}",
                 expected="a folder that tailfit.data.pack wrote",
@@ -192,7 +193,7 @@ class Packed(Source):
         for shard in range(manifest.shards):
             path, (start, stop) = self._path(leaf, shard), self._shard(leaf, shard)
             digest, body = hashlib.sha256(), _bytes_of(array[start:stop])
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 digest.update(file.read(self._starts[leaf][shard]))
                 for done in range(0, len(body), _READ):
                     piece = body[done : done + _READ]
@@ -260,8 +261,8 @@ class _Files:
             with self._lock:
                 descriptor = self._opened.get(path)
                 if descriptor is None:
-                    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
-                    self._opened[path] = descriptor
+                    with open_regular(path) as file:
+                        self._opened[path] = descriptor = os.dup(file.fileno())
         return descriptor
 
     if hasattr(os, "preadv"):

@@ -22,6 +22,7 @@ from tailfit.data.records.ragged import Ragged
 from tailfit.data.tables.reading import read_json
 from tailfit.errors import RecordError
 from tailfit.names import first_odd
+from tailfit.storage.writing import write_text
 
 __all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "listed", "rebuild"]
 
@@ -115,7 +116,7 @@ class Manifest:
             "class_names": self.class_names,
             "digests": self.digests,
         }
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":

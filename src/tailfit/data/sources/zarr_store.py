@@ -1,6 +1,5 @@
 """A Zarr group, or a single Zarr array, as a source."""
 
-import json
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from tailfit.data.sources.stored import Stored
 from tailfit.data.tables.metadata import Metadata
 from tailfit.errors import RecordError
 from tailfit.extras import needed
+from tailfit.storage.json_text import read_json
 
 __all__ = ["Zarr"]
 
@@ -142,8 +142,7 @@ def _checked_folder(folder: str) -> list[KnownFile]:
     for path in files_in(folder, deep=True, hidden=True):
         if os.path.basename(path) in _DESCRIPTIONS:
             known.append(KnownFile.of(path))
-            _check_size(path, known[-1].size, _DESCRIBED)
-            _check_json(path)
+            read_json(path, _DESCRIBED)
     return known
 
 
@@ -161,11 +160,3 @@ def _check_members(path: str) -> None:
 def _check_size(what: str, size: int, most: int) -> None:
     if size > most:
         raise RecordError(f"{what}: {size} bytes", expected=f"at most {most} bytes", fix="write the store again")
-
-
-def _check_json(path: str) -> None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: {error}", expected="the JSON of a Zarr store", fix="write it again") from error

@@ -4,10 +4,8 @@ Types are inferred from all rows. What a text file says of each value is kept be
 the number 1.
 """
 
-import codecs
 import csv
 import io
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,22 +18,15 @@ import polars as pl
 
 from tailfit.data.files.memory import available_memory
 from tailfit.data.files.parquet_pages import claimed_memory
-from tailfit.data.files.reading import read_whole
 from tailfit.errors import ArgumentError, RecordError
+from tailfit.storage import json_text as storage
+from tailfit.storage.reading import read_text, read_whole
 
 __all__ = ["Rows", "parse_json", "read_json", "read_rows", "read_table"]
 
 _SUFFIXES = (".csv", ".tsv", ".json", ".ndjson", ".jsonl", ".parquet")
 _KINDS = "a .csv, .tsv, .json, .ndjson or .parquet file"
 _FAILURES = (OSError, ValueError, RecursionError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-# The longer byte-order mark first: UTF-32's begins with UTF-16's.
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-)
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE, _SAMPLE_ROWS = 1 << 16, 200  # characters and rows that tell the delimiter
 _INT64 = 19  # digits of the largest one
@@ -126,26 +117,12 @@ def read_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.D
 
 
 def parse_json(path: str | PathLike[str]) -> Any:
-    """What a JSON file says.
+    """The value in a JSON file that fits into memory.
 
     Raises:
-        RecordError: naming the file: unreadable, no JSON, or with a key twice in one object.
+        RecordError: naming the file: unreadable, not JSON, or with a key twice in one object.
     """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            keys = [key for key, _ in pairs]
-            again = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"the key {again!r} twice")
-        return table
-
-    try:
-        return json.loads(_read_text(path), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"{fspath(path)}: {error}", expected="a JSON file", fix="check the file") from error
+    return storage.read_json(path, available_memory() // _EXPANSION)
 
 
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:
@@ -154,12 +131,7 @@ def read_json(path: str | PathLike[str]) -> dict[str, Any]:
     Raises:
         RecordError: naming the file, and the key that stands there twice.
     """
-    content = parse_json(path)
-    if not isinstance(content, dict):
-        raise RecordError(
-            f"{fspath(path)}: a JSON {type(content).__name__}", expected="a JSON object", fix="write a dict"
-        )
-    return content
+    return storage.read_object(path, available_memory() // _EXPANSION)
 
 
 def _parsed(file: Path, suffix: str) -> Rows:
@@ -199,18 +171,7 @@ def _checked_size(content: bytes) -> bytes:
 
 
 def _read_text(path: str | PathLike[str]) -> str:
-    """A file of text, by its byte-order mark; UTF-8 without one."""
-    content = read_whole(path, available_memory() // _EXPANSION)
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RecordError(
-            f"{fspath(path)}: the byte 0x{content[error.start]:02x} in line {line}, which is not {encoding.upper()}",
-            expected="text in UTF-8, or UTF-16 with a byte-order mark",
-            fix="save it as UTF-8 ('CSV UTF-8' in Excel)",
-        ) from error
+    text = read_text(path, available_memory() // _EXPANSION)
     return text if "\n" in text else text.replace("\r", "\n")  # lines as old Macs, and Excel for one, end them
 
 

@@ -18,6 +18,7 @@ from tailfit.data.sources.arrays import Arrays
 from tailfit.data.sources.layout import LABELS, METADATA
 from tailfit.data.tables.ids import check_id
 from tailfit.errors import ArgumentError
+from tailfit.storage.writing import write_text
 
 __all__ = ["save_npy_folder"]
 
@@ -105,7 +106,7 @@ def _write(
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _check_replaceable(target: Path, overwrite: bool) -> None:

@@ -1,5 +1,6 @@
 """Writing a source as a packed folder: shard by shard, so that a run that was cut off goes on where it ended."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -20,10 +21,14 @@ from tailfit.data.records.trees import leaves as leaves_of
 from tailfit.data.source import Source, stretches
 from tailfit.data.sources.packed_format import FORMAT, Leaf, Manifest, describe, file_name, listed
 from tailfit.errors import ArgumentError, DataError
+from tailfit.storage.disk import Disk
+from tailfit.storage.json_text import read_object
+from tailfit.storage.writing import Draft, remove_abandoned, write_text
 
 __all__ = ["pack"]
 
 _READ = 1 << 23  # bytes read from the source at once
+_MOST_STATE = 1 << 28  # bytes of state.json
 _Lengths = NDArray[np.int64] | None
 
 
@@ -95,13 +100,15 @@ def pack(
             _write_state(folder, fingerprint, digests)
         elif progress is not None:
             progress(min((shard + 1) * manifest.rows, len(source)), len(source))
-    _index(source, lengths).write_parquet(folder / "index.parquet")
+    with Draft(folder / "index.parquet") as draft:
+        _index(source, lengths).write_parquet(draft.file)
+        draft.place()
     manifest.write(folder / "pack.json")
-    for path in (folder / "index.parquet", folder / "pack.json", folder / "data", folder):
-        _sync(path)
     (folder / "state.json").unlink()
-    folder.rename(target)
-    _sync(target.parent)
+    disk = Disk()
+    disk.sync_folder(folder)
+    disk.rename(folder, target)
+    disk.sync_folder(target.parent)
 
 
 def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
@@ -111,8 +118,9 @@ def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
     if not state.exists():
         _write_state(folder, fingerprint, {})
         return {}
-    begun = json.loads(state.read_text(encoding="utf-8"))
-    if begun["source"] != fingerprint:
+    remove_abandoned(folder)
+    begun = read_object(state, _MOST_STATE)
+    if begun.get("source") != fingerprint or not isinstance(begun.get("digests"), dict):
         raise ArgumentError(
             f"{folder}, in which another source, or another shard_bytes, was begun to be packed",
             expected="the same source to go on with",
@@ -122,11 +130,7 @@ def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
 
 
 def _write_state(folder: Path, fingerprint: str, digests: dict[str, str]) -> None:
-    fresh = folder / "state.json.tmp"
-    content = {"format": FORMAT, "source": fingerprint, "digests": digests}
-    fresh.write_text(json.dumps(content), encoding="utf-8")
-    _sync(fresh)
-    fresh.rename(folder / "state.json")
+    write_text(folder / "state.json", json.dumps({"format": FORMAT, "source": fingerprint, "digests": digests}))
 
 
 def _fingerprint(source: Source, manifest: Manifest, lengths: _Lengths) -> str:
@@ -151,9 +155,8 @@ def _write_shard(
     start, stop = shard * manifest.rows, shard * manifest.rows + manifest.rows_of(shard)
     together = max(1, _READ // max(manifest.record_bytes, 1))
     names = [file_name(leaf, shard) for leaf in range(len(manifest.leaves))]
-    fresh = [folder / "data" / f"{name}.tmp" for name in names]
-    files = [_Hashed(path.open("wb")) for path in fresh]
-    try:
+    with contextlib.ExitStack() as drafts:
+        files = [_Hashed(drafts.enter_context(Draft(folder / "data" / name))) for name in names]
         for file, leaf in zip(files, manifest.leaves, strict=True):
             rows = int(lengths[start:stop].sum()) if leaf.ragged and lengths is not None else stop - start
             _write_header(file, leaf, rows)
@@ -165,26 +168,19 @@ def _write_shard(
             if progress is not None:
                 progress(int(indices[-1]) + 1, len(source))
         for file in files:
-            file.file.flush()
-            os.fsync(file.file.fileno())
-    finally:
-        for file in files:
-            file.file.close()
-    for path, name in zip(fresh, names, strict=True):
-        path.rename(folder / "data" / name)
-    _sync(folder / "data")
+            file.draft.place()
     return {name: file.digest.hexdigest() for name, file in zip(names, files, strict=True)}
 
 
 class _Hashed:
     """A file that is written, and the digest of what was."""
 
-    def __init__(self, file: Any) -> None:
-        self.file, self.digest = file, hashlib.sha256()
+    def __init__(self, draft: Draft) -> None:
+        self.draft, self.digest = draft, hashlib.sha256()
 
     def write(self, content: bytes) -> int:
         self.digest.update(content)
-        return int(self.file.write(content))
+        return self.draft.file.write(content)
 
 
 def _write_header(file: _Hashed, leaf: Leaf, rows: int) -> None:
@@ -222,13 +218,3 @@ def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:
         renamed = source.metadata.drop("id").rename(lambda name: f"metadata.{name}")
         frame = pl.concat([frame, renamed], how="horizontal")
     return frame
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows syncs no folders
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

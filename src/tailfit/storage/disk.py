@@ -1,4 +1,4 @@
-"""The few calls by which a run reaches the disk, in one room: a test takes its place and fails each of them in turn."""
+"""The few calls that reach the disk, in one place: a test takes their place and fails each of them in turn."""
 
 import os
 import shutil
@@ -15,9 +15,10 @@ class Disk:
         """A new folder; its parent exists."""
         os.mkdir(path, 0o700)
 
-    def create(self, path: Path) -> int:
-        """A new file to write to."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    def create(self, path: Path, mode: int = 0o600) -> int:
+        """A new file to write to, and never an existing one."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        return os.open(path, flags, mode)
 
     def write(self, file: int, content: memoryview) -> int:
         """As `os.write`: how many bytes were taken."""

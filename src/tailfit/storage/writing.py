@@ -1,0 +1,174 @@
+"""The one way to write a file: whole under another name, synced, then renamed. A reader, or a crash, meets no half.
+
+A draft has a name that nobody can lay a link at, and is locked while its process is at work on it: so one that a
+killed process left is told from one in use, and is removed.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self, cast
+
+from tailfit.errors import RecordError
+from tailfit.storage.disk import Disk
+from tailfit.storage.reading import check_replaceable, open_regular
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open can't be removed
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "Draft",
+    "draft_path",
+    "is_draft",
+    "make_folder",
+    "remove_abandoned",
+    "sweep_drafts",
+    "write_parts",
+    "write_text",
+]
+
+_DRAFT: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.draft(\.keras)?", re.DOTALL)
+_LONGEST: Final = 200  # bytes of a name; file systems take 255
+_DISK: Final = Disk()
+
+
+class Draft:
+    """A new file that takes the place of `path` when it is whole; it is removed if it never does.
+
+    Args:
+        path: What is to be written; its folder is made if needed. What lies there now is replaced, a link as well.
+        private: Whether only this user may read the file.
+    Raises:
+        RecordError: for a path at which a folder, a pipe, a socket or a device is.
+        OSError: where the file can't be made.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Draft(f"{folder}/a.txt") as draft:
+    ...         _ = draft.file.write(b"whole")
+    ...         before = os.path.exists(f"{folder}/a.txt")
+    ...         draft.place()
+    ...     before, Path(folder, "a.txt").read_text(), len(os.listdir(folder))
+    (False, 'whole', 1)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, private: bool = False) -> None:
+        self.target = Path(path)
+        check_replaceable(self.target)
+        make_folder(self.target.parent)
+        while True:
+            self.path = draft_path(self.target)
+            descriptor = _DISK.create(self.path, 0o600 if private else 0o666)
+            if fcntl is not None:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:  # else taken for an abandoned one before it was locked
+                break
+            os.close(descriptor)
+        self.file: BinaryIO = cast(BinaryIO, os.fdopen(descriptor, "wb"))
+
+    def place(self) -> None:
+        """Put the file, which is whole, in its place."""
+        self.file.flush()
+        _DISK.sync(self.file.fileno())
+        os.replace(self.path, self.target)
+        _DISK.sync_folder(self.target.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.file.close()
+        finally:
+            self.path.unlink(missing_ok=True)
+
+
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder, and those around it, where there is none.
+
+    Raises:
+        RecordError: where something else lies at the path.
+        OSError: where it can't be made.
+    """
+    try:
+        path.mkdir(mode, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RecordError(
+            f"{path}: not a folder", expected="a folder, or a new path", fix="choose another path"
+        ) from error
+
+
+def draft_path(path: Path, suffix: str = "") -> Path:
+    """A name beside `path` that no file has, and that `is_draft` knows."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}.{secrets.token_hex(8)}.draft{suffix}")
+
+
+def write_parts(path: str | os.PathLike[str], parts: Iterable[Any], *, private: bool = False) -> Path:
+    """Write a file of bytes or views of memory, one after the other, whole or not at all.
+
+    Raises:
+        RecordError, OSError: as `Draft`.
+    """
+    with Draft(path, private=private) as draft:
+        draft.file.writelines(parts)
+        draft.place()
+    return draft.target
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a file of text in UTF-8, whole or not at all.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(Path(folder) / "new" / "a.txt", "whole").read_text()
+    'whole'
+    """
+    return write_parts(path, [text.encode()])
+
+
+def is_draft(name: str, of: Iterable[str] | None = None) -> bool:
+    """Whether a file of this name is a draft, of one of these names where they are given.
+
+    >>> is_draft(".run.json.0123456789abcdef.draft", ["run.json"]), is_draft(".run.json.draft", ["run.json"])
+    (True, False)
+    """
+    found = _DRAFT.fullmatch(name)
+    return found is not None and (of is None or found[1] in of)
+
+
+def sweep_drafts(directory: Path, of: Iterable[str]) -> None:
+    """Remove drafts of these names; the caller holds the lock under which they are written."""
+    names = set(of)
+    with os.scandir(directory) as found:
+        drafts = [entry.path for entry in found if is_draft(entry.name, names)]
+    for draft in drafts:
+        os.unlink(draft)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the drafts in a folder, and in those within it, that no process is at work on."""
+    for path in _drafts_in(folder):
+        with contextlib.suppress(OSError), open_regular(path, follow=False) as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _drafts_in(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob(".*.draft"):
+        if _DRAFT.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+            yield path

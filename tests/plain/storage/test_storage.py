@@ -1,0 +1,214 @@
+"""Files in one way: what is opened, what is refused, and that nothing in the package goes another way."""
+
+import ast
+import os
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from support.formats import FORMATS
+from support.odd_files import KINDS, no_longer_than
+from support.paths import ROOT
+
+import tailfit
+from tailfit.data import Arrays, pack, save_npy_folder
+from tailfit.errors import RecordError, TailfitError
+from tailfit.storage import Draft, open_regular, parsed, read_whole, write_text
+from tailfit.storage.writing import remove_abandoned
+
+PACKAGE = ROOT / "src" / "tailfit"
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+
+# -- one way -------------------------------------------------------------------------------------------
+
+CALLS = {
+    "open", "io.open", "os.open", "os.fdopen", "np.load", "np.fromfile", "np.loadtxt", "np.genfromtxt", "np.memmap",
+    "np.save", "json.load", "json.loads", "mmap.mmap", "os.rename", "os.replace",
+}  # fmt: skip
+METHODS = {"read_text", "read_bytes", "write_text", "write_bytes"}
+# Who may go another way, and why.
+ALLOWED = {
+    ("cli/app.py", "os.open"): "the null device, for standard files that are closed",
+    ("data/layout.py", "np.save"): "records of a new folder, which is renamed whole",
+    ("data/memory.py", "read_text"): "files of the system that say how much memory there is",
+    ("data/remote.py", "open"): "of a file system behind a URL",
+    ("data/npy.py", "np.memmap"): "after its header was read by open_regular",
+    ("data/npy.py", "os.open"): "a call a record, not waiting: its bytes are compared with a regular file's",
+    ("recipes/serving.py", "open"): "members of an archive that was just written",
+    ("resume/lock.py", "os.open"): "a file to lock, checked there",
+    ("resume/remembered.py", "open"): "a log that was just written, to append to",
+    ("storage/disk.py", "os.open"): "new files, and folders to sync",
+    ("storage/disk.py", "os.rename"): "the one way",
+    ("storage/json_text.py", "json.loads"): "the one way",
+    ("storage/reading.py", "os.fdopen"): "the one way",
+    ("storage/reading.py", "os.open"): "the one way",
+    ("storage/writing.py", "os.fdopen"): "the one way",
+    ("storage/writing.py", "os.replace"): "the one way",
+}
+
+
+def other_ways(tree):
+    """Calls that read or write a file, by their names."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func).replace("numpy.", "np.")
+        last = name.rpartition(".")[2]
+        modes = [each.value for each in node.args if isinstance(each, ast.Constant)]
+        if name in CALLS:
+            yield name
+        elif name != last and (last in METHODS or (last == "open" and {"rb", "r", "wb", "w", "xb"} & {*modes})):
+            yield last
+
+
+@pytest.mark.parametrize(
+    "code", ["open(x)", "x.open('rb')", "Path(x).read_text()", "np.load(x)", "json.load(f)", "x.write_text(y)"]
+)
+def test_the_scan_sees(code):
+    assert list(other_ways(ast.parse(code)))
+
+
+def test_the_scan_lets_be():
+    assert not list(other_ways(ast.parse("read_text(x, most); write_text(x, y); source.open(); json.dumps(x)")))
+
+
+def test_files_are_read_and_written_in_one_way():
+    found = {
+        (path.relative_to(PACKAGE).as_posix(), name)
+        for path in PACKAGE.rglob("*.py")
+        for name in other_ways(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert found == set(ALLOWED), "go through tailfit.storage, or say why not"
+
+
+# -- what is no regular file ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_regular_files_of_some_size_are_opened(tmp_path, kind):
+    KINDS[kind](str(tmp_path / "file"))
+    with no_longer_than(5):
+        with pytest.raises(RecordError, match=r"file: (not a regular file|1099511627776 bytes)"):
+            read_whole(tmp_path / "file", 1 << 20)
+        if kind != "a sparse terabyte":
+            with pytest.raises(RecordError, match="not a regular file"):
+                write_text(tmp_path / "file", "x")
+    with pytest.raises(RecordError, match="No such file"):
+        open_regular(tmp_path / "none")
+    with pytest.raises(RecordError, match="null"):
+        open_regular("a\0b")
+
+
+def images(root):
+    FORMATS["ImageFolder"].write(root, np.zeros((2, 4, 3)), ["ok", "leak"], ["a", "b"])
+
+
+def layout(root):
+    metadata = pl.DataFrame({"id": ["a", "b"], "site": ["x", "y"]})
+    save_npy_folder(root, np.eye(2), ["ok", "leak"], ["a", "b"], metadata=metadata, partition={"train": ["a", "b"]})
+
+
+def table(suffix):
+    def write(root):
+        root.mkdir()
+        frame = pl.DataFrame({"id": ["a", "b"], "x": [1.0, 2.0]})
+        write = {"csv": frame.write_csv, "ndjson": frame.write_ndjson, "arrow": frame.write_ipc}[suffix]
+        write(root / f"set.{suffix}")
+
+    return write
+
+
+def zipped(root):
+    FORMATS["Zarr"].write(root.with_name("unpacked"), np.ones((2, 4, 3), "f4"), ["ok", "leak"], ["a", "b"])
+    root.mkdir()
+    shutil.make_archive(str(root / "set"), "zip", root.with_name("unpacked"))
+
+
+SETS = {
+    "layout": layout,
+    "packed": lambda root: pack(Arrays(np.eye(2), ["ok", "leak"], ["a", "b"]), root),
+    "npy": lambda root: (root.mkdir(), np.save(root / "set.npy", np.eye(2))),
+    "zip": zipped,
+    "ImageFolder": images,
+    **{suffix: table(suffix) for suffix in ("csv", "ndjson", "arrow")},
+    **{
+        name: lambda root, write=FORMATS[name].write: write(root, np.ones((2, 4, 3), "f4"), ["ok", "leak"], ["a", "b"])
+        for name in ("Parquet", "HDF5", "Zarr", "TFRecord", "ArrayRecord")
+    },
+}
+# A folder of images may have any name; what Zarr has no chunk of is filled.
+SOUND = {("ImageFolder", "a folder"), ("Zarr", "a folder")}
+ONE_FILE = ("npy", "zip", "csv", "ndjson", "arrow", "HDF5")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_whatever_is_in_the_place_of_a_file_of_a_data_set(tmp_path, name):
+    """Every file that a set consists of, found in one that was written."""
+    root = tmp_path / "set"
+    SETS[name](root)
+    files = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    assert files
+
+    def read():
+        (path,) = root.iterdir() if name in ONE_FILE else (root,)
+        source = tailfit.data.open(path, **({"size": (2, 2)} if name == "ImageFolder" else {}))
+        if (root / "partition.json").exists():
+            source.split(root / "partition.json")
+        source.read(range(len(source)))
+
+    read()
+    for file in files:
+        for kind, put in KINDS.items():
+            place, kept = root / file, tmp_path / "kept"
+            place.rename(kept)
+            put(str(place))
+            if kind == "a link to a pipe":  # beside the set, not in it
+                os.rename(f"{place}.pipe", tmp_path / "pipe")
+                place.unlink()
+                place.symlink_to(tmp_path / "pipe")
+            try:
+                with no_longer_than(20):
+                    read()
+                said = None
+            except TailfitError as error:
+                said = error
+            assert said is not None or (name, kind) in SOUND, f"{kind} in the place of {file}"
+            shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+            (tmp_path / "pipe").unlink(missing_ok=True)
+            kept.rename(place)
+    read()
+
+
+# -- drafts --------------------------------------------------------------------------------------------
+
+
+def test_a_draft_in_use_is_told_from_one_that_was_left(tmp_path):
+    left = tmp_path / "deep" / ".a.0123456789abcdef.draft"
+    left.parent.mkdir()
+    left.touch()
+    os.mkfifo(tmp_path / ".b.0123456789abcdef.draft")
+    with Draft(tmp_path / "a") as at_work, no_longer_than(5):
+        remove_abandoned(tmp_path)
+        assert not left.exists()
+        assert at_work.path.exists()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+def test_a_long_name_has_a_draft(tmp_path):
+    assert write_text(tmp_path / ("n" * 250), "x").read_text() == "x"
+
+
+# -- JSON ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 200_000, '{"a": 1, "b": 2, "a": 3}', "1" * 5000, b"\xff"], ids=len)
+def test_json_is_a_value_or_one_kind_of_error(text):
+    with pytest.raises(ValueError, match=r"."):
+        parsed(text)
+
+
+def test_many_equal_keys_take_no_longer(tmp_path):
+    text = "{" + ",".join(f'"{key}":0' for key in range(200_000)) + ',"199999":0}'
+    with no_longer_than(10), pytest.raises(ValueError, match="'199999' twice"):
+        parsed(text)
