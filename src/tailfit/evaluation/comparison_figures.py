@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import Figure
+from tailfit.storage.json_text import parsed
 
 __all__ = ["FORMAT", "ComparisonFigures", "Verdict"]
 
@@ -55,7 +56,7 @@ class ComparisonFigures:
             "figures": {name: _plain(figures) for name, figures in self.figures.items()},
             "differences": {name: _plain(gains) for name, gains in self.differences.items()},
             "evaluations": {
-                name: [json.loads(each.to_json()) for each in of_remedy] for name, of_remedy in self.evaluations.items()
+                name: [parsed(each.to_json()) for each in of_remedy] for name, of_remedy in self.evaluations.items()
             },
         }
         return json.dumps(fields, allow_nan=False, separators=(",", ":"))

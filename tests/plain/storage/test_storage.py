@@ -30,11 +30,11 @@ METHODS = {"read_text", "read_bytes", "write_text", "write_bytes"}
 # Who may go another way, and why.
 ALLOWED = {
     ("cli/app.py", "os.open"): "the null device, for standard files that are closed",
-    ("data/layout.py", "np.save"): "records of a new folder, which is renamed whole",
-    ("data/memory.py", "read_text"): "files of the system that say how much memory there is",
-    ("data/remote.py", "open"): "of a file system behind a URL",
-    ("data/npy.py", "np.memmap"): "after its header was read by open_regular",
-    ("data/npy.py", "os.open"): "a call a record, not waiting: its bytes are compared with a regular file's",
+    ("data/writing/npy_folder.py", "np.save"): "records of a new folder, which is renamed whole",
+    ("data/files/memory.py", "read_text"): "files of the system that say how much memory there is",
+    ("data/remote/fetching.py", "open"): "of a file system behind a URL",
+    ("data/files/npy.py", "np.memmap"): "after its header was read by open_regular",
+    ("data/files/npy.py", "os.open"): "a call a record, not waiting: its bytes are compared with a regular file's",
     ("recipes/serving.py", "open"): "members of an archive that was just written",
     ("resume/lock.py", "os.open"): "a file to lock, checked there",
     ("resume/remembered.py", "open"): "a log that was just written, to append to",
