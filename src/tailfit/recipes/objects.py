@@ -7,8 +7,9 @@ import keras
 from pydantic import TypeAdapter
 
 from tailfit.data import Batches, Normalize, Source
-from tailfit.errors import ArgumentError, TailfitError
+from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.networks.fitted import Network, seeded
+from tailfit.networks.sizes import check_fits_memory, size_of
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
 from tailfit.recipes import catalogue
@@ -54,8 +55,28 @@ def held_back(recipe: Recipe, source: Source) -> Batches:
     return Batches(source, recipe.batch_size, Sequential())
 
 
-def network_of(recipe: Recipe, input_shape: tuple[int, ...], num_classes: int, normalize: Normalize | None) -> Model:
-    """The recipe's network, its weights drawn from the recipe's seed."""
+def network_of(
+    recipe: Recipe,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    normalize: Normalize | None,
+    *,
+    samples: int = 1,
+    trained: int | None = None,
+) -> Model:
+    """The recipe's network, its weights drawn from the recipe's seed.
+
+    Args:
+        recipe: What it says.
+        input_shape: Of one record.
+        num_classes: Outputs C.
+        normalize: Statistics of the channels.
+        samples: In the part that is trained on.
+        trained: How many numbers its trained weights have, where there are some.
+    Raises:
+        DataError: it is larger than its trained weights.
+        ArgumentError: it would not fit into memory, or is no network for such records.
+    """
     chosen = recipe.network or _NETWORK.validate_python("mlp" if len(input_shape) == 1 else "cnn")
     if isinstance(chosen, Named) and getattr(chosen, "head", None) is None:
         chosen = chosen.model_copy(update={"head": _HEADS.get(getattr(recipe.loss, "name", ""))})
@@ -65,15 +86,29 @@ def network_of(recipe: Recipe, input_shape: tuple[int, ...], num_classes: int, n
         return chosen.build(**told) if isinstance(chosen, Named) else chosen.build(recipe.modules, **told)
 
     try:
+        if isinstance(chosen, Named):  # nothing is known of others before they are built
+            size = size_of(chosen.name, input_shape, num_classes, _options(chosen))
+            if trained is not None and size.parameters > trained:
+                raise DataError(
+                    f"a network of {size.parameters} parameters for trained weights of {trained} numbers",
+                    expected="the network and the input shape that were trained",
+                    fix="restore run.json and result.json, or train again",
+                )
+            check_fits_memory(size, min(recipe.batch_size, samples))
         return Network(network, input_shape, num_classes, seed=recipe.seed).model
     except TailfitError as error:
         raise _at(recipe, "network", error) from error
 
 
+def _options(network: Named) -> dict[str, Any]:
+    said = {key: getattr(network, key) for key in network.model_fields_set}
+    return {key: value for key, value in said.items() if value is not None}
+
+
 def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
     """The network, compiled with the recipe's loss, optimizer, steps and metrics."""
     names = parts.train.class_names
-    model = network_of(recipe, record_shape(parts.train), len(names), parts.normalize)
+    model = network_of(recipe, record_shape(parts.train), len(names), parts.normalize, samples=len(parts.train))
     of_classes = {"class_names": names, "num_classes": len(names), "from_logits": True}
     # A loss corrects for the stream as sampled and weighted; a step or metric speaks of the data as they are.
     stream = {"class_counts": batches.class_counts, "num_samples": float(batches.plan.size(0)), **of_classes}

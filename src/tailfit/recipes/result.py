@@ -19,7 +19,7 @@ from tailfit.resume.variables import described, held, restore, saved_entries
 from tailfit.storage.reading import digest_of
 from tailfit.storage.writing import write_parts, write_text
 
-__all__ = ["Result", "finished_claim", "saved_result"]
+__all__ = ["Result", "finished_claim", "restore_result", "trained_arrays"]
 
 _RESULT: Final = {"format": "tailfit.result", "version": 2}
 _SEALED: Final = ("evaluation.json", "predictions.parquet", "weights.safetensors")  # whose checksums it holds
@@ -129,11 +129,11 @@ def _read(directory: Path) -> tuple[Path, dict[str, Any]]:
     return path, read_fields(path, _RESULT)
 
 
-def saved_result(directory: Path, model: keras.Model, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Give a network, built as it was, the weights that a run ended with.
+def trained_arrays(directory: Path, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, NDArray[Any]]:
+    """Read the weights that a run ended with.
 
     Raises:
-        CheckpointError: for damaged weights, or a network that is another one.
+        CheckpointError: for damaged weights, or some that are missing.
         OSError: for weights that can't be read.
     """
     arrays = tensors.read(directory / "weights.safetensors")
@@ -144,6 +144,17 @@ def saved_result(directory: Path, model: keras.Model, entries: Sequence[Mapping[
             expected="the weights that result.json names",
             fix="train again, or restore both files",
         )
+    return arrays
+
+
+def restore_result(
+    model: keras.Model, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    """Give a network, built as it was, the weights that a run ended with.
+
+    Raises:
+        CheckpointError: for a network that is another one.
+    """
     restore(_variables(model), entries, arrays)
 
 

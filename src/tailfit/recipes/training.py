@@ -23,7 +23,7 @@ from tailfit.recipes.directory import Claim
 from tailfit.recipes.objects import compiled_model, fitted_correction, held_back, network_of, training_batches
 from tailfit.recipes.parts import Parts, open_other, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
-from tailfit.recipes.result import Result, finished_claim, saved_result
+from tailfit.recipes.result import Result, finished_claim, restore_result, trained_arrays
 from tailfit.recipes.serving import save_served
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.storage.json_text import MOST_JSON
@@ -206,8 +206,10 @@ def evaluate_run(
     claim = finished_claim(place, ["weights.safetensors"])
     recipe = load_recipe(claim.recipe, modules=modules, folder=claim.folder)
     result, entries = Result.read(place)
-    model = network_of(recipe, result.input_shape, len(result.class_names), result.normalize)
-    saved_result(place, model, entries)
+    arrays = trained_arrays(place, entries)
+    trained = sum(array.size for array in arrays.values())
+    model = network_of(recipe, result.input_shape, len(result.class_names), result.normalize, trained=trained)
+    restore_result(model, entries, arrays)
     if data is None:
         source = open_part(recipe, part, result.fill, fetch=fetch)
     else:

@@ -1,8 +1,10 @@
 """Recipes and runs that nobody wrote: an error of ours or a sound result, and nothing else happens."""
 
 import contextlib
+import inspect
 import itertools
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -22,11 +24,13 @@ from support.odd_files import KINDS, no_longer_than
 
 import tailfit
 from tailfit.cli.reporting import run_report
-from tailfit.errors import CheckpointError, RecordError, TailfitError
+from tailfit.errors import ArgumentError, CheckpointError, DataError, RecordError, TailfitError
+from tailfit.networks import NETWORKS
+from tailfit.networks.sizes import size_of
 from tailfit.recipes import evaluate_run, load_recipe, train
 from tailfit.recipes.document import parse
 from tailfit.recipes.recipe import Recipe
-from tailfit.recipes.result import Result, saved_result
+from tailfit.recipes.result import Result, restore_result, trained_arrays
 from tailfit.recipes.training import finished_evaluation
 from tailfit.storage.reading import digest_of
 
@@ -88,6 +92,10 @@ def test_recipes_of_any_values(value):
 def test_any_value_in_the_place_of_any_key(key, value):
     document = parse(TEXT)
     refused(lambda: sound({**document.value, key: value}))
+
+
+def saved_result(directory, model, entries):
+    restore_result(model, entries, trained_arrays(directory, entries))
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +264,52 @@ def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
     with pytest.raises(TailfitError, match="modules that you name"):
         evaluate_run(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+# -- networks of any size ------------------------------------------------------------------------------
+
+SHAPES = {"mlp": [(5,), (4, 3)], "cnn": [(9, 3), (9, 5, 2), (1, 3)], "rnn": [(6, 3)]}
+OPTIONS = [{}, {"head": "cosine"}, {"head": "features", "dropout": 0.5}, {"filters": [3, 4], "units": [3, 4]}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_the_size_of_a_network_is_known_before_it_is_built(name, options):
+    build = NETWORKS[name]
+    taken = {key: value for key, value in options.items() if key in inspect.signature(build).parameters}
+    for shape in SHAPES[name]:
+        built = build(shape, 7, **taken)
+        made = sum(math.prod(variable.shape) for variable in built.trainable_variables)
+        assert size_of(name, shape, 7, options).parameters == made
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda fields: fields.update(input_shape=[60_000_000]), "trained weights of"),
+        (lambda fields: fields["recipe"]["network"].update(units=[10**9]), "trained weights of"),
+        (lambda fields: fields.update(input_shape=[2**70, 2**70]), "trained weights of"),
+    ],
+)
+def test_a_larger_network_than_was_trained_is_not_built(run, monkeypatch, change, message):
+    path = run.directory / "result.json"
+    whole = path.read_text()
+    monkeypatch.setattr("tailfit.recipes.objects.Network", None)  # nothing is built
+    try:
+        fields = json.loads(whole)
+        change(fields)
+        path.write_text(json.dumps(fields))
+        with pytest.raises(DataError, match=message):
+            evaluate_run(run.directory)
+    finally:
+        path.write_text(whole)
+
+
+def test_a_network_that_no_memory_holds_is_not_built(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tailfit.recipes.objects.Network", None)
+    recipe = {"data": {"path": str(run.directory.with_name("pumps"))}, "network": {"name": "mlp", "units": [10**12]}}
+    with pytest.raises(ArgumentError, match=r"network.*5000000000002 parameters.*bytes of memory that are free"):
+        train(recipe, tmp_path / "run")
 
 
 # -- what is no regular file ---------------------------------------------------------------------------
