@@ -308,7 +308,7 @@ def test_a_larger_network_than_was_trained_is_not_built(run, monkeypatch, change
 def test_a_network_that_no_memory_holds_is_not_built(run, tmp_path, monkeypatch):
     monkeypatch.setattr("tailfit.recipes.objects.Network", None)
     recipe = {"data": {"path": str(run.directory.with_name("pumps"))}, "network": {"name": "mlp", "units": [10**12]}}
-    with pytest.raises(ArgumentError, match=r"network.*5000000000002 parameters.*bytes of memory that are free"):
+    with pytest.raises(ArgumentError, match=r"network.*6000000000002 parameters.*bytes of memory that are free"):
         train(recipe, tmp_path / "run")
 
 
