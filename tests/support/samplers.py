@@ -1,4 +1,4 @@
-"""What the battery needs to know of each sampler: a few configurations and what each of them promises."""
+"""Configurations of each sampler for the test battery, with the properties that each must have."""
 
 import inspect
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from tailfit.samplers import (
     Stratified,
     Weighted,
 )
-from tailfit.schedules import Deferred, Linear, Step
+from tailfit.schedules import Deferred, Linear, Piecewise
 
 
 def discovered() -> list[type[Sampler]]:
-    """Every sampler that users can name."""
+    """Return every public sampler class."""
     found = [getattr(samplers, name) for name in samplers.__all__]
     return [
         kind for kind in found if isinstance(kind, type) and issubclass(kind, Sampler) and not inspect.isabstract(kind)
@@ -35,23 +35,23 @@ def discovered() -> list[type[Sampler]]:
 
 @dataclass(frozen=True)
 class Promise:
-    """A configuration, with its laws written down independently of its code.
+    """A configuration of a sampler, and its properties, defined independently of the code under test.
 
     Attributes:
         sampler: The configuration.
-        quota: Exact draws of each class in an epoch, from the class counts; None: equal shares of the epoch's size.
-        by_class: Whether it needs a class for each sample.
-        shuffled: Whether seeds and epochs differ in order.
+        quota: Function from class counts to the exact draws of each class in an epoch; None means equal draws.
+        by_class: Whether the sampler needs a class for each sample.
+        shuffled: Whether the order depends on the seed and the epoch.
         level: Whether the class counts within every batch differ by at most one.
-        golden: Draws of the fourth epoch for the labels and seed in plain/samplers/test_battery.py.
-        follows: As `quota`, in an epoch, where the epochs differ. Then `quota` is what they come to,
-        settled: from this epoch on.
-        unit: What the counts of classes are multiples of; they are within one unit of the quota.
-        fits: The size of a whole batch of some number of classes that this sampler makes, at most some size.
-        of_labels: The sampler, where it depends on the labels.
-        rings: Whether members of a class are drawn equally often, within one over any run of epochs.
-        tolerance: Of the average over many epochs, relative to the expected draws.
-        multi_label: Whether samples may have several labels.
+        golden: Ten draws of the fourth epoch for the labels and the seed in test_battery.py.
+        follows: `quota` as a function of the epoch, too, for samplers that change over the epochs.
+        settled: First epoch from which such a sampler has the quota `quota`.
+        unit: Class counts are multiples of it, and within one unit of the quota.
+        fits: Function from (number of classes, batch size) to the largest valid batch size that is not larger.
+        of_labels: Function from labels to the sampler, if its configuration depends on the labels.
+        rings: Whether the members of a class are drawn equally often, within one over consecutive epochs.
+        tolerance: Relative tolerance of the average draws over many epochs.
+        multi_label: Whether the sampler accepts multi-label samples.
     """
 
     sampler: Sampler
@@ -70,14 +70,14 @@ class Promise:
     multi_label: bool = False
 
     def plan(self, labels, seed=0, batch_size=None) -> Plan:
-        """Of any labels, with a batch size that the sampler takes."""
+        """Plan for any labels, with a batch size that the sampler accepts."""
         sampler = self.sampler if self.of_labels is None else self.of_labels(labels)
         if isinstance(batch_size, int | np.integer) and batch_size >= 1:
             batch_size = self.fits(len(np.unique(labels)) if len(labels) else 1, batch_size)
         return sampler.plan(labels, seed, batch_size)
 
     def exact(self, counts: np.ndarray, epoch: int, size: int) -> list[Fraction]:
-        """Exact draws of each class in an epoch of `size` draws."""
+        """Return the exact draws of each class in an epoch of `size` draws."""
         if self.quota is None:
             return [Fraction(size, len(counts))] * len(counts)
         return self.quota(counts) if self.follows is None else self.follows(counts, epoch)
@@ -96,7 +96,7 @@ def share(power):
 
 
 def power_in(power):
-    """Shares by a power that an epoch has."""
+    """Return the quota for a power that depends on the epoch."""
     return lambda counts, epoch: share(power(epoch))(counts)
 
 
@@ -120,7 +120,7 @@ def repeated(threshold):
     def quota(counts):
         factors = [max(1.0, float(threshold * counts.sum() / count) ** 0.5) for count in counts]
         exact = [int(count) * Fraction(factor) for count, factor in zip(counts, factors, strict=True)]
-        # The epoch is a whole number of draws: what is left over is shared out in proportion to the parts.
+        # An epoch has an integer number of draws: the fractional draws are rounded in total, and split in proportion.
         parts = [share % count for share, count in zip(exact, counts.tolist(), strict=True)]
         total = int(sum(parts) + Fraction(1, 2))
         scale = Fraction(total) / sum(parts) if sum(parts) else 0
@@ -130,7 +130,7 @@ def repeated(threshold):
 
 
 def pairs(classes, batch):
-    """The largest batch of pairs."""
+    """Return the size of the largest batch of pairs."""
     return 2 * min(max(batch // 2, 1), classes)
 
 
@@ -158,7 +158,7 @@ PROMISES = [
         settled=4,
     ),
     Promise(
-        ClassBalanced(power=Step([0.0, 2.0, 1.0], boundaries=[1.5, 10**5])),
+        ClassBalanced(power=Piecewise([0.0, 2.0, 1.0], boundaries=[1.5, 10**5])),
         every_sample_once,
         [12, 22, 25, 48, 2, 5, 33, 42, 9, 29],
         follows=power_in(lambda epoch: 0 if epoch < 2 else 2 if epoch < 10**5 else 1),

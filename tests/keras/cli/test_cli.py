@@ -44,13 +44,13 @@ def test_help_names_the_commands_and_imports_no_formatter():
 
 
 @pytest.mark.parametrize("arguments", [["demo", "--backend", "theano"], ["demo", "--seed", "-1"], ["nothing"]])
-def test_bad_input_ends_with_2(arguments):
+def test_invalid_arguments_exit_with_2(arguments):
     done = tailfit_command(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
-def test_an_error_of_ours_is_one_clear_message(tmp_path):
+def test_an_error_is_one_message(tmp_path):
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "thesis.txt").write_text("precious")
     done = tailfit_command("demo", "--out", str(tmp_path))
@@ -60,7 +60,7 @@ def test_an_error_of_ours_is_one_clear_message(tmp_path):
     assert (tmp_path / "records" / "thesis.txt").read_text() == "precious"
 
 
-def test_a_folder_that_can_not_be_written_is_one_clear_message(tmp_path):
+def test_a_folder_without_write_access_is_one_message(tmp_path):
     (tmp_path / "file").write_text("")
     done = tailfit_command("demo", "--out", str(tmp_path / "file" / "out"))
     assert done.returncode == 1
@@ -68,8 +68,8 @@ def test_a_folder_that_can_not_be_written_is_one_clear_message(tmp_path):
     assert "Not a directory" in done.stderr.splitlines()[-1]
 
 
-def test_the_backend_asked_for_runs(tmp_path, backend):
-    """`--backend` wins over the environment; the demo's short form is in test_examples."""
+def test_the_requested_backend_is_used(tmp_path, backend):
+    """`--backend` takes precedence over the environment."""
     code = (
         "import sys; from tailfit.cli.backends import Backend, choose_backend; "
         f"choose_backend(Backend({backend!r})); import keras; print(keras.backend.backend())"
@@ -79,7 +79,7 @@ def test_the_backend_asked_for_runs(tmp_path, backend):
     assert done.stdout.strip().endswith(backend)
 
 
-def test_only_notes_on_the_machine_are_kept_from_the_user(capfd):
+def test_only_startup_messages_are_hidden(capfd):
     with _without_startup_messages():
         os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
         os.write(2, b"I0000 00:00:1795 port.cc:153] oneDNN custom operations are on.\nno such file: libcuda.so\n")
@@ -95,7 +95,7 @@ def test_a_backend_that_is_not_installed_is_refused(monkeypatch):
         choose_backend(Backend.JAX)
     monkeypatch.delenv("KERAS_BACKEND")
     assert choose_backend(None) == "torch"
-    monkeypatch.delenv("KERAS_BACKEND")  # choosing set it
+    monkeypatch.delenv("KERAS_BACKEND")  # choose_backend has set it
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ArgumentError, match="no Keras backend installed"):
         choose_backend(None)
@@ -119,7 +119,7 @@ def test_the_wheel_carries_the_demo_and_the_page(tmp_path):
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    """A recipe beside its records."""
+    """A recipe and its records."""
     root = tmp_path_factory.mktemp("recipes")
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], [60, 30])
@@ -133,7 +133,7 @@ def recipe(tmp_path_factory):
 
 
 def command(*arguments, monkeypatch):
-    """The exit code of a command, run in this process."""
+    """Run a command in this process, and return its exit code."""
     monkeypatch.setattr("sys.argv", ["tailfit", *map(str, arguments)])
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit) as ended:
@@ -141,7 +141,7 @@ def command(*arguments, monkeypatch):
     return ended.value.code
 
 
-def test_a_recipe_is_trained_measured_and_reported(recipe, tmp_path, monkeypatch, capsys):
+def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatch, capsys):
     run = partial(command, monkeypatch=monkeypatch)
     assert run("recipe", "check", recipe) == 0
     assert "valid" in capsys.readouterr().out
@@ -179,7 +179,7 @@ def test_a_recipe_is_trained_measured_and_reported(recipe, tmp_path, monkeypatch
         (["evaluate", "{out}", "--part", "all"], 2, ""),
     ],
 )
-def test_what_is_wrong_with_a_recipe_ends_with_2(arguments, code, message, recipe, tmp_path, monkeypatch, capsys):
+def test_an_invalid_recipe_exits_with_2(arguments, code, message, recipe, tmp_path, monkeypatch, capsys):
     filled = [each.replace("{recipe}", str(recipe)).replace("{out}", str(tmp_path / "out")) for each in arguments]
     assert command(*filled, monkeypatch=monkeypatch) == code
     said = capsys.readouterr().err
@@ -187,7 +187,7 @@ def test_what_is_wrong_with_a_recipe_ends_with_2(arguments, code, message, recip
     assert re.search(message, said), said
 
 
-def test_a_directory_of_another_run_ends_with_1(recipe, tmp_path, monkeypatch, capsys):
+def test_the_directory_of_another_run_exits_with_1(recipe, tmp_path, monkeypatch, capsys):
     (tmp_path / "thesis.txt").write_text("precious")
     assert command("train", recipe, "--out", tmp_path, monkeypatch=monkeypatch) == 1
     assert "thesis.txt" in capsys.readouterr().err
@@ -213,7 +213,7 @@ def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, back
 
 @pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
 @pytest.mark.parametrize("name", ["train", "compare"])
-def test_a_stopped_command_says_that_it_goes_on(name, ended, code, recipe, tmp_path, monkeypatch, capsys):
+def test_a_stopped_command_prints_how_to_continue(name, ended, code, recipe, tmp_path, monkeypatch, capsys):
     def stopped(*arguments, **options):
         raise ended
 
@@ -225,7 +225,7 @@ def test_a_stopped_command_says_that_it_goes_on(name, ended, code, recipe, tmp_p
 
 
 @pytest.mark.filterwarnings("default")
-def test_hints_and_warnings_are_for_a_shell_and_a_terminal(recipe, tmp_path, monkeypatch, capsys):
+def test_hints_are_quoted_for_the_shell_and_warnings_are_printable(recipe, tmp_path, monkeypatch, capsys):
     def broken(*arguments, **options):
         raise ValueError("\x1b[2J no chart")
 

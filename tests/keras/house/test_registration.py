@@ -1,4 +1,4 @@
-"""Saved models load in a new process after `import tailfit`, in either order; nothing else is imported for it."""
+"""Saved models load in a new process after `import tailfit` and `import keras`, in either order."""
 
 import importlib
 import json
@@ -23,15 +23,15 @@ def run(code, *arguments, **environment):
 
 
 def registered():
-    """Every class in the package that registers itself."""
+    """Return every class in the package that registers itself."""
     for found in pkgutil.walk_packages(tailfit.__path__, "tailfit."):
-        if ".backends." not in found.name:  # those of other backends
+        if ".backends." not in found.name:  # only one backend can be imported
             importlib.import_module(found.name)
     known = keras.saving.get_custom_objects()
     return {name: kind for name, kind in known.items() if name.startswith(("tailfit>", "tailfit.schedules>"))}
 
 
-def test_every_registered_class_has_its_stand_in():
+def test_every_registered_class_has_a_stand_in():
     found = registered()
     assert found.keys() == CLASSES.keys()
     for name, module in CLASSES.items():
@@ -40,7 +40,7 @@ def test_every_registered_class_has_its_stand_in():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A model with a class of each room: model, layer, loss, metric, step, schedule, correction."""
+    """A saved model with one class of each kind: model, layer, loss, metric, step, schedule, correction."""
     inputs = keras.Input((3,))
     scores = tailfit.layers.CosineDense(2)(keras.layers.Dense(4)(inputs))
     corrected = tailfit.posthoc.layers.AffineScores([1.0, 2.0], [0.0, 1.0], from_logits=True)(scores)
@@ -74,7 +74,7 @@ saving = sys.modules["keras.saving"]
 assert type(saving.__loader__).__module__ != "tailfit.registration"
 assert type(saving.__spec__.loader).__module__ != "tailfit.registration"
 from tailfit.registration import CLASSES
-for name in CLASSES:  # a stand-in answers as the class does, and gives way to it
+for name in CLASSES:  # a stand-in forwards to the class, and is replaced by it
     assert callable(keras.saving.get_registered_object(name).from_config), name
     if not name.startswith("tailfit.schedules"):
         assert keras.saving.get_registered_object(name).__name__ == name.rpartition(">")[2], name
@@ -86,4 +86,4 @@ print(json.dumps(early))
 @pytest.mark.parametrize("imports", ["import keras, tailfit", "import tailfit, keras"])
 def test_a_saved_model_loads_in_either_order_of_imports(imports, saved):
     early = json.loads(run(LOAD.format(imports=imports), saved).splitlines()[-1])
-    assert early == ["tailfit.lazy", "tailfit.registration"]  # nothing else is imported for it
+    assert early == ["tailfit.lazy", "tailfit.registration"]  # no other module is imported

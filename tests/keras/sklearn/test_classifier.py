@@ -1,4 +1,4 @@
-"""`tailfit.sklearn.Classifier`: scikit-learn's own checks, and that it trains what the same code by hand does."""
+"""`tailfit.sklearn.Classifier`: scikit-learn's checks, and equality with training by hand."""
 
 import functools
 import pickle
@@ -29,8 +29,8 @@ CANNOT_HOLD = {
     "check_sample_weight_equivalence_on_dense_data": "a sample of weight 2 comes once an epoch, one repeated twice: "
     "there are more steps, in another order. A weight of 0 does equal leaving the sample out, see below",
 }
-# Each of the 60 checks builds networks of its own. PyTorch runs all of them in seconds; where each is compiled anew
-# they take a minute, and what a backend could change is seen by these. `--slow` runs all everywhere.
+# Each of the 60 checks builds its own networks. PyTorch runs all of them in seconds. The other backends compile each
+# network, which takes a minute, so they run only the checks that depend on the backend. `--slow` runs all everywhere.
 BY_BACKEND = {"check_estimators_pickle", "check_fit_idempotent", "check_dict_unchanged"}
 
 
@@ -53,7 +53,7 @@ def test_scikit_learns_checks(estimator, check):
 
 
 def faults(n=60, seed=0, gap=2):
-    """Three causes of other means, the last one rare."""
+    """Three classes with different means, the last one rare."""
     rng = np.random.default_rng(seed)
     codes = np.array([0, 0, 0, 1, 1, 2]).repeat(n // 6)
     x = (rng.normal(size=(n, 4)) + gap * np.eye(3, 4)[codes]).astype("float32")
@@ -74,7 +74,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(left, right)
 
 
-def test_equals_the_same_by_hand():
+def test_equals_training_by_hand():
     x, y = faults()
     sampler, loss = tailfit.samplers.ClassBalanced(power=0.5), functools.partial(tailfit.losses.LogitAdjusted, tau=0.8)
     class_weight = {"wear": 2.0, "leak": 1.0, "ok": 0.5}
@@ -99,14 +99,14 @@ def global_generators():
     return random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
 
 
-def test_fits_are_alike_and_leave_no_trace():
+def test_fits_are_equal_and_have_no_side_effects():
     x, y = faults()
     mixed = classifier(
         steps=[tailfit.steps.Mixup(alpha=0.5)], callbacks=[keras.callbacks.EarlyStopping("loss")], run_eagerly=True
     )
     before = global_generators()
     first = weights(mixed.fit(x, y))
-    assert_same(first, weights(mixed.fit(x, y)))  # steps and callbacks begin anew each time
+    assert_same(first, weights(mixed.fit(x, y)))  # each fit copies steps and callbacks
     assert before == global_generators()
     assert mixed.callbacks[0].model is None
 
@@ -114,7 +114,7 @@ def test_fits_are_alike_and_leave_no_trace():
     assert np.abs(first[0] - weights(other)[0]).max() > 0.01
 
 
-def test_without_a_seed_numpys_decides_as_in_scikit_learn():
+def test_without_a_seed_the_global_numpy_seed_decides():
     x, y = faults()
     runs = []
     for _ in range(2):
@@ -124,7 +124,7 @@ def test_without_a_seed_numpys_decides_as_in_scikit_learn():
 
 
 def norm_network(input_shape, num_classes):
-    """Not a tailfit.Model; state beside the weights; several axes."""
+    """A model that is not a tailfit.Model, with non-trainable state and several input axes."""
     return keras.Sequential(
         [
             keras.Input(input_shape),
@@ -135,7 +135,7 @@ def norm_network(input_shape, num_classes):
     )
 
 
-def test_a_warm_start_goes_on_bit_by_bit(tmp_path):
+def test_a_warm_start_continues_bit_by_bit(tmp_path):
     x, y = faults()
     x = x.reshape(-1, 2, 2)
     straight = classifier(model_fn=norm_network, epochs=2).fit(x, y)
@@ -155,7 +155,7 @@ def test_a_warm_start_goes_on_bit_by_bit(tmp_path):
 
 
 class Own(keras.Model):
-    """Keras could not save it: it has no get_config, and its layers are made in __init__ from arguments."""
+    """A model that Keras can't save: it has no get_config, and builds its layers from arguments."""
 
     def __init__(self, num_classes):
         super().__init__()
@@ -169,7 +169,7 @@ def own_network(input_shape, num_classes):
     return Own(num_classes)
 
 
-def test_probabilities_of_a_softmax_head_and_a_pickled_network_of_ones_own():
+def test_probabilities_of_a_softmax_head_and_a_pickled_custom_network():
     x, y = faults()
     loss = tailfit.losses.Focal(gamma=1.0, from_logits=False)
     fitted = classifier(model_fn=own_network, loss=loss, epochs=1).fit(x, y)
@@ -179,7 +179,7 @@ def test_probabilities_of_a_softmax_head_and_a_pickled_network_of_ones_own():
     np.testing.assert_array_equal(again.predict_proba(x), fitted.predict_proba(x))
 
 
-def test_samples_without_weight_count_as_left_out():
+def test_samples_of_weight_zero_are_ignored():
     x, y = faults()
     given = np.arange(60) % 5 / 2.0
     kept = given > 0
@@ -192,7 +192,7 @@ def test_samples_without_weight_count_as_left_out():
         classifier().fit(x, y, sample_weight=given - 1)
 
 
-def test_held_out_samples_weigh_as_those_trained_on():
+def test_held_out_samples_get_the_weights_of_training_samples():
     x, y = faults()
     seen = []
     watch = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: seen.append(True))
@@ -230,7 +230,7 @@ def test_pipeline_grid_and_frames():
 
 def test_out_of_fold_probabilities_find_a_wrong_label():
     x, y = faults(gap=6)
-    y[4] = "ok"  # a leak, as all the first half
+    y[4] = "ok"  # the true label is "leak", as in all of the first half
     probabilities = cross_val_predict(classifier(epochs=8), x, y, cv=2, method="predict_proba")
     np.testing.assert_allclose(probabilities.sum(1), 1.0)
     quality = tailfit.weights.label_quality(y, probabilities)

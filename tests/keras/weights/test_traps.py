@@ -1,4 +1,4 @@
-"""Places where Keras is silently wrong about class weights, or refuses them, by their numbers."""
+"""Numbered cases in which Keras applies class weights wrongly without an error, or refuses them."""
 
 import keras
 import numpy as np
@@ -29,8 +29,8 @@ def trained(made, *args, **kwargs):
     return numpy(made.layers[-1].kernel)
 
 
-def test_trap_09_data_sets_are_weighed_by_class():
-    """Batches over any source weigh as Keras weighs arrays."""
+def test_trap_09_data_sets_are_weighted_by_class():
+    """Batches of any source get the same weights as arrays in Keras."""
     batches = tailfit.Batches(
         tailfit.data.Arrays(X, Y), 8, tailfit.samplers.Sequential(), class_weight={0: 1.0, 1: 2.0, 2: 5.0}
     )
@@ -39,7 +39,7 @@ def test_trap_09_data_sets_are_weighed_by_class():
     assert np.abs(want - trained(model(), X, Y)).max() > 1e-3
 
 
-def test_trap_09_an_adapter_of_ones_own_is_not_silently_unweighted():
+def test_trap_09_class_weight_with_a_custom_adapter_is_refused():
     class Adapter:
         def get_numpy_iterator(self):
             return iter([(X, Y)])
@@ -63,7 +63,7 @@ def test_trap_10_labels_without_one_class_each_are_refused(y, message):
         model(loss="mse").fit(X, y, class_weight=WEIGHT, verbose=0)
 
 
-def test_trap_11_several_outputs_are_weighed_by_a_dict():
+def test_trap_11_several_outputs_take_a_dict_of_weights():
     inputs = keras.Input((3,))
     outputs = {name: keras.layers.Dense(3, name=name)(inputs) for name in ("cause", "site")}
     both = tailfit.Model(inputs, outputs)
@@ -91,6 +91,6 @@ def test_trap_12_class_and_sample_weights_multiply():
         model().fit(X, Y, class_weight=WEIGHT, sample_weight=OWN, validation_split=0.2, verbose=0)
 
 
-def test_trap_12_a_class_left_out_is_not_silently_1():
+def test_trap_12_a_class_without_a_weight_is_refused():
     with pytest.raises(ArgumentError, match=r"class_weight without class 2.*add 2: 1\.0"):
         model().fit(X, Y, class_weight={0: 1.0, 1: 2.0}, verbose=0)

@@ -1,4 +1,4 @@
-"""The tree of exceptions: discovered, so that the next one is checked by being there."""
+"""The exceptions of `tailfit.errors`, found by discovery."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from tailfit import errors
 TREE = [getattr(errors, name) for name in errors.__all__]
 
 
-def test_all_is_the_whole_tree():
+def test_all_lists_every_exception():
     found = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)}
     assert found == set(TREE)
 
@@ -19,7 +19,7 @@ class TestEachError:
     def make(self, kind):
         return kind("gamma=-1.0.", expected="gamma >= 0", fix="use gamma=0")
 
-    def test_says_what_was_passed_what_is_allowed_and_how_to_mend_it(self, kind):
+    def test_the_message_has_three_parts(self, kind):
         expected = "Received gamma=-1.0. Expected gamma >= 0. Fix: use gamma=0."
         assert str(self.make(kind)) == expected
 
@@ -27,12 +27,12 @@ class TestEachError:
         with pytest.raises(TypeError):
             kind("gamma", "gamma >= 0", "use 0")
 
-    def test_is_in_the_tree_and_in_pythons(self, kind):
+    def test_derives_from_tailfit_error_and_a_built_in_exception(self, kind):
         assert issubclass(kind, errors.TailfitError)
         built_in = {ValueError, RuntimeError, OSError, ImportError}
         assert kind is errors.TailfitError or any(issubclass(kind, each) for each in built_in)
         assert kind.__doc__
 
-    def test_arrives_whole_from_another_process(self, kind):
+    def test_survives_pickling(self, kind):
         error = pickle.loads(pickle.dumps(self.make(kind)))
         assert (type(error), str(error), error.fix) == (kind, str(self.make(kind)), "use gamma=0")

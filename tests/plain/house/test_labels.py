@@ -1,4 +1,4 @@
-"""Labels of every form come to one; what can't be right is refused, and the first bad row is named."""
+"""Labels of every form are encoded; invalid labels are refused with the first invalid row."""
 
 import numpy as np
 import polars as pl
@@ -29,7 +29,7 @@ ONE_HOT = np.eye(3)[CODES]
         ONE_HOT.tolist(),
     ],
 )
-def test_every_form_of_the_same_classes_gives_the_same_codes(same):
+def test_every_form_of_labels_gives_the_same_class_indices(same):
     encoded = encode(same)
     assert (encoded.kind, encoded.values.dtype, encoded.num_classes) == ("codes", np.int64, 3)
     assert encoded.values.tolist() == CODES
@@ -47,7 +47,7 @@ def test_every_form_of_the_same_classes_gives_the_same_codes(same):
         pl.Series(["c", "a", "b", "c"]).cast(pl.Categorical),
     ],
 )
-def test_strings_are_coded_by_their_sorted_order_or_that_of_the_names(text):
+def test_strings_are_indexed_in_sorted_order_or_in_the_order_of_class_names(text):
     assert encode(text).values.tolist() == CODES
     assert encode(text).class_names == ("a", "b", "c")
     named = encode(text, class_names=["c", "x", "b", "a"])
@@ -55,7 +55,7 @@ def test_strings_are_coded_by_their_sorted_order_or_that_of_the_names(text):
     assert named.class_counts.tolist() == [2, 0, 1, 1]
 
 
-def test_soft_and_multi_label_rows_keep_their_rows():
+def test_soft_and_multi_label_rows_stay_a_matrix():
     soft = encode([[0.25, 0.75], [1, 0]])
     assert (soft.kind, soft.values.dtype, soft.class_counts.tolist()) == ("soft", np.float32, [1.25, 0.75])
     several = encode([[1, 1, 0], [0, 0, 0], [0, 1, 0]])
@@ -64,7 +64,7 @@ def test_soft_and_multi_label_rows_keep_their_rows():
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30))
-def test_one_hot_rows_are_codes(codes):
+def test_one_hot_rows_become_class_indices(codes):
     assert encode(np.eye(7)[codes]).values.tolist() == codes
     assert encode(codes, num_classes=7).class_counts.sum() == len(codes)
 
@@ -93,18 +93,18 @@ def test_one_hot_rows_are_codes(codes):
         ([b"leak"], 0),
     ],
 )
-def test_the_first_bad_row_is_named(bad, row):
+def test_the_message_shows_the_first_invalid_row(bad, row):
     with pytest.raises(DataError, match=f"whose row {row} "):
         encode(bad)
 
 
 @pytest.mark.parametrize("bad", [5, {}, [[[1]]], [[1, 2], [3]], np.array([2**63], dtype=np.uint64), [["a"], ["b"]]])
-def test_what_is_no_row_of_labels_is_refused(bad):
+def test_invalid_labels_are_refused(bad):
     with pytest.raises(DataError):
         encode(bad)
 
 
-def test_the_id_of_a_bad_row_is_named_where_ids_are_known():
+def test_the_message_shows_the_id_of_an_invalid_row():
     with pytest.raises(DataError, match=r"row 1 \(ID 'r7'\) is -1"):
         encode([0, -1], ids=["r3", "r7"])
 
@@ -125,12 +125,12 @@ def test_names_and_numbers_must_agree():
         encode(np.eye(3), num_classes=2)
 
 
-def test_many_class_names_are_checked_at_once():
+def test_many_class_names_are_fast():
     names = [str(code) for code in range(100_000)]
     assert encode([0], class_names=names).num_classes == len(names)
 
 
-def test_codes_only_where_a_sample_has_one_class():
+def test_encode_codes_refuses_soft_and_multi_label_rows():
     with pytest.raises(DataError, match=r"row 1 is \[1, 1\] \(multi-label\)"):
         encode_codes([[1, 0], [1, 1]])
     with pytest.raises(DataError, match="soft"):

@@ -1,4 +1,4 @@
-"""What a name may be, in every reader; what look like one name; and that nothing printed commands a terminal."""
+"""Names: which are valid, in every reader; which are easily confused; and that printed names are harmless."""
 
 import io
 import json
@@ -75,7 +75,7 @@ class TestLabels:
         assert (encoded.class_names, encoded.values.tolist()) == (("leak", "ok"), [1, 0, 1, 0])
         assert encode(["ok ", "leak"], class_names=["ok", "leak "], strip=True).values.tolist() == [0, 1]
         assert encode(["ok ", "ok"]).num_classes == 2
-        both = ["ok", "leak", "ok "]  # classes that are one then
+        both = ["ok", "leak", "ok "]  # the same class after stripping
         assert encode(["ok ", "leak", "ok"], class_names=both, strip=True).values.tolist() == [0, 1, 0]
         assert encode([2, 1, 0], class_names=both, strip=True).values.tolist() == [0, 1, 0]
         assert encode([2, 1, 0], class_names=both, strip=True).class_names == ("ok", "leak")
@@ -126,19 +126,19 @@ IDS = {
 
 
 @pytest.mark.parametrize("read", IDS.values(), ids=IDS)
-def test_ids_are_held_against_the_same_rule(read: Any, tmp_path: Path) -> None:
+def test_ids_follow_the_same_rule(read: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"\\x00"):
         read(tmp_path, ["a", NUL])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
-def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
     np.save(folder(tmp_path, {}) / "caf\udce9.npy", X[0])
     with pytest.raises(DataError, match=r"ID 'caf\\udce9'"):
         NpyFolder(tmp_path)
 
 
-def test_names_in_files_of_ours(tmp_path: Path) -> None:
+def test_names_in_files_written_by_tailfit(tmp_path: Path) -> None:
     evaluation = json.loads(tailfit.evaluate(["ok", "leak"], ["ok", "leak"]).to_json())
     for name in (NUL, LONE):
         with pytest.raises(DataError, match="the name"):
@@ -150,11 +150,11 @@ def test_names_in_files_of_ours(tmp_path: Path) -> None:
         tailfit.data.Packed(tmp_path / "packed")
 
 
-def test_bytes_of_a_store_that_are_no_utf8_are_no_names(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_refused_as_names(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "set.h5", "w") as file:
         file["x"] = X
-        file["y"] = np.array([b"caf\xe9", b"caf\xe8"])  # with replacement characters they would be one class
+        file["y"] = np.array([b"caf\xe9", b"caf\xe8"])  # with replacement characters, they would become one class
     with pytest.raises(DataError, match=r"caf\\xe9.*array 'y'"):
         tailfit.data.HDF5(tmp_path / "set.h5")
 
@@ -224,7 +224,7 @@ def test_every_source_that_takes_class_names_takes_strip() -> None:
 TITLE = "\x1b]0;pwned\x07\u202e[red]"
 
 
-def test_an_error_commands_no_terminal() -> None:
+def test_errors_contain_no_control_characters() -> None:
     error = ArgumentError(f"{TITLE} here", expected=f"not {TITLE}", fix=f"no {TITLE}\nReceived")
     assert str(error).isprintable()
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
@@ -232,13 +232,13 @@ def test_an_error_commands_no_terminal() -> None:
     assert r"\x1b]0;pwned\x07\u202e" in error.received
 
 
-def test_a_warning_commands_no_terminal() -> None:
+def test_warnings_contain_no_control_characters() -> None:
     with pytest.warns(DataWarning) as warned:
         warnings.warn(TITLE, DataWarning, stacklevel=1)
     assert str(warned[0].message) == visible(TITLE)
 
 
-def test_the_console_obeys_no_string() -> None:
+def test_the_console_interprets_no_markup() -> None:
     console = PlainConsole(file=io.StringIO(), width=80)
     table = Table(TITLE, title=TITLE)
     table.add_row(TITLE)
@@ -285,6 +285,6 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert r"no\x1b]0;x\x07" in done.stderr
 
 
-def test_every_error_of_the_tree_is_printable() -> None:
+def test_every_error_is_printable() -> None:
     for kind in TailfitError.__subclasses__():
         assert str(kind(TITLE, expected=LONE, fix=NUL)).isprintable()

@@ -1,4 +1,4 @@
-"""The import hook that waits for Keras: gone once it has done its work, still there after an import that failed."""
+"""The import hook that waits for Keras is removed after the import, and stays after a failed one."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ try:
     import keras
 except RuntimeError as error:
     assert str(error) == "broken"
-assert len(sys.meta_path) == len(before) + 1  # it waits on
+assert len(sys.meta_path) == len(before) + 1  # still waiting
 with open(sys.argv[1] + "/keras/saving.py", "w") as file:
     file.write("import time; time.sleep(0.1); known = {}\\nget_custom_objects = lambda: known")
 sys.path_importer_cache.clear()
@@ -30,7 +30,7 @@ importlib.reload(keras.saving)
 kind = type("CosineDense", (), {})
 del sys.modules["tailfit"], sys.modules["tailfit.registration"]
 keras.saving.known["tailfit>CosineDense"] = kind
-import tailfit  # Keras is there already: nothing is left to wait for, and a class that is known stays
+import tailfit  # Keras is imported already: no hook is left, and a registered class stays
 assert sys.meta_path == before
 assert keras.saving.known["tailfit>CosineDense"] is kind
 assert len(keras.saving.known) == len(tailfit.registration.CLASSES)
@@ -38,7 +38,7 @@ assert {name for name in sys.modules if name.startswith("tailfit.")} == {"tailfi
 """
 
 
-def test_the_hook_waits_registers_and_goes(tmp_path):
+def test_the_hook_waits_registers_and_is_removed(tmp_path):
     (tmp_path / "keras").mkdir()
     (tmp_path / "keras" / "__init__.py").write_text("from keras import saving")
     (tmp_path / "keras" / "saving.py").write_text("raise RuntimeError('broken')")

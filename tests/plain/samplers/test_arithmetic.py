@@ -1,4 +1,4 @@
-"""The quick ways to whole numbers that NumPy has, too."""
+"""The fast integer arithmetic, compared with NumPy's."""
 
 import hypothesis
 import hypothesis.strategies as st
@@ -13,9 +13,9 @@ LENGTHS = st.lists(st.one_of(st.just(0), st.integers(0, 5), st.integers(0, 1 << 
 @pytest.mark.parametrize("kept", [False, True])
 @hypothesis.given(lengths=LENGTHS, seed=st.integers(0, 99))
 @hypothesis.settings(deadline=None, max_examples=100)
-def test_points_fall_where_a_search_finds_them(kept, lengths, seed):
+def test_line_finds_the_same_segments_as_searchsorted(kept, lengths, seed):
     ends = np.cumsum([*lengths, 1])
-    drawn = np.random.default_rng(seed).integers(ends[-1], size=2_000)  # many: with a guide
+    drawn = np.random.default_rng(seed).integers(ends[-1], size=2_000)  # many points use the guide table
     points = np.unique(np.concatenate([drawn, ends[:-1], np.maximum(ends - 1, 0), np.maximum(ends - 2, 0)]))
     expected = np.searchsorted(ends, points, side="right")
     line = Line(ends, kept=kept)
@@ -24,8 +24,8 @@ def test_points_fall_where_a_search_finds_them(kept, lengths, seed):
 
 
 @pytest.mark.parametrize("heavy", [0, 50_000, 99_999])
-def test_a_part_may_hold_all_stretches(heavy):
-    """One stretch is nearly the whole line: the guide tells the others apart no more."""
+def test_one_cell_may_contain_almost_all_segments(heavy):
+    """One segment is nearly the whole line, so the guide table can't separate the others."""
     lengths = np.ones(100_000, dtype=np.int64)
     lengths[heavy] = 1 << 40
     lengths[10:20] = 0
@@ -40,7 +40,7 @@ def test_quotients_and_remainders(values, by):
     assert list(zip(quotients.tolist(), remainders.tolist(), strict=True)) == [divmod(value, by) for value in values]
 
 
-def test_one_or_the_other():
+def test_chosen_equals_where():
     rng = np.random.default_rng(0)
     condition, yes, no = rng.random(100) < 0.5, rng.integers(1 << 61, size=100), rng.integers(1 << 61, size=100)
     assert (chosen(condition, yes, no) == np.where(condition, yes, no)).all()

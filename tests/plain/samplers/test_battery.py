@@ -1,4 +1,4 @@
-"""The battery: every sampler that `tailfit.samplers` exports, found by discovery, keeps the laws of a plan."""
+"""Tests of the properties of plans, run for every sampler that `tailfit.samplers` exports."""
 
 import dataclasses
 import pickle
@@ -21,7 +21,7 @@ QUICK = settings(deadline=None, max_examples=25)
 
 
 def promising(keeps=lambda promise: True):
-    """The battery's parametrisation: the configurations that promise something."""
+    """Parametrize a test with the configurations that have a property."""
     kept = [promise for promise in PROMISES if keeps(promise)]
     return pytest.mark.parametrize("promise", kept, ids=lambda promise: repr(promise.sampler))
 
@@ -34,7 +34,7 @@ level = promising(lambda promise: promise.level)
 
 
 @pytest.mark.parametrize("kind", discovered())
-def test_every_sampler_says_what_it_promises(kind):
+def test_every_sampler_has_configurations(kind):
     assert any(type(promise.sampler) is kind for promise in PROMISES), (
         f"{kind.__name__} has no entry in tests/support/samplers.py: add its configurations and their laws"
     )
@@ -56,7 +56,7 @@ class TestRings:
 
     @QUICK
     @given(labels=labels_in_any_order(), seed=seeds, batch=batch_sizes, first=st.integers(0, 9) | st.integers(0, 10**6))
-    def test_members_are_drawn_equally_often_over_any_run_of_epochs(self, promise, labels, seed, batch, first):
+    def test_members_are_drawn_equally_often_over_consecutive_epochs(self, promise, labels, seed, batch, first):
         plan, counts = promise.plan(labels, seed, batch), np.bincount(labels)
         times = np.zeros(len(labels), dtype=int)
         for epoch in range(first, first + 4):
@@ -64,7 +64,7 @@ class TestRings:
             times += once
             for code, quota in enumerate(promise.exact(counts, epoch, plan.size(0))):
                 members = labels == code
-                # No more draws than members: none twice in the epoch.
+                # No more draws than members, so no member may be drawn twice in the epoch.
                 if once[members].sum() <= counts[code]:
                     assert once[members].max() <= 1
                 assert np.ptp(times[members]) <= 1
@@ -75,7 +75,7 @@ class TestRings:
 class TestPlan:
     @QUICK
     @given(labels=labels_in_any_order(), seed=seeds, batch=batch_sizes, data=st.data())
-    def test_pieces_make_the_whole_however_cut(self, promise, labels, seed, batch, data):
+    def test_slices_concatenate_to_the_whole_epoch(self, promise, labels, seed, batch, data):
         plan = promise.plan(labels, seed, batch)
         size, epoch = plan.size(0), data.draw(st.integers(0, 2**40))
         cuts = [0, *sorted(data.draw(st.lists(st.integers(0, size), max_size=5))), size]
@@ -89,20 +89,20 @@ class TestPlan:
         assert np.array_equal(epoch_of(again, epoch), whole)
         assert (again.batch_size, again.seed) == (plan.batch_size, seed)
 
-    def test_pieces_make_the_whole_across_internal_blocks(self, promise):
+    def test_slices_concatenate_across_internal_blocks(self, promise):
         labels = np.random.default_rng(0).choice(5, 150_000, p=[0.6, 0.2, 0.1, 0.05, 0.05])
         plan = promise.plan(labels, 1, 64)
         whole = epoch_of(plan, 3)
         for start, stop in ((0, 140_000), (65_535, 65_537), (65_536, 131_073), (131_071, 131_073), (149_980, 149_990)):
             assert np.array_equal(plan.indices(3, start, stop), whole[start:stop])
 
-    def test_class_sums_are_the_counted_average(self, promise):
+    def test_class_sums_equal_the_average_over_epochs(self, promise):
         rng = np.random.default_rng(0)
         labels = np.array([0] * 12 + [1] * 3 + [2] * 2 + [3])
         weights = rng.uniform(0, 2, len(labels))
         plan, classes = promise.plan(labels, 5, 4), 4
         sums, ones = np.zeros(classes), np.zeros(classes)
-        # After so many epochs every ring has been round a whole number of times.
+        # After this many epochs every ring was read a whole number of times.
         epochs = 12 * 3 * 2 * classes
         for epoch in range(promise.settled, promise.settled + epochs):
             drawn = epoch_of(plan, epoch)
@@ -114,7 +114,7 @@ class TestPlan:
         assert plan.class_sums(num_classes=6).tolist() == [*plan.class_sums(), 0, 0]
         assert np.allclose(plan.class_sums(np.zeros(len(labels))), 0)
 
-    def test_seeds_and_epochs_have_orders_of_their_own(self, promise):
+    def test_orders_differ_between_seeds_and_epochs(self, promise):
         labels = np.repeat([0, 1, 2], [300, 60, 40])
         orders = {
             tuple(epoch_of(promise.plan(labels, seed, 32), epoch))
@@ -127,7 +127,7 @@ class TestPlan:
         plan = promise.plan(GOLDEN_LABELS, 2024, 8)
         assert plan.indices(3, 10, 20).tolist() == promise.golden
 
-    def test_labels_are_there_to_index(self, promise):
+    def test_plans_expose_the_labels(self, promise):
         plan = promise.plan(["ok", "leak", "ok", "ok"], 0, 2)
         assert isinstance(plan, Plan)
         assert plan.labels.dtype == np.int64
@@ -151,7 +151,7 @@ class TestPlan:
         with pytest.raises(ArgumentError):
             plan.indices(*bounds)
 
-    def test_no_positions_are_no_draws(self, promise):
+    def test_an_empty_slice_has_no_draws(self, promise):
         drawn = promise.plan([0, 1]).indices(0, 1, 1)
         assert (drawn.shape, drawn.dtype) == ((0,), np.int64)
 
@@ -176,7 +176,7 @@ class TestPlan:
         with pytest.raises(ArgumentError, match="num_classes"):
             promise.plan([0, 1]).class_sums(num_classes=1)
 
-    def test_epochs_far_ahead_cost_nothing(self, promise):
+    def test_far_epochs_take_no_time(self, promise):
         plan = promise.plan(np.repeat([0, 1], [90, 10]), 0, 8)
         assert len(plan.indices(2**63 - 1, 0, 8)) == 8
 
@@ -184,7 +184,7 @@ class TestPlan:
 @level
 @QUICK
 @given(labels=labels_in_any_order(), seed=seeds, batch=st.integers(1, 50), epoch=st.integers(0, 10**6))
-def test_level_batches_are_level(promise, labels, seed, batch, epoch):
+def test_balanced_batches_are_balanced(promise, labels, seed, batch, epoch):
     plan, classes = promise.plan(labels, seed, batch), labels.max() + 1
     whole = labels[epoch_of(plan, epoch)]
     for start in range(0, len(whole), batch):
@@ -192,35 +192,35 @@ def test_level_batches_are_level(promise, labels, seed, batch, epoch):
 
 
 @shuffled
-def test_the_order_is_random_whatever_the_order_of_the_labels(promise):
+def test_the_order_is_random_for_sorted_labels(promise):
     labels = np.repeat([0, 1, 2], [3000, 600, 400])
     drawn = epoch_of(promise.plan(labels, 3, 50), 0)
     position = np.arange(len(drawn))
     ranks = np.corrcoef(position, drawn)[0, 1] * np.sqrt(len(drawn))
     neighbours = np.corrcoef(drawn[:-1], drawn[1:])[0, 1] * np.sqrt(len(drawn))
     assert abs(ranks) < 4
-    # Level batches are drawn without replacement of classes: neighbours differ a little more often, much more often in
-    # the small batches that some make.
+    # Balanced batches draw classes without replacement: neighbours differ slightly more often, and much more often in
+    # the small batches of some samplers.
     assert -6 < neighbours < 4 or (neighbours < 4 and promise.fits(3, 50) < 50)
 
 
 @by_class
 class TestClasses:
     @pytest.mark.parametrize(("labels", "empty"), [([0, 2], "1"), ([1, 1], "0"), ([5], "0, 1, 2, 3, 4")])
-    def test_a_gap_in_the_codes_is_refused(self, promise, labels, empty):
+    def test_a_gap_in_the_class_indices_is_refused(self, promise, labels, empty):
         with pytest.raises(DataError, match=f"no sample has class {empty},"):
             promise.plan(labels)
 
     @pytest.mark.parametrize("labels", [[[0.5, 0.5]], [[1, 1], [1, 0]], [0.5, 1.0]])
     def test_samples_without_one_class_are_refused(self, promise, labels):
         if promise.multi_label and labels == [[1, 1], [1, 0]]:
-            pytest.skip("it takes them")
+            pytest.skip("this sampler accepts multi-label samples")
         with pytest.raises(DataError):
             promise.plan(labels)
 
     @pytest.mark.parametrize("batch", [None, 1, 3, 8])
-    def test_pairs_of_a_class_meet_anew_each_epoch(self, promise, batch):
-        # A class drawn in ring order would show the same neighbours in every epoch.
+    def test_neighbours_of_a_class_change_each_epoch(self, promise, batch):
+        # In ring order the neighbours would be the same in every epoch.
         plan = promise.plan(np.repeat([0, 1], [200, 200]), 0, batch)
 
         def neighbours(epoch):
@@ -243,7 +243,7 @@ class TestConfiguration:
             sampler.power = 3.0
 
     def test_options_are_keywords(self, promise):
-        # What must be said may be said without its name.
+        # Only required options may be positional.
         for option in dataclasses.fields(promise.sampler):
             assert option.kw_only == (option.default is not dataclasses.MISSING)
 
@@ -253,5 +253,5 @@ class TestConfiguration:
 
 
 def test_quotas_of_the_battery_are_exact():
-    # The battery's own arithmetic: shares that sum to the epoch.
+    # Check the arithmetic of the battery itself: shares sum to the epoch.
     assert sum(PROMISES[3].quota(np.array([5, 7, 9]))) == Fraction(21)

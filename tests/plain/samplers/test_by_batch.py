@@ -1,4 +1,4 @@
-"""`Stratified` and `PerClass`: what each of their batches is made of."""
+"""The composition of the batches of `Stratified` and `PerClass`."""
 
 from fractions import Fraction
 from itertools import combinations
@@ -17,8 +17,8 @@ QUICK = settings(deadline=None, max_examples=60)
 
 @QUICK
 @given(labels=labels_in_any_order(), seed=seeds, batch=st.integers(1, 60), epoch=st.integers(0, 10**9))
-def test_every_batch_has_the_mix_of_the_whole(labels, seed, batch, epoch):
-    """Also the last one, however short: each count is its share rounded down or up."""
+def test_every_batch_has_the_class_mix_of_the_data(labels, seed, batch, epoch):
+    """Each count is its share rounded up or down, also in a short last batch."""
     drawn = epoch_of(Stratified().plan(labels, seed, batch), epoch)
     assert np.array_equal(np.sort(drawn), np.arange(len(labels)))
     counts = np.bincount(labels).tolist()
@@ -28,8 +28,8 @@ def test_every_batch_has_the_mix_of_the_whole(labels, seed, batch, epoch):
         assert all(abs(n - Fraction(count * len(part), len(labels))) < 1 for n, count in zip(got, counts, strict=True))
 
 
-def test_who_meets_in_a_stratified_batch_is_up_to_chance():
-    """Two rare classes of 5 in 20 batches: independent ones would meet in 5 * 5 / 20 of them on average."""
+def test_samples_of_a_stratified_batch_are_combined_at_random():
+    """Two rare classes of 5 samples in 20 batches: by chance they share 5 * 5 / 20 batches on average."""
     labels = np.repeat([0, 1, 2, 3], [97, 93, 5, 5])
     plan = Stratified().plan(labels, 1, 10)
     met = [
@@ -52,7 +52,7 @@ def test_stratified_batches_vary_less_than_shuffled_ones():
 @given(
     labels=labels_in_any_order(), seed=seeds, m=st.integers(1, 5), share=st.floats(0, 1), epoch=st.integers(0, 10**9)
 )
-def test_m_samples_of_each_of_a_batchs_classes(labels, seed, m, share, epoch):
+def test_a_batch_has_m_samples_of_each_of_its_classes(labels, seed, m, share, epoch):
     counts = np.bincount(labels)
     seats = max(1, round(share * len(counts)))
     plan = PerClass(m).plan(labels, seed, m * seats)
@@ -65,11 +65,11 @@ def test_m_samples_of_each_of_a_batchs_classes(labels, seed, m, share, epoch):
         assert set(times) == {m}
         for code in classes:
             of_class = np.bincount(batch[labels[batch] == code], minlength=len(labels))[labels == code]
-            # None twice while others could stand in for it.
+            # No sample may repeat before all other samples of the class were drawn.
             assert np.ptp(of_class) <= 1
 
 
-def test_the_classes_of_a_batch_meet_in_all_combinations():
+def test_classes_share_batches_in_all_combinations():
     labels = np.repeat(np.arange(6), 20)
     plan = PerClass(2).plan(labels, 0, 4)
     met = {
@@ -80,7 +80,7 @@ def test_the_classes_of_a_batch_meet_in_all_combinations():
     assert met == set(combinations(range(6), 2))
 
 
-def test_the_samples_of_a_visit_meet_in_all_combinations():
+def test_samples_of_a_class_share_batches_in_all_combinations():
     labels = np.repeat([0, 1], [7, 3])
     plan = PerClass(2).plan(labels, 0, 4)
     met = set()
@@ -91,12 +91,12 @@ def test_the_samples_of_a_visit_meet_in_all_combinations():
 
 
 @pytest.mark.parametrize("batch", [3, 8, 1])
-def test_a_batch_that_is_no_multiple_or_too_large_is_refused(batch):
+def test_a_batch_size_that_is_not_a_multiple_or_too_large_is_refused(batch):
     with pytest.raises(ArgumentError, match=f"batch_size={batch} for PerClass"):
         PerClass(2).plan([0, 1, 1], 0, batch)
 
 
-def test_without_a_batch_size_all_classes_are_in_it():
+def test_without_a_batch_size_a_batch_has_all_classes():
     plan = PerClass(3).plan(np.repeat([0, 1], 10))
     assert plan.size(0) == 18
     assert np.bincount(plan.labels[plan.indices(0, 6, 12)]).tolist() == [3, 3]

@@ -1,4 +1,4 @@
-"""`Weighted` and multi-label `RepeatFactor`: each sample by a weight of its own, by systematic sampling."""
+"""`Weighted` and multi-label `RepeatFactor`, which draw by systematic sampling."""
 
 import dataclasses
 from fractions import Fraction
@@ -27,17 +27,17 @@ def test_a_sample_is_drawn_its_share_rounded_down_or_up(weights, seed, epoch, po
         assert weight > 0 or count == 0
 
 
-def test_shares_are_kept_over_the_epochs():
+def test_shares_hold_over_many_epochs():
     weights = np.random.default_rng(0).uniform(0, 2, 500) ** 3
     plan = Weighted(weights).plan(500, seed=1)
     times = sum(np.bincount(epoch_of(plan, epoch), minlength=500) for epoch in range(1000))
     expected = 1000 * 500 * weights / weights.sum()
-    # Independent draws would be off by the square root of the expected number, some 30 and up to 90.
+    # Independent draws would deviate by the square root of the expected number: 30 on average, up to 90.
     assert abs(times - expected).max() < 8
 
 
-def test_independent_samples_meet_by_chance():
-    """Systematic sampling in the order of the source: what is drawn together must not be what stands together."""
+def test_neighbours_in_the_source_are_drawn_independently():
+    """Samples that are next to each other in the source must not be next to each other in an epoch."""
     plan = Weighted(np.full(1000, 1.0)).plan(1000, seed=3)
     drawn = epoch_of(plan, 0)
     assert np.array_equal(np.sort(drawn), np.arange(1000))
@@ -45,7 +45,7 @@ def test_independent_samples_meet_by_chance():
 
 
 @pytest.mark.slow
-def test_a_thousand_million_draws_are_in_proportion():
+def test_many_draws_are_in_proportion():
     rng = np.random.default_rng(0)
     weights = rng.pareto(1.5, 10_000_000)
     weights[::7] = 0.0
@@ -59,11 +59,11 @@ def test_a_thousand_million_draws_are_in_proportion():
     assert not times[::7].any()
     expected = epochs * len(weights) * weights / weights.sum()
     seen = expected > 5
-    # Far below what chance gives: chi-square over its degrees of freedom would be 1.
+    # Far below random sampling, for which chi-square over its degrees of freedom is 1.
     assert np.sum((times[seen] - expected[seen]) ** 2 / expected[seen]) / seen.sum() < 0.1
 
 
-def test_labels_weigh_in_the_class_sums():
+def test_class_sums_follow_the_weights():
     plan = Weighted([1.0, 1.0, 2.0, 0.0]).plan(["a", "b", "b", "a"])
     assert plan.class_sums().tolist() == [1.0, 3.0]
     assert plan.class_sums([1.0, 2.0, 0.5, 9.0]).tolist() == [1.0, 3.0]
@@ -80,7 +80,7 @@ def test_bad_weights_are_refused(weights, message):
         Weighted(weights)
 
 
-def test_another_number_of_samples_is_refused():
+def test_a_different_number_of_samples_is_refused():
     with pytest.raises(ArgumentError, match="2 weights for 3 samples"):
         Weighted([1.0, 2.0]).plan([0, 1, 1])
 
@@ -103,7 +103,7 @@ def test_multi_label_samples_follow_their_rarest_label():
     rows[:, 0] = 1
     rows[:90, 1] = 1
     rows[:10, 2] = 1
-    rows[-1, 0] = 0  # without a label: once
+    rows[-1, 0] = 0  # without labels: drawn once
     plan = RepeatFactor(0.36).plan(rows, seed=4)
     # sqrt(.36 / .09) = 2, sqrt(.36 / .01) = 6
     assert plan.size(0) == 910 + 80 * 2 + 10 * 6
@@ -115,7 +115,7 @@ def test_multi_label_samples_follow_their_rarest_label():
     assert plan.class_sums().tolist() == pytest.approx([1129.0, 220.0, 60.0])
 
 
-def test_parts_of_a_repeat_go_round():
+def test_fractional_repeats_rotate_over_the_samples():
     rows = np.zeros((100, 2))
     rows[:30, 0] = 1
     rows[30:, 1] = 1

@@ -1,4 +1,4 @@
-"""The keyed permutation: a bijection for every size, undone by its inverse, and as random as a shuffle."""
+"""Keyed permutations are bijections of every size, have an inverse, and are as random as a shuffle."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def is_bijection(size, key):
 
 
 def excess(observed, expected):
-    """How far chi-square is from what chance gives, in standard deviations."""
+    """Return how far chi-square is from its expectation, in standard deviations."""
     free = observed.size - 1
     return (np.sum((observed - expected) ** 2 / expected) - free) / np.sqrt(2 * free)
 
@@ -39,7 +39,7 @@ def many_keys(number, purpose=0):
 
 
 def orders(size, number):
-    """`number` permutations of `size` items, by unrelated keys."""
+    """Return `number` permutations of `size` items with unrelated keys."""
     rows, items = np.divmod(np.arange(number * size), size)
     permutations = Permutations(np.full(number, size), many_keys(number))
     return permutations(rows, items).reshape(number, size)
@@ -72,7 +72,7 @@ def test_inverse_around_large_powers_of_two(bits):
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(1, 300) | st.integers(2**31, 2**40), min_size=1, max_size=6), st.data())
-def test_rows_are_the_single_permutations(sizes, data):
+def test_rows_equal_single_permutations(sizes, data):
     keys = many_keys(len(sizes), purpose=9)
     rows = np.array(data.draw(st.lists(st.integers(0, len(sizes) - 1), max_size=20)), dtype=np.int64)
     items = np.array([data.draw(st.integers(0, sizes[row] - 1)) for row in rows], dtype=np.int64)
@@ -98,7 +98,7 @@ def test_golden_values():
 
 
 @pytest.mark.parametrize("size", [*range(2, 20), 33, 50, 64, 65, 100, 128])
-def test_every_item_comes_to_every_place_equally_often(size):
+def test_every_item_is_moved_to_every_place_equally_often(size):
     number = 40_000
     placed = orders(size, number)
     cells = np.array([np.bincount(column, minlength=size) for column in placed.T])
@@ -108,7 +108,7 @@ def test_every_item_comes_to_every_place_equally_often(size):
 
 
 @pytest.mark.parametrize(("size", "factorial"), [(3, 6), (4, 24), (5, 120), (6, 720)])
-def test_every_order_of_few_items_is_as_likely(size, factorial):
+def test_all_orders_of_few_items_are_equally_likely(size, factorial):
     number = 120_000
     codes = orders(size, number) @ (size ** np.arange(size))
     _, times = np.unique(codes, return_counts=True)
@@ -118,7 +118,7 @@ def test_every_order_of_few_items_is_as_likely(size, factorial):
 
 @pytest.mark.parametrize("size", [65, 100, 128, 256, 257])
 @pytest.mark.parametrize("pair", [(0, 1), (0, 0.5), (0.25, 0.75), (0, 1.0)])
-def test_pairs_of_items_are_spread_as_in_a_shuffle(size, pair):
+def test_pairs_of_items_are_distributed_as_in_a_shuffle(size, pair):
     first, second = (min(int(part * size), size - 1) if isinstance(part, float) else part for part in pair)
     number = 200_000
     permutations, rows = Permutations(np.full(number, size), many_keys(number, size)), np.arange(number)
@@ -131,7 +131,7 @@ def test_pairs_of_items_are_spread_as_in_a_shuffle(size, pair):
 
 @pytest.mark.parametrize("bits", [16, 20, 33, 40])
 def test_strict_avalanche(bits):
-    """Each bit of the item changes each bit of the place half of the time."""
+    """Flipping a bit of the item flips each bit of the place half of the time."""
     number = 1 << 15
     size = 1 << bits
     items = np.random.default_rng(bits).choice(min(size, 1 << 40), number).astype(np.int64)
@@ -145,7 +145,7 @@ def test_strict_avalanche(bits):
     assert worst < 5
 
 
-def test_gaps_between_neighbours_are_those_of_a_shuffle():
+def test_gaps_between_neighbours_are_distributed_as_in_a_shuffle():
     size, scores = 5000, []
     for key in many_keys(60):
         placed = Permutation(size, int(key))(np.arange(size))
@@ -160,24 +160,24 @@ def test_adjacent_seeds_and_epochs_are_unrelated():
     base = Shuffle().plan(size, seed=5).indices(3, 0, size)
     for seed, epoch in ((5, 4), (6, 3), (3, 5), (4, 4), (6, 2)):
         other = Shuffle().plan(size, seed).indices(epoch, 0, size)
-        assert np.count_nonzero(base == other) < 8  # one is expected
+        assert np.count_nonzero(base == other) < 8  # one is expected by chance
         assert abs(np.corrcoef(base, other)[0, 1]) * np.sqrt(size) < 4
 
 
 @pytest.mark.parametrize("each", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_no_two_of_a_million_seeds_and_epochs_share_an_order(each):
-    """Nor the places of six of a thousand items alone, which a pair would share by chance once in a million runs."""
+    """Also compares the places of six of a thousand items, which collide by chance once in a million test runs."""
     size, items = 1000, 6
     keys = np.concatenate([hash_array(hash_words(seed, Purpose.SHUFFLE), np.arange(each)) for seed in range(each)])
     assert len(np.unique(keys)) == each**2
     orders, rows = Permutations(np.full(len(keys), size), keys), np.arange(len(keys))
     places = np.stack([orders(rows, np.full(len(keys), item)) for item in range(items)], axis=1)
-    for seed, epoch in ((0, 0), (1, 0), (0, 1), (each - 1, each - 1)):  # these are the orders that a plan has
+    for seed, epoch in ((0, 0), (1, 0), (0, 1), (each - 1, each - 1)):  # check that plans have these orders
         assert Shuffle().plan(size, seed).indices(epoch, 0, items).tolist() == places[seed * each + epoch].tolist()
     assert len(np.unique(places @ size ** np.arange(items))) == each**2
 
 
-def test_batches_of_sorted_data_mix_classes_as_a_true_shuffle():
+def test_batches_of_sorted_data_mix_classes_as_a_shuffle_does():
     size, batch, number = 6400, 64, 60
     labels = np.arange(size) * 10 // size
     rng = np.random.default_rng(0)

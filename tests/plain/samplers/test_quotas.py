@@ -1,4 +1,4 @@
-"""Shares and quotas, the rings, and what is particular to one sampler."""
+"""Shares, quotas and rings, and properties of single samplers."""
 
 import decimal
 from fractions import Fraction
@@ -22,7 +22,7 @@ def test_largest_remainder_splits_all_and_stays_within_one(total, shares):
     exact = [Fraction(total * share, sum(shares)) for share in shares]
     assert quotas.sum() == total
     assert all(abs(int(quota) - each) < 1 for quota, each in zip(quotas, exact, strict=True))
-    # None that was rounded down has a larger remainder than one that was rounded up.
+    # No remainder that was rounded down is larger than one that was rounded up.
     up = [each % 1 for quota, each in zip(quotas, exact, strict=True) if quota > each]
     down = [each % 1 for quota, each in zip(quotas, exact, strict=True) if quota < each]
     assert not up or not down or min(up) >= max(down)
@@ -50,7 +50,7 @@ def test_a_high_power_leaves_rare_classes_out_and_a_low_one_never_does():
         assert ClassBalanced(power=power).plan(labels).class_sums().min() >= 1
 
 
-def test_the_draws_of_an_epoch_that_float_division_gets_wrong():
+def test_quotas_do_not_suffer_from_float_rounding():
     # 0.1 * 3 style rounding must not move a draw from one class to another.
     labels = np.repeat(np.arange(49), 49)
     assert ClassBalanced(power=1.0).plan(labels).class_sums().tolist() == [49.0] * 49
@@ -63,7 +63,7 @@ def test_bad_powers_are_refused(power):
 
 
 @pytest.mark.parametrize("cover", [1, None, "yes"])
-def test_a_cover_that_is_no_truth_value_is_refused(cover):
+def test_a_cover_that_is_not_a_bool_is_refused(cover):
     with pytest.raises(ArgumentError, match="cover="):
         Bootstrap(cover=cover)
 
@@ -74,7 +74,7 @@ def test_numpy_numbers_are_numbers():
     assert Bootstrap(cover=np.True_) == Bootstrap(cover=True)
 
 
-def test_a_ring_holds_each_member_of_its_class_once_and_in_an_order_of_its_seed():
+def test_a_ring_has_each_member_once_in_an_order_that_depends_on_the_seed():
     codes = np.random.default_rng(0).integers(0, 4, 5000)
     rings = []
     for seed in (0, 1):
@@ -102,23 +102,23 @@ def test_places_far_into_a_run_do_not_overflow():
 
 
 class TestBootstrap:
-    def test_every_class_gets_its_turn_in_batches_of_fewer_slots_than_classes(self):
+    def test_classes_take_turns_in_batches_smaller_than_the_number_of_classes(self):
         labels = np.repeat(np.arange(10), 7)
         plan = Bootstrap().plan(labels, 0, 3)
         drawn = labels[plan.indices(0, 0, 70)]
-        for start in range(0, 60, 10):  # within one of level after any whole number of batches
+        for start in range(0, 60, 10):  # balanced within one after any number of whole batches
             assert np.ptp(np.bincount(drawn[: start // 3 * 3], minlength=10)) <= 1
         assert set(drawn[:12]) == set(range(10))
 
-    def test_with_less_draws_than_classes_every_class_gets_its_turn_over_the_epochs(self):
+    def test_extra_draws_of_an_epoch_rotate_over_the_classes(self):
         labels = np.array([0, 1, 2, 3, 4, 0, 0])
-        plan = Bootstrap().plan(labels, 3, 2)  # 7 draws for 5 classes: two favoured an epoch
+        plan = Bootstrap().plan(labels, 3, 2)  # 7 draws for 5 classes: two classes get one more in each epoch
         counts = sum(np.bincount(labels[plan.indices(epoch, 0, 7)], minlength=5) for epoch in range(5))
         assert counts.tolist() == [7] * 5
 
     def test_the_extra_slot_of_a_batch_varies(self):
         labels = np.repeat(np.arange(3), 100)
-        plan = Bootstrap().plan(labels, 0, 10)  # 3, 3 and 4
+        plan = Bootstrap().plan(labels, 0, 10)  # 3, 3 and 4 slots
         batches = labels[plan.indices(0, 0, 300)].reshape(30, 10)
         favoured = [int(np.argmax(np.bincount(batch, minlength=3))) for batch in batches]
         assert np.bincount(favoured).tolist() == [10, 10, 10]
@@ -132,7 +132,7 @@ class TestBootstrap:
         assert np.abs(share - 0.5).max() < 4 * 0.5 / np.sqrt(1000)
         assert len({tuple(batch) for batch in slots}) == 70  # all 8-choose-4 orders
 
-    def test_cover_sees_the_largest_class_once_and_the_default_a_part_of_it(self):
+    def test_cover_draws_all_of_the_largest_class_and_the_default_a_part(self):
         labels = np.repeat([0, 1], [90, 10])
         for cover, size, seen in ((True, 180, 90), (False, 100, 50)):
             plan = Bootstrap(cover=cover).plan(labels, 1, 16)
@@ -142,7 +142,7 @@ class TestBootstrap:
 
     @settings(deadline=None, max_examples=40)
     @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 30), st.integers(0, 10**9))
-    def test_classes_differ_by_one_over_any_run_of_epochs(self, classes, extra, batch, first):
+    def test_class_counts_differ_by_one_over_consecutive_epochs(self, classes, extra, batch, first):
         labels = np.concatenate([np.arange(classes), np.zeros(extra, dtype=int)])
         plan = Bootstrap().plan(labels, 0, batch)
         total = np.zeros(classes, dtype=int)
@@ -162,11 +162,11 @@ class TestUniform:
         assert np.array_equal(plan.indices(1, 0, 6), sampler.plan(6, 4).indices(1, 0, 6))
 
     @pytest.mark.parametrize("labels", [0, -3, True, 2.0, "abc", None])
-    def test_what_is_no_number_of_samples_is_refused(self, labels):
+    def test_an_invalid_number_of_samples_is_refused(self, labels):
         with pytest.raises((ArgumentError, DataError)):
             Shuffle().plan(labels)
 
-    def test_classes_are_asked_for_only_where_needed(self):
+    def test_labels_are_required_only_by_class_sums(self):
         plan = Shuffle().plan(5)
         with pytest.raises(DataError, match="a number of samples"):
             plan.class_sums()

@@ -1,4 +1,4 @@
-"""Labels in runs: the laws of listed labels, without the list."""
+"""Run-length encoded labels give the same plans as the labels themselves."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ def test_each_ring_is_a_shuffle_of_its_class(runs, seed):
         places = np.arange(count)
         found = index.members(np.full(count, code), places)
         assert sorted(found.tolist()) == np.flatnonzero(listed == code).tolist()
-        # The same ring as of listed labels.
+        # The ring equals that of the listed labels.
         assert found.tolist() == other.members(np.full(count, code), places).tolist()
 
 
 @pytest.mark.parametrize("promise", BY_CLASS, ids=lambda promise: repr(promise.sampler))
-def test_plans_are_those_of_the_list(promise):
+def test_plans_equal_those_of_the_listed_labels(promise):
     labels = Runs([2, 0, 1, 0], [5, 40, 9, 30])
     listed = np.repeat([2, 0, 1, 0], [5, 40, 9, 30])
     batch = promise.fits(3, 8)
@@ -45,7 +45,7 @@ def test_plans_are_those_of_the_list(promise):
 
 @pytest.mark.parametrize("promise", BY_CLASS, ids=lambda promise: repr(promise.sampler))
 @pytest.mark.parametrize("samples", [10**9, 10**11])
-def test_sets_too_large_to_list(promise, samples):
+def test_data_too_large_to_list(promise, samples):
     labels = Runs([0, 1, 2], [samples - 10**6 - 1000, 10**6, 1000])
     plan = promise.sampler.plan(labels, 5, promise.fits(3, 64))
     size = plan.size(0)
@@ -60,13 +60,13 @@ def test_sets_too_large_to_list(promise, samples):
     assert np.abs(np.bincount(drawn, minlength=3) / 60_000 - shares).max() < 0.01
 
 
-def test_a_shuffle_needs_only_their_number():
+def test_shuffle_needs_only_the_number_of_samples():
     plan = Shuffle().plan(Runs([0], [10**12]))
     assert plan.size(0) == 10**12
     assert len(set(plan.indices(0, 10**12 - 100, 10**12).tolist())) == 100
 
 
-def test_all_labels_at_once_are_refused():
+def test_a_request_for_all_labels_is_refused():
     plan = ClassBalanced().plan(Runs([0, 1], [10**9, 5]))
     with pytest.raises(DataError, match=r"runs\.at"):
         _ = plan.labels
@@ -89,6 +89,6 @@ def test_bad_runs_are_refused(codes, lengths, message):
         Runs(codes, lengths)
 
 
-def test_a_gap_in_the_codes_is_refused():
+def test_a_gap_in_the_class_indices_is_refused():
     with pytest.raises(DataError, match="class 1"):
         ClassBalanced().plan(Runs([0, 2], [3, 3]))

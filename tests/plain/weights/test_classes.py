@@ -1,4 +1,4 @@
-"""Class weights: the schemes against scikit-learn and against formulas written down again."""
+"""Class weights, compared with scikit-learn and with an independent implementation of the formulas."""
 
 import math
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ SCHEMES = get_args(Scheme)
 COUNTS = [1000, 100, 10]
 LABELS = np.repeat([0, 1, 2], COUNTS)
 
-# Straight from METHODS-style formulas, one class at a time in Python floats: nothing shared with the module.
+# An independent implementation, one class at a time in Python floats.
 RAW = {
     "balanced": lambda n, counts, beta: sum(counts) / (len(counts) * n),
     "inverse": lambda n, counts, beta: 1 / n,
@@ -36,7 +36,7 @@ class_labels = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 class TestEachScheme:
-    def test_is_the_formula(self, scheme):
+    def test_equals_the_formula(self, scheme):
         found = class_weights(LABELS, scheme, normalize=None, beta=0.99)
         expected = {code: RAW[scheme](n, COUNTS, 0.99) for code, n in enumerate(COUNTS)}
         assert found == pytest.approx(expected, rel=1e-12)
@@ -44,24 +44,24 @@ class TestEachScheme:
 
     @settings(deadline=None, max_examples=30)
     @given(y=class_labels)
-    def test_mean_makes_the_samples_weigh_one_and_sum_the_classes(self, scheme, y):
+    def test_normalization_by_mean_and_sum(self, scheme, y):
         mean = class_weights(y, scheme)
         assert sum(mean[int(code)] for code in y) / len(y) == pytest.approx(1)
         whole = class_weights(y, scheme, normalize="sum")
         assert sum(whole.values()) == pytest.approx(len(whole))
         raw = class_weights(y, scheme, normalize=None)
-        for scaled in (mean, whole):  # the same up to scale
+        for scaled in (mean, whole):  # equal up to scale
             assert scaled[0] / raw[0] * np.array(list(raw.values())) == pytest.approx(list(scaled.values()))
 
     @settings(deadline=None, max_examples=30)
     @given(y=class_labels)
-    def test_rarer_classes_weigh_no_less(self, scheme, y):
+    def test_rarer_classes_do_not_weigh_less(self, scheme, y):
         counts, found = np.bincount(y), class_weights(y, scheme)
         order = np.argsort(counts)
         ordered = np.array([found[int(code)] for code in order])
         assert np.all(np.diff(ordered) <= 1e-9 * ordered[:-1])
 
-    def test_every_form_of_the_same_labels_weighs_the_same(self, scheme):
+    def test_every_form_of_labels_gives_the_same_weights(self, scheme):
         expected = class_weights(LABELS, scheme)
         names = np.array(["a", "b", "c"])[LABELS]
         for same in (
@@ -78,23 +78,23 @@ class TestEachScheme:
         soft[:, 2] += 1 - soft.sum(axis=1)
         assert class_weights(soft, scheme) == pytest.approx(expected, rel=0.05)
 
-    def test_a_class_without_a_sample_is_refused_or_named_on_purpose(self, scheme):
+    def test_a_class_without_samples_needs_num_classes(self, scheme):
         with pytest.raises(DataError, match="'1' \\(2 of 4"):
             class_weights([0, 3, 0], scheme, num_classes=None)
         found = class_weights([0, 3, 0], scheme, num_classes=5)
         assert list(found) == [0, 1, 2, 3, 4]
         assert all(math.isfinite(weight) and weight > 0 for weight in found.values())
-        # As if it had one sample, like class 3; the mean is still over the samples.
+        # It weighs as if it had one sample, like class 3; the mean is over the existing samples.
         assert found[1] == found[2] == found[4] == found[3]
         assert (2 * found[0] + found[3]) / 3 == pytest.approx(1)
 
-    def test_multi_label_is_a_two_class_problem_a_label(self, scheme):
+    def test_each_label_of_multi_label_data_is_a_two_class_problem(self, scheme):
         y = np.array([[1, 1, 0]] * 3 + [[1, 0, 0]] * 6 + [[1, 0, 1]])
         found = class_weights(y, scheme, beta=0.9)
         for label in (1, 2):
             alone = class_weights(y[:, label], scheme, beta=0.9)
             assert found[label] == pytest.approx(alone[1])
-        assert 0 < found[0] < 1  # all samples have it
+        assert 0 < found[0] < 1  # all samples have the label
 
     def test_labels_are_checked(self, scheme):
         for bad in ([], [0, -1], [[1, 0], [0, 0]], ["a", None]):
@@ -104,7 +104,7 @@ class TestEachScheme:
 
 @settings(deadline=None, max_examples=50)
 @given(y=class_labels)
-def test_balanced_is_scikit_learns_to_the_last_bit(y):
+def test_balanced_equals_scikit_learn_to_the_last_bit(y):
     expected = compute_class_weight("balanced", classes=np.unique(y), y=y)
     assert list(class_weights(y).values()) == expected.tolist()
 
@@ -127,7 +127,7 @@ def test_effective_number_keeps_its_digits_near_its_limits():
 
 
 def test_effective_number_keeps_its_digits_for_the_fractional_counts_of_soft_labels():
-    # (1 - beta) / (1 - beta**n) in plain floats is off by some percent here.
+    # (1 - beta) / (1 - beta**n) in plain floats is wrong by a few percent here.
     y = [[0.3, 0.7], [0.4, 0.6], [0.2, 0.8]]
     found = class_weights(y, "effective_number", beta=1 - 1e-15)
     assert found == pytest.approx(class_weights(y, "inverse"), rel=1e-9)
@@ -149,7 +149,7 @@ def test_a_part_of_a_multi_label_source_stays_multi_label():
     assert class_weights(part) == {0: 1.0, 1: 1.0}  # 2 / (2 * 1), each
 
 
-def test_class_names_of_a_source_name_the_empty_class():
+def test_the_message_shows_the_class_name_of_an_empty_class():
     with pytest.raises(DataError, match="'worn'"):
         class_weights(source(["ok", "leak"], class_names=["ok", "worn", "leak"]))
     with pytest.raises(DataError, match="without labels"):
@@ -188,15 +188,15 @@ def test_a_number_of_classes_that_contradicts_the_source_is_refused():
         class_weights(source([0, 1]), num_classes=3)
 
 
-def test_ten_million_labels_take_no_loop_a_sample():
+def test_many_labels_are_fast():
     import time
 
     y = np.random.default_rng(0).integers(0, 20, 10**7)
     started = time.perf_counter()
     class_weights(y)
-    assert time.perf_counter() - started < 3  # a Python loop takes ten times that
+    assert time.perf_counter() - started < 3  # a Python loop takes ten times as long
 
 
-def test_names_are_sorted_and_whole():
+def test_class_names_are_sorted_and_complete():
     assert weights.__all__ == sorted(weights.__all__)
     assert all(callable(getattr(weights, name)) for name in weights.__all__)

@@ -1,4 +1,4 @@
-"""Weights of models with several outputs: a dict in, a dict out, each output as if it were alone."""
+"""Weights of models with several outputs: a dict of results, equal to those of each output alone."""
 
 import numpy as np
 import pytest

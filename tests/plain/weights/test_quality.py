@@ -1,4 +1,4 @@
-"""Label quality: goldens of cleanlab, the paper's confident joint written down again, and the forms of labels."""
+"""Label quality, compared with cleanlab and with an independent implementation of the confident joint."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ FIRST, SECOND = np.array(
 ROWS = np.stack([FIRST, SECOND, 1 - FIRST - SECOND], axis=1)
 OWN = [0.66258, 0.58896, 0.69939, 0.40491, 0.14724, 0.44172, 0.58282, 0.65644, 0.21472, 0.50920, 0.41718, 0.56442]
 MARGINS = [0.73865, 0.66871, 0.76810, 0.50307, 0.23804, 0.53068, 0.68098, 0.73620, 0.29448, 0.58896, 0.52454, 0.67178]
-# Of cleanlab 2.9.0 on the same labels and probabilities.
+# Results of cleanlab 2.9.0 for the same labels and probabilities.
 CLEANLAB = {
     ("self_confidence", False): [0.9, 0.8, 0.95, 0.55, 0.2, 0.6, 0.6, 0.7, 0.1, 0.5, 0.4, 0.6],
     ("self_confidence", True): OWN,
@@ -31,7 +31,7 @@ every = pytest.mark.parametrize(("method", "adjusted"), CLEANLAB)
 
 
 @every
-def test_is_cleanlabs(method, adjusted):
+def test_equals_cleanlab(method, adjusted):
     found = label_quality(CODES, ROWS, method, adjusted=adjusted)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, CLEANLAB[method, adjusted], atol=6e-6)
@@ -39,7 +39,7 @@ def test_is_cleanlabs(method, adjusted):
 
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1), classes=st.integers(2, 5))
-def test_the_confident_joint_is_equation_1(seed, classes):
+def test_the_confident_joint_equals_equation_1(seed, classes):
     rng = np.random.default_rng(seed)
     rows = rng.dirichlet(np.full(classes, 0.5), 30)
     y = rng.integers(0, classes, 30)
@@ -54,7 +54,7 @@ def test_the_confident_joint_is_equation_1(seed, classes):
 
 
 @every
-def test_stays_in_0_1_and_falls_as_another_class_gains(method, adjusted):
+def test_is_in_0_1_and_falls_if_another_class_gains_probability(method, adjusted):
     rng = np.random.default_rng(1)
     rows = rng.dirichlet([0.3] * 4, 200)
     y = rng.integers(0, 4, 200)
@@ -67,7 +67,7 @@ def test_stays_in_0_1_and_falls_as_another_class_gains(method, adjusted):
 
 
 @every
-def test_every_form_of_the_same_labels_is_the_same(method, adjusted):
+def test_every_form_of_labels_gives_the_same_quality(method, adjusted):
     wanted = label_quality(CODES, ROWS, method, adjusted=adjusted)
     names = np.array(["a", "b", "c"])[CODES]
     for same in (CODES.tolist(), names, np.eye(3)[CODES], source(names), CODES[:, None]):
@@ -84,9 +84,9 @@ def test_outputs_by_name():
         label_quality({"cause": CODES, "site": CODES}, {"cause": ROWS})
 
 
-def test_a_class_without_a_sample_is_held_to_the_highest_threshold():
+def test_a_class_without_samples_has_the_highest_threshold():
     rows = np.array([[0.5, 0.4, 0.1], [0.6, 0.3, 0.1], [0.3, 0.2, 0.5], [0.2, 0.2, 0.6]])
-    # t = .55, .2, and .55 in place of none: sample 0 is confidently of class 1 only, sample 3 of class 2.
+    # t = .55, .2, and .55 for the empty class: the confident class of sample 0 is 1, that of sample 3 is 2.
     assert label_quality([0, 0, 1, 1], rows, "confident_joint").tolist() == [0, 1, 1, 0]
     assert np.isfinite(label_quality([0, 0, 1, 1], rows, adjusted=True)).all()
 
@@ -106,11 +106,11 @@ def test_a_class_without_a_sample_is_held_to_the_highest_threshold():
         (([[1, 1, 0]] * 12, ROWS), DataError, "multi-label"),
     ],
 )
-def test_what_can_not_be_judged_is_refused(arguments, error, message):
+def test_invalid_input_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         label_quality(*arguments)
 
 
-def test_adjusted_is_no_matter_of_the_confident_joint():
+def test_adjusted_is_refused_for_the_confident_joint():
     with pytest.raises(ArgumentError, match="adjusted=True"):
         label_quality(CODES, ROWS, "confident_joint", adjusted=True)

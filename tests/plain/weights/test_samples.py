@@ -1,4 +1,4 @@
-"""Sample weights: by class, by condition, and conditions that must not be run."""
+"""Sample weights by class and by condition, and conditions that must be refused."""
 
 import sqlite3
 from types import SimpleNamespace
@@ -48,15 +48,15 @@ class TestByClass:
             (SimpleNamespace(source=source(CAUSES)), {"valve leak": 1.5, "pump wear": 3}, None),
         ],
     )
-    def test_named_classes_weigh_and_others_weigh_one(self, y, table, names):
+    def test_classes_outside_the_table_weigh_one(self, y, table, names):
         found = sample_weights(y, table, class_names=names)
         assert found.dtype == np.float32
         assert found.tolist() == [1, 1.5, 1, 3]
 
-    def test_nothing_named_weighs_one(self, records):
+    def test_an_empty_table_gives_ones(self, records):
         assert sample_weights(records, {}).tolist() == [1] * 4
 
-    def test_soft_labels_weigh_as_expected_and_several_labels_multiply(self):
+    def test_soft_labels_average_and_multi_label_weights_multiply(self):
         assert sample_weights([[0.5, 0.5], [1, 0]], {1: 3}).tolist() == [2, 1]
         assert sample_weights([[1, 1], [1, 0], [0, 0]], {0: 2, 1: 3}).tolist() == [6, 2, 1]
 
@@ -85,7 +85,7 @@ class TestByCondition:
         [
             ("site = 'B' AND snr < 3", [0]),
             ("site = 'B'", [0, 3]),
-            ("site <> 'B'", [1]),  # null is not unequal
+            ("site <> 'B'", [1]),  # a comparison with null is unknown
             ("NOT (site = 'B')", [1]),
             ("site IS NULL", [2]),
             ("snr BETWEEN 2 AND 3", [1, 2]),
@@ -100,7 +100,7 @@ class TestByCondition:
             ("CASE WHEN snr > 2 THEN true END", [2, 3]),
         ],
     )
-    def test_rows_that_match_weigh_and_others_weigh_one(self, records, condition, rows):
+    def test_rows_that_do_not_match_weigh_one(self, records, condition, rows):
         expected = np.ones(4)
         expected[rows] = 0.5
         for y in (records, TABLE, SimpleNamespace(source=records), Unlabelled()):
@@ -134,19 +134,19 @@ class TestByCondition:
     def test_missing_values_are_unknown_as_in_sqlite(self, condition):
         rows = [("A", 1.0, 1), ("B", None, None), (None, 3.0, 3), ("C", float("nan"), 4), ("A", 5.0, 0)]
         table = pl.DataFrame(rows, schema=["site", "snr", "n"], orient="row")
-        oracle = sqlite3.connect(":memory:")  # its NaN is null
+        oracle = sqlite3.connect(":memory:")  # sqlite stores NaN as null
         oracle.execute("CREATE TABLE t (row, site, snr, n)")
         oracle.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", [(place, *row) for place, row in enumerate(rows)])
         met = [row for (row,) in oracle.execute(f"SELECT row FROM t WHERE {condition}")]
         oracle.close()
         assert np.flatnonzero(sample_weights(table, {condition: 0.5}) == 0.5).tolist() == met
 
-    def test_an_average_leaves_missing_values_out(self):
+    def test_an_average_ignores_missing_values(self):
         table = pl.DataFrame({"snr": [1.0, float("nan"), 3.0, 5.0]})
         assert sample_weights(table, {"snr > AVG(snr)": 0.5}).tolist() == [1, 1, 1, 0.5]
 
     @pytest.mark.parametrize("condition", ["snr / n > 3", "site = 'A' OR SQRT(n - 1) > 0", "snr > AVG(snr / n)"])
-    def test_a_nan_that_is_calculated_is_refused(self, condition):
+    def test_a_computed_nan_is_refused(self, condition):
         table = pl.DataFrame({"site": ["A", "B"], "snr": [0.0, 1.0], "n": [0, 1]})
         with pytest.raises(ArgumentError, match=r"computes a NaN.*NULLIF"):
             sample_weights(table, {condition: 0.5})
@@ -156,7 +156,7 @@ class TestByCondition:
             sample_weights(records, {"site NOT IN ('A', NULL)": 0.5})
 
     @pytest.mark.parametrize("condition", ["good IS NOT TRUE", "NOT (snr > 2 IS FALSE)"])
-    def test_is_true_which_polars_leaves_unknown_is_refused(self, records, condition):
+    def test_is_true_and_is_false_are_refused(self, records, condition):
         with pytest.raises(ArgumentError, match=r"contains IS (NOT TRUE|FALSE)"):
             sample_weights(records, {condition: 0.5})
 
@@ -180,7 +180,10 @@ class TestByCondition:
             ("snr + 1", "type Float64"),
             ("SUM(snr) > 1", "one value for the whole table"),
             ("COUNT(*) > 1", "one value"),
-            ("MAX(snr) OVER () > 1", r"the condition 'MAX\(snr\) OVER \(\) > 1'"),  # an older polars can't do it at all
+            (
+                "MAX(snr) OVER () > 1",
+                r"the condition 'MAX\(snr\) OVER \(\) > 1'",
+            ),  # unsupported by older polars
             ("1 = 1", "one value"),
             ("true", "one value"),
             ("null", "one value"),
@@ -189,15 +192,15 @@ class TestByCondition:
             ("valve leek", "unknown column 'valve'.*or a class, 'ok', 'pump wear', 'valve leak'"),
         ],
     )
-    def test_what_is_no_condition_is_refused(self, records, condition, message):
+    def test_an_invalid_condition_is_refused(self, records, condition, message):
         with pytest.raises(ArgumentError, match=message):
             sample_weights(records, {condition: 0.5})
 
-    def test_a_total_is_one_answer_for_one_row_too(self):
+    def test_an_aggregate_is_refused_for_a_single_row_too(self):
         with pytest.raises(ArgumentError, match="one value"):
             sample_weights(TABLE.head(1), {"SUM(snr) > 0": 0.5})
 
-    def test_without_metadata_or_labels_the_message_says_so(self):
+    def test_conditions_need_metadata_and_classes_need_labels(self):
         with pytest.raises(ArgumentError, match="a source with metadata"):
             sample_weights(CAUSES, {"site = 'B'": 0.5})
         with pytest.raises(ArgumentError, match="metadata"):
@@ -215,7 +218,7 @@ class TestByCondition:
             "snr IN (TABLE x)",
             "snr IN (WITH a AS (SELECT 1) SELECT * FROM a)",
             "EXISTS (VALUES (1))",
-            # Ways to make a subquery look as if it stood within a text:
+            # Attempts to hide a subquery in a string or a comment:
             "E'\\'' = site OR snr IN (SELECT * FROM read_csv('{file}')) OR site = E'\\''",
             "site = '\\'' OR snr IN (SELECT * FROM read_csv('{file}')) OR site = '\\''",
             "$$'$$ = site OR snr IN (SELECT * FROM read_csv('{file}')) OR site = $$'$$",
@@ -230,7 +233,7 @@ class TestByCondition:
         file.write_text("secret\n1\n")
         with pytest.raises(ArgumentError) as caught:
             sample_weights(records, {condition.format(file=file): 0.5})
-        # Refused before polars saw it: polars' message would name the column.
+        # The condition is refused before polars parses it, whose message would show the column.
         assert "'secret'" not in str(caught.value)
         assert '"secret"' not in str(caught.value)
         assert caught.value.__cause__ is None or caught.value.__cause__.__cause__ is None
@@ -242,11 +245,11 @@ class TestByCondition:
         with pytest.raises(ArgumentError, match=", at "):
             sample_weights(records, {condition: 0.5})
 
-    def test_metadata_of_other_samples_is_refused(self):
+    def test_metadata_of_a_different_length_is_refused(self):
         with pytest.raises(DataError, match="4 rows for 2 samples"):
             sample_weights(source(["a", "b"], metadata=TABLE), {"snr > 1": 0.5})
 
-    def test_text_is_never_python(self, records):
+    def test_conditions_are_not_python(self, records):
         with pytest.raises(ArgumentError):
             sample_weights(records, {"__import__('os').getpid() > 0": 0.5})
 
@@ -258,7 +261,7 @@ class TestTable:
             sample_weights(CAUSES, {"ok": weight})
 
     @pytest.mark.parametrize("table", [[1.0, 2.0], None, {1.5: 2.0}, {True: 2.0}, {None: 1.0}])
-    def test_what_is_no_table_is_refused(self, table):
+    def test_an_invalid_table_is_refused(self, table):
         with pytest.raises(ArgumentError):
             sample_weights(CAUSES, table)
 
