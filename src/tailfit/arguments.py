@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by all rooms: each returns the value as a plain Python number, or raises."""
+"""Checks of arguments, shared by all modules: each returns the value as plain Python, or raises `ArgumentError`."""
 
 import operator
 import sys
@@ -25,7 +25,7 @@ _LARGEST: Final = (1 << 63) - 1
 
 
 class _Required:
-    """Stands for "no default" where leaving the argument out should explain more than Python's TypeError."""
+    """The type of `REQUIRED`, the default of arguments whose omission deserves a better message than a TypeError."""
 
     def __repr__(self) -> str:
         return "<required>"
@@ -49,22 +49,22 @@ def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST)
 
 
 def checked_flag(from_logits: object) -> bool:
-    """`from_logits` as a bool; leaving it out is refused, with what both values mean."""
+    """Return `from_logits` as a bool; raise if it was omitted, and explain both values."""
     if isinstance(from_logits, (bool, np.bool_)):
         return bool(from_logits)
     raise ArgumentError(
         "no from_logits" if from_logits is REQUIRED else f"from_logits={from_logits!r}",
-        expected="from_logits=True (the last layer has no activation: y_pred are logits) or from_logits=False "
-        "(it ends in softmax, a multi-label one in sigmoid: y_pred are probabilities)",
-        fix="pass the one that is true of your last layer: with the other one the numbers are wrong without an error. "
-        "Logits are safer: Dense(C) and from_logits=True",
+        expected="from_logits=True if y_pred are logits (the last layer has no activation), or from_logits=False if "
+        "they are probabilities (it ends in softmax, or in sigmoid for multi-label data)",
+        fix="pass the value that matches your last layer, since the wrong one gives wrong numbers without an error; "
+        "Dense(C) with from_logits=True is numerically safest",
     )
 
 
 def checked_number(
     value: Any, name: str, *, least: float = 0.0, most: float = float("inf"), above: float | None = None, fix: str
 ) -> Any:
-    """A finite number in `[least, most]`, or in `(above, most]`, as float. What is not a number (a variable) passes."""
+    """Return a finite number in `[least, most]` or `(above, most]` as a float; variables and tensors pass unchecked."""
     if not isinstance(value, (bool, int, float, str, np.number, type(None), list, tuple, Schedule)):
         return value
     number = float(value) if isinstance(value, (int, float, np.number)) else float("nan")
@@ -77,51 +77,53 @@ def checked_number(
 
 
 def checked_choice(value: Any, name: str, choices: Sequence[Any]) -> Any:
-    """One of a few values."""
+    """Return `value` if it is one of `choices`."""
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
         raise ArgumentError(
-            f"{name}={value!r}", expected=" or ".join(map(repr, choices)), fix="choose one of them; see the docstring"
+            f"{name}={value!r}",
+            expected=" or ".join(map(repr, choices)),
+            fix=f"pass {name}={choices[0]!r}, for example",
         )
     return value
 
 
 def checked_per_class(values: Any, name: str) -> Any:
-    """One finite number >= 0 a class, from a sequence or a dict of codes 0 to C - 1. A variable passes as it is."""
+    """Return one finite number >= 0 per class, from a sequence or a dict by class index. Variables pass unchecked."""
     if _is_variable(values):
         return values
     if isinstance(values, Mapping):
-        by_code = {class_key(key): value for key, value in values.items()}
-        if by_code.keys() != set(range(len(values))):
+        by_class = {class_key(key): value for key, value in values.items()}
+        if by_class.keys() != set(range(len(values))):
             raise ArgumentError(
                 f"{name} with the keys {list(values)[:8]}",
-                expected="the class codes 0 to C - 1, each once",
-                fix="give every class a value; tailfit.weights.class_weights(y, num_classes=C) does",
+                expected="the class indices 0 to C - 1 as keys, each once",
+                fix="pass a value for every class, for example from tailfit.weights.class_weights(y, num_classes=C)",
             )
-        values = [by_code[code] for code in range(len(values))]
+        values = [by_class[index] for index in range(len(values))]
     numbers = _vector(values, name)
-    good = np.isfinite(numbers) & (numbers >= 0)
-    return _all_good(numbers, good, name, "finite numbers >= 0", "correct the value of class {}")
+    valid = np.isfinite(numbers) & (numbers >= 0)
+    return _all_valid(numbers, valid, name, "finite numbers >= 0", "correct the value of class {}")
 
 
 def checked_class_counts(class_counts: Any) -> tuple[float, ...]:
-    """C positive counts, from a sequence or from an object with `class_counts` (batches, a source)."""
+    """Return C counts > 0, from a sequence or an object with `class_counts` (batches, a source)."""
     numbers = _vector(getattr(class_counts, "class_counts", class_counts), "class_counts")
-    good = np.isfinite(numbers) & (numbers > 0)
-    rule = "finite counts > 0: a class that is never seen has no logarithm of its share, no weight and no margin"
-    fix = "drop class {} from the labels and the last layer, or give it a pseudo-count such as 1"
-    return _all_good(numbers, good, "class_counts", rule, fix)
+    valid = np.isfinite(numbers) & (numbers > 0)
+    rule = "finite counts > 0, since weights, margins and logarithms of shares are undefined for a count of 0"
+    fix = "remove class {} from the labels and the last layer, or give it a pseudo-count such as 1"
+    return _all_valid(numbers, valid, "class_counts", rule, fix)
 
 
 def _is_variable(value: Any) -> bool:
-    # Keras is not imported for this: samplers and weights use this module without it.
+    # Do not import Keras here: samplers and weights use this module without it.
     keras = sys.modules.get("keras")
     return keras is not None and isinstance(value, keras.Variable)
 
 
-def _all_good(numbers: Any, good: Any, name: str, rule: str, fix: str) -> tuple[float, ...]:
-    if not good.all():
-        code = int(np.argmin(good))
-        raise ArgumentError(f"{name} with {numbers[code]:g} for class {code}", expected=rule, fix=fix.format(code))
+def _all_valid(numbers: Any, valid: Any, name: str, rule: str, fix: str) -> tuple[float, ...]:
+    if not valid.all():
+        index = int(np.argmin(valid))
+        raise ArgumentError(f"{name} with {numbers[index]:g} for class {index}", expected=rule, fix=fix.format(index))
     return tuple(numbers.tolist())
 
 
@@ -133,7 +135,7 @@ def _vector(values: Any, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     if numbers.ndim != 1 or numbers.size < 2:
         raise ArgumentError(
             f"{name}={values!r}",
-            expected="a sequence of C >= 2 numbers, one a class",
-            fix="pass one number a class",
+            expected="a sequence of C >= 2 numbers, one per class",
+            fix=f"pass {name} as a list with one number per class",
         )
     return numbers

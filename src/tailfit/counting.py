@@ -1,4 +1,4 @@
-"""Whether losses that count labels as they come do so: in training only, and once a step."""
+"""Context in which losses such as `Seesaw` do not count labels: they count training batches only, once per step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ _counting: ContextVar[bool] = ContextVar("counting", default=True)
 
 
 def counts_labels() -> bool:
-    """Whether the batch that a loss is given counts."""
+    """Return whether losses should count the labels of the current batch."""
     return _counting.get()
 
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Within, it does not: validation, or a second look at a batch."""
+    """Disable counting, for validation and for repeated evaluations of a batch."""
     token = _counting.set(False)
     try:
         yield

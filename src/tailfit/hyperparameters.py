@@ -1,4 +1,4 @@
-"""Hyper-parameters of losses that follow a schedule: the current value is a variable, so nothing is traced again."""
+"""Hyper-parameters that follow a schedule: the current value is a variable, so that updates cause no retracing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,30 +11,31 @@ from tailfit.errors import ArgumentError, StepError
 from tailfit.keras_private import get_stateless_scope, in_symbolic_scope
 from tailfit.schedules import Schedule
 
-__all__ = ["Scheduled", "configured", "current", "followed", "refuse_own_loop"]
+__all__ = ["Scheduled", "as_scheduled", "config_of", "refuse_constant_variables", "value_of"]
 
 
-def _known_to_keras() -> None:
-    """Registers the schedules: their own room works without Keras."""
+def _register_schedules() -> None:
+    """Register the schedule classes with Keras, which `tailfit.schedules` does not import."""
     for name in schedules.__all__:
         kind = getattr(schedules, name)
         if isinstance(kind, type) and kind is not Schedule:
             keras.saving.register_keras_serializable(package="tailfit.schedules")(kind)
 
 
-_known_to_keras()
+_register_schedules()
 
 
 class Scheduled:
-    """A hyper-parameter that follows a schedule: its value at the current epoch, 0 at first, in a variable.
+    """A hyper-parameter that follows a schedule; a variable contains its value at the current epoch, initially 0.
 
     Args:
-        schedule: What it follows.
-        check: What its values must pass; returns them.
-        name: As users call it.
-        dtype: Of the variable.
+        schedule: The schedule of the values.
+        check: A function that checks a value and returns it.
+        name: Name of the argument, for messages.
+        dtype: Dtype of the variable; None is float32.
     Raises:
-        ArgumentError: at once where a value that bounds the others is out of range; at the epoch for any other.
+        ArgumentError: If a value at a knot of the schedule is out of range; in `set_epoch`, if the value at this epoch
+            is.
     """
 
     def __init__(self, schedule: Schedule, check: Callable[[Any], Any], *, name: str, dtype: Any = None) -> None:
@@ -48,13 +49,14 @@ class Scheduled:
         )
 
     def set_epoch(self, epoch: float) -> None:
-        """Make its value that of an epoch."""
+        """Set the variable to the value at an epoch."""
         value = np.asarray(self._value(epoch))
         if value.shape != tuple(self.variable.shape):
             raise ArgumentError(
-                f"{self._name} of shape {value.shape} at epoch {epoch}, of {tuple(self.variable.shape)} at epoch 0",
+                f"{self._name} of shape {value.shape} at epoch {epoch}, but of shape {tuple(self.variable.shape)} at "
+                "epoch 0",
                 expected="the same number of values at every epoch",
-                fix="correct the schedule's function",
+                fix="change the schedule's function to return values of one length",
             )
         self.variable.assign(value)
         self.epoch = epoch
@@ -69,26 +71,26 @@ class Scheduled:
             ) from None
 
     def read(self) -> Any:
-        """The variable; refused where a compiled step would keep its first value for ever.
-
-        Keras' own JAX loops carry the model's variables, and take any other one for a constant.
-        """
-        refuse_own_loop(f"{self._name}={self.schedule!r}", self.variable, what="schedules")
+        """Return the variable; raise if a compiled step would treat its current value as a constant."""
+        refuse_constant_variables(f"{self._name}={self.schedule!r}", self.variable, what="schedules")
         return self.variable
 
     def __repr__(self) -> str:
         return repr(self.schedule)
 
 
-def refuse_own_loop(received: str, variable: keras.Variable | None, *, what: str) -> None:
-    """Raise in a step that Keras compiles itself, on JAX: it takes a loss' variables for constants.
+def refuse_constant_variables(received: str, variable: keras.Variable | None, *, what: str) -> None:
+    """Raise inside a step that Keras itself compiles on JAX.
+
+    Such a step updates only the variables of the model; the current values of all others, such as those of a loss,
+    become constants of the compiled program.
 
     Args:
-        received: What needs a variable to be read and written anew in each step.
-        variable: That one, or None before there is one.
-        what: The same in a word.
+        received: The option that requires the variable, for the message.
+        variable: The variable, or None if it is not created yet.
+        what: The feature that would not work, for the message.
     Raises:
-        StepError: in such a step.
+        StepError: If called in such a step.
     """
     scope = get_stateless_scope()
     if (
@@ -99,27 +101,27 @@ def refuse_own_loop(received: str, variable: keras.Variable | None, *, what: str
         and (variable is None or scope.get_current_value(variable) is None)
     ):
         raise StepError(
-            f"{received} in a step that Keras compiles itself, on JAX",
-            expected=f"{what} in steps of tailfit: Keras' own would keep the first value for ever",
-            fix="train with tailfit.Model in place of keras.Model, or compile your loop with tailfit.function",
+            f"{received} in a step that Keras itself compiles on JAX",
+            expected=f"{what} only in steps compiled by tailfit, since those of Keras keep the first value forever",
+            fix="use tailfit.Model instead of keras.Model, or compile your training loop with tailfit.function",
         )
 
 
-def followed(value: Any, check: Callable[[Any], Any], *, name: str, dtype: Any) -> Any:
-    """The checked value itself, or a `Scheduled` where it is a schedule."""
+def as_scheduled(value: Any, check: Callable[[Any], Any], *, name: str, dtype: Any) -> Any:
+    """Return a `Scheduled` for a schedule, and the checked value itself for anything else."""
     if not isinstance(value, Schedule):
         return check(value)
-    # Other losses' float64 would be rounded by a float32 variable.
+    # In a float64 loss, a float32 variable would round the value.
     return Scheduled(value, check, name=name, dtype="float64" if dtype == "float64" else "float32")
 
 
-def current(value: Any) -> Any:
-    """What `call` computes with: a `Scheduled`'s variable, anything else as it is."""
+def value_of(value: Any) -> Any:
+    """Return the variable of a `Scheduled`, and any other value unchanged."""
     return value.read() if isinstance(value, Scheduled) else value
 
 
-def configured(value: Any) -> Any:
-    """What `get_config` holds of a value: plain Python."""
+def config_of(value: Any) -> Any:
+    """Return a value as it is stored in `get_config()`: plain Python."""
     schedule = value.schedule if isinstance(value, Scheduled) else value
     if isinstance(schedule, Schedule):
         return keras.saving.serialize_keras_object(schedule)

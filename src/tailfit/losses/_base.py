@@ -19,7 +19,7 @@ from typing import Any, Self
 import keras
 
 from tailfit.arguments import checked_flag
-from tailfit.hyperparameters import Scheduled, configured, current
+from tailfit.hyperparameters import Scheduled, as_scheduled, config_of, value_of
 from tailfit.targets import Tensor, class_count, dense_targets, mask_of, with_shape, without_ignored
 
 __all__ = ["ClassificationLoss"]
@@ -51,9 +51,13 @@ class ClassificationLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.from_logits = checked_flag(from_logits)
 
+    def _schedulable(self, name: str, value: Any, check: Callable[[Any], Any]) -> Any:
+        """Check an option that may follow a schedule, and return the attribute for it: the value or a `Scheduled`."""
+        return as_scheduled(value, check, name=name, dtype=self.dtype)
+
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         y_pred = with_shape(y_pred)
-        class_count(y_pred, self.min_outputs, taker=f"the loss {self.name!r}")
+        class_count(y_pred, self.min_outputs, consumer=f"the loss {self.name!r}")
         for weight in (sample_weight, mask_of(y_pred)):
             if weight is not None:
                 y_true = without_ignored(y_true, y_pred, weight)
@@ -64,12 +68,12 @@ class ClassificationLoss(keras.losses.Loss):
         return super().__call__(targets, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        options = {name: current(getattr(self, name)) for name in self._options}
+        options = {name: value_of(getattr(self, name)) for name in self._options}
         return type(self).function(y_true, y_pred, from_logits=self.from_logits, **options)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, including `dtype`, and the epoch if any option follows a schedule."""
-        options = {name: configured(getattr(self, name)) for name in self._options}
+        options = {name: config_of(getattr(self, name)) for name in self._options}
         config = {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype, **options}
         scheduled = self.scheduled()
         return {**config, "epoch": scheduled[0].epoch} if scheduled else config

@@ -12,7 +12,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import finite_log_softmax, prepare, soft_cross_entropy
 from tailfit.losses.cross_entropy import cross_entropy
@@ -134,8 +133,8 @@ class ActivePassive(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.a = followed(a, lambda value: _checked_weight(value, "a"), name="a", dtype=self.dtype)
-        self.b = followed(b, lambda value: _checked_weight(value, "b"), name="b", dtype=self.dtype)
+        self.a = self._schedulable("a", a, lambda value: _checked_weight(value, "a"))
+        self.b = self._schedulable("b", b, lambda value: _checked_weight(value, "b"))
         self.active = checked_choice(active, "active", _ACTIVE)
         self.passive = checked_choice(passive, "passive", _PASSIVE)
 

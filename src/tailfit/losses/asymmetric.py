@@ -10,7 +10,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._binary import MultiLabelLoss, log_sigmoids, prepare_labels
 from tailfit.losses._numerics import at_least_tiny, labelled_log_softmax, log_one_minus_exp, prepare
@@ -113,8 +112,8 @@ class Asymmetric(MultiLabelLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.gamma_neg = _followed_gamma(gamma_neg, "gamma_neg", self.dtype)
-        self.gamma_pos = _followed_gamma(gamma_pos, "gamma_pos", self.dtype)
+        self.gamma_neg = self._schedulable("gamma_neg", gamma_neg, lambda value: _checked_gamma(value, "gamma_neg"))
+        self.gamma_pos = self._schedulable("gamma_pos", gamma_pos, lambda value: _checked_gamma(value, "gamma_pos"))
         self.clip = _checked_clip(clip)
 
 
@@ -156,13 +155,9 @@ class AsymmetricSingleLabel(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.gamma_neg = _followed_gamma(gamma_neg, "gamma_neg", self.dtype)
-        self.gamma_pos = _followed_gamma(gamma_pos, "gamma_pos", self.dtype)
-        self.label_smoothing = followed(label_smoothing, _checked_smoothing, name="label_smoothing", dtype=self.dtype)
-
-
-def _followed_gamma(gamma: Any, name: str, dtype: Any) -> Any:
-    return followed(gamma, lambda value: _checked_gamma(value, name), name=name, dtype=dtype)
+        self.gamma_neg = self._schedulable("gamma_neg", gamma_neg, lambda value: _checked_gamma(value, "gamma_neg"))
+        self.gamma_pos = self._schedulable("gamma_pos", gamma_pos, lambda value: _checked_gamma(value, "gamma_pos"))
+        self.label_smoothing = self._schedulable("label_smoothing", label_smoothing, _checked_smoothing)
 
 
 def _checked_gamma(gamma: Any, name: str) -> Any:

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
 from tailfit.losses.focal import checked_gamma
 from tailfit.schedules import Schedule
@@ -72,8 +71,8 @@ class BinaryFocal(MultiLabelLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.gamma = followed(gamma, checked_gamma, name="gamma", dtype=self.dtype)
-        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=self.dtype)
+        self.gamma = self._schedulable("gamma", gamma, checked_gamma)
+        self.alpha = self._schedulable("alpha", alpha, _checked_alpha)
 
 
 def _checked_alpha(alpha: Any) -> Any:

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import finite_log_softmax, prepare, soft_cross_entropy
 from tailfit.schedules import Schedule
@@ -80,7 +79,7 @@ class Bootstrapping(ClassificationLoss):
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.hard = checked_choice(hard, "hard", (True, False))
         self.stop_gradient = checked_choice(stop_gradient, "stop_gradient", (True, False))
-        self.beta = followed(beta, lambda value: _checked_beta(value, hard), name="beta", dtype=self.dtype)
+        self.beta = self._schedulable("beta", beta, lambda value: _checked_beta(value, hard))
 
 
 def _checked_beta(beta: Any, hard: bool) -> Any:

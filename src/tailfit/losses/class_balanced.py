@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_class_counts, checked_flag, checked_number
-from tailfit.hyperparameters import Scheduled, current, followed
+from tailfit.hyperparameters import Scheduled, value_of
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._binary import binary_terms, logits_of_sigmoid
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
@@ -104,13 +104,13 @@ class ClassBalanced(ClassificationLoss):
         self.class_counts = checked_class_counts(class_counts)
         self.base = checked_choice(base, "base", BASES)
         self.activation = "softmax" if base == "softmax" else "sigmoid"
-        self.gamma = followed(gamma, checked_gamma, name="gamma", dtype=self.dtype)
+        self.gamma = self._schedulable("gamma", gamma, checked_gamma)
         # The weights are the variable, not beta: in float32, 1 - 0.9999 is wrong in its fourth digit.
-        self.weights = followed(beta, lambda value: _weights(self.class_counts, value), name="beta", dtype=self.dtype)
+        self.weights = self._schedulable("beta", beta, lambda value: _weights(self.class_counts, value))
         self.beta = beta if isinstance(self.weights, Scheduled) else float(beta)  # type: ignore[arg-type]
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        weights, gamma = current(self.weights), current(self.gamma)
+        weights, gamma = value_of(self.weights), value_of(self.gamma)
         return _weighted(y_true, y_pred, weights, base=self.base, gamma=gamma, from_logits=self.from_logits)
 
 

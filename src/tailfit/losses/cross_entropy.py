@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number, checked_per_class
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
 from tailfit.schedules import Schedule
@@ -78,8 +77,8 @@ class CrossEntropy(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.label_smoothing = followed(label_smoothing, _checked_smoothing, name="label_smoothing", dtype=self.dtype)
-        self.class_weights = followed(class_weights, checked_weights, name="class_weights", dtype=self.dtype)
+        self.label_smoothing = self._schedulable("label_smoothing", label_smoothing, _checked_smoothing)
+        self.class_weights = self._schedulable("class_weights", class_weights, checked_weights)
 
 
 def _checked_smoothing(label_smoothing: Any) -> Any:

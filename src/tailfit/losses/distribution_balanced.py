@@ -13,7 +13,6 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.errors import ArgumentError
-from tailfit.hyperparameters import followed
 from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
 from tailfit.losses._numerics import at_least_tiny, class_constant
 from tailfit.losses.focal import checked_gamma
@@ -115,7 +114,7 @@ class DistributionBalanced(MultiLabelLoss):
         self.num_samples = _checked_total(num_samples, np.array(self.class_counts))
         self.alpha, self.beta, self.mu = _checked(alpha, "alpha"), _checked(beta, "beta"), _checked(mu, "mu")
         self.kappa, self.neg_scale = _checked(kappa, "kappa"), _checked_neg_scale(neg_scale)
-        self.gamma = followed(gamma, checked_gamma, name="gamma", dtype=self.dtype)
+        self.gamma = self._schedulable("gamma", gamma, checked_gamma)
 
 
 def _checked(value: Any, name: str) -> Any:

@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
 from tailfit.losses._numerics import class_constant
 from tailfit.schedules import Schedule
@@ -74,7 +73,7 @@ class Equalization(MultiLabelLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
-        self.threshold = followed(threshold, _checked_threshold, name="threshold", dtype=self.dtype)
+        self.threshold = self._schedulable("threshold", threshold, _checked_threshold)
 
 
 def _checked_threshold(threshold: Any) -> Any:

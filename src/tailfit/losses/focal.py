@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number, checked_per_class
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, labelled_log_softmax, log_one_minus_exp, prepare
 from tailfit.schedules import Schedule
@@ -78,8 +77,8 @@ class Focal(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.gamma = followed(gamma, checked_gamma, name="gamma", dtype=self.dtype)
-        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=self.dtype)
+        self.gamma = self._schedulable("gamma", gamma, checked_gamma)
+        self.alpha = self._schedulable("alpha", alpha, _checked_alpha)
 
 
 def _checked_alpha(alpha: Any) -> Any:

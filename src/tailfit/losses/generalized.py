@@ -11,7 +11,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
 from tailfit.schedules import Schedule
@@ -79,7 +78,7 @@ class GeneralizedCrossEntropy(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.q = followed(q, _checked_q, name="q", dtype=self.dtype)
+        self.q = self._schedulable("q", q, _checked_q)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

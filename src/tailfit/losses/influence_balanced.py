@@ -12,7 +12,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.errors import ArgumentError
-from tailfit.hyperparameters import current, followed
+from tailfit.hyperparameters import value_of
 from tailfit.keras_private import in_symbolic_scope
 from tailfit.layers.features import feature_norms_of
 from tailfit.losses._base import ClassificationLoss
@@ -117,10 +117,10 @@ class InfluenceBalanced(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=self.dtype)
+        self.alpha = self._schedulable("alpha", alpha, _checked_alpha)
         self.epsilon = _checked_epsilon(epsilon)
-        self.share = followed(share, _checked_share, name="share", dtype=self.dtype)
-        self.class_weights = followed(class_weights, checked_weights, name="class_weights", dtype=self.dtype)
+        self.share = self._schedulable("share", share, _checked_share)
+        self.class_weights = self._schedulable("class_weights", class_weights, checked_weights)
         self.stop_gradient = checked_choice(stop_gradient, "stop_gradient", (True, False))
 
     def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class InfluenceBalanced(ClassificationLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         targets, logits = prepare(y_true[0], y_pred, from_logits=self.from_logits)
-        alpha, share, weights = current(self.alpha), current(self.share), current(self.class_weights)
+        alpha, share, weights = value_of(self.alpha), value_of(self.share), value_of(self.class_weights)
         norms = ops.cast(y_true[1], logits.dtype)
         return _balanced(targets, logits, norms, alpha, self.epsilon, share, weights, self.stop_gradient)
 

@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
 from tailfit.schedules import Schedule
@@ -81,8 +80,8 @@ class LabelAwareSmoothing(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
-        self.head = followed(head, lambda value: _checked_smoothing(value, "head"), name="head", dtype=self.dtype)
-        self.tail = followed(tail, lambda value: _checked_smoothing(value, "tail"), name="tail", dtype=self.dtype)
+        self.head = self._schedulable("head", head, lambda value: _checked_smoothing(value, "head"))
+        self.tail = self._schedulable("tail", tail, lambda value: _checked_smoothing(value, "tail"))
 
 
 def _checked_smoothing(value: Any, name: str) -> Any:

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
 from tailfit.losses.cross_entropy import PerClass, checked_weights
@@ -89,9 +88,9 @@ class LDAM(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
-        self.max_margin = followed(max_margin, _checked_margin, name="max_margin", dtype=self.dtype)
-        self.scale = followed(scale, _checked_scale, name="scale", dtype=self.dtype)
-        self.class_weights = followed(class_weights, checked_weights, name="class_weights", dtype=self.dtype)
+        self.max_margin = self._schedulable("max_margin", max_margin, _checked_margin)
+        self.scale = self._schedulable("scale", scale, _checked_scale)
+        self.class_weights = self._schedulable("class_weights", class_weights, checked_weights)
 
 
 def _checked_margin(max_margin: Any) -> Any:

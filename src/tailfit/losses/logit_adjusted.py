@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
 from tailfit.schedules import Schedule
@@ -84,7 +83,7 @@ class LogitAdjusted(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
-        self.tau = followed(tau, checked_tau, name="tau", dtype=self.dtype)
+        self.tau = self._schedulable("tau", tau, checked_tau)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import prepare, soft_cross_entropy
 from tailfit.schedules import Schedule
@@ -68,7 +67,7 @@ class LogitNorm(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.temperature = followed(temperature, _checked_temperature, name="temperature", dtype=self.dtype)
+        self.temperature = self._schedulable("temperature", temperature, _checked_temperature)
 
 
 def _checked_temperature(temperature: Any) -> Any:

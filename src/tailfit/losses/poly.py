@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
 from tailfit.schedules import Schedule
@@ -63,7 +62,7 @@ class Poly1(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.epsilon = followed(epsilon, _checked_epsilon, name="epsilon", dtype=self.dtype)
+        self.epsilon = self._schedulable("epsilon", epsilon, _checked_epsilon)
 
 
 def _checked_epsilon(epsilon: Any) -> Any:

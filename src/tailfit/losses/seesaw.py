@@ -14,7 +14,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.counting import counts_labels
-from tailfit.hyperparameters import current, followed, refuse_own_loop
+from tailfit.hyperparameters import refuse_constant_variables, value_of
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import at_least_tiny, class_constant, prepare, soft_cross_entropy
 from tailfit.schedules import Schedule
@@ -104,12 +104,12 @@ class Seesaw(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = None if class_counts is None else checked_class_counts(class_counts)
-        self.p = followed(p, lambda value: _checked_exponent(value, "p"), name="p", dtype=self.dtype)
-        self.q = followed(q, lambda value: _checked_exponent(value, "q"), name="q", dtype=self.dtype)
+        self.p = self._schedulable("p", p, lambda value: _checked_exponent(value, "p"))
+        self.q = self._schedulable("q", q, lambda value: _checked_exponent(value, "q"))
 
     def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         if self.class_counts is None:
-            refuse_own_loop("Seesaw without class_counts", self.counted, what="counting")
+            refuse_constant_variables("Seesaw without class_counts", self.counted, what="counting")
             if self.counted is None:
                 self.counted = _counter("zeros", class_count(y_pred))
             if counts_labels():
@@ -121,7 +121,7 @@ class Seesaw(ClassificationLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         counts = self.counted if self.class_counts is None else self.class_counts
-        return seesaw(y_true, y_pred, counts, p=current(self.p), q=current(self.q), from_logits=self.from_logits)
+        return seesaw(y_true, y_pred, counts, p=value_of(self.p), q=value_of(self.q), from_logits=self.from_logits)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, and the counts so far."""

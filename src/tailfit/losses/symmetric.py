@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
 from tailfit.schedules import Schedule
@@ -77,8 +76,8 @@ class SymmetricCrossEntropy(ClassificationLoss):
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
-        self.alpha = followed(alpha, lambda value: _checked_weight(value, "alpha"), name="alpha", dtype=self.dtype)
-        self.beta = followed(beta, lambda value: _checked_weight(value, "beta"), name="beta", dtype=self.dtype)
+        self.alpha = self._schedulable("alpha", alpha, lambda value: _checked_weight(value, "alpha"))
+        self.beta = self._schedulable("beta", beta, lambda value: _checked_weight(value, "beta"))
         self.A = _checked_log_zero(A)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
-from tailfit.hyperparameters import followed
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
 from tailfit.losses.logit_adjusted import checked_tau, log_shares
@@ -82,8 +81,8 @@ class VectorScaling(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, name=name, reduction=reduction, dtype=dtype)
         self.class_counts = checked_class_counts(class_counts)
-        self.gamma = followed(gamma, _checked_gamma, name="gamma", dtype=self.dtype)
-        self.tau = followed(tau, checked_tau, name="tau", dtype=self.dtype)
+        self.gamma = self._schedulable("gamma", gamma, _checked_gamma)
+        self.tau = self._schedulable("tau", tau, checked_tau)
 
 
 def _checked_gamma(gamma: Any) -> Any:

@@ -20,7 +20,7 @@ from keras import ops
 
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import improves
-from tailfit.targets import Tensor, class_count, codes_of, mask_of, with_shape
+from tailfit.targets import Tensor, class_count, class_indices_of, mask_of, with_shape
 
 __all__ = ["ClassMetric", "ConfusionMetric", "MetricBatch", "SumMetric", "ratio", "sum_of_others", "total"]
 
@@ -89,8 +89,8 @@ class ClassMetric(keras.metrics.Metric):
     def _prepared(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> MetricBatch:
         y_pred = with_shape(y_pred)
         consumer = f"the metric {self.name!r}"
-        self._expect(class_count(y_pred, taker=consumer, fix=self._one_output_fix), y_pred)
-        truth, known = codes_of(y_true, y_pred)
+        self._expect(class_count(y_pred, consumer=consumer, fix=self._one_output_fix), y_pred)
+        truth, known = class_indices_of(y_true, y_pred)
         weight = self._weights(truth, y_pred, sample_weight)
         return MetricBatch(y_pred, truth, weight, ops.logical_and(ops.logical_not(known), weight != 0))
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from tailfit.arguments import checked_class_counts, checked_number
 from tailfit.errors import ArgumentError, StepError
-from tailfit.hyperparameters import configured, current, followed
+from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.schedules import Schedule
 from tailfit.steps.classes import by_class
 from tailfit.steps.draws import beta, order_of
@@ -36,12 +36,12 @@ _ALPHA = "0.2 is usual for images, 1 draws every share equally often, 0 switches
 
 class _Mixing(Step):
     def __init__(self, *, alpha: float | Schedule, seed: int | None) -> None:
-        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=None)
+        self.alpha = as_scheduled(alpha, _checked_alpha, name="alpha", dtype=None)
         self.seed = checked_seed(seed)
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def get_config(self) -> dict[str, Any]:
-        return {"alpha": configured(self.alpha), "seed": self.seed}
+        return {"alpha": config_of(self.alpha), "seed": self.seed}
 
     def _mixed(self, batch: Batch) -> tuple[Any, Any, Any]:
         """Mixed inputs, the order of the partners, and the share >= 1/2 of a sample's own input.
@@ -49,7 +49,7 @@ class _Mixing(Step):
         (i, j, lambda) and (j, i, 1 - lambda) are the same mixture, and the order as likely as its inverse: the larger
         share can be the own one, so that metrics compare with the label that dominates.
         """
-        share = beta(current(self.alpha), seed=self.generator)
+        share = beta(value_of(self.alpha), seed=self.generator)
         order = order_of(rows_of(batch.x), seed=self.generator)
 
         def mix(x: Any) -> Any:
@@ -205,7 +205,7 @@ class CutMix(_Mixing):
                 expected="one array (batch, time, channels) or (batch, height, width, channels)",
                 fix="use Mixup, which mixes inputs of every shape",
             )
-        folded = beta(current(self.alpha), seed=self.generator)
+        folded = beta(value_of(self.alpha), seed=self.generator)
         coin = keras.random.uniform((), seed=self.generator) < 0.5
         inside = self._box(x, ops.where(coin, folded, 1 - folded))
         order = order_of(rows_of(x), seed=self.generator)

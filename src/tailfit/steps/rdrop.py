@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.hyperparameters import configured, current, followed
+from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.schedules import Schedule
 from tailfit.training.shares import over_targets, reduction_of
 from tailfit.training.step import Batch, Forward, Step, unreported
@@ -42,7 +42,7 @@ class RDrop(Step):
     """
 
     def __init__(self, *, alpha: float | Schedule = 1.0, from_logits: bool = REQUIRED) -> None:
-        self.alpha = followed(alpha, _checked_alpha, name="alpha", dtype=None)
+        self.alpha = as_scheduled(alpha, _checked_alpha, name="alpha", dtype=None)
         self.from_logits = checked_flag(from_logits)
 
     def forward(self, model: keras.Model, forward: Forward, batch: Batch) -> tuple[Any, Any]:
@@ -51,10 +51,10 @@ class RDrop(Step):
             second, again = forward(batch)
         divergence = _SymmetricDivergence(from_logits=self.from_logits, reduction=reduction_of(model))
         apart, _ = over_targets(model, batch, y_pred, lambda y, weight: divergence(y_pred, again, weight))
-        return (first + second) / 2 + current(self.alpha) * apart, y_pred
+        return (first + second) / 2 + value_of(self.alpha) * apart, y_pred
 
     def get_config(self) -> dict[str, Any]:
-        return {"alpha": configured(self.alpha), "from_logits": self.from_logits}
+        return {"alpha": config_of(self.alpha), "from_logits": self.from_logits}
 
 
 def _checked_alpha(alpha: Any) -> Any:

@@ -17,7 +17,7 @@ from keras import ops
 
 from tailfit.arguments import checked_class_counts, checked_number
 from tailfit.errors import ArgumentError
-from tailfit.hyperparameters import configured, current, followed
+from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.schedules import Schedule
 from tailfit.steps.classes import by_class
 from tailfit.steps.tensors import combined, dense
@@ -53,17 +53,17 @@ class SAM(Step):
     """
 
     def __init__(self, *, rho: float | Schedule = 0.05) -> None:
-        self.rho = followed(rho, _checked_rho, name="rho", dtype=None)
+        self.rho = as_scheduled(rho, _checked_rho, name="rho", dtype=None)
 
     def gradients(self, model: keras.Model, compute: Compute, batch: Batch) -> tuple[tuple[Any, Any], list[Any]]:
         before = _state(model)
         result, gradients = compute(batch)
-        with _second_pass(model, before), _moved(model, gradients, current(self.rho)):
+        with _second_pass(model, before), _moved(model, gradients, value_of(self.rho)):
             _, gradients = compute(batch)
         return result, gradients
 
     def get_config(self) -> dict[str, Any]:
-        return {"rho": configured(self.rho)}
+        return {"rho": config_of(self.rho)}
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -89,7 +89,7 @@ class ImbSAM(Step):
     """
 
     def __init__(self, *, class_counts: Any, threshold: float = 100, rho: float | Schedule = 0.05) -> None:
-        self.rho = followed(rho, _checked_rho, name="rho", dtype=None)
+        self.rho = as_scheduled(rho, _checked_rho, name="rho", dtype=None)
         self.class_counts = checked_class_counts(class_counts)
         self.threshold = threshold
         self.tail = tuple(count <= threshold for count in self.class_counts)
@@ -107,7 +107,7 @@ class ImbSAM(Step):
         with _second_pass(model, before):
             _, here = compute(tail)
             _assign(before)
-            with _moved(model, here, current(self.rho)):
+            with _moved(model, here, value_of(self.rho)):
                 _, there = compute(tail)
         return result, combined(lambda all_of, at_w, away: all_of - at_w + away, whole, here, there)
 
@@ -118,7 +118,7 @@ class ImbSAM(Step):
 
     def get_config(self) -> dict[str, Any]:
         counts = list(self.class_counts)
-        return {"class_counts": counts, "threshold": self.threshold, "rho": configured(self.rho)}
+        return {"class_counts": counts, "threshold": self.threshold, "rho": config_of(self.rho)}
 
 
 State = list[tuple[Any, Any]]

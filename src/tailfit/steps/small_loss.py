@@ -8,9 +8,9 @@ from keras import ops
 
 from tailfit.arguments import checked_number
 from tailfit.errors import StepError
-from tailfit.hyperparameters import configured, current, followed
+from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.schedules import Schedule
-from tailfit.targets import class_count, codes_of
+from tailfit.targets import class_count, class_indices_of
 from tailfit.training.divisor import rows_of
 from tailfit.training.shares import MEAN, WEIGHTED, compiled_losses, reduction_of, times
 from tailfit.training.step import Batch, Loss, Step
@@ -46,7 +46,7 @@ class SmallLoss(Step):
     """
 
     def __init__(self, *, forget_rate: float | Schedule) -> None:
-        self.forget_rate = followed(forget_rate, _checked_rate, name="forget_rate", dtype=None)
+        self.forget_rate = as_scheduled(forget_rate, _checked_rate, name="forget_rate", dtype=None)
 
     def loss(self, model: keras.Model, loss: Loss, batch: Batch, y_pred: Any) -> Any:
         kept = self._kept(model, batch, y_pred)
@@ -69,8 +69,8 @@ class SmallLoss(Step):
             values = values + target.share * _sample_losses(model, target.y, y_pred, target.sample_weight)
         values = ops.stop_gradient(values)
         fix = "leave SmallLoss out of steps=, or end the network in Dense(2), one output a class"
-        class_count(y_pred, taker="the step SmallLoss, which ranks samples within their class", fix=fix)
-        codes, _ = codes_of(first.y, y_pred)
+        class_count(y_pred, consumer="the step SmallLoss, which ranks samples within their class", fix=fix)
+        codes, _ = class_indices_of(first.y, y_pred)
         counts = ops.ones_like(codes, dtype="bool")
         for target in batch.targets:
             if target.sample_weight is not None:
@@ -84,11 +84,11 @@ class SmallLoss(Step):
         size = ops.sum(ops.cast(same, "float32"), axis=1)
         rank = ops.sum(ops.cast(ops.logical_and(same, smaller), "float32"), axis=1)
         # 0.2 * 5 is a little below or above 1 in float32.
-        dropped = ops.minimum(ops.floor(current(self.forget_rate) * size + 1e-4), size - 1)
+        dropped = ops.minimum(ops.floor(value_of(self.forget_rate) * size + 1e-4), size - 1)
         return ops.cast(ops.logical_or(rank < size - dropped, ops.logical_not(counts)), "float32")
 
     def get_config(self) -> dict[str, Any]:
-        return {"forget_rate": configured(self.forget_rate)}
+        return {"forget_rate": config_of(self.forget_rate)}
 
 
 def _checked_rate(rate: Any) -> Any:

@@ -390,7 +390,7 @@ def test_fit_is_the_same_with_class_indices_and_one_hot(name):
 @once
 def test_mismatched_shapes(name):
     cases = [
-        (np.zeros(3, int), np.zeros(3), "one score a class"),
+        (np.zeros(3, int), np.zeros(3), "one score per class"),
         (np.zeros((3, 5)), np.zeros((3, C)), "y_true of shape"),
         (np.zeros((3, 2, 2), int), np.zeros((3, C)), "y_true of shape"),
     ]

@@ -156,7 +156,7 @@ def test_golden_values(loss, want):
         (lambda: losses.BalancedSoftmax([5, 2, -3], from_logits=True), "-3 for class 2"),
         (lambda: losses.BalancedSoftmax([5, np.nan], from_logits=True), "nan for class 1"),
         (lambda: losses.LogitAdjusted("many", from_logits=True), "class_counts='many'"),
-        (lambda: losses.LogitAdjusted([[1, 2]], from_logits=True), "one a class"),
+        (lambda: losses.LogitAdjusted([[1, 2]], from_logits=True), "one per class"),
         (lambda: losses.LogitAdjusted(N, tau=-1, from_logits=True), "tau=-1"),
         (lambda: losses.LogitAdjusted(N, tau="1", from_logits=True), "tau='1'"),
         (lambda: losses.Focal(gamma=-0.1, from_logits=True), "gamma=-0.1"),

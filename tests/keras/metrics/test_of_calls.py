@@ -346,7 +346,7 @@ def test_specificity_of_a_class_with_nearly_all_samples():
         (lambda: metrics.GroupRecall([1, 2], num_classes=3), "num_classes=3"),
         (lambda: metrics.GroupRecall([1, -2]), "class_counts with -2"),
         (lambda: metrics.GroupRecall([1, 2], few=float("nan")), "few=nan"),
-        (lambda: metrics.MacroF1().update_state(CODES, CODES), "one score a class"),
+        (lambda: metrics.MacroF1().update_state(CODES, CODES), "one score per class"),
         (lambda: metrics.MacroF1().update_state(CODES, CODES[:, None]), "one output"),
         (lambda: metrics.MacroF1(num_classes=3).update_state(CODES, SCORES), "with 3 classes"),
         (lambda: metrics.MacroF1().update_state(ONE_HOT[:, :2], SCORES), "y_true of shape"),
