@@ -26,7 +26,7 @@ _register_schedules()
 
 
 class Scheduled:
-    """A hyper-parameter that follows a schedule; a variable contains its value at the current epoch, initially 0.
+    """A hyper-parameter that follows a schedule; a variable contains its value at the current epoch (at first, epoch 0).
 
     Args:
         schedule: The schedule of the values.
@@ -34,8 +34,8 @@ class Scheduled:
         name: Name of the argument, for messages.
         dtype: Dtype of the variable; None is float32.
     Raises:
-        ArgumentError: If a value at a knot of the schedule is out of range; in `set_epoch`, if the value at this epoch
-            is.
+        ArgumentError: If a value at a knot of the schedule is out of range; in `set_epoch`, if the value at that epoch
+            is out of range or differs in shape.
     """
 
     def __init__(self, schedule: Schedule, check: Callable[[Any], Any], *, name: str, dtype: Any = None) -> None:
@@ -53,8 +53,7 @@ class Scheduled:
         value = np.asarray(self._value(epoch))
         if value.shape != tuple(self.variable.shape):
             raise ArgumentError(
-                f"{self._name} of shape {value.shape} at epoch {epoch}, but of shape {tuple(self.variable.shape)} at "
-                "epoch 0",
+                f"{self._name} of shape {value.shape} at epoch {epoch}, and {tuple(self.variable.shape)} at epoch 0",
                 expected="the same number of values at every epoch",
                 fix="change the schedule's function to return values of one length",
             )

@@ -57,8 +57,8 @@ def test_the_direction_does_not_depend_on_the_name(tmp_path):
 def test_entries_of_several_values_need_an_explicit_mode(name, entry, tmp_path):
     """Keras finds compiled metrics by name; an entry of a dict, or a metric of one of several outputs, has a
     different name in the logs."""
-    told = {"class_names": ["ok", "leak"]} if name == "PerClassRecall" else {}
+    options = {"class_names": ["ok", "leak"]} if name == "PerClassRecall" else {}
     for listener in callbacks(f"val_{entry}", tmp_path):
         with pytest.raises(ValueError, match="mode='max'"):
-            fitted([made(name, **told)], [listener])
-    fitted([made(name, **told)], callbacks(f"val_{entry}", tmp_path, mode="max"))
+            fitted([made(name, **options)], [listener])
+    fitted([made(name, **options)], callbacks(f"val_{entry}", tmp_path, mode="max"))
