@@ -26,7 +26,7 @@ _register_schedules()
 
 
 class Scheduled:
-    """A hyper-parameter that follows a schedule; a variable contains its value at the current epoch (at first, epoch 0).
+    """A hyper-parameter that follows a schedule; a variable contains its value at the current epoch (at first 0).
 
     Args:
         schedule: The schedule of the values.
