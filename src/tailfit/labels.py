@@ -389,9 +389,12 @@ def _encode_integers(
     array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject
 ) -> Encoded:
     if array.dtype.kind not in "iub":
-        numeric = array.dtype.kind == "f"
-        # NaN and infinity fail the comparison; beyond 2**62 a float may not survive as int64.
-        odd = ~(np.abs(array) < 2.0**62) | (array != np.floor(array)) if numeric else np.ones(1, dtype=np.bool_)
+        odd = np.ones(1, dtype=np.bool_)
+        if array.dtype.kind == "f":
+            # NaN and infinity fail the comparison; beyond 2**62 a float may not survive as int64.
+            odd = ~(np.abs(array) < 2.0**62) | (array != np.floor(array))
+        elif array.dtype == object:  # integers beyond 64 bits, or other objects
+            odd = np.array([not isinstance(value, int) or abs(value) >= 1 << 62 for value in array], dtype=np.bool_)
         if odd.any():
             row = int(np.argmax(odd))
             raise DataError(

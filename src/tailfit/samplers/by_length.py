@@ -56,8 +56,11 @@ class ByLength(Sampler):
     def __post_init__(self) -> None:
         lengths = np.array(self.lengths)
         if lengths.ndim != 1 or not lengths.size or lengths.dtype.kind not in "iu" or lengths.min() < 0:
+            integers = lengths.ndim == 1 and lengths.size and lengths.dtype.kind in "iu"
             raise ArgumentError(
-                f"lengths of shape {lengths.shape} and type {lengths.dtype}",
+                f"lengths with {lengths.min()}"
+                if integers
+                else f"lengths of shape {lengths.shape} and type {lengths.dtype}",
                 expected="integers >= 0, one per sample",
                 fix="pass the number of steps of each record, e.g. source.lengths",
             )

@@ -100,9 +100,13 @@ class RunIndex(LabelIndex):
 
 def _whole(name: str, values: ArrayLike, least: int) -> NDArray[np.int64]:
     array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or (array.size and (array.min() < least or array.max() > _MOST)):
+    received = f"{name} of shape {array.shape} and type {array.dtype}"
+    valid = array.ndim == 1 and array.dtype.kind in "iu"
+    if valid and array.size and (array.min() < least or array.max() > _MOST):
+        received, valid = f"{name} from {array.min()} to {array.max()}", False
+    if not valid:
         raise ArgumentError(
-            f"{name} of shape {array.shape} and type {array.dtype}",
+            received,
             expected=f"integers from {least} to {_MOST}, one per run",
             fix=f"pass {name} as a list or a one-dimensional array of integers",
         )

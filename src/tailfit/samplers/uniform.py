@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.arguments import whole_number
-from tailfit.errors import DataError
+from tailfit.errors import ArgumentError, DataError
 from tailfit.hashing import hash_words
 from tailfit.labels import encode
 from tailfit.samplers.base import Plan, Sampler, refuse_empty
@@ -107,6 +107,13 @@ def _number_of_samples(labels: Any) -> int:
     if isinstance(labels, Runs):
         return len(labels)
     if np.ndim(labels) == 0:
-        return whole_number("labels", labels, least=1)
+        try:
+            return whole_number("labels", labels, least=1)
+        except ArgumentError as error:
+            raise ArgumentError(
+                error.received,
+                expected="the labels, or the number of samples as an integer >= 1",
+                fix="pass the labels of the source, or len(source)",
+            ) from None
     refuse_empty(len(labels))
     return len(labels)

@@ -180,7 +180,9 @@ def _checked_beta(beta: Any) -> float:
     number = isinstance(beta, int | float | np.integer | np.floating) and not isinstance(beta, bool)
     if not (number and 0 <= beta < 1):
         raise ArgumentError(
-            f"beta={beta!r}", expected="0 <= beta < 1", fix="pass scheme='inverse' for the limit beta = 1"
+            f"beta={beta!r}",
+            expected="a number with 0 <= beta < 1",
+            fix="pass beta=0.9999, for example, or scheme='inverse' for the limit beta = 1",
         )
     return float(beta)
 
@@ -191,6 +193,6 @@ def _checked_number(num_classes: Any) -> int | None:
         raise ArgumentError(
             f"num_classes={num_classes!r}",
             expected=f"an integer from 1 to {_MOST_CLASSES}",
-            fix="omit it if every class has a sample",
+            fix="pass the number of classes, or omit num_classes if every class has a sample",
         )
     return None if num_classes is None else int(num_classes)

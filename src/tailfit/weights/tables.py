@@ -70,7 +70,7 @@ def checked_table(weights: Any) -> dict[str | int, float]:
             raise ArgumentError(
                 f"the key {key!r}",
                 expected="class names, class indices (integers) or conditions",
-                fix="write names and conditions as strings, class indices as 0, 1, ...",
+                fix="write names and conditions as strings, and class indices as integers from 0",
             )
         number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
         plain = weight.item() if isinstance(weight, np.generic) else weight  # float32 can't be compared with _LARGEST
