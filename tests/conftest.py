@@ -3,12 +3,67 @@
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars  # noqa: F401  # sets a variable of its allocator when it is first imported: not in a test
 import pytest
 
 pytest.register_assert_rewrite("support")
+
+from support.selection import BACKENDS, LEVELS, Case, chosen  # noqa: E402  # its asserts are rewritten when it is imported
+
+KERAS = Path(__file__).parent / "keras"
+BEGAN = time.monotonic()
+NOT_RUN = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cases", choices=LEVELS, help="which cases to run, see tests/support/selection.py")
+    parser.addoption("--seconds", type=float, help="begin no test after so many seconds, and tell how many were left")
+
+
+def case_of(item: pytest.Item) -> Case:
+    """What the choice of cases needs to know of one, from its place and its markers."""
+
+    def named(marker: str) -> set[str]:
+        mark = item.get_closest_marker(marker)
+        return set(BACKENDS if mark is None else mark.args)
+
+    test = f"{item.parent.nodeid if item.parent else ''}::{getattr(item, 'originalname', item.name)}"
+    possible = named("only_on") if KERAS in item.path.parents else set()
+    usual = possible & named("mostly_on")
+    return Case(
+        item.nodeid,
+        test,
+        tuple(name for name in BACKENDS if name in usual),
+        tuple(name for name in BACKENDS if name in possible - usual),
+        slow=item.get_closest_marker("slow") is not None,
+        shared=item.get_closest_marker("above_training") is not None,
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    explicit = any("::" in argument for argument in config.args)
+    level = config.getoption("cases") or ("every" if explicit else "here")
+    cases = [case_of(item) for item in items]
+    runs = chosen(cases, level, os.environ.get("KERAS_BACKEND"))
+    config.hook.pytest_deselected(items=[item for item, run in zip(items, runs, strict=True) if not run])
+    items[:] = [item for item, run in zip(items, runs, strict=True) if run]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    seconds = item.config.getoption("seconds")
+    if seconds is not None and time.monotonic() - BEGAN > seconds:
+        item.config.stash[NOT_RUN] = item.config.stash.get(NOT_RUN, 0) + 1
+        pytest.skip("no time left")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left := config.stash.get(NOT_RUN, 0):
+        terminalreporter.write_line(f"NOT RUN: {left} tests, for which no time was left")
 
 
 @pytest.fixture(autouse=True)

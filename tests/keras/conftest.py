@@ -1,14 +1,15 @@
 """The half of the suite that needs Keras: one process a backend, compared as NumPy."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from zlib import crc32
 
 import pytest
+from support.selection import BACKENDS
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
+if "KERAS_BACKEND" not in os.environ:  # of the run of a single process; scripts/test runs one a backend
+    os.environ["KERAS_BACKEND"] = next(name for name in BACKENDS if find_spec(name))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
@@ -51,24 +52,3 @@ def quickly_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def backend() -> str:
     return str(keras.backend.backend())
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """JAX and TensorFlow compile each case for seconds, torch does not: without --slow they share the cases of a test.
-
-    A hash of the case's id decides, so that a new case moves no other. A test of one case runs on all three backends,
-    unless it is marked `above_training`: it uses what other tests check on each backend.
-    """
-    here = keras.backend.backend()
-    cases = Counter((item.path, getattr(item, "originalname", item.name)) for item in items)
-    for item in items:
-        mostly_on = item.get_closest_marker("mostly_on")
-        several = cases[item.path, getattr(item, "originalname", item.name)] > 1
-        if mostly_on:
-            elsewhere = here not in mostly_on.args
-        elif here == "torch" or not (several or item.get_closest_marker("above_training")):
-            elsewhere = False
-        else:
-            elsewhere = here != ("jax", "tensorflow")[crc32(item.nodeid.encode()) % 2]
-        if elsewhere:
-            item.add_marker(pytest.mark.slow)

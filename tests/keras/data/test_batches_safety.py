@@ -65,10 +65,9 @@ def test_several_batches_read_at_once_each_in_its_order(folder):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_fork_in_the_midst_of_an_epoch_reads_on_as_its_parent(backend, tmp_path):
+@pytest.mark.only_on("torch")  # JAX warns of any fork, and the rest is the same on all backends
+def test_a_fork_in_the_midst_of_an_epoch_reads_on_as_its_parent(tmp_path):
     """In a process of its own, whose backend's threads are of no concern here."""
-    if backend != "torch":
-        pytest.skip("JAX warns of any fork, and the rest is the same on all backends")
     script = """
 import os, sys
 import numpy as np

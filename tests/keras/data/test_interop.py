@@ -21,13 +21,13 @@ def as_numpy(batch):
 @pytest.fixture
 def made(backend):
     """(data set of `batches()` from epoch 2, its name)"""
-    if backend == "torch":
-        return to_torch(batches(), epoch=2)
-    if backend == "tensorflow":
-        return to_tf_dataset(batches(), epoch=2)
-    pytest.skip("a data set of another library, in a process that has it")
+    return (to_torch if backend == "torch" else to_tf_dataset)(batches(), epoch=2)
 
 
+has_data_sets = pytest.mark.only_on("tensorflow", "torch")
+
+
+@has_data_sets
 def test_each_pass_is_the_next_epoch(made):
     assert len(made) == 3
     next(iter(made))  # a look does not count
@@ -38,6 +38,7 @@ def test_each_pass_is_the_next_epoch(made):
                 assert one.dtype == other.dtype
 
 
+@has_data_sets
 def test_keras_trains_on_it(made):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))

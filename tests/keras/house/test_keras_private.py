@@ -109,9 +109,8 @@ def test_a_loss_is_not_scaled_outside_a_distribution():
     assert float(private.unscale_loss_for_distribution(ops.ones(()) * 5.0)) == 5.0
 
 
-def test_what_the_jax_trainer_expects_of_fit(backend):
-    if backend != "jax":
-        pytest.skip("the JAX trainer")
+@pytest.mark.only_on("jax")  # the JAX trainer
+def test_what_the_jax_trainer_expects_of_fit():
     x = keras.Input((2,))
     model = keras.Model(x, keras.layers.Dense(1)(x))
     model.compile("sgd", "mse")
@@ -136,9 +135,8 @@ def test_what_the_jax_trainer_expects_of_fit(backend):
     assert seen == ["batch"]
 
 
+@pytest.mark.only_on("tensorflow")  # the TensorFlow trainer
 def test_the_layer_that_a_tensorflow_model_builds_from_a_specification(backend):
-    if backend != "tensorflow":
-        pytest.skip("the TensorFlow trainer")
     model = keras.Sequential([keras.layers.Dense(1)])
     assert callable(model._maybe_symbolic_build)
     assert callable(model._symbolic_build)
@@ -170,9 +168,8 @@ def test_the_epoch_iterator_that_counts_steps():
     assert [(begin, end) for begin, end, _ in iterator._enumerate_iterator()] == [(0, 2), (3, 4)]
 
 
+@pytest.mark.only_on("jax")  # JAX's epoch iterator
 def test_batches_stay_on_the_host_though_there_is_a_gpu(backend, monkeypatch):
-    if backend != "jax":
-        pytest.skip("JAX's epoch iterator")
     import jax
     from keras.src.backend.jax.trainer import JAXEpochIterator
 
@@ -198,9 +195,8 @@ def test_an_iterator_that_counts_steps_is_not_kept_by_itself():
         gc.enable()
 
 
-def test_the_frames_of_tensorflows_loop_are_let_go(backend):
-    if backend != "tensorflow":
-        pytest.skip("the TensorFlow trainer")
+@pytest.mark.only_on("tensorflow")  # the TensorFlow trainer
+def test_the_frames_of_tensorflows_loop_are_let_go():
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
@@ -223,9 +219,8 @@ def test_the_frames_of_tensorflows_loop_are_let_go(backend):
     assert not list(loops(caught.value))
 
 
-def test_what_tensorflow_keeps_of_a_data_set_is_let_go(backend):
-    if backend != "tensorflow":
-        pytest.skip("tf.data")
+@pytest.mark.only_on("tensorflow")  # tf.data
+def test_what_tensorflow_keeps_of_a_data_set_is_let_go():
     import tensorflow as tf
 
     class Steps(keras.utils.PyDataset):
@@ -447,10 +442,9 @@ def test_the_reduction_of_a_loss_is_an_attribute():
     assert loss(ops.zeros((3, 1)), ops.ones((3, 1))).shape == (3,)
 
 
-def test_gradients_that_keras_averages_over_processes(backend, monkeypatch):
+@pytest.mark.only_on("torch")  # the torch trainer
+def test_gradients_that_keras_averages_over_processes(monkeypatch):
     """`TorchTrainer._initialize_ddp`, from 3.16 on: our steps do not call the model that it makes."""
-    if backend != "torch":
-        pytest.skip("the torch trainer")
     import torch
 
     if tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16):

@@ -152,9 +152,8 @@ def test_append_to_refuses_unsuitable_models():
     assert not isinstance(plain, tailfit.Model)
 
 
-def test_an_exported_model_needs_no_tailfit(tmp_path, backend):
-    if backend != "tensorflow":
-        pytest.skip("exported by TensorFlow")
+@pytest.mark.only_on("tensorflow")  # exported by TensorFlow
+def test_an_exported_model_needs_no_tailfit(tmp_path):
     import tensorflow as tf
 
     inputs = keras.Input((C,))

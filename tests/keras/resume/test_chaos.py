@@ -11,14 +11,15 @@ sys.path.append(str(ROOT / "tests" / "chaos"))
 
 import chaos
 
-pytestmark = [pytest.mark.skipif(not hasattr(os, "fork") or not hasattr(os, "pidfd_open"), reason="needs Linux")]
+pytestmark = [
+    pytest.mark.mostly_on("torch"),  # each of five lives compiles its step anew
+    pytest.mark.skipif(not hasattr(os, "fork") or not hasattr(os, "pidfd_open"), reason="needs Linux"),
+]
 if keras.backend.backend() == "torch":
     import torch
 
     # The campaign forks a process that has the backend loaded.
     pytestmark.append(pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork"))
-else:  # each of five lives compiles its step anew
-    pytestmark.append(pytest.mark.slow)
 
 
 def test_a_run_killed_again_and_again_ends_as_if_it_never_was(tmp_path, backend):

@@ -24,8 +24,7 @@ from tailfit.storage.disk import Disk
 
 # Each life of a run compiles its step anew. What does not depend on how that is done is tried where nothing is
 # compiled, and elsewhere with the slow tests.
-compiles = keras.backend.backend() != "torch"
-where_nothing_compiles = pytest.mark.slow if compiles else (lambda test: test)
+where_nothing_compiles = pytest.mark.mostly_on("torch")
 QUICK = ("everything", "fused", "own_step")
 
 
@@ -90,7 +89,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if compiles and name not in QUICK else name for name in RUNS]
+    "name", [name if name in QUICK else pytest.param(name, marks=where_nothing_compiles) for name in RUNS]
 )
 def test_killed_within_an_epoch_and_at_its_beginning(name, whole, tmp_path):
     killed(name, tmp_path, 5)
@@ -120,7 +119,7 @@ def test_other_frequencies(save_freq, whole, tmp_path):
     assert differing(whole("everything"), run("everything", tmp_path, Kill(), save_freq=save_freq)) == []
 
 
-@pytest.mark.parametrize("name", ["own_step", pytest.param("everything", marks=[pytest.mark.slow] if compiles else [])])
+@pytest.mark.parametrize("name", ["own_step", pytest.param("everything", marks=where_nothing_compiles)])
 def test_a_finished_run_gives_back_its_end_and_can_be_made_longer(name, whole, tmp_path):
     killed(name, tmp_path, 4)
     first = run(name, tmp_path, Kill(), epochs=1)

@@ -39,8 +39,9 @@ def checks():
     for case in estimator_checks_generator(estimator, expected_failed_checks=CANNOT_HOLD, mark="xfail"):
         values, marks = (case.values, case.marks) if hasattr(case, "marks") else (case, ())
         name = values[1].func.__name__ if not hasattr(values[1].func, "func") else values[1].func.func.__name__
-        slow = keras.backend.backend() != "torch" and name not in BY_BACKEND
-        yield pytest.param(*values, id=name, marks=[*marks, pytest.mark.slow] if slow else marks)
+        yield pytest.param(
+            *values, id=name, marks=marks if name in BY_BACKEND else [*marks, pytest.mark.mostly_on("torch")]
+        )
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))

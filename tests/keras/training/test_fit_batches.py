@@ -193,10 +193,9 @@ def test_a_callback_list_of_ones_own():
 
 
 @pytest.mark.timeout(120)
-def test_a_process_ends_after_an_unreadable_record(backend, tmp_path):
+@pytest.mark.only_on("tensorflow")  # TensorFlow reads in a thread of its own
+def test_a_process_ends_after_an_unreadable_record(tmp_path):
     """TensorFlow's iterator outlived the loop, and waited at the interpreter's end for a thread that was gone."""
-    if backend != "tensorflow":
-        pytest.skip("TensorFlow reads in a thread of its own")
     script = """
 import sys
 import keras

@@ -8,13 +8,9 @@ import pytest
 import tailfit
 from tailfit.data import Arrays, Packed, pack
 
+pytestmark = pytest.mark.only_on("jax")  # batches are stacked there only
+
 X = np.random.default_rng(0).normal(size=(46, 3)).astype("float32")
-
-
-@pytest.fixture(autouse=True)
-def only_on_jax(backend):
-    if backend != "jax":
-        pytest.skip("batches are stacked on JAX only")
 
 
 def fitted(source, together, **given):

@@ -121,9 +121,8 @@ def test_a_variable_that_is_not_used_has_no_gradient_or_zeros():
     assert gradient is None or as_numpy(gradient).tolist() == [0.0, 0.0]
 
 
-def test_results_do_not_hold_on_to_the_graph(backend):
-    if backend != "torch":
-        pytest.skip("only torch tensors carry a graph")
+@pytest.mark.only_on("torch")  # only torch tensors carry a graph
+def test_results_do_not_hold_on_to_the_graph():
     w = keras.Variable(2.0)
     (loss, aux), _ = tailfit.value_and_grad(lambda: (w * w, w * 3), [w])
     assert not loss.requires_grad

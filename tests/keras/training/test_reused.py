@@ -45,9 +45,8 @@ def test_objects_are_not_reused():
     assert Reused((np.array(["a", None], dtype=object),))() is None
 
 
-def test_batches_that_a_tf_dataset_keeps_stay_as_they_were(backend):
-    if backend != "tensorflow":
-        pytest.skip("tf.data")
+@pytest.mark.only_on("tensorflow")  # tf.data
+def test_batches_that_a_tf_dataset_keeps_stay_as_they_were():
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
     from tailfit.training.feed import Feed, reading

@@ -56,9 +56,8 @@ def test_trap_08_the_numbers_of_one_step_a_call(samples, steps):
     )
 
 
-def test_the_numbers_of_built_in_fit(backend):
-    if backend == "torch":
-        pytest.skip("Keras refuses steps_per_execution there")
+@pytest.mark.only_on("jax", "tensorflow")  # Keras refuses steps_per_execution there
+def test_the_numbers_of_built_in_fit():
     x, y = data(43)
     ours, keras_own = compiled(3), compiled(3, keras.Model)
     for model in (ours, keras_own):
@@ -74,10 +73,9 @@ def test_eager_steps_too():
     assert_same(eager, fused)
 
 
-def test_trap_08_it_is_one_program(backend):
+@pytest.mark.only_on("jax", "tensorflow")  # nothing is traced there
+def test_trap_08_it_is_one_program():
     """The step is traced for its shapes, not for its repetitions."""
-    if backend == "torch":
-        pytest.skip("nothing is traced there")
     traced = []
 
     class Counting(tailfit.Model):
@@ -155,9 +153,8 @@ def test_an_unreadable_record_does_not_cost_the_weights(tmp_path):
     assert all(np.isfinite(value).all() for value in state(model))
 
 
-def test_batches_on_the_device_are_stacked_there(backend):
-    if backend != "jax":
-        pytest.skip("JAX arrays")
+@pytest.mark.only_on("jax")  # JAX arrays
+def test_batches_on_the_device_are_stacked_there():
 
     class Step(keras.utils.PyDataset):
         def __len__(self):
@@ -174,10 +171,9 @@ def test_batches_on_the_device_are_stacked_there(backend):
 
 
 @pytest.mark.parametrize("depth", ["plain", "inside a call"])
-def test_convolutions_run_step_by_step_on_a_cpu(backend, depth):
+@pytest.mark.only_on("jax")  # JAX
+def test_convolutions_run_step_by_step_on_a_cpu(depth):
     """XLA has no fast convolution inside a loop there; the numbers are the same."""
-    if backend != "jax":
-        pytest.skip("JAX")
     import jax
 
     if jax.default_backend() != "cpu":
@@ -221,10 +217,9 @@ def test_a_stack_is_not_written_while_it_is_read():
     assert evaluated_by_many == pytest.approx(evaluated, rel=1e-4)
 
 
-def test_old_weights_are_not_held(backend):
+@pytest.mark.only_on("jax")  # JAX arrays
+def test_old_weights_are_not_held():
     """Else they are copied whenever an epoch or a validation begins, and take memory twice."""
-    if backend != "jax":
-        pytest.skip("JAX arrays")
     model = compiled(2)
     model.compile("sgd", LOSS, steps_per_execution=2)  # averages would hold them
     model.fit(*data(40), batch_size=8, verbose=0, validation_data=data(16))

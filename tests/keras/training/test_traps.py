@@ -48,10 +48,9 @@ def test_trap_04_a_scope_inside_a_step_sees_the_state_of_now(steps):
     assert float(as_numpy(factor.value)) == 5.0
 
 
-def test_trap_04_scopes_in_scopes(backend):
+@pytest.mark.only_on("jax")  # no step runs in a scope there
+def test_trap_04_scopes_in_scopes():
     """On JAX, where the step itself runs in a scope, they chain to it however deep they are."""
-    if backend != "jax":
-        pytest.skip("no step runs in a scope there")
     number = keras.Variable(1.0)
 
     @tailfit.function
