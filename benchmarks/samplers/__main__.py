@@ -1,0 +1,137 @@
+"""What a draw costs: nanoseconds an index in bulk, milliseconds for a batch of 64 at the end, bytes a plan keeps.
+
+    python benchmarks/samplers [--draws 262144] [--repeats 5] [--out benchmarks/samplers/results.txt]
+
+Beside `numpy.random.Generator.permutation`, which shuffles a list of all samples first, and `torch.multinomial`, which
+PyTorch's WeightedRandomSampler draws with, where torch is installed. Up to 10**6 samples labels are listed, as a source
+has them; beyond, they are in runs. The sizes just above a power of two are those where a shuffle walks furthest.
+"""
+
+import argparse
+import os
+import pickle
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tailfit
+from tailfit.samplers import (
+    Bootstrap,
+    ClassBalanced,
+    PerClass,
+    Plan,
+    Progressive,
+    RepeatFactor,
+    Runs,
+    Sampler,
+    Sequential,
+    Shuffle,
+    Stratified,
+    Weighted,
+)
+
+SHARES = np.array([0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04, 0.03, 0.02, 0.01, 0.005, 0.0025, 0.0015, 0.0006, 0.0004])
+SAMPLERS: list[Sampler] = [
+    Sequential(),
+    Shuffle(),
+    ClassBalanced(power=0.5),
+    Progressive(epochs=100),
+    RepeatFactor(0.05),
+    Stratified(),
+    Bootstrap(),
+    PerClass(4),
+]
+TORCH = """
+import time, torch
+weights = torch.rand({size}, dtype=torch.float64)
+start = time.perf_counter()
+torch.multinomial(weights, {draws}, replacement=True)
+print(time.perf_counter() - start)
+"""
+
+
+def runs(samples: int) -> Runs:
+    lengths = np.maximum((SHARES / SHARES.sum() * samples).astype(np.int64), 1)
+    lengths[0] += samples - lengths.sum()
+    return Runs(np.arange(len(SHARES)), lengths)
+
+
+def median_of(repeats: int, run: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def measured(plan: Plan, draws: int, repeats: int) -> str:
+    draws = min(draws, plan.size(0))
+    last = plan.size(0) - draws
+    early = median_of(repeats, lambda: plan.indices(1, 0, draws)) / draws * 1e9
+    late = median_of(repeats, lambda: plan.indices(10**6, last, last + draws)) / draws * 1e9
+    first = median_of(repeats, lambda: plan.indices(7, last, last + min(64, draws))) * 1e3
+    kept = len(pickle.dumps(plan))
+    return f"{early:10.1f}{late:10.1f}{first:12.2f}{kept:12,}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--draws", type=int, default=1 << 18)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    # glibc gives memory back to the system in pieces that grow with the largest array that was ever let go. A process
+    # that has loaded data keeps the megabytes of a plan; a fresh one would get them anew, page by page, a third slower.
+    np.ones(1 << 21)
+    lines = [
+        f"$ python benchmarks/samplers {' '.join(sys.argv[1:])}".rstrip(),
+        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        f"Python {platform.python_version()}, NumPy {np.__version__}, tailfit {tailfit.__version__}",
+        f"{len(SHARES)} classes, the rarest {SHARES.min() / SHARES.sum():.2%}; {given.draws} draws",
+    ]
+    for samples in (10**5, 10**6, 10**9, 10**11):
+        labels: Any = runs(samples)
+        if samples <= 10**6:
+            labels = np.random.default_rng(0).permutation(np.repeat(labels.codes, labels.lengths))
+        lines += [
+            "",
+            f"{samples:,} samples{'':14}{'ns, early':>10}{'ns, late':>10}{'first, ms':>12}{'plan, bytes':>12}",
+        ]
+        for sampler in SAMPLERS:
+            plan = sampler.plan(labels, 1, 60 if isinstance(sampler, PerClass) else 64)
+            lines.append(f"{type(sampler).__name__:28}{measured(plan, given.draws, given.repeats)}")
+        above = 1 << samples.bit_length() - 1
+        plan = Shuffle().plan(above + 1, 1)
+        lines.append(f"{f'Shuffle of {above + 1:,}':28}{measured(plan, given.draws, given.repeats)}")
+        if samples <= 10**6:
+            weights = np.random.default_rng(0).pareto(2.0, samples)
+            plan = Weighted(weights).plan(samples, 1)
+            lines.append(f"{'Weighted':28}{measured(plan, given.draws, given.repeats)}")
+            draws = min(given.draws, samples)
+            took = median_of(given.repeats, partial(np.random.default_rng().permutation, samples))
+            lines.append(
+                f"{'NumPy permutation, all':28}{took / samples * 1e9:10.1f}{'':10}{took * 1e3:12.2f}{8 * samples:12,}"
+            )
+            code = TORCH.format(size=samples, draws=draws)
+            ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+            if ended.returncode == 0:
+                took = float(ended.stdout)
+                lines.append(
+                    f"{'torch multinomial':28}{took / draws * 1e9:10.1f}{'':10}{took * 1e3:12.2f}{8 * samples:12,}"
+                )
+    print("\n".join(lines))
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""How fast a step is: tailfit beside built-in `fit` and hand-written loops, on three backends; also memory.
+
+    python benchmarks/steps [--quick] [--repeats 5] [--rounds 40] [--out benchmarks/steps/results.txt]
+
+Each row trains the same network from the same weights with the same Adam on the same data. Its first epoch runs in the
+order of the arrays: the losses of all rows without Mixup must agree. Timed are the epochs after it, each in an
+order newly shuffled, which counts; the rows of one backend, with Mixup and without, take turns in one process, so
+that a busy machine slows all of them. Built-in fit is Keras' own, with its own `jit_compile="auto"`, and has the same
+arrays; its Mixup is written into its `train_step`. K is `steps_per_execution`; the eager loop is timed over a sixteenth
+of the steps. First calls (of 60 batches, compiling included, importing aside) and peak memory have a process of their
+own each. What must be close to built-in fit or to the limit is timed again, beside that only, in many rounds in random
+order: their ratios have the median shown, and an interval of it from the bootstrap.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+# TensorFlow and torch abort in one process: only the children import Keras.
+CHILD = Path(__file__).with_name("child.py")
+BACKENDS = ("jax", "tensorflow", "torch")
+MLP = "MLP 784-64-64-10"
+STEPS = {  # of an epoch, and of a quick one: more than a multiple of 32, so that a shorter execution ends it
+    MLP: (796, 124),
+    "1-D convnet on 128x12": (36, 36),
+    "2-D convnet on 28x28x1": (36, 36),
+}
+SCAN, EAGER = "lax.scan, by hand (the limit)", "eager tape loop, by hand"
+FIT, FIT_K = "built-in fit", "built-in fit, K=32"
+OURS, OURS_K, LOOP = "tailfit.Model.fit", "tailfit.Model.fit, K=32", "tailfit.function loop"
+ALIKE = 1e-3  # how far the losses of the first epoch may differ, relatively
+
+Told = dict[str, Any]
+
+
+def child(backend: str, **given: Any) -> Told:
+    """What one process of `child.py` says; `{"refused": why}` if it says nothing."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, str(CHILD), json.dumps(given)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        lines = ended.stderr.strip().splitlines() or ["no message"]
+        print(ended.stderr, file=sys.stderr)
+        return {"refused": f"exit {ended.returncode}: {lines[-1]}", "rows": [], "reading": [], "versions": {}}
+    told: Told = json.loads(ended.stdout.splitlines()[-1])
+    return told
+
+
+def speed(network: str, told: dict[str, Told], steps: int) -> list[str]:
+    """A table a network: each row's milliseconds a step, and its ratio to the built-in fit of its backend."""
+    lines = [
+        "",
+        f"{network}: {steps} steps of 64 an epoch, medians",
+        f"{'':46}{'s/epoch':>9}{'ms/step':>9}{'x fit':>7}",
+    ]
+    lines[-1] += f"{'loss':>9}   Mixup + metrics: {'s/epoch':>9}{'ms/step':>9}{'x fit':>7}{'loss':>9}"
+    for backend, said in told.items():
+        lines += [f"  {backend}: {said['refused']}"] if "refused" in said else []
+        rows = {(row["name"], row["mixup"]): row for row in said["rows"]}
+        notes = []
+        for name in dict.fromkeys(row["name"] for row in said["rows"]):
+            line = f"{backend:11}{name:35}"
+            for mixup in (False, True):
+                line += " " * 20 if mixup else ""
+                if (name, mixup) not in rows:
+                    continue
+                row, fit = rows[name, mixup], rows[FIT, mixup]
+                if "refused" in row:
+                    notes.append(f"{'':11}{name}{' with Mixup' if mixup else ''}: {row['refused'][:150]}")
+                    line += f"{'-':>9}{'-':>9}{'-':>7}{'-':>9}"
+                    continue
+                epoch = statistics.median(row["seconds"])
+                times = f"{epoch / statistics.median(fit['seconds']):7.2f}" if fit["seconds"] else f"{'-':>7}"
+                line += f"{epoch:9.3f}{epoch / steps * 1e3:9.3f}{times}{row['loss']:9.5f}"
+            lines.append(line.rstrip())
+        lines += notes
+    losses = [row["loss"] for said in told.values() for row in said["rows"] if not row["mixup"] and "loss" in row]
+    if losses:
+        apart = (max(losses) - min(losses)) / min(losses)
+        lines.append(f"losses of the first epoch without Mixup differ by {apart:.0e}; allowed {ALIKE:.0e}")
+        lines += [] if apart <= ALIKE else [f"NOT THE SAME WORK: {sorted(losses)}"]
+    return lines
+
+
+def seconds(told: Told, name: str) -> float | None:
+    found = [row["seconds"] for row in told["rows"] if row["name"] == name and not row["mixup"] and row["seconds"]]
+    return statistics.median(found[0]) if found else None
+
+
+def taking_turns(
+    steps: int, rounds: int, versions: dict[str, str]
+) -> tuple[list[str], dict[tuple[str, str, str], float]]:
+    """The ratios of two rows, round by round, on each backend: a table, and their medians."""
+    compared = {
+        "jax": [(OURS, FIT), (OURS_K, FIT), (OURS_K, SCAN), (SCAN, FIT)],
+        "tensorflow": [(OURS, FIT)],
+        "torch": [(OURS, FIT)],
+    }
+    lines = ["", f"MLP, {rounds} rounds in random order{'':36}{'median':>8}{'95 % of the median':>20}"]
+    medians: dict[tuple[str, str, str], float] = {}
+    for backend, pairs in compared.items():
+        names = sorted({name for pair in pairs for name in pair})
+        told = child(backend, network=MLP, steps=steps, names=names, rounds=rounds)
+        if "refused" in told:
+            lines.append(f"  {backend}: {told['refused']}")
+            continue
+        versions.update(told["versions"])
+        for ours, theirs in pairs:
+            ratios = [turn[ours] / turn[theirs] for turn in told["turns"]]
+            drawn = random.Random(0)
+            again = sorted(statistics.median(drawn.choices(ratios, k=len(ratios))) for _ in range(2000))
+            median = medians[backend, ours, theirs] = statistics.median(ratios)
+            lines.append(f"{backend:11}{f'{ours} / {theirs}':60}{median:7.3f}{again[50]:12.3f} to {again[-51]:.3f}")
+    return lines, medians
+
+
+def where(told: Told, steps: int) -> list[str]:
+    """Milliseconds a step of the MLP on JAX: arithmetic, reading, and what fit adds."""
+    scan, fit, ours, fused = (seconds(told, name) for name in (SCAN, FIT, OURS, OURS_K))
+    if None in (scan, fit, ours, fused):
+        return []
+    reading = statistics.median(told["reading"])
+    parts = {"arithmetic (the scan, which reads too)": scan, "reading shuffled batches with np.take": reading}
+    for name, epoch in ((FIT, fit), (OURS, ours), (OURS_K, fused)):
+        parts[f"the rest of {name}"] = epoch - scan - reading
+    return [
+        "",
+        "Where time goes (MLP on JAX, ms/step)",
+        *(f"{name:46}{part / steps * 1e3:9.3f}" for name, part in parts.items()),
+    ]
+
+
+def firsts(repeats: int, steps: int, quick: bool) -> tuple[list[str], dict[tuple[str, str], Told]]:
+    """First calls and peak memory of the MLP's rows, the median of `repeats` fresh processes that take turns."""
+    names = [FIT, OURS] if quick else [FIT, FIT_K, LOOP, OURS, OURS_K]
+    rows = [(backend, name) for backend in BACKENDS for name in names if not (backend == "torch" and name == FIT_K)]
+    rows += [] if quick else [("jax", SCAN)]
+    measured: dict[tuple[str, str], list[Told]] = {row: [] for row in rows}
+    for number in range(repeats):
+        for backend, name in rows:
+            if number and name not in (FIT, OURS, OURS_K):  # no bound speaks of the others: once is enough
+                continue
+            measured[backend, name].append(child(backend, network=MLP, steps=steps, row=name))
+    lines = ["", f"First call (60 batches) and peak memory, MLP: medians of {repeats} fresh processes"]
+    lines.append(f"{'':46}{'first, s':>9}{'x fit':>7}{'MiB':>8}{'x fit':>7}")
+    medians: dict[tuple[str, str], Told] = {}
+    for row, said in measured.items():
+        failed = [one["refused"] for one in said if "refused" in one]
+        if not failed:
+            medians[row] = {key: statistics.median(one[key] for one in said) for key in ("first", "peak")}
+        line, fit = f"{row[0]:11}{row[1]:35}", medians.get((row[0], FIT))
+        if failed or fit is None:
+            lines.append(f"{line} {(failed or ['no built-in fit to compare with'])[0][:150]}")
+            continue
+        first, peak = medians[row]["first"], medians[row]["peak"]
+        lines.append(f"{line}{first:9.2f}{first / fit['first']:7.2f}{peak / 2**20:8.0f}{peak / fit['peak']:7.2f}")
+    return lines, medians
+
+
+def targets(
+    told: dict[str, Told], medians: dict[tuple[str, str], Told], ratios: dict[tuple[str, str, str], float]
+) -> list[str]:
+    """The bounds to reach on the MLP, each with what was measured."""
+    jax = told["jax"]
+    bounds: list[tuple[str, float | None, float]] = [
+        (f"{backend}: K=1 to built-in fit, time", ratios.get((backend, OURS, FIT)), 1.03) for backend in BACKENDS
+    ]
+    loop, tape = seconds(jax, LOOP), seconds(told["tensorflow"], EAGER)
+    bounds += [
+        ("jax: K=32 to built-in fit, time", ratios.get(("jax", OURS_K, FIT)), 0.40),
+        ("jax: K=32 to lax.scan, time", ratios.get(("jax", OURS_K, SCAN)), 1.15),
+        ("function loop on jax to eager tape loop, time", loop / tape if loop and tape else None, 1 / 20),
+    ]
+    for key, what, bound in (("peak", "peak memory", 1.05), ("first", "first call", 1.20)):
+        for backend in BACKENDS:
+            for name, k in ((OURS, 1), (OURS_K, 32)):
+                ours, fit = (medians.get((backend, row), {}).get(key) for row in (name, FIT))
+                bounds.append(
+                    (f"{backend}: K={k} to built-in fit, {what}", ours / fit if ours and fit else None, bound)
+                )
+    lines = ["", f"Must reach, MLP{'':35}{'measured':>10}{'at most':>9}"]
+    for what, ratio, bound in bounds:
+        if ratio is None:
+            lines.append(f"{what:50}{'-':>10}{bound:9.2f}  not measured")
+        else:
+            lines.append(f"{what:50}{ratio:10.3f}{bound:9.2f}  {'reached' if ratio <= bound else 'MISSED'}")
+    limit = ratios.get(("jax", SCAN, FIT))
+    lines += [] if limit is None else [f"{'(the limit itself, lax.scan to built-in fit)':50}{limit:10.3f}"]
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="shows that it runs; its figures say little")
+    parser.add_argument("--repeats", type=int, help="timed epochs a row: 5, quick 1")
+    parser.add_argument("--rounds", type=int, help="of the rows that take turns: 40, quick 3")
+    parser.add_argument("--out", type=Path, help="write the text there, too")
+    parser.add_argument("--turns", action="store_true", help="only the rows that take turns")
+    given = parser.parse_args()
+    repeats = given.repeats or (1 if given.quick else 5)
+    began = time.perf_counter()
+    lines: list[str] = []
+    mlp: dict[str, Told] = {}
+    versions: dict[str, str] = {}
+    for network, of_epoch in STEPS.items():
+        if given.turns or (given.quick and network != MLP and network != "1-D convnet on 128x12"):
+            continue
+        steps = of_epoch[given.quick]
+        backends = ("jax",) if given.quick and network != MLP else BACKENDS
+        told = {backend: child(backend, network=network, steps=steps, repeats=repeats) for backend in backends}
+        lines += speed(network, told, steps)
+        mlp = mlp or told
+        for said in told.values():
+            versions.update(said["versions"])
+    steps = STEPS[MLP][given.quick]
+    turn_lines, ratios = taking_turns(steps, given.rounds or (3 if given.quick else 40), versions)
+    if given.turns:
+        lines += turn_lines
+    else:
+        first_lines, medians = firsts(1 if given.quick else 3, steps, given.quick)
+        lines += [*where(mlp["jax"], steps), *first_lines, *turn_lines, *targets(mlp, medians, ratios)]
+    text = "\n".join(
+        [
+            f"$ python benchmarks/steps {' '.join(sys.argv[1:])}".rstrip(),
+            f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+            ", ".join(f"{name} {number}" for name, number in versions.items()),
+            *([] if given.turns else [f"{repeats} timed epochs a row; {time.perf_counter() - began:.0f} s in all"]),
+            *lines,
+        ]
+    )
+    print(text)
+    if given.out:
+        given.out.write_text(text + "\n")
+    return any(line.startswith("NOT THE SAME WORK") for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Finished runs: a line of JSON each, in one file a yardstick, so that a stopped benchmark goes on."""
+
+import fcntl
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Figures = dict[str, float]
+
+
+def name_of(remedy: str, seed: int) -> str:
+    return f"{re.sub(r'[^a-z0-9]+', '-', remedy.lower()).strip('-')}-{seed}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: what it is called, and the function that does it and gives its figures, by row of the table.
+
+    One training may fill several rows: what corrects a network afterwards starts from the same network.
+    """
+
+    yardstick: str
+    remedy: str
+    seed: int
+    do: Callable[[], dict[str, Figures]]
+
+    @property
+    def name(self) -> str:
+        return f"{self.yardstick}/{name_of(self.remedy, self.seed)}"
+
+
+class Store:
+    """A folder of finished runs; processes may add to it at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, yardstick: str) -> Path:
+        return self.folder / f"{yardstick}.jsonl"
+
+    def finished(self, run: Run) -> bool:
+        return any(run.name == f"{run.yardstick}/{name}" for name in self._by_name(run.yardstick))
+
+    def write(self, run: Run, rows: dict[str, Figures], **about: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        whole = {"yardstick": run.yardstick, "remedy": run.remedy, "seed": run.seed, "rows": rows, **about}
+        with self.path(run.yardstick).open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)  # of a process that was stopped while it wrote
+            file.write(json.dumps(whole).encode() + b"\n")
+
+    def read(self, yardstick: str) -> list[dict[str, Any]]:
+        """The runs, ordered by name, whatever the order in which they ended."""
+        return [run for _, run in sorted(self._by_name(yardstick).items(), key=lambda one: f"{one[0]}.")]
+
+    def _by_name(self, yardstick: str) -> dict[str, dict[str, Any]]:
+        path = self.path(yardstick)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        runs = [json.loads(line) for line in lines if line.endswith("\n")]
+        return {name_of(run["remedy"], run["seed"]): run for run in runs}
+
+    def rows(self, yardstick: str) -> dict[str, dict[int, Figures]]:
+        """Figures by row and seed."""
+        found: dict[str, dict[int, Figures]] = defaultdict(dict)
+        for run in self.read(yardstick):
+            for row, figures in run["rows"].items():
+                found[row][run["seed"]] = figures
+        return found
+
+    def about(self, yardstick: str) -> str:
+        """Which versions the runs were made with, and how long they took."""
+        runs = self.read(yardstick)
+        made_with = sorted({run["made_with"] for run in runs})
+        return f"{len(runs)} runs, {sum(run['seconds'] for run in runs):.0f} s; {'; '.join(made_with)}"
+
+
+def mean_and_spread(figures: Iterable[Figures], name: str, scale: float = 100.0) -> str:
+    """`mean +- standard deviation` over seeds, in percent."""
+    values = np.array([each[name] for each in figures]) * scale
+    return f"{values.mean():6.2f} +-{values.std(ddof=1):5.2f}" if len(values) > 1 else f"{values.mean():6.2f}        "
+
+
+def confusion_figures(y: Any, called: Any, classes: int) -> Figures:
+    """Mean recall, mean of sqrt(recall * specificity), macro F1, worst recall and accuracy."""
+    table = np.zeros((classes, classes))
+    np.add.at(table, (np.asarray(y), np.asarray(called)), 1)
+    hits, support, answers = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+    recall = hits / np.maximum(support, 1)
+    precision = hits / np.maximum(answers, 1)
+    specificity = 1 - (answers - hits) / (len(y) - support)
+    f1 = 2 * hits / np.maximum(support + answers, 1)
+    return {
+        "mean recall": float(recall.mean()),
+        "geometric": float(np.sqrt(recall * specificity).mean()),
+        "macro F1": float(f1.mean()),
+        "worst recall": float(recall.min()),
+        "mean precision": float(precision.mean()),
+        "accuracy": float(hits.sum() / len(y)),
+    }
+
+
+def chosen(rows: dict[str, dict[int, Figures]], key: str) -> str:
+    """The row with the best mean on held-out samples, of those with the most seeds; the test figures have no say."""
+    most = max(map(len, rows.values()))
+    whole = {name: held_out(seeds, key) for name, seeds in rows.items() if len(seeds) == most}
+    return max(whole, key=whole.__getitem__)
+
+
+def held_out(seeds: dict[int, Figures], key: str) -> float:
+    return float(np.mean([figures[f"validation {key}"] for figures in seeds.values()]))
+
+
+def ranked_table(rows: dict[str, dict[int, Figures]], key: str, shown: tuple[str, ...]) -> list[str]:
+    """A line a row, best held-out figure of `key` first: the last column."""
+    best = chosen(rows, key)
+    keys = (*shown, f"validation {key}")
+    lines = [f"{'%':56}{'seeds':>8}" + "".join(f"{title:>16}" for title in (*shown, "held out"))]
+    for name, seeds in sorted(rows.items(), key=lambda row: -held_out(row[1], key)):
+        cells = "".join(f"{mean_and_spread(seeds.values(), each):>16}" for each in keys)
+        lines.append(f"{name + (' <- chosen' if name == best else ''):56}{len(seeds):8}{cells}")
+    return lines

@@ -1,0 +1,167 @@
+"""What all remedies share: networks, the same augmentation, optimizer and budget; and what a remedy may change."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from store import Figures, confusion_figures
+
+import tailfit
+from tailfit import losses, steps
+from tailfit.layers import CosineDense
+from tailfit.samplers import Sampler
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The same for every remedy: epochs, batch size, peak learning rate of a cosine decay."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    transform: Any = None
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What is not as in plain cross-entropy. Losses and steps are told the batches they will see.
+
+    `after` names corrections of the trained network that fill rows of their own.
+    """
+
+    loss: Callable[[tailfit.Batches, int], Any] = lambda batches, epochs: losses.CrossEntropy(from_logits=True)
+    steps: Callable[[tailfit.Batches], Sequence[Any]] = lambda batches: ()
+    sampler: Sampler | None = None
+    class_weight: Any = None
+    cosine: bool = False
+    after: tuple[str, ...] = ()
+
+
+def trained(
+    network: Callable[..., tailfit.Model], source: Any, remedy: Remedy, budget: Budget, seed: int
+) -> tuple[tailfit.Model, tailfit.Batches]:
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    batches = tailfit.Batches(
+        source, budget.batch_size, remedy.sampler, seed, remedy.class_weight, transform=budget.transform
+    )
+    model = network(cosine=remedy.cosine)
+    model.compile(
+        decayed(budget.learning_rate, budget.epochs * len(batches)),
+        remedy.loss(batches, budget.epochs),
+        steps=list(remedy.steps(batches)),
+    )
+    model.fit(batches, epochs=budget.epochs, verbose=0)
+    return model, batches
+
+
+def decayed(peak: float, count: int) -> keras.optimizers.Optimizer:
+    rate = keras.optimizers.schedules.CosineDecay(
+        peak / 10, count - count // 20, warmup_target=peak, warmup_steps=count // 20
+    )
+    return keras.optimizers.AdamW(rate, weight_decay=1e-4)
+
+
+def rows_of(
+    name: str,
+    model: tailfit.Model,
+    batches: tailfit.Batches,
+    remedy: Remedy,
+    budget: Budget,
+    scored: dict[str, tuple[np.ndarray, np.ndarray]],
+) -> dict[str, Figures]:
+    """Figures of the network as trained, and of it corrected, on each set of samples; sets are told by a prefix."""
+
+    def figures(decide: Callable[[np.ndarray], np.ndarray] = lambda logits: logits.argmax(axis=1)) -> Figures:
+        found = {}
+        for prefix, (x, y) in scored.items():
+            called = decide(model.predict(x, batch_size=500, verbose=0))
+            found |= {
+                prefix + key: value for key, value in confusion_figures(y, called, len(batches.class_names)).items()
+            }
+        return found
+
+    rows = {name: figures()}
+    if "post-hoc logit adjustment" in remedy.after:
+        adjustment = tailfit.posthoc.LogitAdjustment(batches, from_logits=True)
+        rows["post-hoc logit adjustment"] = figures(adjustment.predict)
+    if "tau-normalisation" in remedy.after:
+        weights = model.get_weights()
+        tailfit.stages.normalize_classifier(model)
+        rows["tau-normalisation"] = figures()
+        model.set_weights(weights)
+    if "cRT" in remedy.after:  # last: it trains the network on
+        balanced = tailfit.samplers.ClassBalanced()
+        second = tailfit.Batches(batches.source, budget.batch_size, balanced, batches.seed, transform=budget.transform)
+        epochs = max(1, budget.epochs // 10)
+        optimizer = decayed(budget.learning_rate, epochs * len(second))
+        tailfit.stages.retrain_classifier(model, second, epochs=epochs, optimizer=optimizer, verbose=0)
+        rows["cRT"] = figures()
+    return rows
+
+
+def catalogue() -> dict[str, Remedy]:
+    """The remedies, with their authors' settings; nothing in them was tuned on these data."""
+    adjusted = lambda batches, epochs: losses.LogitAdjusted(batches, from_logits=True)  # noqa: E731
+    mixup = lambda batches: [steps.Mixup(alpha=0.2, seed=batches.seed)]  # noqa: E731
+    mixup_strong = lambda batches: [steps.Mixup(alpha=1.0, seed=batches.seed)]  # noqa: E731
+    square_root = tailfit.samplers.ClassBalanced(power=0.5)
+    sam = lambda batches: [steps.SAM(rho=0.05)]  # noqa: E731
+    return {
+        "plain cross-entropy": Remedy(after=("post-hoc logit adjustment", "tau-normalisation", "cRT")),
+        "class weights": Remedy(class_weight="balanced"),
+        "focal": Remedy(lambda batches, epochs: losses.Focal(gamma=2.0, from_logits=True)),
+        "class-balanced loss": Remedy(lambda batches, epochs: losses.ClassBalanced(batches, from_logits=True)),
+        "LDAM-DRW": Remedy(ldam_drw, cosine=True),
+        "balanced softmax": Remedy(lambda batches, epochs: losses.BalancedSoftmax(batches, from_logits=True)),
+        "logit-adjusted loss": Remedy(adjusted),
+        "bootstrap batches": Remedy(sampler=tailfit.samplers.Bootstrap()),
+        "Mixup": Remedy(steps=mixup),
+        "Remix": Remedy(steps=lambda batches: [steps.Remix(class_counts=batches, seed=batches.seed)]),
+        "SAM": Remedy(steps=sam),
+        "logit-adjusted + Mixup": Remedy(adjusted, steps=mixup),
+        "logit-adjusted + SAM": Remedy(adjusted, steps=sam),
+        "square-root batches + logit-adjusted": Remedy(adjusted, sampler=square_root),
+        "square-root batches + logit-adjusted + SAM": Remedy(adjusted, steps=sam, sampler=square_root),
+        "square-root batches + logit-adjusted + Mixup(1)": Remedy(adjusted, steps=mixup_strong, sampler=square_root),
+        "square-root batches + logit-adjusted + Mixup(1) + SAM": Remedy(
+            adjusted, steps=lambda batches: [*sam(batches), *mixup_strong(batches)], sampler=square_root
+        ),
+    }
+
+
+def ldam_drw(batches: tailfit.Batches, epochs: int) -> Any:
+    counts = batches.class_counts
+    table = tailfit.weights.class_weights(batches, "effective_number", normalize="sum")
+    weights = tailfit.schedules.Deferred(
+        before=[1.0] * len(counts), after=[table[code] for code in range(len(counts))], at=0.8 * epochs
+    )
+    return losses.LDAM(batches, class_weights=weights, from_logits=True)
+
+
+def head(x: Any, classes: int, cosine: bool) -> Any:
+    return CosineDense(classes)(x) if cosine else layers.Dense(classes)(x)
+
+
+def convnet(*, cosine: bool = False) -> tailfit.Model:
+    """28x28 to 10 logits: five convolutions of 3x3 in three levels, 0.15 M weights."""
+    inputs = keras.Input((28, 28, 1))
+    x = inputs
+    for filters, count in ((32, 2), (64, 2), (128, 1)):
+        for _ in range(count):
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+            x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.MaxPooling2D(2)(x)
+    return tailfit.Model(inputs, head(layers.Dropout(0.5)(layers.Flatten()(x)), 10, cosine))
+
+
+def shifted(batch: tuple[Any, ...], rng: np.random.Generator, most: int = 2) -> tuple[Any, ...]:
+    """Each image moved by up to `most` pixels each way, black coming in."""
+    x = batch[0]
+    size = x.shape[1]
+    padded = np.pad(x, ((0, 0), (most, most), (most, most), (0, 0)))
+    down, right = (rng.integers(0, 2 * most + 1, len(x))[:, None] + np.arange(size) for _ in range(2))
+    return (padded[np.arange(len(x))[:, None, None], down[:, :, None], right[:, None, :]], *batch[1:])
