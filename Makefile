@@ -5,11 +5,11 @@ BIN := .venv/bin
 # A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test bench chaos gpu docs check lowest lock clean
+.PHONY: help setup demo test test-all bench chaos gpu docs check lowest lock clean
 .DEFAULT_GOAL := help
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tailfit needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
@@ -32,8 +32,11 @@ setup: .venv/.dev ## .venv with all three backends and the development tools
 demo: .venv/.demo ## set up (JAX only) and run the main job
 	$(BIN)/tailfit demo $(ARGS)
 
-test: setup ## the suite on all three backends, one process each
+test: setup ## every test once, on one of the three backends or more; `scripts/test --quick`: a verdict in a minute
 	scripts/test $(ARGS)
+
+test-all: setup ## every case of every test
+	scripts/test --all $(ARGS)
 
 bench: setup ## the benchmarks, side by side with their peers
 	scripts/bench $(ARGS)

@@ -5,6 +5,8 @@
 # Several processes on few cores: the arrays of tests are small, and threads that wait for others by spinning take the
 # time of those they wait for.
 export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
+# Without compiled files each process, and each that a test starts, compiles Keras and its backend anew: 20 s.
+unset PYTHONDONTWRITEBYTECODE
 told=$(mktemp -d)
 trap 'rm -rf "$told"' EXIT
 
