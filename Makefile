@@ -35,7 +35,7 @@ demo: .venv/.demo ## set up (JAX only) and run the main job
 test: setup ## every test once, on one of the three backends or more; `scripts/test --quick`: a verdict in a minute
 	scripts/test $(ARGS)
 
-test-all: setup ## every case of every test
+test-all: setup ## every case, the slow ones, too: an hour or more
 	scripts/test --all $(ARGS)
 
 bench: setup ## the benchmarks, side by side with their peers

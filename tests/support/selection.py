@@ -8,8 +8,9 @@ without speaking to each other.
 |---|---|
 | `quick`  | one case of each test, where time allows (see `--seconds`) |
 | `sample` | one case of each test and a quarter of the others, each on one backend |
-| `all`    | every case on torch, and on JAX or TensorFlow, which compile each for seconds; a test of one case on all |
-| `rest`   | what `all` has and `sample` has not |
+| `usual`  | all that are not slow: on torch and on JAX or TensorFlow, which compile; a test of one case on all three |
+| `rest`   | what `usual` has and `sample` has not |
+| `all`    | what `usual` has, and the slow cases on one backend |
 | `here`   | every case of this process but the slow ones: what pytest runs by itself |
 | `every`  | every case on every backend, the slow ones, too |
 """
@@ -22,7 +23,7 @@ from zlib import crc32
 __all__ = ["BACKENDS", "LEVELS", "Case", "chosen"]
 
 BACKENDS = ("jax", "tensorflow", "torch")
-LEVELS = ("quick", "sample", "rest", "all", "here", "every")
+LEVELS = ("quick", "sample", "rest", "usual", "all", "here", "every")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Case:
         test: The test that it is a case of.
         backends: Where it runs; empty: it needs no backend.
         elsewhere: Where it could run, too, and does at level `every` only.
-        slow: Runs at level `every` only.
+        slow: Runs at the levels `all` and `every` only.
         shared: Even a test of one case is not run on all backends.
     """
 
@@ -92,13 +93,13 @@ def chosen(cases: Iterable[Case], level: str, here: str | None) -> list[bool]:
         if level == "every":
             return case.runs_on(here) or here in case.elsewhere
         if case.slow:
-            return False
+            return level == "all" and case.home in (here, None)
         if level == "quick":
             return case is first[case.test] and case.runs_on(here)
         if level == "sample":
             return sampled(case)
         if level == "rest":
             return everywhere(case) and not sampled(case)
-        return everywhere(case) if level == "all" else case.runs_on(here)
+        return everywhere(case) if level in ("usual", "all") else case.runs_on(here)
 
     return [runs(case) for case in cases]

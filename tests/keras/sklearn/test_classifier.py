@@ -30,7 +30,7 @@ CANNOT_HOLD = {
     "there are more steps, in another order. A weight of 0 does equal leaving the sample out, see below",
 }
 # Each of the 60 checks builds its own networks. PyTorch runs all of them in seconds. The other backends compile each
-# network, which takes a minute, so they run only the checks that depend on the backend. `--slow` runs all everywhere.
+# network, which takes a minute, so they run only the checks that depend on the backend. `--every` runs all everywhere.
 BY_BACKEND = {"check_estimators_pickle", "check_fit_idempotent", "check_dict_unchanged"}
 
 
