@@ -161,7 +161,9 @@ class AsymmetricSingleLabel(ClassificationLoss):
 
 
 def _checked_gamma(gamma: Any, name: str) -> Any:
-    return checked_number(gamma, name, fix="use 0 to disable focusing; usual are gamma_neg=4 and gamma_pos=1 or 0")
+    return checked_number(
+        gamma, name, fix="use gamma_neg=4 and gamma_pos=1 as the authors do, or 0 to disable focusing"
+    )
 
 
 def _checked_clip(clip: Any) -> float:

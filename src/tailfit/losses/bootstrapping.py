@@ -84,5 +84,5 @@ class Bootstrapping(ClassificationLoss):
 
 def _checked_beta(beta: Any, hard: bool) -> Any:
     beta = (0.8 if hard else 0.95) if beta is None else beta
-    fix = "use 1 to trust all labels; usual is 0.95, or 0.8 with hard=True"
+    fix = "use 0.95 (0.8 with hard=True), or 1 to trust all labels"
     return checked_number(beta, "beta", most=1.0, fix=fix)

@@ -82,7 +82,7 @@ class CrossEntropy(ClassificationLoss):
 
 
 def _checked_smoothing(label_smoothing: Any) -> Any:
-    fix = "use 0 to disable smoothing; usual is 0.1"
+    fix = "use 0.1, or 0 to disable smoothing"
     return checked_number(label_smoothing, "label_smoothing", most=1.0, fix=fix)
 
 

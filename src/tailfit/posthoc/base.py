@@ -139,8 +139,9 @@ class Correction(BaseEstimator):
             )
         encoded = encode_labels_of(y, num_classes=logits.shape[-1])
         if encoded.kind != "codes" or logits.shape[:-1] != encoded.values.shape:
+            kind = "integer" if encoded.kind == "codes" else encoded.kind
             raise DataError(
-                f"labels of kind {encoded.kind!r} and shape {encoded.values.shape} with scores of shape {logits.shape}",
+                f"{kind} labels of shape {encoded.values.shape} with scores of shape {logits.shape}",
                 expected="one class per sample, and one row of scores for each sample",
                 fix="pass the scores of exactly the labelled samples, in the same order",
             )
@@ -169,11 +170,19 @@ def checked_weights(sample_weight: ArrayLike | None, samples: int) -> Floats:
     if sample_weight is None:
         return np.ones(samples)
     weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (samples,) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
+    if weights.shape != (samples,):
         raise DataError(
             f"sample_weight of shape {weights.shape} for {samples} samples",
-            expected="a finite number >= 0 for each sample, not all 0",
-            fix="pass one weight per sample, and replace NaN, infinite and negative ones",
+            expected=f"shape ({samples},)",
+            fix="pass one weight per sample",
+        )
+    invalid = ~(np.isfinite(weights) & (weights >= 0))
+    if invalid.any() or not weights.any():
+        row = int(np.argmax(invalid))
+        raise DataError(
+            f"sample_weight with {weights[row]:g} in row {row}" if invalid.any() else "sample_weight with only zeros",
+            expected="finite weights >= 0, not all 0",
+            fix="correct the weights, or omit sample_weight",
         )
     scaled: Floats = weights / weights.mean()
     return scaled

@@ -96,7 +96,7 @@ def checked_epoch(name: str, epoch: Any, *, least: float = 0.0, above: bool = Fa
         raise ArgumentError(
             f"{name}={epoch!r}",
             expected=f"a finite number of epochs {'>' if above else '>='} {least:g}",
-            fix="count epochs from 0, as fit does",
+            fix=f"pass {name}=10, for example" if above else "pass an epoch; they are counted from 0, as in fit",
         )
     return int(epoch) if isinstance(epoch, int | np.integer) else float(epoch)
 
