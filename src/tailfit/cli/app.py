@@ -116,9 +116,9 @@ def inspect(
 ) -> None:
     """Check a data set for problems, and show its classes.
 
-    Prints the number, size and length of the records, the count of each class, and problems: missing values,
-    unreadable records, equal records, class names that are easily confused, doubtful labels. Exits with code 1 if there
-    are problems.
+    Prints the number, shape and size of the records, the count of each class, equal records and doubtful labels.
+    Exits with code 1 for missing values, unreadable records, equal records in different parts, and class names that are
+    easily confused or look like missing values.
     """
     from tailfit.cli.data import run_inspect
 

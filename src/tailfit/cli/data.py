@@ -22,6 +22,12 @@ from tailfit.terminal import PlainConsole
 __all__ = ["run_inspect", "run_pack"]
 
 _SHOWN = 5  # items shown of a long list
+_LABELS = {
+    None: "no labels",
+    "codes": "one class per sample",
+    "soft": "soft labels",
+    "multi-label": "multi-label samples",
+}
 
 
 def run_inspect(data: str, partition: Path | None, probabilities: Path | None, options: Sequence[str]) -> bool:
@@ -77,36 +83,35 @@ def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
 def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source) -> None:
     arrays = ", ".join(f"{path or 'record'} {what}" for path, what in found.arrays.items())
     console.print(
-        f"{found.samples} samples, {arrays}, {_size(found.nbytes)}; {source.label_kind or 'no'} labels", soft_wrap=True
+        f"{found.samples} samples, {arrays}, {_size(found.nbytes)}; {_LABELS[source.label_kind]}", soft_wrap=True
     )
     if found.steps is not None:
         least, median, most = found.steps
         advice = "" if source.ragged else "; read them with ragged=True (-o ragged=true), or cut windows"
         console.print(f"records differ in length: {least} to {most} steps, median {median:g}{advice}", soft_wrap=True)
-    _list(console, "ignored columns, which only number the rows:", list(map(repr, found.left_out)))
+    _list(console, "ignored columns, which only number the rows", list(map(repr, found.left_out)))
     if len(found.classes):
         table = Table(*found.classes.columns)
         names = shown(found.classes["class"].to_list())
         for name, (_, count, share, *quality) in zip(names, found.classes.iter_rows(), strict=True):
             table.add_row(name, f"{count:g}", f"{share:.2%}", *map(_quality, quality))
         console.print(table)
-        rare = found.rare
-        console.print(
-            f"imbalance ratio {found.imbalance_ratio:.1f}; {len(rare)} of {len(found.classes)} classes below 1 %, "
-            f"together {rare['share'].sum():.2%} of the samples"
-        )
+        rare = f"{len(found.rare)} of {len(found.classes)} classes below 1 %"
+        if len(found.rare):
+            rare += f", together {found.rare['share'].sum():.2%} of the samples"
+        console.print(f"imbalance ratio {found.imbalance_ratio:.1f}; {rare}")
     for rest, parts in _grouped(doubts(found.classes["class"].to_list())).items():
-        _list(console, "class names:", parts, rest)
-    _list(console, "NaN or infinity in", list(found.missing))
+        _list(console, "class names", parts, rest)
+    _list(console, "records with NaN or infinity", list(found.missing))
     for rest, parts in _grouped(found.unreadable.values()).items():
-        _list(console, "unreadable:", parts, rest)
-    _list(console, "equal records:", [" = ".join(group) for group in found.duplicates])
-    _list(console, "equal records in different parts:", [" = ".join(group) for group in found.across])
+        _list(console, "unreadable records", parts, rest)
+    _list(console, "groups of equal records", [" = ".join(group) for group in found.duplicates])
+    _list(console, "groups of equal records in different parts", [" = ".join(group) for group in found.across])
     if found.quality is not None:
         doubtful = found.quality.filter("doubtful")
         _list(
             console,
-            "doubtful labels:",
+            "doubtful labels",
             [f"{name} ({label}: {quality:.2f})" for name, label, quality, _ in doubtful.iter_rows()],
         )
 
@@ -127,7 +132,7 @@ def _quality(mean: float | None) -> str:
 def _list(console: PlainConsole, what: str, items: list[str], rest: str = "") -> None:
     if items:
         more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-        console.print(f"{what} {'; '.join(items[:_SHOWN])}{more} ({len(items)}){rest}", soft_wrap=True)
+        console.print(f"{what} ({len(items)}): {'; '.join(items[:_SHOWN])}{more}{rest}", soft_wrap=True)
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def test_row_numbers_are_a_notice(tmp_path):
     table.write_csv(tmp_path / "set.csv")
     done = command("inspect", tmp_path / "set.csv")
     assert (done.returncode, done.stderr.strip()) == (0, "")
-    assert "left out, as these columns only number the rows: 'index' (1)" in done.stdout
+    assert "ignored columns, which only number the rows (1): 'index'" in done.stdout
     assert "record (1,) float64" in done.stdout
 
 
@@ -169,7 +169,7 @@ def test_the_commands_on_a_table(tmp_path):
     options = ("-o", "label=cause", "-o", "id=pump", "-o", 'columns=["c2", "c0"]')
     done = command("inspect", tmp_path / "set.parquet", *options, "--probabilities", tmp_path / "rows.csv")
     assert done.returncode == 0, done.stderr
-    assert "doubtful labels: p5 (ok: 0.05) (1)" in done.stdout
+    assert "doubtful labels (1): p5 (ok: 0.05)" in done.stdout
     assert "record (2,) float32" in done.stdout
     done = command("pack", tmp_path / "set.parquet", tmp_path / "packed", *options)
     assert done.returncode == 0, done.stderr
@@ -185,7 +185,7 @@ def test_arguments_of_the_commands(tmp_path):
     source = Arrays(X, Y, IDS)
     np.testing.assert_array_equal(_probabilities(tmp_path / "rows.npy", source), PROBABILITIES)
     pl.DataFrame({"id": IDS, "ok": 1.0}).write_csv(tmp_path / "rows.csv")
-    with pytest.raises(DataError, match=r"rows.csv: no column 'leak'"):
+    with pytest.raises(DataError, match=r"rows.csv without a column 'leak'"):
         _probabilities(tmp_path / "rows.csv", source)
 
 
@@ -200,11 +200,11 @@ def test_the_commands(tmp_path):
     assert "75.00%" in done.stdout
     assert "imbalance ratio 6.0" in done.stdout
     assert "p0 = p7" in done.stdout
-    assert done.stdout.splitlines()[-1] == "False"  # Keras was not imported: a look is quick
+    assert done.stdout.splitlines()[-1] == "False"  # Keras was not imported
 
     done = command("inspect", root, "--partition", root / "partition.json")
     assert done.returncode == 1
-    assert "different parts: p0 = p7" in done.stdout
+    assert "different parts (1): p0 = p7" in done.stdout
 
     done = command("pack", root, tmp_path / "packed")
     assert done.returncode == 0, done.stderr
