@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from rich.table import Table
 
+from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.comparison_figures import FORMAT, ComparisonFigures
 from tailfit.evaluation.comparison_report import comparison_page
@@ -20,6 +21,7 @@ from tailfit.evaluation.comparison_statistics import SeedMeans
 from tailfit.evaluation.comparison_table import comparison_table
 from tailfit.evaluation.evaluation import Evaluation
 from tailfit.evaluation.figures import fault_text
+from tailfit.evaluation.inputs import MOST_RESAMPLES, check_confidence
 from tailfit.evaluation.metrics import OVERALL
 from tailfit.evaluation.tables import as_text
 from tailfit.storage.json_text import fields_of
@@ -28,7 +30,6 @@ from tailfit.storage.writing import write_text
 __all__ = ["Comparison", "comparison"]
 
 _WITH_INTERVAL: Final = ("balanced_accuracy", "macro_f1", "accuracy")  # the others are shown with their range
-_MOST_RESAMPLES: Final = 100_000  # bounds the memory that a file can request
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -138,7 +139,7 @@ def comparison(
         evaluations: The evaluations of each remedy by name, one for each seed in the same order.
         seeds: Seeds of the trainings; 0, 1, ... by default.
         baseline: Name of the remedy that the others are compared with; the first by default.
-        confidence: Confidence level of the intervals, in (0, 1).
+        confidence: Confidence level of the intervals, in (0, 0.99998].
         resamples: Number of resamples of the test set, from 100 to 100,000.
     Raises:
         ArgumentError: If there is nothing to compare, the numbers of seeds differ, the baseline is unknown, or an
@@ -158,7 +159,8 @@ def comparison(
         raise ArgumentError(
             f"baseline={baseline!r}", expected=f"one of {', '.join(map(repr, names))}", fix="pass the name of a remedy"
         )
-    _check_options(confidence, resamples)
+    check_confidence(confidence)
+    resamples = whole_number("resamples", resamples, least=100, most=MOST_RESAMPLES)
     others = [name for name in names if name != baseline]
     means = SeedMeans(checked, resamples)
     # Bonferroni: all differences hold simultaneously.
@@ -168,7 +170,7 @@ def comparison(
         evaluations=checked,
         seeds=_checked_seeds(seeds, len(checked[baseline])),
         baseline=baseline,
-        confidence=confidence,
+        confidence=float(confidence),
         resamples=resamples,
         figures={name: {key: means.mean(name, key, confidence) for key in _WITH_INTERVAL} for name in names},
         ranges={name: {key: means.range(name, key) for key in OVERALL} for name in names},
@@ -228,19 +230,6 @@ def _check_same(evaluations: Mapping[str, tuple[Evaluation, ...]]) -> None:
                     expected="the same test samples, in the same order",
                     fix="measure all trainings on one test set",
                 )
-
-
-def _check_options(confidence: Any, resamples: Any) -> None:
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
-        raise ArgumentError(
-            f"confidence={confidence!r}", expected="a number between 0 and 1", fix="pass 0.95 for 95 % intervals"
-        )
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or not 100 <= resamples <= _MOST_RESAMPLES:
-        raise ArgumentError(
-            f"resamples={resamples!r}",
-            expected=f"a whole number from 100 to {_MOST_RESAMPLES}",
-            fix="pass resamples=1000",
-        )
 
 
 def _checked_seeds(seeds: Any, number: int) -> tuple[int, ...]:

@@ -93,8 +93,8 @@ def evaluate(
             of ties), or the predicted class indices or names.
         class_names: Names of the C classes in the order of the class indices.
         train_counts: Training samples of each class, shown next to its recall.
-        confidence: Confidence level of the intervals, in (0, 1).
-        resamples: Number of bootstrap resamples, >= 2 / (1 - confidence).
+        confidence: Confidence level of the intervals, in (0, 0.99998].
+        resamples: Number of bootstrap resamples, from 2 / (1 - confidence) to 100,000.
         seed: Seed of the bootstrap, >= 0.
         name: Heading of this classifier in tables.
     Shapes: `y_true` `[n]` or `[n, C]`; `y_score` `[n, C]` or `[n]`; `train_counts` `[C]`, in samples.

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.errors import ArgumentError, DataError
+from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.evaluation.inputs import check_options, checked_train_counts
 from tailfit.evaluation.intervals import difference_figures
 from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_counts, class_metrics, overall
@@ -204,6 +204,8 @@ def fault_text(error: Exception) -> str:
     """
     if isinstance(error, KeyError):
         return f"no field {error}"
+    if isinstance(error, TailfitError):
+        return f"{error.received} (expected {error.expected})"
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.metrics import Codes
 from tailfit.labels import encode_codes
 
-__all__ = ["check_options", "checked_train_counts", "class_indices"]
+__all__ = ["MOST_RESAMPLES", "check_confidence", "check_options", "checked_train_counts", "class_indices"]
+
+MOST_RESAMPLES = 100_000  # memory grows with their number, which a file can request
 
 
 def check_options(name: str, confidence: float, resamples: int, seed: int) -> None:
@@ -22,19 +25,25 @@ def check_options(name: str, confidence: float, resamples: int, seed: int) -> No
     """
     if not isinstance(name, str):
         raise ArgumentError(f"name={name!r}", expected="a string", fix="pass name='model', for example")
-    if not isinstance(confidence, int | float | np.floating) or not 0 < confidence < 1:
+    check_confidence(confidence)
+    whole_number("resamples", resamples, least=math.ceil(2 / (1 - confidence)), most=MOST_RESAMPLES)
+    whole_number("seed", seed)
+
+
+def check_confidence(confidence: float) -> None:
+    """Check a confidence level; more than the upper bound would need more than `MOST_RESAMPLES` resamples.
+
+    Raises:
+        ArgumentError: If it is not a number, or out of range.
+    """
+    number = isinstance(confidence, int | float | np.floating) and not isinstance(confidence, bool)
+    most = 1 - 2 / MOST_RESAMPLES
+    if not number or not 0 < confidence <= most:
         raise ArgumentError(
-            f"confidence={confidence!r}", expected="a number between 0 and 1", fix="pass 0.95 for 95 % intervals"
+            f"confidence={confidence!r}",
+            expected=f"a number > 0 and <= {most:g}",
+            fix="pass 0.95 for 95 % intervals",
         )
-    needed = math.ceil(2 / (1 - confidence))
-    if not isinstance(resamples, int | np.integer) or resamples < needed:
-        raise ArgumentError(
-            f"resamples={resamples!r}",
-            expected=f"a whole number >= {needed} at confidence={confidence}",
-            fix=f"pass resamples={max(1000, needed)}",
-        )
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed={seed!r}", expected="a whole number >= 0", fix="pass seed=0, for example")
 
 
 def checked_train_counts(counts: Any, num_classes: int) -> tuple[float, ...] | None:

@@ -114,7 +114,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "counts": (lambda: tailfit.evaluate([0, 1], [0, 1], train_counts=[1, 2, 3]), "for 2 classes"),
     "negative count": (lambda: tailfit.evaluate([0, 1], [0, 1], train_counts=[1, -2]), "entry 1"),
     "confidence": (lambda: tailfit.evaluate([0, 1], [0, 1], confidence=95), "confidence=95"),
-    "resamples": (lambda: tailfit.evaluate([0, 1], [0, 1], resamples=10), ">= 40"),
+    "resamples": (lambda: tailfit.evaluate([0, 1], [0, 1], resamples=10), "40 <= resamples"),
     "seed": (lambda: tailfit.evaluate([0, 1], [0, 1], seed=-1), "seed=-1"),
     "other samples": (
         lambda: tailfit.evaluate([0, 1], [0, 1]).difference_to(tailfit.evaluate([1, 0], [0, 1])),
@@ -231,6 +231,7 @@ DAMAGE = {
     "an interval that excludes its figure": lambda fields: fields["overall"]["macro_f1"].__setitem__(1, 0.99),
     "an interval beyond 1": lambda fields: fields["classes"][0]["recall"].__setitem__(2, 3.0),
     "a wrong worst class": lambda fields: fields.update(worst_class="b"),
+    "resamples that no memory holds": lambda fields: fields.update(resamples=10**12),
 }
 
 
