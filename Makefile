@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test test-all bench chaos gpu docs check lowest lock clean
+.PHONY: help setup demo test test-all bench chaos fuzz gpu docs check lowest lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +44,12 @@ bench: setup ## the benchmarks, side by side with their peers
 chaos: setup ## a thousand SIGKILLs on three backends, about an hour: every run and command must end as if there were none
 	$(BIN)/python tests/chaos/chaos.py $(ARGS)
 	$(BIN)/python tests/chaos/commands.py
+
+.venv/fuzz: | .venv/.dev
+	$(PIP) install --target $@ atheris
+
+fuzz: setup .venv/fuzz ## fuzz every parser, guided by coverage; MINUTES=10 in all, ONLY=npy,csv
+	PYTHONPATH=.venv/fuzz $(BIN)/python tests/fuzz/fuzz.py --minutes $(or $(MINUTES),10) --only "$(ONLY)"
 
 gpu: setup ## where there is a GPU: the suite there, and the speed of a step (eight minutes)
 	scripts/gpu $(ARGS)

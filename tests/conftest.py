@@ -11,7 +11,7 @@ from zlib import crc32
 import polars  # noqa: F401  # sets a variable of its allocator when it is first imported: not in a test
 import pytest
 
-pytest.register_assert_rewrite("support")
+pytest.register_assert_rewrite("fuzz", "support")
 
 from support.selection import BACKENDS, LEVELS, Case, chosen  # noqa: E402  # its asserts are rewritten when it is imported
 

@@ -437,7 +437,8 @@ def _encode_matrix(
             fix="pass one class name per column, in the order of the columns",
         )
     names = names if names is not None else tuple(map(str, range(columns)))
-    values = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 can't hold is out of range, and refused
+        values = array.astype(np.float32)
     inside = (values >= 0) & (values <= 1)  # False for NaN too
     if not inside.all():
         row = int(np.argmax(~inside.all(axis=1)))

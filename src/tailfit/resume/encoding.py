@@ -61,13 +61,20 @@ def decode(coded: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     Raises:
         KeyError, ValueError, TypeError: for what `encode` never makes.
     """
+    try:
+        return _decoded(coded, arrays)
+    except RecursionError:
+        raise ValueError("nesting beyond reason") from None
+
+
+def _decoded(coded: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     if isinstance(coded, list):
-        return [decode(item, arrays) for item in coded]
+        return [_decoded(item, arrays) for item in coded]
     if not isinstance(coded, dict):
         return coded
     key = next(iter(coded), "")
     if not (len(coded) == 1 and key.startswith("$")):
-        return {name: decode(item, arrays) for name, item in coded.items()}
+        return {name: _decoded(item, arrays) for name, item in coded.items()}
     match key, coded[key]:
         case "$float", str(text):
             return _FLOATS[text]
@@ -78,7 +85,7 @@ def decode(coded: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         case "$bytes", str(name):
             return arrays[name].tobytes()
         case "$tuple", list(items):
-            return tuple(decode(items, arrays))
+            return tuple(_decoded(items, arrays))
         case "$items", list(pairs):
-            return dict(decode(pairs, arrays))
+            return dict(_decoded(pairs, arrays))
     raise ValueError(f"{key} of {type(coded[key]).__name__}")

@@ -72,15 +72,18 @@ def sample_weights(y: Any, weights: Any, *, class_names: Any = None) -> Any:
             class_names=class_names,
         )
     table = checked_table(weights)
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite product is refused at the end
+        return _as_float32(_products(y, table, class_names), table)
+
+
+def _products(y: Any, table: Mapping[str | int, float], class_names: Sequence[str] | None) -> NDArray[np.float64]:
     source = source_of(y)
     if isinstance(y, pl.DataFrame):
-        result = _by_condition(y, table)
-    elif source is not None:
-        result = _of_source(source, table, class_names)
-    else:
-        encoded = encode_labels_of(y, class_names=class_names)
-        result = by_class(encoded, split_table(table, encoded.class_names, has_conditions=False)[0])
-    return _as_float32(result, table)
+        return _by_condition(y, table)
+    if source is not None:
+        return _of_source(source, table, class_names)
+    encoded = encode_labels_of(y, class_names=class_names)
+    return by_class(encoded, split_table(table, encoded.class_names, has_conditions=False)[0])
 
 
 def _of_source(source: Any, table: Mapping[str | int, float], class_names: Sequence[str] | None) -> NDArray[np.float64]:
@@ -120,7 +123,7 @@ def _by_condition(metadata: pl.DataFrame, weights: Mapping[Any, float]) -> NDArr
 
 
 def _as_float32(weights: NDArray[np.float64], table: Mapping[str | int, float]) -> NDArray[np.float32]:
-    if weights.size and weights.max() > np.finfo(np.float32).max:
+    if weights.size and not weights.max() <= np.finfo(np.float32).max:  # NaN: an infinite product times 0
         raise ArgumentError(
             f"weights {list(table.values())!r} whose product is {weights.max():g}",
             expected="products within the range of float32, up to 3.4e38",

@@ -70,6 +70,7 @@ class TestFeatures:
             ({"features": {"z": ((1,), "int8")}}, "record 0: no feature 'z', but ['text', 'x', 'y']"),
             ({"features": {"x": ((3,), "int8")}}, "record 0: 2 values in feature 'x'"),
             ({"features": {"text": ((3,), "int8")}}, "record 0: 2 bytes in feature 'text'"),
+            ({"features": {"x": ((2,), "bool")}}, "record 0: feature 'x' with the value 2.0"),
             ({"label": "z"}, "record 0: no feature 'z'"),
             ({"label": "text"}, "record 0: feature 'text' is no text"),
             ({"parse": lambda content: 1 / 0}, "record 0: ZeroDivisionError"),

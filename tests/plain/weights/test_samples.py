@@ -268,3 +268,9 @@ class TestTable:
     def test_products_beyond_float32_are_refused(self, records):
         with pytest.raises(ArgumentError, match="product"):
             sample_weights(records, {"snr > 0": 1e30, "snr > 1": 1e30})
+
+    @pytest.mark.parametrize("third", [1.0, 0.0])  # an infinite product times 0 is NaN
+    def test_products_beyond_float64_are_refused(self, third):
+        conditions = {"snr > 0": 1e300, "snr > 1": 1e300, "snr > 2": third}
+        with pytest.raises(ArgumentError, match="product"):
+            sample_weights(pl.DataFrame({"snr": [3.0]}), conditions)

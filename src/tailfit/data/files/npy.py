@@ -9,6 +9,7 @@ are pickles and are refused; nothing is ever unpickled.
 import ast
 import math
 import os
+import re
 import struct
 from dataclasses import dataclass
 from typing import IO, Any, Literal, NoReturn
@@ -20,11 +21,12 @@ from tailfit.data.files.memory import available_memory, holdable
 from tailfit.errors import RecordError
 from tailfit.storage.reading import open_regular
 
-__all__ = ["Header", "map_array", "read_array", "read_header", "read_row"]
+__all__ = ["Header", "map_array", "read_array", "read_header", "read_row", "stored_dtype"]
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH = {1: "<H", 2: "<I", 3: "<I"}  # format versions 1.0, 2.0, 3.0: the type of the header's length
 _LONGEST = 10_000  # NumPy's own limit: ast.literal_eval is not safe on longer input
+_CODE = re.compile(r"[<>|=][biufcmMOSUV]\d*(\[\w+\])?")  # of a type: byte order, kind, size, unit of time
 _OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
@@ -199,7 +201,7 @@ def _fields(text: bytes, path: str, encoding: str) -> tuple[tuple[int, ...], np.
     try:
         fields = ast.literal_eval(text.decode(encoding))
         shape, fortran = fields["shape"], fields["fortran_order"]
-        dtype = np.lib.format.descr_to_dtype(fields["descr"])
+        dtype = stored_dtype(fields["descr"])
         sound = len(fields) == 3 and isinstance(fortran, bool) and isinstance(shape, tuple)
         sound = sound and all(type(size) is int and 0 <= size < 1 << 63 for size in shape)
     except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
@@ -213,6 +215,28 @@ def _fields(text: bytes, path: str, encoding: str) -> tuple[tuple[int, ...], np.
             fix="save numbers, e.g. np.save(path, np.asarray(record, dtype='float32'))",
         )
     return shape, dtype, fortran
+
+
+def stored_dtype(descr: Any) -> np.dtype[Any]:
+    """Return the type that a file names as NumPy writes it: a code such as "<f8", or a list of fields.
+
+    NumPy itself takes many other spellings, and warns of some.
+
+    Raises:
+        ValueError, TypeError, IndexError: If it is none.
+
+    >>> stored_dtype("<f8"), stored_dtype([("a", "<i4")])
+    (dtype('float64'), dtype([('a', '<i4')]))
+    """
+    if not all(_CODE.fullmatch(code) for code in _codes(descr)):
+        raise ValueError(f"the type {descr!r:.60}")
+    return np.lib.format.descr_to_dtype(descr)
+
+
+def _codes(descr: Any) -> list[str]:
+    if isinstance(descr, list):
+        return [code for field in descr for code in _codes(field[1])]
+    return _codes(descr[0]) if isinstance(descr, tuple) else [descr]
 
 
 def _refuse(path: str, what: str, fix: str = "write the file again, or drop its ID and label") -> NoReturn:

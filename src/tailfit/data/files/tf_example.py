@@ -84,12 +84,29 @@ class Examples:
             if values.size == size:
                 return values.view(np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype)
         elif values.size == int(np.prod(shape, dtype=np.int64)):
-            return values.reshape(shape).astype(dtype)
+            return _converted(values, np.dtype(dtype), f"{where}: feature {name!r}").reshape(shape)
         raise RecordError(
             f"{where}: {values.size} {'bytes' if values.dtype == np.uint8 else 'values'} in feature {name!r}",
             expected=f"shape {tuple(shape)}, type {np.dtype(dtype)}",
             fix="correct features=",
         )
+
+
+def _converted(values: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArray[Any]:
+    """Convert numbers to the type that was asked for, which must hold them; floats may be rounded."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        made = values.astype(dtype)
+        if dtype.kind == "f":
+            lost = np.isfinite(values) & ~np.isfinite(made)
+        else:
+            lost = (made.astype(values.dtype) != values) | ((made < 0) != (values < 0))
+    if lost.any():
+        raise RecordError(
+            f"{where} with the value {values[int(np.argmax(lost))]}",
+            expected=f"values that {dtype} can hold",
+            fix="name a wider type in features=",
+        )
+    return made
 
 
 def _features(content: bytes, where: str) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.files.memory import holdable
+from tailfit.data.files.npy import stored_dtype
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.tables.reading import read_json
 from tailfit.errors import RecordError
@@ -154,7 +155,7 @@ class Manifest:
                 file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)
             }:
                 raise ValueError(f"digests of {len(manifest.digests)} files for {files}")
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RecordError(
                 f"{path}: {type(error).__name__}: {error}", expected="the manifest that pack wrote", fix="pack anew"
             ) from error
@@ -221,7 +222,7 @@ def _described(leaf: Leaf) -> dict[str, Any]:
 
 
 def _leaf(content: Any) -> Leaf:
-    dtype = np.dtype(content["dtype"])
+    dtype = stored_dtype(content["dtype"])
     if dtype.hasobject:
         raise ValueError(f"type {dtype}")
     shape = tuple(_whole(size) for size in content["shape"])

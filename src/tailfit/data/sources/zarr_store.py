@@ -74,7 +74,8 @@ class Zarr(Stored):
         self._known: Final[list[KnownFile]] = _checked_folder(where) if os.path.isdir(where) else []
         if not os.path.isdir(where) and not is_url(where):
             self._known.append(KnownFile.of(where))
-            _check_members(where)
+            with _damage(where):
+                _check_members(where)
         self._handle: tuple[int, dict[str, Any]] | None = None
         super().__init__(
             where, x, y, ids, metadata, class_names=class_names, id=id, strip=strip, memory=memory, nan=nan
@@ -83,17 +84,12 @@ class Zarr(Stored):
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Any]]:
         """The arrays by name, opened once a process."""
-        try:
+        with _damage(self._path):
             for file in self._known:
                 file.check()
             if self._handle is None or self._handle[0] != os.getpid():
                 self._handle = os.getpid(), self._arrays_in()
             yield self._handle[1]
-        except RecordError:
-            raise
-        except Exception as error:  # the codecs of many libraries, each with errors of its own
-            what = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RecordError(f"{self._path}: {what}", expected="a whole Zarr store", fix="write it again") from error
 
     def _arrays_in(self) -> dict[str, Any]:
         zarr = needed("zarr", "zarr", _WHAT)
@@ -134,6 +130,18 @@ class Zarr(Stored):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_handle": None}
+
+
+@contextmanager
+def _damage(path: str) -> Iterator[None]:
+    """Raise what goes wrong as a `RecordError` that begins with the path."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except Exception as error:  # zip files, and the codecs of many libraries, each with errors of its own
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecordError(f"{path}: {what}", expected="a whole Zarr store", fix="write it again") from error
 
 
 def _checked_folder(folder: str) -> list[KnownFile]:

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -23,6 +23,7 @@ from tailfit.data.sources.packed_format import FORMAT, Leaf, Manifest, describe,
 from tailfit.errors import ArgumentError, DataError
 from tailfit.storage.disk import Disk
 from tailfit.storage.json_text import read_object
+from tailfit.storage.reading import digest_of
 from tailfit.storage.writing import Draft, remove_abandoned, write_text
 
 __all__ = ["pack"]
@@ -91,11 +92,11 @@ def pack(
     manifest = replace(manifest, rows=max(1, shard_bytes // max(manifest.record_bytes, 1)))
     folder = target.with_name(f".{target.name}.partial")
     fingerprint = _fingerprint(source, manifest, lengths)
-    digests = _begun(folder, fingerprint)
+    names = [[file_name(leaf, shard) for leaf in range(len(leaves))] for shard in range(manifest.shards)]
+    digests = _begun(folder, fingerprint, set(itertools.chain(*names)))
     manifest = replace(manifest, digests=digests)
     for shard in range(manifest.shards):
-        names = [file_name(leaf, shard) for leaf in range(len(leaves))]
-        if not all(name in digests for name in names):
+        if not all(name in digests for name in names[shard]):
             digests.update(_write_shard(folder, source, manifest, lengths, shard, progress))
             _write_state(folder, fingerprint, digests)
         elif progress is not None:
@@ -111,11 +112,16 @@ def pack(
     disk.sync_folder(target.parent)
 
 
-def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
-    """The digests of the files of an earlier call that are whole; the folder is made if there was none."""
+def _begun(folder: Path, fingerprint: str, names: Collection[str]) -> dict[str, str]:
+    """Find the files of an earlier call that are as it left them, with their digests; make the folder if there is none.
+
+    Raises:
+        ArgumentError: it was begun for another source.
+        RecordError: its state is damaged.
+    """
     (folder / "data").mkdir(parents=True, exist_ok=True)
     state = folder / "state.json"
-    if not state.exists():
+    if not os.path.lexists(state):
         _write_state(folder, fingerprint, {})
         return {}
     remove_abandoned(folder)
@@ -126,7 +132,9 @@ def _begun(folder: Path, fingerprint: str) -> dict[str, str]:
             expected="the same source to go on with",
             fix="delete the folder to begin anew",
         )
-    return {name: digest for name, digest in begun["digests"].items() if (folder / "data" / name).is_file()}
+    written = {name: folder / "data" / name for name in names if os.path.lexists(folder / "data" / name)}
+    digests = {name: str(digest_of(path)["sha256"]) for name, path in written.items()}
+    return {name: digest for name, digest in digests.items() if begun["digests"].get(name) == digest}
 
 
 def _write_state(folder: Path, fingerprint: str, digests: dict[str, str]) -> None:

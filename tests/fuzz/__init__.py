@@ -1,0 +1,1 @@
+"""Fuzz tests of every parser: see CONTRIBUTING.md."""

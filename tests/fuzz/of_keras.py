@@ -1,0 +1,108 @@
+"""What is read with Keras at hand: whole recipes, the result of a run, the state of callbacks and variables."""
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from fuzz.bounds import REFUSED, answer, scratch
+from fuzz.of_runs import ARRAYS, CLAIM, STATE
+from fuzz.of_text import RECIPE, YAML_WORDS, is_plain
+from fuzz.targets import parser
+from tailfit.recipes import load_recipe
+from tailfit.recipes.document import parse
+from tailfit.recipes.result import Result, finished_claim
+from tailfit.resume.remembered import Remembered
+from tailfit.resume.variables import restore, saved_entries
+
+MORE = """\
+data: {path: x, windows: {length: 5}, fill_missing: mean}
+loss: {name: Focal, gamma: {name: Linear, start: 0, stop: 2, epochs: 3}}
+sampler: {name: ClassBalanced, power: 0.5}
+class_weight: effective_number
+metrics: [MacroF1, Recall]
+correction: Thresholds
+early_stopping: {patience: 3}
+network: {name: mlp, units: [8, 8]}
+batch_size: 8
+epochs: 2
+"""
+
+
+def recipes() -> list[bytes]:
+    plain = [json.dumps(parse(text).value).encode() for text in (RECIPE.replace("alpha: .inf", "alpha: 1"), MORE)]
+    return [*plain, RECIPE.encode(), MORE.encode()]
+
+
+@parser(recipes, json=True, keras=True, words=YAML_WORDS)
+def recipe(data: bytes) -> None:
+    document = answer(lambda: parse(data))
+    if document is REFUSED:
+        return
+    made = answer(lambda: load_recipe(document))
+    if made is REFUSED:
+        return
+    plain = made.plain()
+    assert is_plain(plain)
+    again = answer(lambda: load_recipe(json.loads(json.dumps(plain))))
+    assert again is not REFUSED, "a recipe that is refused as it writes itself"
+    assert again.plain() == plain, "a recipe that writes itself as another one"
+
+
+RESULT = {
+    "format": "tailfit.result",
+    "version": 2,
+    **CLAIM,
+    "files": {},
+    "class_names": ["a", "b"],
+    "train_counts": [1, 2.5],
+    "input_shape": [5, 2],
+    "fill": {"method": "mean", "mean": [0.5, 1.0], "mask": False},
+    "normalize": {"mean": [0, 1], "std": [1, 2]},
+    "correction": {"scale": [1, 1], "offset": [0, 0]},
+    "variables": [{"place": "0000", "array": "0000.kernel", "shape": [2, 2], "dtype": "float32"}],
+}
+
+
+def results() -> list[bytes]:
+    bare = {**RESULT, "fill": None, "normalize": None, "correction": None}
+    return [json.dumps(each).encode() for each in (RESULT, bare)]
+
+
+@parser(results, json=True, keras=True)
+def result_json(data: bytes) -> None:
+    root = scratch("result")
+    (root / "result.json").write_bytes(data)
+    answer(lambda: finished_claim(root, ()))
+    read = answer(lambda: Result.read(root))
+    if read is REFUSED:
+        return
+    result, entries = read
+    classes = len(result.class_names)
+    assert result.scale is None or result.scale.shape == result.offset.shape == (classes,)
+    answer(lambda: result.corrected(np.zeros((1, classes))))
+    assert isinstance(entries, list)
+
+
+def variables() -> dict[str, Any]:
+    return {"model.0000": keras.Variable(np.zeros((2, 2), "float32"))}
+
+
+@parser(lambda: [json.dumps(STATE).encode()], json=True, keras=True)
+def resumed_state(data: bytes) -> None:
+    """The state of variables and callbacks, of a checkpoint whose checksums are right."""
+    try:
+        state = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(state, dict):
+        return
+    arrays = {"model.0000.kernel": ARRAYS["kernel"], **ARRAYS}
+    held = variables()
+    entries = answer(lambda: saved_entries(state.get("variables")))
+    if entries is not REFUSED and answer(lambda: restore(held, entries, arrays)) is not REFUSED:
+        assert np.asarray(keras.ops.convert_to_numpy(held["model.0000"].value)).shape == (2, 2)
+    if isinstance(state.get("callbacks"), list) and all(isinstance(each, dict) for each in state["callbacks"]):
+        stopping = keras.callbacks.EarlyStopping("loss")
+        answer(lambda: Remembered([stopping]).restore(state["callbacks"], arrays))
