@@ -32,6 +32,7 @@ SOURCE = ROOT / "src" / "tailfit"
 sys.path[:0] = [str(HERE.parent), str(SOURCE.parent)]
 
 MOST = 12  # inputs kept of a parser beyond its seeds and what once broke it
+LONGEST = 30.0  # seconds that choosing them may take
 INSTRUMENTED = ["tailfit", "ruamel.yaml"]
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
@@ -188,9 +189,12 @@ def minimise(target: "Target") -> None:
         known |= reached(target.run, content)
     path = HERE / "corpus" / f"{target.name}.txt"
     new = [file.read_bytes() for file in sorted((WORK / target.name / "corpus").glob("*"))]
+    reach: dict[bytes, set[Any]] = {}
+    end = time.monotonic() + LONGEST
     with limited_memory():
-        # The short ones first, for max takes the first of equals.
-        reach = {content: reached(target.run, content) for content in sorted({*read(path), *new}, key=len)}
+        for content in sorted({*read(path), *new}, key=len):  # the short ones first, for max takes the first of equals
+            if time.monotonic() < end:
+                reach[content] = reached(target.run, content)
     chosen: list[bytes] = []
     while reach and len(chosen) < MOST:
         best = max(reach, key=lambda content: len(reach[content] - known))
