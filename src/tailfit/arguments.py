@@ -3,6 +3,7 @@
 import operator
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 import numpy as np
@@ -77,12 +78,13 @@ def checked_number(
 
 
 def checked_choice(value: Any, name: str, choices: Sequence[Any]) -> Any:
-    """Return `value` if it is one of `choices`."""
+    """Return `value` if it is one of `choices`; the error suggests the most similar one."""
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        near = get_close_matches(str(value), [choice for choice in choices if isinstance(choice, str)], n=1)
         raise ArgumentError(
             f"{name}={value!r}",
             expected=" or ".join(map(repr, choices)),
-            fix=f"pass {name}={choices[0]!r}, for example",
+            fix=f"pass {name}={near[0]!r}" if near else f"pass {name}={choices[0]!r}, for example",
         )
     return value
 

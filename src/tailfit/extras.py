@@ -1,4 +1,4 @@
-"""Packages that only some sources need: imported when such a source is made, and named where they are missing."""
+"""Optional packages: imported where they are needed, with an error that names the extra if they are missing."""
 
 import importlib
 from typing import Any
@@ -9,14 +9,14 @@ __all__ = ["needed"]
 
 
 def needed(module: str, extra: str, what: str) -> Any:
-    """The module.
+    """Import a module of an optional package.
 
     Args:
-        module: Its name, dots included.
-        extra: Which of tailfit's extras installs it.
-        what: What needs it, for the message.
+        module: Full name of the module.
+        extra: The extra of tailfit that installs the package.
+        what: Description of the feature that needs it, for the message.
     Raises:
-        PackageError: if it is not installed.
+        PackageError: If the package is not installed.
 
     >>> needed("math", "arithmetic", "a sum").prod([2, 3])
     6
@@ -24,9 +24,9 @@ def needed(module: str, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        name = error.name or module
+        package = (error.name or module).split(".")[0]
         raise PackageError(
-            f"{what}, which needs {name.split('.')[0]}",
-            expected="that package installed",
-            fix=f"pip install 'tailfit[{extra}]'",
+            f"{what}, which needs {package}",
+            expected=f"the package {package} installed",
+            fix=f"run: pip install 'tailfit[{extra}]'",
         ) from error

@@ -10,17 +10,17 @@ Concepts:
 """
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.arguments import checked_choice, whole_number
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode_labels_of
 from tailfit.weights.outputs import by_output
 
-__all__ = ["checked_choice", "class_weights"]
+__all__ = ["class_weights"]
 
 _MOST_CLASSES = 1 << 24  # every class takes memory, even without samples
 
@@ -88,10 +88,12 @@ def class_weights(
             y,
             num_classes=num_classes,
         )
-    checked_choice("scheme", scheme, get_args(Scheme))
-    checked_choice("normalize", normalize, ("mean", "sum", None))
+    checked_choice(scheme, "scheme", get_args(Scheme))
+    checked_choice(normalize, "normalize", ("mean", "sum", None))
+    if num_classes is not None:
+        num_classes = whole_number("num_classes", num_classes, least=1, most=_MOST_CLASSES)
     beta = _checked_beta(beta)
-    encoded = encode_labels_of(y, num_classes=_checked_number(num_classes))
+    encoded = encode_labels_of(y, num_classes=num_classes)
     counts = encoded.class_counts
     _refuse_empty_classes(encoded, counts, named=num_classes is not None)
     total = float(len(encoded.values))
@@ -165,17 +167,6 @@ def _refuse_empty_classes(encoded: Encoded, counts: Counts, *, named: bool) -> N
         )
 
 
-def checked_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
-    """Raise `ArgumentError` if a value is not one of the choices, and suggest the most similar one."""
-    if not (value is None or isinstance(value, str)) or value not in choices:
-        near = get_close_matches(str(value), [choice for choice in choices if choice], n=1)
-        raise ArgumentError(
-            f"{name}={value!r}",
-            expected=f"one of {', '.join(map(repr, choices))}",
-            fix=f"pass {name}={(near or choices)[0]!r}",
-        )
-
-
 def _checked_beta(beta: Any) -> float:
     number = isinstance(beta, int | float | np.integer | np.floating) and not isinstance(beta, bool)
     if not (number and 0 <= beta < 1):
@@ -185,14 +176,3 @@ def _checked_beta(beta: Any) -> float:
             fix="pass beta=0.9999, for example, or scheme='inverse' for the limit beta = 1",
         )
     return float(beta)
-
-
-def _checked_number(num_classes: Any) -> int | None:
-    whole = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
-    if num_classes is not None and not (whole and 1 <= num_classes <= _MOST_CLASSES):
-        raise ArgumentError(
-            f"num_classes={num_classes!r}",
-            expected=f"an integer from 1 to {_MOST_CLASSES}",
-            fix="pass the number of classes, or omit num_classes if every class has a sample",
-        )
-    return None if num_classes is None else int(num_classes)

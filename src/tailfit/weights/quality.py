@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tailfit.arguments import checked_choice
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import checked_probabilities, encode_labels_of
-from tailfit.weights.classes import checked_choice
 from tailfit.weights.outputs import by_output
 
 __all__ = ["label_quality"]
@@ -93,7 +93,7 @@ def label_quality(
             probabilities=probabilities,
             class_names=class_names,
         )
-    checked_choice("method", method, get_args(Method))
+    checked_choice(method, "method", get_args(Method))
     if not isinstance(adjusted, bool) or (adjusted and method == "confident_joint"):
         raise ArgumentError(
             f"adjusted={adjusted!r} for method={method!r}",
