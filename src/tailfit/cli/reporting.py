@@ -21,7 +21,7 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
     """Write a page that compares the evaluations of several runs, and print its table."""
     found: dict[str, Evaluation] = {}
     for run in runs:
-        path = run / "evaluation.json" if run.is_dir() else run
+        path = run if run.is_file() or run.suffix == ".json" else run / "evaluation.json"
         evaluation = Evaluation.from_json(read_text(path, MOST_JSON))
         name = evaluation.name if evaluation.name not in found else f"{evaluation.name} ({run})"
         found[name] = evaluation
