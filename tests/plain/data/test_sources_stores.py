@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import zarr
+from support.odd_files import no_longer_than
 
 from tailfit.data import HDF5, Zarr
 from tailfit.errors import ArgumentError, DataError, PackageError, RecordError
@@ -164,3 +166,50 @@ class TestZarr:
 class Bomb:
     def __reduce__(self) -> Any:
         return os.abort, ()
+
+
+# -- chunks and links of files that nobody wrote -------------------------------------------------------
+
+
+def test_links_to_other_files_are_not_followed(tmp_path):
+    """A pipe that a link names would be waited for; links within the file are followed."""
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        inner = file.create_group("inner")
+        inner["x"], inner["soft"] = np.eye(2), h5py.SoftLink("x")
+        file["out"] = h5py.ExternalLink(str(tmp_path / "pipe"), "/x")
+        file["through"], file["circle"] = h5py.SoftLink("/out/x"), h5py.SoftLink("/circle")
+    with no_longer_than(20):
+        assert HDF5(tmp_path / "set.h5", "inner/soft").read([1]).tolist() == [[0, 1]]
+        for name in ("out", "through", "out/x", "circle"):
+            with pytest.raises(RecordError, match="lies in other files"):
+                HDF5(tmp_path / "set.h5", name)
+        with pytest.raises(DataError, match=r"no array 'x', but \['inner/soft', 'inner/x'\]"):
+            HDF5(tmp_path / "set.h5")
+
+
+def test_chunks_fit_into_memory(tmp_path, monkeypatch):
+    """By what they say, and by what gzip makes of them: a few kilobytes may be gigabytes."""
+    for module in ("hdf5", "zarr_store"):
+        monkeypatch.setattr(f"tailfit.data.sources.{module}.available_memory", lambda: 1 << 25)
+    bomb = zlib.compress(bytes(1 << 26), 9)
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        for name in ("sound", "bomb"):
+            made = file.create_dataset(name, shape=(256, 512), chunks=(256, 512), dtype="f8", compression="gzip")
+            made[:] = 1.0
+        made.id.write_direct_chunk((0, 0), bomb)
+        file.create_dataset("wide", shape=(1 << 20, 8), chunks=(1 << 20, 8), dtype="f8")
+    assert HDF5(tmp_path / "set.h5", "sound").read([3]).sum() == 512
+    with pytest.raises(RecordError, match=r"'bomb' with a chunk at \(0, 0\) that holds more than its 1048576 bytes"):
+        HDF5(tmp_path / "set.h5", "bomb")
+    with pytest.raises(RecordError, match="'wide' in chunks of 67108864 bytes"):
+        HDF5(tmp_path / "set.h5", "wide")
+    zarr.create_array(tmp_path / "set.zarr", shape=(1 << 20, 8), chunks=(1 << 20, 8), dtype="f8")
+    with pytest.raises(RecordError, match=r"in chunks of shape \(1048576, 8\): 67108864 bytes"):
+        Zarr(tmp_path / "set.zarr")
+    group = zarr.create_array(tmp_path / "other.zarr", shape=(4, 2), chunks=(4, 2), dtype="f8")
+    group[:] = 1.0
+    (chunk,) = (path for path in (tmp_path / "other.zarr" / "c").rglob("*") if path.is_file())
+    os.truncate(chunk, 1 << 30)
+    with pytest.raises(RecordError, match="1073741824 bytes"):
+        Zarr(tmp_path / "other.zarr")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.files.memory import available_memory
 from tailfit.data.files.reading import KnownFile
 from tailfit.data.sources.stored import Stored
 from tailfit.data.tables.metadata import Metadata
@@ -21,6 +23,8 @@ __all__ = ["HDF5"]
 _WHAT = "an HDF5 file"
 # HDF5 keeps no chunk that is larger than its cache, and decodes it anew for each record: 1 MiB is small.
 _CHUNKS = 1 << 26
+_INFLATED = 1032  # bytes that gzip makes of one at most
+_DEEPEST = 16  # links that lead to links
 
 
 class HDF5(Stored):
@@ -100,13 +104,16 @@ class HDF5(Stored):
 
     def _has(self, name: str) -> bool:
         with self._opened() as file:
+            # Looked at before it is followed: what a link names in the place of a file may be waited for.
+            if _leads_out(file, name):
+                self._refuse(name, "lies in other files", "open those, and join them with Concat")
             return isinstance(file.get(name), needed("h5py", "hdf5", _WHAT).Dataset)
 
     def _names(self) -> list[str]:
         found: list[str] = []
         with self._opened() as file:
             file.visit_links(found.append)
-        return [name for name in found if self._has(name)]
+            return [name for name in found if not _leads_out(file, name) and self._has(name)]
 
     def _describe(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         with self._opened() as file:
@@ -123,6 +130,7 @@ class HDF5(Stored):
             if data.chunks is None:
                 written, expected = data.id.get_storage_size(), data.nbytes
             else:
+                self._check_chunks(name, data)
                 grid = [-(-size // of) for size, of in zip(shape, data.chunks, strict=True)]
                 written, expected = data.id.get_num_chunks(), math.prod(grid)
             if written < expected:
@@ -132,6 +140,24 @@ class HDF5(Stored):
                     "write it again, or resize it to what was written",
                 )
             return shape, dtype
+
+    def _check_chunks(self, name: str, data: Any) -> None:
+        """Refuse chunks that would not fit into memory decoded; HDF5 decodes whatever one holds."""
+        room, size = available_memory(), math.prod(data.chunks) * data.dtype.itemsize
+        if size > room:
+            self._refuse(name, f"in chunks of {size} bytes, which do not fit into memory", "write it in smaller chunks")
+        if data.compression != "gzip" or data.id.get_storage_size() * _INFLATED <= room:
+            return
+        large: list[tuple[int, ...]] = []
+
+        def look(chunk: Any) -> None:
+            if chunk.size * _INFLATED > room:
+                large.append(chunk.chunk_offset)
+
+        data.id.chunk_iter(look)
+        for offset in large:
+            if _inflates_beyond(data.id.read_direct_chunk(offset)[1], size):
+                self._refuse(name, f"with a chunk at {offset} that holds more than its {size} bytes", "write it again")
 
     def _refuse(self, name: str, what: str, fix: str) -> NoReturn:
         raise RecordError(
@@ -158,3 +184,32 @@ class HDF5(Stored):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_handle": None}
+
+
+def _inflates_beyond(content: bytes, most: int) -> bool:
+    """Whether gzip's stream holds more than so many bytes, told piece by piece."""
+    inflater, size = zlib.decompressobj(), 0
+    try:
+        while content and not inflater.eof and size <= most:
+            size += len(inflater.decompress(content, 1 << 20))
+            content = inflater.unconsumed_tail
+    except zlib.error:
+        return False  # HDF5 will say so
+    return size > most
+
+
+def _leads_out(file: Any, name: str, depth: int = 0) -> bool:
+    """Whether a name in a file is, or leads through, a link to another file; nothing is followed to tell it."""
+    h5py = needed("h5py", "hdf5", _WHAT)
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    for end in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:end]), getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            return True
+        if isinstance(link, h5py.SoftLink):
+            begun = [] if link.path.startswith("/") else parts[: end - 1]
+            aim = "/".join([*begun, link.path, *parts[end:]])
+            return depth == _DEEPEST or _leads_out(file, aim, depth + 1)
+        if link is None:
+            return False
+    return False

@@ -1,5 +1,6 @@
 """A Zarr group, or a single Zarr array, as a source."""
 
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -117,6 +118,11 @@ class Zarr(Stored):
                     fix="write it again without, e.g. as numbers, or text of type str",
                 )
             dtype = array.dtype
+            _check_size(
+                f"{self._path}: array {name!r} in chunks of shape {tuple(array.chunks)}",
+                math.prod(array.chunks) * getattr(dtype, "itemsize", 1),
+                available_memory(),
+            )
             return tuple(array.shape), dtype if isinstance(dtype, np.dtype) else np.dtype(object)
 
     def _rows(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -146,11 +152,13 @@ def _damage(path: str) -> Iterator[None]:
 
 def _checked_folder(folder: str) -> list[KnownFile]:
     """The files that say what a store's arrays are; none of its files is a link out of it."""
-    known = []
+    known, room = [], available_memory()
     for path in files_in(folder, deep=True, hidden=True):
         if os.path.basename(path) in _DESCRIPTIONS:
             known.append(KnownFile.of(path))
             read_json(path, _DESCRIBED)
+        else:  # a chunk, which is read whole
+            _check_size(path, os.stat(path).st_size, room)
     return known
 
 
