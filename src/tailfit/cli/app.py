@@ -15,10 +15,18 @@ from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.text import visible
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from tailfit.recipes.document import Document
 
 __all__ = ["main"]
+
+
+_OPEN_FILES = 64  # a backend and its libraries take about half
 
 
 class Part(StrEnum):
@@ -323,6 +331,15 @@ def _open_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
+def _check_open_files() -> None:
+    """Refuse to start with room for a few open files only: what is imported would fail in words of its own."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else _OPEN_FILES
+    if 0 <= most < _OPEN_FILES:  # negative: without limit
+        raise TailfitError(
+            f"a limit of {most} open files", expected=f"{_OPEN_FILES} or more", fix="raise it, e.g. ulimit -n 1024"
+        )
+
+
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
@@ -337,6 +354,7 @@ def main() -> None:
     """Run the command line `tailfit`."""
     _open_standard_files()
     try:
+        _check_open_files()
         with warnings.catch_warnings(), exit_on_sigterm():
             warnings.showwarning = _show_warning
             app()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tailfit.errors import CheckpointError
-from tailfit.storage.reading import check_replaceable
+from tailfit.storage.reading import check_replaceable, unreadable
 
 __all__ = ["Lock"]
 
@@ -51,9 +51,9 @@ def _opened(path: Path) -> int:
         flags |= getattr(os, name, 0)
     try:
         file = os.open(path, flags, 0o600)
-    except OSError:
+    except OSError as error:
         check_replaceable(path)  # says what lies there
-        raise
+        raise unreadable(str(path), error) from error
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         check_replaceable(path)

@@ -99,8 +99,8 @@ def _check(name: str, found: os.stat_result, most: int | None) -> None:
     )
 
 
-def unreadable(name: str, error: OSError) -> RecordError:
-    """The error for a file that the system does not open."""
+def unreadable(name: str, error: OSError, what: str = "a file") -> RecordError:
+    """The error for a file, or a folder, that the system does not open."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return RecordError(
             f"{name}: {error.strerror}",
@@ -109,7 +109,7 @@ def unreadable(name: str, error: OSError) -> RecordError:
         )
     return RecordError(
         f"{name}: {error.strerror or error}",
-        expected="a file that can be read",
+        expected=f"{what} that can be read",
         fix="check the path and its permissions",
     )
 

@@ -5,6 +5,7 @@ killed process left is told from one in use, and is removed.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO, Final, Self, cast
 
 from tailfit.errors import RecordError
 from tailfit.storage.disk import Disk
-from tailfit.storage.reading import check_replaceable, open_regular
+from tailfit.storage.reading import check_replaceable, open_regular, unreadable
 
 try:
     import fcntl
@@ -66,7 +67,12 @@ class Draft:
         make_folder(self.target.parent)
         while True:
             self.path = draft_path(self.target)
-            descriptor = _DISK.create(self.path, 0o600 if private else 0o666)
+            try:
+                descriptor = _DISK.create(self.path, 0o600 if private else 0o666)
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise unreadable(str(self.target), error) from error
+                raise
             if fcntl is not None:
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -3,6 +3,8 @@
 import ast
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -212,3 +214,54 @@ def test_many_equal_keys_take_no_longer(tmp_path):
     text = "{" + ",".join(f'"{key}":0' for key in range(200_000)) + ',"199999":0}'
     with no_longer_than(10), pytest.raises(ValueError, match="'199999' twice"):
         parsed(text)
+
+
+# -- few open files ------------------------------------------------------------------------------------
+
+FEW = """
+import os, resource, sys
+import numpy as np, polars, tailfit.data
+from tailfit.errors import TailfitError
+from tailfit.storage import read_whole, write_text
+root = sys.argv[1]
+tailfit.data.save_npy_folder(f"{root}/set", np.eye(40), ["ok", "leak"] * 20)
+tailfit.data.pack(tailfit.data.open(f"{root}/set"), f"{root}/first")
+free = [number for number in range(2000) if not os.path.exists(f"/proc/self/fd/{number}")]
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+said = []
+for more in range(12):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], hard))
+    for call in (
+        lambda: tailfit.data.pack(tailfit.data.open(f"{root}/set"), f"{root}/packed-{more}", shard_bytes=4000),
+        lambda: tailfit.data.open(f"{root}/first").read([1, 2]),
+        lambda: write_text(f"{root}/text", "whole"),
+    ):
+        try:
+            call()
+        except (TailfitError, OSError) as error:
+            said.append(str(error))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if not os.path.exists(f"{root}/packed-{more}"):
+        tailfit.data.pack(tailfit.data.open(f"{root}/set"), f"{root}/packed-{more}", shard_bytes=4000)
+    assert len(tailfit.data.open(f"{root}/packed-{more}").read(range(40))) == 40
+assert said and all("Too many open files" in each and root in each for each in said), said
+assert any("ulimit -n" in each for each in said), said
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts open files in /proc")
+def test_few_open_files_are_a_clear_error_and_leave_nothing_half_written(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FEW, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_a_command_says_that_it_needs_more_open_files():
+    command = 'ulimit -n 15; exec "$@"'
+    run = [sys.executable, "-c", "from tailfit.cli.app import main; main()", "recipe", "schema"]
+    done = subprocess.run(["sh", "-c", command, "sh", *run], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "tailfit: Received a limit of 15 open files. Expected 64 or more. Fix: raise it, e.g. ulimit -n 1024."
+    )

@@ -155,9 +155,7 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
         try:
             entries = sorted(os.scandir(pending.pop()), key=lambda entry: entry.name)
         except OSError as error:
-            raise DataError(
-                f"{error.filename}: {error.strerror}", expected="a folder that can be read", fix="check the path"
-            ) from error
+            raise unreadable(str(error.filename), error, "a folder") from error
         for entry in entries:
             if entry.name.startswith(".") and not hidden:
                 continue

@@ -19,7 +19,7 @@ from tailfit.data.tables.labels import Labels, tables_of_files
 from tailfit.data.tables.metadata import Metadata
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
-from tailfit.storage.reading import refuse_link_out
+from tailfit.storage.reading import refuse_link_out, unreadable
 
 __all__ = ["NpyFolder"]
 
@@ -211,4 +211,8 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
         raise DataError(f"{folder}: a file", expected="a folder of .npy files", fix="pass its folder") from None
     except FileNotFoundError:
         raise DataError(f"{folder}: no such folder", expected="a folder of .npy files", fix="check the path") from None
+    except RecordError:
+        raise
+    except OSError as error:
+        raise unreadable(folder, error) from error
     return found, links
