@@ -54,7 +54,7 @@ def _paragraphs(app, what, name, obj, options, lines):
 
 
 def _draw(app):
-    loss_plots.draw(Path(app.srcdir) / "_build" / "losses")
+    loss_plots.draw(Path(app.srcdir) / "_build" / "losses", Path(app.srcdir) / "losses.md")
 
 
 def _not_scikit_learns(app, what, name, obj, skip, options):

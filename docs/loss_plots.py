@@ -5,6 +5,7 @@ other logits, which are 0 except for `LogitNorm`. The pull is the negative gradi
 labels it is the gradient. Grey is cross-entropy: binary for labels, and of 30 times the scores for cosines.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import tailfit
 from tailfit import layers, losses
 from tailfit.evaluation.svg import FAINT, GRID, PALETTE, Drawing, nice_ticks, text_width, tick_text
 
-__all__ = ["CURVES", "draw"]
+__all__ = ["CURVES", "draw", "further"]
 
 COUNTS = [1000, 100, 10]
 FREQUENT, RARE = 0, 2
@@ -33,20 +34,18 @@ def _by_value(kind: type, name: str, *values: Any) -> list[Curve]:
     return [(f"{name} {value:g}", kind, {name: value}, FREQUENT) for value in values]
 
 
-CURVES: dict[str, list[Curve]] = {
+_CHOSEN: dict[str, list[Curve]] = {
     "ActivePassive": [
         ("NCE + MAE", losses.ActivePassive, {}, FREQUENT),
         ("NCE + RCE", losses.ActivePassive, {"passive": "rce"}, FREQUENT),
     ],
     "Asymmetric": [("present", losses.Asymmetric, {}, FREQUENT), ("absent", losses.Asymmetric, {}, -1)],
     "AsymmetricSingleLabel": _by_value(losses.AsymmetricSingleLabel, "gamma_pos", 0, 1),
-    "BalancedSoftmax": _by_count(losses.BalancedSoftmax),
     "BinaryFocal": [("present", losses.BinaryFocal, {}, FREQUENT), ("absent", losses.BinaryFocal, {}, -1)],
     "Bootstrapping": [
         ("soft", losses.Bootstrapping, {}, FREQUENT),
         ("hard", losses.Bootstrapping, {"hard": True}, FREQUENT),
     ],
-    "ClassBalanced": _by_count(losses.ClassBalanced),
     "CrossEntropy": [("label_smoothing 0.1", losses.CrossEntropy, {"label_smoothing": 0.1}, FREQUENT)],
     "DistributionBalanced": [
         *_by_count(losses.DistributionBalanced, num_samples=2000),
@@ -62,9 +61,6 @@ CURVES: dict[str, list[Curve]] = {
         (f"features of size {size}", losses.InfluenceBalanced, {"alpha": 10.0, "size": size}, FREQUENT)
         for size in (3, 10)
     ],
-    "LDAM": _by_count(losses.LDAM),
-    "LabelAwareSmoothing": _by_count(losses.LabelAwareSmoothing),
-    "LogitAdjusted": _by_count(losses.LogitAdjusted),
     "LogitNorm": _by_value(losses.LogitNorm, "temperature", 0.2, 1),
     "MeanAbsolute": [("MAE", losses.MeanAbsolute, {}, FREQUENT)],
     "MeanFalseError": [
@@ -75,7 +71,21 @@ CURVES: dict[str, list[Curve]] = {
     "Poly1": _by_value(losses.Poly1, "epsilon", -1, 1, 3),
     "Seesaw": _by_count(losses.Seesaw),
     "SymmetricCrossEntropy": _by_value(losses.SymmetricCrossEntropy, "alpha", 0.1, 1),
-    "VectorScaling": _by_count(losses.VectorScaling),
+}
+
+
+def _default(kind: type) -> list[Curve]:
+    """Return the curves of a loss that has no others in `_CHOSEN`."""
+    if inspect.signature(kind).parameters.get("class_counts", inspect.Parameter).default is inspect.Parameter.empty:
+        return _by_count(kind)
+    absent = [("absent", kind, {}, -1)] if kind.activation == "sigmoid" else []
+    return [("present" if absent else kind.__name__, kind, {}, FREQUENT), *absent]
+
+
+CURVES = {
+    name: _CHOSEN.get(name) or _default(kind)
+    for name in losses.__all__
+    if inspect.isclass(kind := getattr(losses, name))
 }
 _LEFT, _TOP, _WIDTH, _HEIGHT = 60, 52, 280, 180  # of a panel, in pixels
 _DASHES = ("", "", "6 3", "2 2")
@@ -83,11 +93,23 @@ _MAX_MARGIN = {"LDAM": 1.0}  # scores are cosines
 _SECOND_LOGIT = {"LogitNorm": 1.0}  # with other logits of 0, the normalised logits would not depend on the margin
 
 
-def draw(folder: Path) -> None:
-    """Write `<name>.svg` for every loss to `folder`."""
+def draw(folder: Path, page: Path) -> None:
+    """Write `<name>.svg` for every loss to `folder`, and `further.md` with those that have no section in `page`."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "further.md").write_text(further(page.read_text(encoding="utf-8")), encoding="utf-8")
     for name in CURVES:
         (folder / f"{name}.svg").write_text(_plot(name), encoding="utf-8")
+
+
+def further(page: str) -> str:
+    """Return a section for each loss that the page has none for: the beginning of its docstring, and its plot."""
+    sections = [
+        f"### {name}\n\n{inspect.getdoc(kind).split('Args:')[0].strip()}\n\n"
+        f"![Loss and pull of {name}](_build/losses/{name}.svg)\n"
+        for name, [(_, kind, *_), *_] in CURVES.items()
+        if f"\n### {name}\n" not in page
+    ]
+    return "\n".join(["## Further losses\n", *sections] if sections else [])
 
 
 def _plot(name: str) -> str:

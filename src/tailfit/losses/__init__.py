@@ -18,12 +18,7 @@ from tailfit.losses.cross_entropy import CrossEntropy, cross_entropy
 from tailfit.losses.distribution_balanced import DistributionBalanced, distribution_balanced
 from tailfit.losses.equalization import Equalization, equalization
 from tailfit.losses.focal import Focal, focal
-from tailfit.losses.generalized import (
-    GeneralizedCrossEntropy,
-    MeanAbsolute,
-    generalized_cross_entropy,
-    mean_absolute,
-)
+from tailfit.losses.generalized import GeneralizedCrossEntropy, MeanAbsolute, generalized_cross_entropy, mean_absolute
 from tailfit.losses.influence_balanced import InfluenceBalanced, influence_balanced
 from tailfit.losses.label_aware import LabelAwareSmoothing, label_aware_smoothing
 from tailfit.losses.ldam import LDAM, ldam

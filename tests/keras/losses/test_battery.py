@@ -33,7 +33,7 @@ from support.losses import (
 )
 from support.paths import ROOT
 
-from tailfit import losses, schedules
+from tailfit import losses, registration, schedules
 from tailfit.errors import ArgumentError
 
 every = pytest.mark.parametrize(("name", "index"), CASES, ids=str)
@@ -46,20 +46,27 @@ compiled = pytest.mark.parametrize(
 )
 
 
-def test_every_loss_has_examples():
-    assert CLASSES.keys() == EXAMPLES.keys(), "name the example configurations of each loss in EXAMPLES"
-    assert all(EXAMPLES.values())
+def test_every_loss_is_in_the_lists():
+    """`scripts/register` writes them from the files of the room."""
+    register = runpy.run_path(str(ROOT / "scripts" / "register"))
+    files = {path.stem: register["losses_of"](path) for path in register["ROOM"].parent.glob("[!_]*.py")}
+    found = {name for names in files.values() for name in names}
+    assert found == set(losses.__all__), "run scripts/register"
+    classes = {f"tailfit>{name}" for name in found if name in CLASSES}
+    assert classes == {name for name, home in registration.CLASSES.items() if home == "tailfit.losses"}, (
+        "run scripts/register"
+    )
 
 
 def test_every_loss_is_documented():
-    """Each has a section and a plot, which is drawn when the site is built."""
-    docs = ROOT / "docs"
-    page = (docs / "losses.md").read_text(encoding="utf-8")
-    curves = runpy.run_path(str(docs / "loss_plots.py"))["CURVES"]
-    assert curves.keys() == CLASSES.keys()
-    for name in CLASSES:
-        assert f"\n### {name}\n" in page
-        assert f"(_build/losses/{name}.svg)" in page
+    """Each has a section and a plot, made when the site is built; what losses.md does not name is added to it."""
+    plots = runpy.run_path(str(ROOT / "docs" / "loss_plots.py"))
+    page = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
+    assert plots["CURVES"].keys() == CLASSES.keys()
+    for text in (page + plots["further"](page), plots["further"]("")):
+        for name in CLASSES:
+            assert text.count(f"### {name}\n") == 1
+            assert f"(_build/losses/{name}.svg)" in text
 
 
 @once

@@ -10,8 +10,17 @@ from support.loss_oracles import CODES, FEATURES, LABELS, ORACLES, Z
 
 from tailfit import layers, losses
 from tailfit.errors import ArgumentError
+from tailfit.losses._binary import MultiLabelLoss
 
-SEVERAL = {"Asymmetric", "BinaryFocal", "DistributionBalanced"}
+AGAINST_SCIPY = {
+    "BalancedSoftmax",
+    "Bootstrapping",
+    "CrossEntropy",
+    "Focal",
+    "LogitAdjusted",
+    "MeanFalseError",
+    "VectorScaling",
+}
 
 
 @pytest.mark.parametrize(
@@ -22,15 +31,19 @@ def test_oracles(name, config, want):
     if name == "InfluenceBalanced":
         z = layers.WithFeatures()(z, ops.convert_to_tensor(FEATURES.astype("float32")))
     loss = getattr(losses, name)(**config, from_logits=True, reduction=None)
-    got = numpy(loss(LABELS if name in SEVERAL else CODES, z))
+    several = isinstance(loss, MultiLabelLoss) and name != "Equalization"  # its authors' code takes class indices
+    got = numpy(loss(LABELS if several else CODES, z))
     np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-7)
 
 
 def test_every_loss_of_a_paper_has_an_oracle():
     """Losses without an oracle are tested against SciPy, here or in test_values.py."""
-    derived = {"BalancedSoftmax", "Bootstrapping", "CrossEntropy", "Focal", "LogitAdjusted", "MeanFalseError"}
-    named = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
-    assert {name for name, _, _ in ORACLES} | derived | {"VectorScaling"} == named
+    classes = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
+    missing = sorted(classes - {name for name, _, _ in ORACLES} - AGAINST_SCIPY)
+    assert not missing, (
+        f"add a line for each of {missing} to ORACLES in tests/support/loss_oracles.py: its values for `Z`, by a "
+        "published implementation; without one, test it against SciPy in this folder and name it in AGAINST_SCIPY"
+    )
 
 
 # Golden values
