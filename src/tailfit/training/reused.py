@@ -50,6 +50,11 @@ class Reused:
         self._starts: list[int] = []
         self._add()
         self._alone = self._held(0)
+        view = self._blocks[0][:1]
+        # References are counted since NumPy has no other way to ask whether views of an array live on. Where the
+        # interpreter does not count a view's, nothing is reused.
+        self._usable = self._usable and self._held(0) == self._alone + 1
+        del view
 
     def __call__(self) -> Any:
         """Arrays to be written, in the structure of a batch."""

@@ -16,7 +16,7 @@ Concepts:
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import jax
 import keras
@@ -246,16 +246,30 @@ def makes_variables_anew(times: int) -> StepError:
     )
 
 
+def _counts_references() -> bool:
+    """Return whether this interpreter counts references as CPython does: the list's, another name's, the call's."""
+    values = [object()]
+    alone = sys.getrefcount(values[0])
+    other = values[0]
+    return (alone, sys.getrefcount(other)) == (2, 3)
+
+
+_COUNTS_REFERENCES: Final = _counts_references()
+
+
 def unshared(values: list[Any], holders: int) -> list[Any]:
-    """Values to give away; what somebody else holds, an array that a callback kept say, as a copy.
+    """Return values that may be donated to a program: those that anything else refers to are copied.
+
+    A donated array is deleted, also for a callback that kept it. JAX does not tell who holds an array, and copying all
+    of them would double the memory of a step; so references are counted where the interpreter counts them exactly.
 
     Args:
-        holders: How many hold each in any case, this list among them.
+        holders: Number of references that each value has in any case, the one of this list included.
     """
-    # One more for the call that counts; by number, so that no name holds it.
+    # One more for the call that counts; by index, so that no name refers to the value.
     return [
-        values[number] if sys.getrefcount(values[number]) <= holders + 1 else values[number].copy()
-        for number in range(len(values))
+        values[index] if _COUNTS_REFERENCES and sys.getrefcount(values[index]) <= holders + 1 else values[index].copy()
+        for index in range(len(values))
     ]
 
 
