@@ -42,9 +42,10 @@ def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST)
     except TypeError:
         number = None
     if number is None or not least <= number <= most:
-        bounds = f"{name} >= {least}" if most == _LARGEST else f"{least} <= {name} <= {most}"
+        bounds = f">= {least}" if most == _LARGEST else f"from {least} to {most}"
+        example = max(least, min(most, 1 if number is None else number))
         raise ArgumentError(
-            f"{name}={value!r}", expected=f"a whole number, {bounds}", fix=f"pass {name} within these bounds"
+            f"{name}={value!r}", expected=f"a whole number {bounds}", fix=f"pass {name}={example}, for example"
         )
     return number
 

@@ -1,33 +1,33 @@
-"""Every private name of Keras that tailfit uses, and nothing else; test_keras_private.py names them.
+"""Every private name of Keras that tailfit uses outside its backends; each has a test in test_keras_private.py.
 
-Where Keras offers a documented hook, the rest of tailfit uses that. What is here has none:
+Where Keras has a documented hook, tailfit uses that. These names have none:
 
 | name | why |
 |---|---|
-| `get_stateless_scope`, `StatelessScope.original_scope` | scopes do not chain: an inner one must ask the outer one |
-| `in_symbolic_scope` | Keras tries losses out for their shapes, in a stateless scope, before it trains |
-| `initialize_all_variables`, `uninitialized_variables` | variables made in a trace come to life after it |
-| `get_keras_mask`, `set_keras_mask` | losses, metrics and gradients must see and keep the mask of a prediction |
+| `get_stateless_scope`, `StatelessScope.original_scope` | scopes do not chain: an inner scope must ask the outer one |
+| `in_symbolic_scope` | before training, Keras calls losses symbolically, to learn shapes |
+| `initialize_all_variables`, `uninitialized_variables` | variables created in a trace are initialised after it |
+| `get_keras_mask`, `set_keras_mask` | losses, metrics and gradients must keep the mask of a prediction |
 | `GLOBAL_CUSTOM_NAMES` | a functional twin of a class must save under the name of that class |
-| `functional_init_arguments`, `Functional` | what `Model(inputs, outputs)` is |
-| `Model._loss_tracker`, `_compile_loss`, `CompileLoss._flat_losses` | the loss that `fit` shows, and its parts |
+| `functional_init_arguments`, `Functional` | the class of `Model(inputs, outputs)` |
+| `Model._loss_tracker`, `_compile_loss`, `CompileLoss._flat_losses` | the loss that `fit` reports, and its parts |
 | `CompileLoss._user_loss`, `_user_loss_weights` | the arguments that `compile` built it with |
 | `StatelessScope.get_current_value` | look-up in Keras' own scopes, which do not chain; replaced while ours is open |
 | `LossScaleOptimizer.apply`, `Optimizer._trainable_variables` | leaks tracers; replaced while ours is open |
-| `Metric._direction` | whether callbacks in their default mode wait for more or for less of a metric |
-| `Model._call_has_training_arg`, `_compute_loss` | what a user's `call` and `compute_loss` take |
-| `DotNotTrackScope` | a metric put in the place of another is tracked as that one was |
-| `KerasTensor._keras_history`, `Operation._inbound_nodes`, `Node.input_tensors` | what made an output, and of what |
+| `Metric._direction` | whether higher or lower is better, for callbacks in mode "auto" |
+| `Model._call_has_training_arg`, `_compute_loss` | the arguments of a user's `call` and `compute_loss` |
+| `DotNotTrackScope` | a metric that replaces another must be tracked as that one was |
+| `KerasTensor._keras_history`, `Operation._inbound_nodes`, `Node.input_tensors` | the layer behind an output |
 | `Model._make_function`, `_get_jax_state`, `_jax_state`, `_jax_state_synced` | how Keras' JAX loops call a step |
 | `GLOBAL_SEED_GENERATOR`, `global_seed_generator`, `get_random_seed`, `random_seed_dtype` | unseeded random numbers |
-| `Variable._value` | what a variable holds outside all scopes |
+| `Variable._value` | the value of a variable outside all scopes |
 | `Model._maybe_symbolic_build`, `_symbolic_build`, `_flatten_layers`, `_distribute_strategy` | building on TensorFlow |
 | `TFEpochIterator._distributed_dataset` | the shapes of a batch without reading one |
-| `JAXEpochIterator._get_iterator` | batches that move to a GPU together must not be there one by one |
-| `EpochIterator._enumerate_iterator`, `_num_batches` | which steps callbacks are told about |
-| `keras.src.backend.tensorflow.trainer` | whose frames hold TensorFlow's iterator after an error |
-| TensorFlow's `Graph._py_funcs_used_in_graph`, `_GeneratorState` | what it keeps of a data set for good |
-| `module_utils.tensorflow`, `LazyModule._available` | TensorFlow, not imported before it is used |
+| `JAXEpochIterator._get_iterator` | moves each batch to a GPU, where stacked batches move together |
+| `EpochIterator._enumerate_iterator`, `_num_batches` | the step numbers that callbacks get |
+| `keras.src.backend.tensorflow.trainer` | its frames refer to TensorFlow's iterator after an error |
+| TensorFlow's `Graph._py_funcs_used_in_graph`, `_GeneratorState` | references to a data set, kept for ever |
+| `module_utils.tensorflow`, `LazyModule._available` | whether Keras imports TensorFlow to check a type |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
@@ -102,9 +102,10 @@ Metric = TypeVar("Metric", bound=type)
 
 
 def improves(direction: Literal["up", "down"]) -> Callable[[Metric], Metric]:
-    """Class decorator of metrics: `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` in mode "auto" ask for it.
+    """Return a class decorator that tells whether higher ("up") or lower ("down") values of a metric are better.
 
-    Keras knows no public way; without it they raise at the end of the first epoch.
+    `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` in mode "auto" raise without it, at the end of the first
+    epoch. Keras has no public way to state it.
     """
 
     def mark(cls: Metric) -> Metric:
@@ -115,30 +116,30 @@ def improves(direction: Literal["up", "down"]) -> Callable[[Metric], Metric]:
 
 
 def value_behind(variable: Any) -> Any:
-    """The value of a variable outside all scopes; None where Keras' `fit` has taken it away, or it has none yet."""
+    """Return the value of a variable outside all scopes; None before initialisation, or while Keras has emptied it."""
     return variable._value
 
 
 def known_global_seed(*, made: bool = False) -> Any:
-    """The generator behind random numbers without a seed, of this thread; None where none was needed yet."""
+    """Return this thread's generator for random numbers without a seed; None if there is none yet and not `made`."""
     return global_seed_generator() if made else global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
 
 
 class _Seeds:
-    """What stands in for a `SeedGenerator` and has no variable: making one takes longer than reading a batch."""
+    """A replacement for `SeedGenerator` without a variable, whose creation takes longer than reading a batch."""
 
     def __init__(self, seed: int) -> None:
         self.state: Any = np.array([seed, 0], np.int64)
 
     def next(self, ordered: bool = True) -> Any:
         drawn = self.state
-        self.state = np.add(drawn, [0, 1]) if ordered else (drawn + 1) * 5387 % 933199  # as Keras' own goes on
+        self.state = np.add(drawn, [0, 1]) if ordered else (drawn + 1) * 5387 % 933199  # as in Keras
         return keras.ops.convert_to_tensor(drawn, dtype=random_seed_dtype())
 
 
 @contextlib.contextmanager
 def unseeded_numbers_from(seed: int) -> Iterator[None]:
-    """Within, and in this thread, random numbers of Keras that are given no seed come from this one."""
+    """Derive Keras' random numbers without a seed from `seed`, within this context and in this thread."""
     before = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
     global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, _Seeds(seed))
     try:
@@ -217,70 +218,72 @@ def loss_scaling_without_cond() -> Replaced:
 
 
 def _leads_to(scope: Any, kind: type[keras.StatelessScope]) -> bool:
-    """Whether a scope is of a kind, or was opened inside one that is."""
+    """Return whether a scope is an instance of `kind`, or was opened inside one."""
     while scope is not None and not isinstance(scope, kind):
         scope = getattr(scope, "original_scope", None)
     return scope is not None
 
 
 def variables_wait_for_values() -> bool:
-    """Whether variables were made inside a stateless scope and have no value yet."""
+    """Return whether variables were created inside a stateless scope and have no value yet."""
     return bool(global_state.get_global_attribute("uninitialized_variables"))
 
 
 def saved_under_the_name_of(cls: type, original: type) -> None:
-    """Make Keras serialise `cls` as it would `original`, where that one is registered."""
+    """Make Keras serialise `cls` under the registered name of `original`, if it has one."""
     if original in GLOBAL_CUSTOM_NAMES:
         GLOBAL_CUSTOM_NAMES[cls] = GLOBAL_CUSTOM_NAMES[original]
 
 
 def call_model(model: keras.Model, x: Any, *, training: bool) -> Any:
-    """`model(x, training=...)`, or `model(x)` where its `call` knows no `training`."""
+    """Return `model(x, training=...)`, or `model(x)` if its `call` has no `training` argument."""
     return model(x, training=training) if model._call_has_training_arg else model(x)
 
 
 def compute_loss(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
-    """`model.compute_loss(...)`, also where a user's override knows no `training`."""
+    """Return `model.compute_loss(...)`, also for an override without a `training` argument."""
     return model._compute_loss(x, y, y_pred, sample_weight, training=training)
 
 
 def true_step_numbers(iterator: Any) -> None:
-    """Make a Keras epoch iterator tell, and on torch read, no more steps than there are at an epoch's end.
+    """Make a Keras epoch iterator count, and on torch read, no steps beyond the end of an epoch.
 
-    Where `steps_per_execution` does not divide them, Keras tells callbacks of steps beyond the last one, and on torch
-    takes the short tail for data that ran out.
+    If `steps_per_execution` does not divide the number of steps, Keras passes callbacks step numbers beyond the last
+    one, and on torch mistakes the short end for data that ran out.
 
-    Where the data set has a `course`, an epoch begins at the step that `course.first_step()` says,
-    `course.before_steps()` is called when it has been opened, and `course.between_steps(next_step)` after each step:
-    Keras' own callbacks would have the loop wait for the numbers of every step, only to ask whether it is time.
+    If the data set has an `observer` (see `tailfit.training.feed.StepObserver`), an epoch starts at the step that
+    `observer.first_step()` returns, `observer.before_steps()` runs once the data are open, and
+    `observer.between_steps(next_step)` runs after each call of the step. A Keras callback can not do this: it would
+    make the loop wait for the logs of every step.
     """
     if iterator is None or "_enumerate_iterator" in vars(iterator):
         return
-    course = getattr(getattr(iterator.data_adapter, "py_dataset", None), "course", None)
-    if iterator.steps_per_execution == 1 and course is None:
+    observer = getattr(getattr(iterator.data_adapter, "py_dataset", None), "observer", None)
+    if iterator.steps_per_execution == 1 and observer is None:
         return
     most, own = iterator.steps_per_execution, type(iterator)._enumerate_iterator
-    # Weakly: an iterator that held itself would live until the garbage collector comes by, and TensorFlow's reads on.
+    # A weak reference: in a reference cycle, the iterator would live until the garbage collector runs, and TensorFlow's
+    # would go on reading.
     weak = weakref.ref(iterator)
 
     def enumerate_true() -> Any:
         iterator: Any = weak()
         iterator.steps_per_execution = most
-        first = 0 if course is None else course.first_step()
+        first = 0 if observer is None else observer.first_step()
         whole = iterator._num_batches
         if first:
             iterator._num_batches = whole - first
         try:
             for begin, end, data in own(iterator):
-                if course is not None and begin == 0:
-                    course.before_steps()
+                if observer is not None and begin == 0:
+                    observer.before_steps()
                 count = iterator.steps_per_epoch or iterator._num_batches
                 last = min(end, count - 1) if count else end
                 iterator.steps_per_execution = last - begin + 1
                 yield first + begin, first + last, data
                 iterator.steps_per_execution = most
-                if course is not None:
-                    course.between_steps(first + last + 1)
+                if observer is not None:
+                    observer.between_steps(first + last + 1)
         finally:
             if first:
                 iterator._num_batches = whole
@@ -289,34 +292,35 @@ def true_step_numbers(iterator: Any) -> None:
 
 
 def batches_stay_on_the_host(iterator: Any) -> None:
-    """Have JAX's epoch iterator give batches as they are read: Keras puts each on a GPU by itself, one ahead."""
+    """Make JAX's epoch iterator yield batches as they were read; Keras would move each to the GPU by itself."""
     if keras.distribution.distribution() is None:
         iterator._get_iterator = iterator.data_adapter.get_jax_iterator
 
 
 def forget_loops(error: BaseException) -> None:
-    """Let go what Keras' loops held when an error left them: the frames are in its traceback, and so in memory.
+    """Clear the frames of Keras' TensorFlow loops in the traceback of an error.
 
-    TensorFlow's iterator is among it. It reads on in threads, and what it reads may hold the error: then none of it is
-    ever collected. If the interpreter ends before the iterator does, they wait for each other for good.
+    The frames refer to TensorFlow's iterator, which goes on reading in its threads, and its data may refer to the
+    error: such a cycle is never collected. If the interpreter exits before the iterator ends, the two deadlock
+    (test_nothing_is_left_behind_after_an_error). No public call closes the iterator.
     """
     trace = error.__traceback__
     while trace is not None:
-        # Keras takes its own frames out of the traceback, but those left in it lead back to them.
+        # Keras removes its own frames from the traceback, but the frames left in it refer back to them.
         frame: FrameType | None = trace.tb_frame
         while frame is not None:
             if frame.f_globals.get("__name__", "").startswith(("keras.src.backend.tensorflow.", "tensorflow.")):
-                with contextlib.suppress(RuntimeError):  # it still runs: a loop around a loop
+                with contextlib.suppress(RuntimeError):  # the frame still runs: a loop inside a loop
                     frame.clear()
             frame = frame.f_back
         trace = trace.tb_next
 
 
 def forget_generators(data_set: keras.utils.PyDataset) -> None:
-    """Let TensorFlow go what it keeps of a data set that no loop reads any more: else it stays until the process ends.
+    """Drop TensorFlow's references to a data set once its loops have ended; otherwise it stays in memory for ever.
 
-    Each loop makes functions of it, which the graph around all graphs holds; they hold the data set and its arrays. An
-    iterator that a loop has left before its end calls them once more: they are taken from the graph after that only.
+    Each loop registers functions of the data set in TensorFlow's default graph, and they refer to its arrays. An
+    iterator that a loop has left before its end calls them once more, so they are removed only after that.
     """
     kept: list[Any] = getattr(tensorflow.compat.v1.get_default_graph(), "_py_funcs_used_in_graph", [])
     for function in list(kept):
@@ -331,10 +335,10 @@ def forget_generators(data_set: keras.utils.PyDataset) -> None:
 
 @contextlib.contextmanager
 def without_tensorflow() -> Iterator[None]:
-    """Within, Keras on JAX and torch does not import TensorFlow only to ask whether an object is one of its types.
+    """Keep Keras on JAX and torch from importing TensorFlow only to check whether an object is of one of its types.
 
-    To save a layer's configuration it does, where TensorFlow is installed: 6 s and a page of start-up messages. Where
-    somebody has imported it nothing changes; nor does it where it is needed, for a `tf.data.Dataset` say.
+    Where TensorFlow is installed, Keras imports it to save the configuration of a layer: 6 s and a page of start-up
+    messages. Nothing changes if TensorFlow is already imported.
     """
     known = tensorflow._available
     if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
@@ -352,7 +356,7 @@ def _generates_nothing() -> Iterator[Any]:
 
 
 def _generator_state(function: Any) -> Any:
-    """What a function of `tf.data.Dataset.from_generator` knows of its generator; None if it is none."""
+    """Return the generator state behind a function of `tf.data.Dataset.from_generator`; None for other functions."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     known = [getattr(function, "__self__", None)]
@@ -361,41 +365,41 @@ def _generator_state(function: Any) -> Any:
 
 
 def layer_behind(output: Any) -> Any:
-    """The layer, or the operation of `keras.ops`, whose result a tensor of a functional model is."""
+    """Return the layer, or the operation of `keras.ops`, that made a tensor of a functional model."""
     return output._keras_history.operation
 
 
 def output_behind(output: Any) -> Any:
-    """Where a nested functional model made an output: the tensor inside it."""
+    """Return the tensor inside a nested functional model that one of its outputs is."""
     history = output._keras_history
     return history.operation.outputs[history.tensor_index]
 
 
 def inputs_behind(output: Any) -> list[Any]:
-    """The tensors that the layer behind an output was called on for this output; a layer may have been called twice."""
+    """Return the tensors on which the layer behind an output was called to make this output."""
     history = output._keras_history
     return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 
 def leaf_layers(model: keras.Model) -> list[Any]:
-    """All layers of a model that hold no others."""
+    """Return all layers of a model that contain no other layers."""
     layers = model._flatten_layers(include_self=False, recursive=True)
     return [layer for layer in layers if len(list(layer._flatten_layers())) == 1]
 
 
 def loss_tracker(model: keras.Model) -> Any:
-    """The `keras.metrics.Mean` behind the `loss` that `fit` reports; None before `compile`."""
+    """Return the `keras.metrics.Mean` of the `loss` that `fit` reports; None before `compile`."""
     return model._loss_tracker
 
 
 def replace_loss_tracker(model: keras.Model, tracker: Any) -> None:
-    """Let `fit` show the result of another metric as `loss`."""
-    with DotNotTrackScope():  # as in Keras' own compile(): it is none of the model's own metrics
+    """Make `fit` report the result of another metric as `loss`."""
+    with DotNotTrackScope():  # as in Keras' own compile(): not one of the user's metrics
         model._loss_tracker = tracker
 
 
 def compiled_loss(model: keras.Model) -> Any:
-    """The container of the losses given to `compile`; None without any."""
+    """Return the container of the compiled losses; None if there are none."""
     return model._compile_loss
 
 
@@ -417,7 +421,7 @@ def flat_losses(compiled: Any) -> list[Any]:
 
 
 def losses_of_outputs(model: keras.Model) -> list[Any]:
-    """The losses of a functional model as its compiled loss will have them, each with `path`, `loss` and `name`."""
+    """Return the losses of the outputs of a functional model, as its compiled loss will have them once built."""
     names, outputs = model._compile_loss.output_names, model.output
     fresh = CompileLoss(model.loss, output_names=names)
     fresh.build(outputs, outputs)

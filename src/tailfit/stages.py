@@ -1,12 +1,13 @@
-"""Second stages: a trained network whose classifier is corrected for rare classes, its features left as they are.
+"""Second training stages: correct the classifier of a trained network for rare classes, and keep its features.
 
-Features learned on the data as it comes are good; what is skewed is the last layer (Kang et al. 2020). Each function is
-one call on a trained model, and changes its last layer only:
-- `retrain_classifier` (cRT): the layer begun anew and trained on class-balanced batches.
-- `learn_scales` (LWS): one factor a class learned on class-balanced batches.
-- `normalize_classifier` (tau-normalisation): weights divided by a power of their norm; nothing is trained.
+Features learned from imbalanced data are good; the bias is in the last layer (Kang et al. 2020). Each function changes
+only the last layer of a trained model:
 
-The deferred remedies need no call of their own: they are a schedule of the first stage,
+- `retrain_classifier` (cRT) re-initialises the layer and trains it on class-balanced batches.
+- `learn_scales` (LWS) learns one factor per class on class-balanced batches.
+- `normalize_classifier` (tau-normalisation) divides weights by a power of their norm, without training.
+
+Deferred re-weighting and re-sampling need no second stage: they are schedules of the first,
 `Batches(class_weight=schedules.Deferred(...))` and `ClassBalanced(power=schedules.Deferred(...))`.
 """
 
@@ -40,24 +41,23 @@ def retrain_classifier(
     head: Any = None,
     **fit: Any,
 ) -> Any:
-    """Begin the last layer anew and train it alone on class-balanced batches (cRT).
+    """Re-initialise the last layer and train it alone on class-balanced batches (cRT).
 
-    The other layers are frozen meanwhile (BatchNormalization keeps its statistics) and are as they were afterwards;
-    the model stays compiled with `optimizer` and `loss`.
+    The other layers are frozen during this stage (BatchNormalization keeps its statistics), and trainable again after
+    it. The model stays compiled with `optimizer` and `loss`.
 
     Args:
-        model: A trained `tailfit.Model`.
-        batches: Class-balanced ones: `Batches(source, sampler=tailfit.samplers.ClassBalanced())`.
-        epochs: Epochs of this stage; the authors use a tenth to a ninth of the first stage's.
-        optimizer: Of this stage.
-        loss: Of this stage; without it the one that the model is compiled with. On balanced batches a loss with
-            class counts needs those of `batches`.
-        head: The last layer, where the model is not functional and has not got it as its output.
+        model: Trained `tailfit.Model`.
+        batches: Class-balanced batches: `Batches(source, sampler=tailfit.samplers.ClassBalanced())`.
+        epochs: Number of epochs of this stage; the authors use about a tenth of the first stage.
+        optimizer: Optimizer of this stage.
+        loss: Loss of this stage; the compiled loss by default. A loss with class counts needs those of `batches`.
+        head: The last layer; required if it can not be found from the output of a functional model.
         **fit: Further arguments of `fit`.
     Returns:
         The `History` of this stage.
     Raises:
-        ArgumentError: the last layer can't be told or has no kernel; or the batches are not class-balanced.
+        ArgumentError: If the last layer is not found or has no kernel, or the batches are not class-balanced.
     Source: Kang et al. 2020, arXiv:1910.09217, section 4.1 (cRT).
 
     >>> import tailfit
@@ -86,17 +86,17 @@ def retrain_classifier(
 def learn_scales(
     model: Model, batches: Batches, *, epochs: int, optimizer: Any = "adam", head: Any = None
 ) -> dict[str, list[float]]:
-    """Learn one factor a class for the weights of the last layer on class-balanced batches (LWS).
+    """Learn one factor per class for the weights of the last layer, on class-balanced batches (LWS).
 
-    Everything else is kept, the layer's bias too; the factors are multiplied into the kernel, so that the model has the
-    layers it had. The loss is the compiled one; metrics are left alone.
+    All other weights, and the layer's bias, are unchanged. The factors are multiplied into the kernel, so the model
+    keeps its layers. The loss is the compiled loss; metrics are not updated.
 
     Args:
-        model, batches, epochs, optimizer, head: As for `retrain_classifier`.
+        model, batches, epochs, optimizer, head: See `retrain_classifier`.
     Returns:
-        A dict of lists, "loss" with the mean loss of each epoch and "scales" with the factor of each class at the end.
+        A dict of lists: "loss" with the mean loss of each epoch, and "scales" with the final factor of each class.
     Raises:
-        ArgumentError: as `retrain_classifier`.
+        ArgumentError: See `retrain_classifier`.
     Source: Kang et al. 2020, arXiv:1910.09217, section 4.1 (learnable weight scaling).
 
     >>> import tailfit
@@ -113,7 +113,9 @@ def learn_scales(
     _refuse_unbalanced(batches)
     whole_number("epochs", epochs, least=1)
     optimizer = keras.optimizers.get(optimizer)
-    learned = keras.Variable(np.array(ops.convert_to_numpy(layer.kernel)), trainable=False)  # torch would share it
+    learned = keras.Variable(
+        np.array(ops.convert_to_numpy(layer.kernel)), trainable=False
+    )  # a copy: torch shares memory
     scales = keras.Variable(np.ones(layer.kernel.shape[-1], "float32"))
     mean = keras.metrics.Mean()
 
@@ -123,7 +125,7 @@ def learn_scales(
         loss, (gradient,) = value_and_grad(
             lambda: model.compute_loss(x, y, model(x, training=False), sample_weight, training=False), [layer.kernel]
         )
-        # The kernel is scales * learned, so by the chain rule the gradient of a scale sums over its column.
+        # The kernel is scales * learned. By the chain rule, the gradient of a scale is a sum over its column.
         optimizer.apply([ops.sum(gradient * learned, axis=0)], [scales])
         layer.kernel.assign(learned * scales)
         mean.update_state(loss, sample_weight=rows_of(x))
@@ -140,15 +142,16 @@ def learn_scales(
 def normalize_classifier(model: Model, *, tau: float = 1.0, head: Any = None) -> None:
     """Divide the last layer's weights of each class by their norm to the power `tau`, and drop its bias.
 
-    Frequent classes grow large weights; 0 leaves them, 1 makes all norms one. The authors choose `tau` in [0, 1] on
-    balanced validation data. The bias goes, as in the paper: it too says how frequent a class was.
+    Frequent classes have larger weights. With `tau=0` they are unchanged, with `tau=1` all norms become one; the
+    authors choose `tau` in [0, 1] on balanced validation data. As in the paper the bias is dropped, since it also
+    reflects class frequencies.
 
     Args:
-        model: A trained model.
-        tau: Power, >= 0.
-        head: As for `retrain_classifier`.
+        model: Trained model.
+        tau: Exponent, >= 0.
+        head: See `retrain_classifier`.
     Raises:
-        ArgumentError: for a negative `tau`; or the last layer can't be told or has no kernel.
+        ArgumentError: If `tau` is negative, or the last layer is not found or has no kernel.
     Source: Kang et al. 2020, arXiv:1910.09217, eq. 3.
 
     >>> import tailfit
@@ -166,21 +169,21 @@ def normalize_classifier(model: Model, *, tau: float = 1.0, head: Any = None) ->
 
 
 def inverse_norms(layer: Any, tau: float) -> Any:
-    """Each class' norm of weights to the power `-tau`, `float64[C]`.
+    """Return the norm of the weights of each class to the power `-tau`, `float64[C]`.
 
     Raises:
-        ArgumentError: for a negative `tau`.
+        ArgumentError: If `tau` is negative.
     """
     if not isinstance(tau, int | float) or isinstance(tau, bool) or not 0 <= tau < float("inf"):
         raise ArgumentError(
             f"tau={tau!r}", expected="a finite number >= 0", fix="choose it in [0, 1] on validation data"
         )
     norms = np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
-    return np.where(norms > 0, norms, 1.0) ** -tau  # a class without weights has none to scale
+    return np.where(norms > 0, norms, 1.0) ** -tau  # a norm of 0 stays 0
 
 
 def classifier_of(model: keras.Model, head: Any) -> Any:
-    """The last layer: given, or behind the one output of a functional model."""
+    """Return the last layer: `head`, or the layer behind the only output of a functional model."""
     outputs = getattr(model, "outputs", None) or []
     layer = head if head is not None else layer_behind(outputs[0]) if len(outputs) == 1 else None
     if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
@@ -188,9 +191,9 @@ def classifier_of(model: keras.Model, head: Any) -> Any:
     if isinstance(layer, keras.layers.Dense) and layer.built and layer in leaf_layers(model):
         return layer
     raise ArgumentError(
-        f"a model whose last layer is {'not to be told' if layer is None else repr(layer)}",
-        expected="one built keras.layers.Dense of the model at its end, an activation layer after it or not",
-        fix="pass head=model.get_layer(...), the Dense layer that gives the class scores",
+        "a model whose last layer is not known" if layer is None else f"a model whose last layer is {layer!r}",
+        expected="a built keras.layers.Dense of the model as its last layer, apart from an activation layer after it",
+        fix="pass head=model.get_layer(...), the Dense layer that returns the class scores",
     )
 
 
@@ -199,7 +202,7 @@ def _refuse_unbalanced(batches: Any) -> None:
     if not isinstance(batches, Batches) or not batches.sampler.by_class:
         raise ArgumentError(
             received,
-            expected="Batches that draw by class: this stage is to see all classes equally often",
+            expected="Batches whose sampler draws by class, so that this stage sees all classes equally often",
             fix="pass Batches(source, sampler=tailfit.samplers.ClassBalanced())",
         )
 

@@ -96,7 +96,7 @@ class Resume(WholeFit):
         self._run: Run | None = None  # while a fit lasts
 
     @contextmanager
-    def around(self, model: keras.Model, call: dict[str, Any]) -> Iterator[None]:
+    def fit_context(self, model: keras.Model, call: dict[str, Any]) -> Iterator[None]:
         """Entered by `tailfit.Model.fit`."""
         feed = Feed(as_batches(model, call))
         call["x"] = feed
@@ -109,7 +109,7 @@ class Resume(WholeFit):
             identity = identity_of(model, feed.batches, call.get("validation_data"), remembered.names())
             with Run(model, feed, remembered, store, identity, self.save_freq, self.every_seconds) as run:
                 run.begin_at(self._found(store, identity), call)
-                feed.course = self._run = run
+                feed.observer = self._run = run
                 yield
         finally:
             self._run = None

@@ -37,7 +37,7 @@ class ResumeWarning(TailfitWarning):
 
 
 class Run:
-    """A fit from its beginning to its end; a `Course` of its feed.
+    """A fit from its beginning to its end; a `StepObserver` of its feed.
 
     Args:
         model, feed: What is trained, and on what.

@@ -1,8 +1,9 @@
-"""Ready-made changes of the training step for `tailfit.Model.compile(..., steps=[...])`, and what to write one with.
+"""Changes of the training step for `tailfit.Model.compile(..., steps=[...])`, and the base class to write your own.
 
-They compose, the first of the list outermost: `steps=[GradientCentralization(), SAM(rho=0.05), Mixup(alpha=0.2)]`
-centralises what SAM computes on mixed samples. Each works with every loss and reduction, codes or one-hot labels, and
-sample weights, unless its page says otherwise; and is saved with its model. `Step` shows how to write one.
+Steps compose, the first of the list outermost: `steps=[GradientCentralization(), SAM(rho=0.05), Mixup(alpha=0.2)]`
+centralises the gradients that SAM computes on mixed samples. Unless its docstring says otherwise, a step works with
+every loss and reduction, with class indices or one-hot labels, and with sample weights. Steps are saved with the model.
+`Step` shows how to write one.
 """
 
 from tailfit.steps.accumulation import Accumulate

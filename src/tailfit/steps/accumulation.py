@@ -1,4 +1,4 @@
-"""A large batch in several small passes."""
+"""Gradient accumulation: the gradient of a large batch from several small passes."""
 
 from typing import Any
 
@@ -17,18 +17,18 @@ __all__ = ["Accumulate"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class Accumulate(Step):
-    """Splits each batch into `parts` passes and adds their gradients up to exactly that of the whole batch.
+    """Splits each batch into `parts` passes, whose gradients add up to exactly the gradient of the whole batch.
 
-    Exactly for each reduction of the loss: parts count by their samples; under "mean_with_sample_weight" by their sum
-    of weights (to divide by the number of parts, as gradient accumulation does, is wrong there); under "sum" by 1.
-    The memory is that of one part. BatchNormalization sees parts, not the batch; so does `SmallLoss`.
+    This holds for every reduction of the loss: each part counts by its number of samples; with
+    "mean_with_sample_weight" by its sum of weights, where dividing by the number of parts would be wrong; with "sum"
+    by 1. Memory is needed for one part only. BatchNormalization and `SmallLoss` see parts, not the batch.
 
     Args:
-        parts: How many, >= 1; a shorter batch is split into fewer.
+        parts: Number of parts, >= 1; a batch with fewer samples is split into fewer.
     Shapes: inputs, labels and weights with `batch` rows.
     Raises:
-        ArgumentError: `parts` is no whole number >= 1.
-        StepError: at the first step, for several outputs with weights under "mean_with_sample_weight".
+        ArgumentError: If `parts` is not an integer >= 1.
+        StepError: At the first step, for several outputs with weights and reduction "mean_with_sample_weight".
 
     >>> import keras, numpy as np, tailfit
     >>> inputs = keras.Input((1,))
@@ -44,7 +44,9 @@ class Accumulate(Step):
     def __init__(self, *, parts: int) -> None:
         if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
             raise ArgumentError(
-                f"parts={parts!r}", expected="a whole number >= 1", fix="1 is no split, 4 takes a quarter of the memory"
+                f"parts={parts!r}",
+                expected="a whole number >= 1",
+                fix="pass parts=4, for example, to need a quarter of the memory",
             )
         self.parts = parts
 
@@ -74,10 +76,10 @@ class Accumulate(Step):
 
 
 def _bounds(number: int, count: int, rows: Any) -> tuple[Any, Any, Any]:
-    """The first row of a part, the row after its last, and how many of its rows count.
+    """Return the first row of a part, the row after its last, and how many of its rows count.
 
-    While TensorFlow traces, the number of rows may be unknown, and of fewer rows than parts some part has none. It gets
-    one that doesn't count: the loss of no rows is NaN.
+    While TensorFlow traces, the number of rows may be unknown. If it turns out smaller than the number of parts, some
+    part is empty; it gets one row that does not count, since the loss of no rows is NaN.
     """
     low, high = number * rows // count, (number + 1) * rows // count
     if isinstance(rows, int):
@@ -87,7 +89,7 @@ def _bounds(number: int, count: int, rows: Any) -> tuple[Any, Any, Any]:
 
 
 def _part_of(model: keras.Model, batch: Batch, bounds: tuple[Any, Any], kept: Any, rows: Any) -> tuple[Batch, Any]:
-    """Some rows of a batch, their shares such that the losses of all parts add up to the loss of the batch."""
+    """Return some rows of a batch, with shares such that the losses of all parts add up to the loss of the batch."""
     low, high = bounds
 
     def cut(array: Any) -> Any:
@@ -106,7 +108,7 @@ def _part_of(model: keras.Model, batch: Batch, bounds: tuple[Any, Any], kept: An
 
 
 def _share_of_part(model: keras.Model, target: Target, cut: Any, kept: Any, counted: Any) -> Any:
-    """What a part's loss, reduced by itself, is of the whole batch's."""
+    """Return the factor of a part's loss, reduced by itself, in the loss of the whole batch."""
     reduction = reduction_of(model)
     if reduction == SUM:
         return ops.cast(ops.minimum(kept, 1), "float32")
@@ -115,8 +117,8 @@ def _share_of_part(model: keras.Model, target: Target, cut: Any, kept: Any, coun
     if keras.tree.is_nested(target.sample_weight):
         raise StepError(
             "weights of several outputs under reduction='mean_with_sample_weight'",
-            expected="one array of weights, or losses that are plain means or sums",
-            fix="use reduction='sum_over_batch_size' in the losses, or leave Accumulate out",
+            expected="one array of weights, or losses reduced by a plain mean or sum",
+            fix="use reduction='sum_over_batch_size' in the losses, or drop Accumulate",
         )
     weight = ops.cast(target.sample_weight, "float32")
     share = ops.divide_no_nan(ops.sum(cut(weight)), ops.sum(weight))
@@ -124,7 +126,7 @@ def _share_of_part(model: keras.Model, target: Target, cut: Any, kept: Any, coun
 
 
 def _mask_factors(model: keras.Model, passes: list[Any]) -> list[Any]:
-    """Corrects the shares where predictions carry a mask, which is not known before the pass."""
+    """Return factors that correct the shares for the masks of predictions, which are known only after the pass."""
     masked = any(get_keras_mask(pred) is not None for pred in keras.tree.flatten(passes[0][3]))
     if not masked or reduction_of(model) == SUM:
         return [1.0] * len(passes)

@@ -1,4 +1,4 @@
-"""Gradients with the mean taken out."""
+"""Gradient centralisation."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ __all__ = ["GradientCentralization"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class GradientCentralization(Step):
-    """From the gradient of each kernel, its mean over all axes but the last, the outputs, is subtracted.
+    """Subtracts from the gradient of each kernel its mean over all axes except the last, that of the outputs.
 
-    So the weights that lead to one output keep their sum. Variables of rank 0 and 1 (biases, scales) are left as
-    they are. Place it first in the list, to centralise what reaches the optimizer.
+    So the sum of the weights of each output stays constant. Gradients of rank 0 and 1 (biases, scales) are unchanged.
+    Put it first in the list, so that it centralises the gradients that reach the optimizer.
 
     Source: Yong et al. 2020, arXiv:2004.01461, eq. 1.
 

@@ -1,4 +1,4 @@
-"""Random draws that every backend compiles, XLA included."""
+"""Random numbers that every backend can compile, also XLA."""
 
 import math
 from typing import Any
@@ -13,16 +13,16 @@ _GRID = np.linspace(0.0, 1.0, 2049, dtype="float32")
 
 
 def beta(alpha: Any, *, seed: Any) -> Any:
-    """max(b, 1 - b) of one b ~ Beta(alpha, alpha), float32 in [1/2, 1]; 1 at alpha = 0.
+    """Return max(b, 1 - b) for one b ~ Beta(alpha, alpha): float32 in [1/2, 1]; 1 for alpha = 0.
 
-    `keras.random.beta` needs gamma draws, which XLA can't compile on TensorFlow, and which underflow to 0 / 0 for small
-    alpha. Here the distribution function is inverted: t = log(b / (1 - b)) has the density
-    (sigmoid(t) sigmoid(-t)) ** alpha, smooth with tails e ** (-alpha t), so that a grid of it, summed by trapezoids,
+    `keras.random.beta` uses gamma variates, which XLA can not compile on TensorFlow, and which underflow to 0 / 0 for
+    small alpha. Here the distribution function is inverted numerically: t = log(b / (1 - b)) has the density
+    (sigmoid(t) sigmoid(-t)) ** alpha, which is smooth with tails e ** (-alpha t), so the trapezoidal rule on a grid
     gives t to 4 digits.
     """
     alpha = ops.cast(alpha, "float32")
     safe = ops.maximum(alpha, 1e-6)
-    end = 20.0 / safe + 15.0 / ops.sqrt(safe)  # beyond it lies less than e ** -20 of the mass
+    end = 20.0 / safe + 15.0 / ops.sqrt(safe)  # the mass beyond is less than e ** -20
     t = ops.convert_to_tensor(_GRID) * end
     density = ops.exp(-safe * (ops.softplus(t) + ops.softplus(-t) - 2 * math.log(2.0)))
     mass = ops.cumsum((density[1:] + density[:-1]) / 2)
@@ -35,5 +35,5 @@ def beta(alpha: Any, *, seed: Any) -> Any:
 
 
 def order_of(count: Any, *, seed: Any) -> Any:
-    """A random order of `count` rows, `int32 (count,)`; the count may be known only when the step runs."""
+    """Return a random order of `count` rows, `int32 (count,)`; the count may be known only when the step runs."""
     return ops.cast(ops.argsort(keras.random.uniform((count,), seed=seed)), "int32")

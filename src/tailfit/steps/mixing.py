@@ -1,10 +1,10 @@
-"""Mixed samples: two inputs become one, and it keeps both labels, each with its share.
+"""Mixed samples: Mixup, Remix and CutMix.
 
 Concepts:
-- *share*: one number lambda a batch, as in the authors' code, drawn from Beta(alpha, alpha); the label's share is that.
-- Labels are never mixed, the losses of both are: codes stay codes, and each label keeps its own sample weight (a class
-  weight, say), which a weight read off a mixed label could not.
-- A batch is paired with itself in a random order.
+- *share*: one number lambda per batch, as in the authors' code, drawn from Beta(alpha, alpha).
+- Losses are mixed instead of labels. So class indices stay class indices, and each label keeps its own sample weight,
+  such as a class weight.
+- Each batch is paired with itself in a random order.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ def _checked_alpha(alpha: Any) -> Any:
     return checked_number(alpha, "alpha", fix=_ALPHA)
 
 
-_ALPHA = "0.2 is usual for images, 1 draws every share equally often, 0 switches mixing off"
+_ALPHA = "pass 0.2, which is usual for images, or 1 for uniform shares; 0 switches mixing off"
 
 
 class _Mixing(Step):
@@ -44,10 +44,10 @@ class _Mixing(Step):
         return {"alpha": config_of(self.alpha), "seed": self.seed}
 
     def _mixed(self, batch: Batch) -> tuple[Any, Any, Any]:
-        """Mixed inputs, the order of the partners, and the share >= 1/2 of a sample's own input.
+        """Return mixed inputs, the order of the partners, and the share >= 1/2 of each sample's own input.
 
-        (i, j, lambda) and (j, i, 1 - lambda) are the same mixture, and the order as likely as its inverse: the larger
-        share can be the own one, so that metrics compare with the label that dominates.
+        (i, j, lambda) and (j, i, 1 - lambda) are the same mixture, and an order is as likely as its inverse. So the
+        sample's own share can always be the larger one, and metrics use the label that dominates.
         """
         share = beta(value_of(self.alpha), seed=self.generator)
         order = order_of(rows_of(batch.x), seed=self.generator)
@@ -57,9 +57,9 @@ class _Mixing(Step):
             dtype = keras.backend.standardize_dtype(x.dtype)
             if "float" not in dtype:
                 raise StepError(
-                    f"inputs of dtype {dtype} to be mixed",
-                    expected="floats: the mean of two codes or tokens is another token",
-                    fix="convert numbers with x.astype('float32'), or leave mixing out",
+                    f"inputs of dtype {dtype} for a step that mixes inputs",
+                    expected="floats; a mean of two tokens or indices has no meaning",
+                    fix="convert numbers with x.astype('float32'), or drop the step",
                 )
             part = ops.cast(share, dtype)
             return part * x + (1 - part) * ops.take(x, order, axis=0)
@@ -72,13 +72,13 @@ class Mixup(_Mixing):
     """Trains on `lambda * x_i + (1 - lambda) * x_j` with the loss `lambda * L(y_i) + (1 - lambda) * L(y_j)`.
 
     Args:
-        alpha: `lambda ~ Beta(alpha, alpha)`, one a batch, of which the larger of lambda and 1 - lambda is taken for the
-            sample's own part. >= 0; may follow a schedule.
-        seed: Of the draws.
-    Shapes: inputs of any shape `(batch, ...)`, floats, also in dicts and tuples; labels and weights of any form.
+        alpha: Parameter of `lambda ~ Beta(alpha, alpha)`, >= 0; may follow a schedule. Lambda is drawn once per batch;
+            the larger of lambda and 1 - lambda is the share of the sample itself.
+        seed: Seed of the draws.
+    Shapes: float inputs of any shape `(batch, ...)`, also in dicts and tuples; labels and weights of any form.
     Raises:
-        ArgumentError: `alpha < 0`.
-        StepError: at the first step, for inputs that are no floats.
+        ArgumentError: If `alpha < 0`.
+        StepError: At the first step, if inputs are not floats.
     Source: Zhang et al. 2018, arXiv:1710.09412, section 2.
 
     >>> import keras, numpy as np, tailfit
@@ -103,21 +103,22 @@ class Mixup(_Mixing):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class Remix(_Mixing):
-    """Mixup whose label goes to the rarer class wholly, where one class is much rarer than the other.
+    """Mixup that assigns the label of the rarer class alone, if one class is much rarer than the other.
 
-    The own label's share is 0 where `n_i / n_j >= kappa and lambda < tau`, 1 where
-    `n_i / n_j <= 1 / kappa and 1 - lambda < tau`, else lambda.
+    The share of the sample's own label is 0 if `n_i / n_j >= kappa and lambda < tau`, 1 if
+    `n_i / n_j <= 1 / kappa and 1 - lambda < tau`, and lambda otherwise.
 
     Args:
-        class_counts: Samples of each class: a sequence, or a source or Batches, which have `class_counts`.
-        alpha: `lambda ~ Beta(alpha, alpha)`; see `Mixup`.
-        kappa: From which ratio of the counts on, >= 1.
-        tau: How small the share of the more frequent class must be, in [0, 1].
-        seed: Of the draws.
-    Shapes: as in `Mixup`; labels one array of codes, or one-hot or soft.
+        class_counts: Number of samples of each class: a sequence, or an object with `class_counts` such as a source
+            or a `Batches`.
+        alpha: Parameter of `lambda ~ Beta(alpha, alpha)`; see `Mixup`.
+        kappa: Smallest ratio of counts at which the rarer label wins, >= 1.
+        tau: Share of the more frequent class below which the rarer label wins, in [0, 1].
+        seed: Seed of the draws.
+    Shapes: inputs as in `Mixup`; labels as one array of class indices, one-hot or soft labels.
     Raises:
-        ArgumentError: for a value out of range.
-        StepError: at the first step, for inputs that are no floats.
+        ArgumentError: If a value is out of range.
+        StepError: At the first step, if inputs are not floats.
     Source: Chou et al. 2020, arXiv:2007.03943, eq. 6.
 
     >>> import tailfit
@@ -162,19 +163,19 @@ class Remix(_Mixing):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class CutMix(_Mixing):
-    """Pastes a box of one image, or a stretch of one record, into another; the labels' shares are the areas.
+    """Pastes a box of one image, or an interval of one record, into another; labels share the loss by area.
 
-    The box has `1 - lambda` of the area and a uniformly drawn centre, and is clipped at the border; the share is what
-    it covers then.
+    The box has `1 - lambda` of the area and a uniformly drawn centre, and is clipped at the border. The share is the
+    fraction that the clipped box covers.
 
     Args:
-        alpha: `lambda ~ Beta(alpha, alpha)`, one a batch. >= 0; may follow a schedule.
-        data_format: `"channels_last"` or `"channels_first"`, where the channels are.
-        seed: Of the draws.
+        alpha: Parameter of `lambda ~ Beta(alpha, alpha)`, >= 0; may follow a schedule. Lambda is drawn once per batch.
+        data_format: `"channels_last"` or `"channels_first"`, the position of the channel axis.
+        seed: Seed of the draws.
     Shapes: one array: records `(batch, time, channels)`, images `(batch, height, width, channels)`, or volumes.
     Raises:
-        ArgumentError: for a value out of range.
-        StepError: at the first step, for inputs of other shapes.
+        ArgumentError: If a value is out of range.
+        StepError: At the first step, if inputs have other shapes.
     Source: Yun et al. 2019, arXiv:1905.04899, eq. 1 and 2.
 
     >>> import keras, numpy as np, tailfit
@@ -193,7 +194,7 @@ class CutMix(_Mixing):
             raise ArgumentError(
                 f"data_format={data_format!r}",
                 expected="'channels_last' or 'channels_first'",
-                fix="leave it out for (batch, time, channels) and (batch, height, width, channels)",
+                fix="drop data_format for inputs (batch, time, channels) or (batch, height, width, channels)",
             )
         self.data_format = data_format
 
@@ -217,7 +218,7 @@ class CutMix(_Mixing):
         return replace(batch, x=ops.where(inside, ops.take(x, order, axis=0), x), targets=targets)
 
     def _box(self, x: Any, share: Any) -> Any:
-        """Where the other sample shows: `bool`, of the rank of x with 1 for the batch and the channels."""
+        """Return where to paste the other sample: `bool`, with axes of size 1 for the batch and the channels."""
         axes = range(1, len(x.shape) - 1) if self.data_format == "channels_last" else range(2, len(x.shape))
         inside = None
         for axis in axes:
@@ -235,7 +236,7 @@ class CutMix(_Mixing):
 
 
 def _taken(target: Target, order: Any) -> Target:
-    """The partners' labels and weights."""
+    """Return the labels and weights of the partners."""
     y, weight = map_arrays(lambda part: ops.take(part, order, axis=0), (target.y, target.sample_weight))
     share = ops.take(target.share, order, axis=0) if is_vector(target.share) else target.share
     return Target(y, weight, share)
@@ -246,11 +247,11 @@ def _scaled(target: Target, share: Any) -> Target:
 
 
 def _dominant_first(share: Any, own: Target, other: Target) -> tuple[Target, Target]:
-    ours = share >= 0.5
+    dominates = share >= 0.5
 
     def chosen(first: Target, second: Target) -> Target:
         fields = [
-            map_arrays(lambda a, b: ops.where(ours, a, b), getattr(first, name), getattr(second, name))
+            map_arrays(lambda a, b: ops.where(dominates, a, b), getattr(first, name), getattr(second, name))
             for name in ("y", "sample_weight", "share")
         ]
         return Target(*fields)

@@ -1,4 +1,4 @@
-"""Two passes with different dropout should agree."""
+"""R-Drop: a penalty on the difference between two passes with different dropout."""
 
 from typing import Any
 
@@ -17,18 +17,18 @@ __all__ = ["RDrop"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class RDrop(Step):
-    """The mean loss of two passes and their divergence, `(L_1 + L_2) / 2 + alpha / 4 * (KL(p||q) + KL(q||p))`.
+    """Adds the divergence of two passes to their mean loss: `(L_1 + L_2) / 2 + alpha / 4 * (KL(p||q) + KL(q||p))`.
 
-    That is half of the paper's loss, so that at `alpha=0` it is the usual loss and alpha means what it does there.
-    The divergence is weighted and reduced as the loss is. Needs dropout, or another source of noise, to do anything.
+    This is half of the paper's loss: `alpha=0` gives the usual loss, and alpha has the paper's meaning. The divergence
+    is weighted and reduced like the loss. The step has an effect only with dropout or another source of noise.
 
     Args:
         alpha: Weight of the divergence, >= 0; may follow a schedule.
-        from_logits: Whether the model gives logits (or probabilities). No default: leaving it out is an error.
+        from_logits: Whether the model returns logits rather than probabilities. Required.
     Shapes: one output `(batch, ..., C)`, C >= 2 exclusive classes; the divergence is in nats.
     Raises:
-        ArgumentError: `alpha < 0`, or no `from_logits`.
-        StepError: at the first step, for several outputs.
+        ArgumentError: If `alpha < 0`, or `from_logits` is missing.
+        StepError: At the first step, if there are several outputs.
     Source: Liang et al. 2021, arXiv:2106.14448, eq. 4.
 
     >>> import keras, numpy as np, tailfit
@@ -58,11 +58,11 @@ class RDrop(Step):
 
 
 def _checked_alpha(alpha: Any) -> Any:
-    return checked_number(alpha, "alpha", fix="1 to 5 are usual, 0 only averages the two passes")
+    return checked_number(alpha, "alpha", fix="pass a number from 1 to 5, for example; 0 only averages the two passes")
 
 
 class _SymmetricDivergence(keras.losses.Loss):
-    """A quarter of KL(p||q) + KL(q||p), which is the sum of (p - q) * (log p - log q)."""
+    """A quarter of KL(p||q) + KL(q||p), computed as the sum of (p - q) * (log p - log q)."""
 
     def __init__(self, *, from_logits: bool, reduction: str) -> None:
         super().__init__(name="symmetric_divergence", reduction=reduction, dtype="float32")

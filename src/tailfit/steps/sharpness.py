@@ -1,10 +1,11 @@
-"""Flat minima: the gradient is taken not at the weights but at the worst point near them.
+"""Sharpness-aware minimisation: gradients at perturbed weights, where the loss is approximately highest nearby.
 
 Concepts:
-- The way there is `rho * g / ||g||`, the norm over all trainable variables together.
-- Weights are put back by assigning what they were; subtracting the way would leave a rounding error each step.
-- The second pass is the same function as the first: same seeds, so the same dropout. What passes write (statistics of
-  BatchNormalization, metrics) is the first one's, at the true weights; so is the loss reported.
+- The perturbation is `rho * g / ||g||`, with the norm over all trainable variables together.
+- Weights are restored by assigning their saved values; subtracting the perturbation would add a rounding error in
+  every step.
+- Both passes use the same seeds, and so the same dropout. Statistics of BatchNormalization, metrics and the reported
+  loss are those of the first pass, at the unperturbed weights.
 """
 
 from collections.abc import Iterator
@@ -30,17 +31,19 @@ def _checked_rho(rho: Any) -> Any:
     return checked_number(rho, "rho", fix=_RHO)
 
 
-_RHO = "0.05 is the authors'; 0 is plain training at twice the cost"
+_RHO = "pass 0.05, the authors' value; 0 is plain training at twice the cost"
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class SAM(Step):
-    """Sharpness-aware minimisation: the gradient at `w + rho * g / ||g||`, g the gradient at w. Twice the cost.
+    """Sharpness-aware minimisation: uses the gradient at `w + rho * g / ||g||`, where g is the gradient at w.
+
+    A training step takes two passes, twice the time.
 
     Args:
-        rho: How far away, in the units of the weights, >= 0; may follow a schedule.
+        rho: Norm of the perturbation, in the units of the weights, >= 0; may follow a schedule.
     Raises:
-        ArgumentError: `rho < 0`.
+        ArgumentError: If `rho < 0`.
     Source: Foret et al. 2021, arXiv:2010.01412, eq. 2 and 3 with p = 2.
 
     >>> import keras, numpy as np, tailfit
@@ -68,20 +71,21 @@ class SAM(Step):
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class ImbSAM(Step):
-    """SAM for the tail classes only: head classes, which have samples enough, keep their own gradient.
+    """SAM for the rare (tail) classes only; frequent (head) classes keep their plain gradient.
 
-    With L = L_head + L_tail, the parts of the loss by the sample's class, the gradient is
-    `grad L_head(w) + grad L_tail(w + rho * g / ||g||)`, `g = grad L_tail(w)`. Three passes. Penalties (regularisers)
-    stay at w.
+    The loss is split by class into L = L_head + L_tail, and the gradient is
+    `grad L_head(w) + grad L_tail(w + rho * g / ||g||)` with `g = grad L_tail(w)`. A training step takes three passes.
+    Penalties such as regularisers are taken at w.
 
     Args:
-        class_counts: Samples of each class: a sequence, or a source or Batches, which have `class_counts`.
-        threshold: Classes with at most so many samples are the tail, > 0.
-        rho: How far away, >= 0; may follow a schedule.
-    Shapes: labels one array of codes, or one-hot or soft, of which the largest entry is the class.
+        class_counts: Number of samples of each class: a sequence, or an object with `class_counts` such as a source
+            or a `Batches`.
+        threshold: Largest number of samples of a tail class, > 0.
+        rho: Norm of the perturbation, >= 0; may follow a schedule.
+    Shapes: labels as one array of class indices, or one-hot or soft labels, whose class is the largest entry.
     Raises:
-        ArgumentError: for a value out of range, or a threshold that leaves the tail empty.
-    Source: Zhou et al. 2023, arXiv:2308.07815: SAM of the tail classes' loss beside the head classes' plain one.
+        ArgumentError: If a value is out of range, or no class is in the tail.
+    Source: Zhou et al. 2023, arXiv:2308.07815: SAM for the loss of tail classes plus the plain loss of head classes.
 
     >>> import tailfit
     >>> tailfit.steps.ImbSAM(class_counts=[500, 60, 20], threshold=100).tail
@@ -95,9 +99,9 @@ class ImbSAM(Step):
         self.tail = tuple(count <= threshold for count in self.class_counts)
         if not any(self.tail):
             raise ArgumentError(
-                f"threshold={threshold!r} beside a rarest class of {min(self.class_counts):g} samples",
-                expected="a threshold that at least one class does not exceed",
-                fix="raise it, e.g. to the count of the rarest class that is learnt well; without a tail use no step",
+                f"threshold={threshold!r}, where the rarest class has {min(self.class_counts):g} samples",
+                expected="a threshold >= the count of at least one class",
+                fix="raise the threshold, or drop the step if no class is rare",
             )
 
     def gradients(self, model: keras.Model, compute: Compute, batch: Batch) -> tuple[tuple[Any, Any], list[Any]]:
@@ -125,7 +129,7 @@ State = list[tuple[Any, Any]]
 
 
 def _state(model: keras.Model) -> State:
-    """Copies of everything that a pass may write; on PyTorch a value changes in place."""
+    """Return copies of all state that a pass may assign; on PyTorch values change in place."""
     return [(v, ops.copy(v.value)) for v in [*model.non_trainable_variables, *model.metrics_variables]]
 
 
@@ -136,7 +140,7 @@ def _assign(state: State) -> None:
 
 @contextmanager
 def _second_pass(model: keras.Model, before: State) -> Iterator[None]:
-    """A pass that starts from where the first one did, and leaves what the first one left."""
+    """Run a second pass from the state before the first; restore the state after the first at the end."""
     after = _state(model)
     _assign(before)
     try:
@@ -148,7 +152,7 @@ def _second_pass(model: keras.Model, before: State) -> Iterator[None]:
 
 @contextmanager
 def _moved(model: keras.Model, gradients: list[Any], rho: Any) -> Iterator[None]:
-    """Within, the weights are `w + rho * g / ||g||`; afterwards they are w to the bit."""
+    """Set the weights to `w + rho * g / ||g||` within this context; they are w again afterwards, to the bit."""
     pairs = [(v, dense(g)) for v, g in zip(model.trainable_variables, gradients, strict=True) if g is not None]
     saved = [(variable, ops.copy(variable.value)) for variable, _ in pairs]
     squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for _, gradient in pairs]

@@ -1,4 +1,4 @@
-"""Samples with a small loss are likely labelled right; ranked within their class, a rare class is not thrown away."""
+"""Small-loss selection: samples with the largest losses, which are likely mislabelled, are left out."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,19 +20,20 @@ __all__ = ["SmallLoss"]
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class SmallLoss(Step):
-    """Within each class of a batch, the share `forget_rate` of samples with the largest losses is left out.
+    """Leaves out the samples with the largest losses within each class of a batch.
 
-    Of a class with n samples in the batch, `floor(forget_rate * n)` are left out, never the last one. The loss is the
-    mean over the samples kept (with "sum" their sum); those of weight 0 are not ranked.
+    Of n samples of a class in the batch, `floor(forget_rate * n)` are left out, but never all of them: ranking within
+    classes keeps rare classes, whose losses are large, from being dropped. The loss is the mean over the samples kept
+    (their sum with reduction "sum"). Samples of weight 0 are not ranked.
 
     Args:
-        forget_rate: About the share of wrong labels, in [0, 1]. Networks learn right labels first: let it rise from 0
-            over the first epochs, `tailfit.schedules.Linear(0.0, 0.2, epochs=10)`.
-    Shapes: one output `(batch, C)`; labels codes, or one-hot or soft, of which the largest entry is the class. Of
-        mixed samples the class is that of the first target.
+        forget_rate: Fraction left out, in [0, 1], approximately the fraction of wrong labels. Networks learn correct
+            labels first, so let it rise over the first epochs: `tailfit.schedules.Linear(0.0, 0.2, epochs=10)`.
+    Shapes: one output `(batch, C)`; labels as class indices, or one-hot or soft labels, whose class is the largest
+        entry. The class of a mixed sample is that of its first target.
     Raises:
-        ArgumentError: for a rate out of range.
-        StepError: at the first step, for other outputs, or a model without a compiled loss.
+        ArgumentError: If the rate is out of range.
+        StepError: At the first step, if the model has other outputs or no compiled loss.
     Source: Han et al. 2018, arXiv:1804.06872, algorithm 1 (its criterion, for one network and by class).
 
     >>> import keras, numpy as np, tailfit
@@ -50,7 +51,7 @@ class SmallLoss(Step):
 
     def loss(self, model: keras.Model, loss: Loss, batch: Batch, y_pred: Any) -> Any:
         kept = self._kept(model, batch, y_pred)
-        # The loss divides by the whole batch: by its samples, or their weights.
+        # The loss divides by the number of samples, or the sum of weights, of the whole batch. Correct for that.
         if reduction_of(model) == MEAN:
             kept = kept * (ops.cast(rows_of(y_pred), "float32") / ops.sum(kept))
         elif reduction_of(model) == WEIGHTED:
@@ -62,13 +63,13 @@ class SmallLoss(Step):
         return loss(replace(batch, targets=tuple(targets)), y_pred)
 
     def _kept(self, model: keras.Model, batch: Batch, y_pred: Any) -> Any:
-        """1 for a sample that is kept, 0 for another: `float32 (batch,)`."""
+        """Return 1 for each sample that is kept, else 0: `float32 (batch,)`."""
         first = batch.targets[0]
         values = ops.zeros(())
         for target in batch.targets:
             values = values + target.share * _sample_losses(model, target.y, y_pred, target.sample_weight)
         values = ops.stop_gradient(values)
-        fix = "leave SmallLoss out of steps=, or end the network in Dense(2), one output a class"
+        fix = "drop SmallLoss from steps=, or end the network in Dense(2), one output per class"
         class_count(y_pred, consumer="the step SmallLoss, which ranks samples within their class", fix=fix)
         codes, _ = class_indices_of(first.y, y_pred)
         counts = ops.ones_like(codes, dtype="bool")
@@ -83,7 +84,7 @@ class SmallLoss(Step):
         same = ops.logical_and(same, ops.expand_dims(counts, 0))
         size = ops.sum(ops.cast(same, "float32"), axis=1)
         rank = ops.sum(ops.cast(ops.logical_and(same, smaller), "float32"), axis=1)
-        # 0.2 * 5 is a little below or above 1 in float32.
+        # In float32, 0.2 * 5 may be slightly below 1.
         dropped = ops.minimum(ops.floor(value_of(self.forget_rate) * size + 1e-4), size - 1)
         return ops.cast(ops.logical_or(rank < size - dropped, ops.logical_not(counts)), "float32")
 
@@ -92,7 +93,7 @@ class SmallLoss(Step):
 
 
 def _checked_rate(rate: Any) -> Any:
-    fix = "give the share of labels that are likely wrong, e.g. 0.2"
+    fix = "pass the fraction of labels that are likely wrong, such as 0.2"
     return checked_number(rate, "forget_rate", most=1.0, fix=fix)
 
 
@@ -101,19 +102,19 @@ def _nonzero(sample_weight: Any) -> Any:
 
 
 def _sample_losses(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-    """The compiled loss of each sample, `(batch,)`, not weighted."""
+    """Return the compiled loss of each sample without weights, `(batch,)`."""
     losses = compiled_losses(model)
     if len(losses) != 1 or keras.tree.is_nested(y_pred) or len(y_pred.shape) != 2:
         shapes = [tuple(part.shape) for part in keras.tree.flatten(y_pred)]
         raise StepError(
-            f"{len(losses)} compiled losses and outputs of the shapes {shapes}",
-            expected="one loss of one output (batch, C): each sample has one loss and one class",
-            fix="leave SmallLoss out, or compile one loss",
+            f"a model with {len(losses)} compiled losses and outputs of shapes {shapes}",
+            expected="one loss and one output (batch, C), so that each sample has one loss and one class",
+            fix="drop SmallLoss, or compile one loss",
         )
     loss = keras.losses.get(losses[0])
     if not isinstance(loss, keras.losses.Loss):
         return loss(y, y_pred)
-    unreduced = object.__new__(type(loss))  # a copy; Keras' own __reduce__ would save and load it
+    unreduced = object.__new__(type(loss))  # a shallow copy; copy.copy would serialise the loss
     unreduced.__dict__.update(loss.__dict__)
     unreduced.reduction = "none"
     weight = None if sample_weight is None else ops.cast(_nonzero(sample_weight), "float32")

@@ -1,4 +1,4 @@
-"""What several steps do with gradients, with the arrays of a batch and with their arguments."""
+"""Helpers shared by steps: for gradients, for the arrays of a batch, and for seeds."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,10 @@ __all__ = ["checked_seed", "combined", "dense", "map_arrays"]
 
 
 def dense(gradient: Any) -> Any:
-    """A gradient as a plain tensor; None stays None.
+    """Return a gradient as a dense tensor; None stays None.
 
-    TensorFlow gives that of an embedding by rows, and a row that occurs twice in two parts: their squares don't add up.
+    TensorFlow returns the gradient of an embedding as rows, with a repeated row in several parts, whose squares do not
+    sum to the square of the row.
     """
     if hasattr(gradient, "dense_shape"):
         return ops.add(gradient, ops.zeros(gradient.shape, dtype=gradient.dtype))
@@ -22,7 +23,7 @@ def dense(gradient: Any) -> Any:
 
 
 def combined(fn: Callable[..., Any], *gradients: list[Any]) -> list[Any]:
-    """`fn` of the gradients of each variable, taken as zeros where some, but not all, are None."""
+    """Return `fn` of the gradients of each variable; None counts as zeros, but if all are None the result is None."""
     return [_combined(fn, [dense(gradient) for gradient in group]) for group in zip(*gradients, strict=True)]
 
 
@@ -34,10 +35,10 @@ def _combined(fn: Callable[..., Any], group: list[Any]) -> Any:
 
 
 def map_arrays(fn: Callable[..., Any], *structures: Any) -> Any:
-    """`fn` of the arrays in structures alike; None stays None."""
+    """Return `fn` of the corresponding arrays in equal structures; None stays None."""
     return keras.tree.map_structure(lambda *parts: None if parts[0] is None else fn(*parts), *structures)
 
 
 def checked_seed(seed: Any) -> int | None:
-    """A seed for `keras.random.SeedGenerator`: a whole number, or None for one that `set_random_seed` decides."""
-    return None if seed is None else int(checked_number(seed, "seed", fix="pass a whole number, or leave it out"))
+    """Return a seed for `keras.random.SeedGenerator`: an integer, or None to derive it from `set_random_seed`."""
+    return None if seed is None else int(checked_number(seed, "seed", fix="pass an integer, or drop seed="))

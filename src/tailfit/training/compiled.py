@@ -1,4 +1,4 @@
-"""`tf.function`'s idea on every backend: a Python function that touches Keras state, compiled."""
+"""`tailfit.function`: compile a Python function that uses Keras state, on every backend."""
 
 import inspect
 import numbers
@@ -19,12 +19,13 @@ __all__ = ["RetraceWarning", "function"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-# So many programs of one function are fine: a few batch sizes, training and not. Beyond, shapes change all the time.
+# A function may well have this many programs: a few batch sizes, training and inference. More suggests that shapes
+# change all the time.
 _FEW = 8
 
 
 class RetraceWarning(TailfitWarning):
-    """A `tailfit.function` is compiled again and again, for ever new shapes, dtypes or static arguments."""
+    """A `tailfit.function` is compiled again and again, for new shapes, dtypes or static arguments."""
 
 
 @overload
@@ -34,23 +35,24 @@ def function(*, static_argnames: str | Sequence[str] = ()) -> Callable[[F], F]: 
 def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) -> F | Callable[[F], F]:
     """Compile a function that reads and writes Keras state: weights, optimizers, metrics, seeds.
 
-    The state is found by itself; there is nothing to pass in or out. On JAX and TensorFlow the function is
-    compiled once for each set of argument shapes and dtypes: Python side effects (`print`, appending to a list)
-    happen while it is traced, not at every call. On PyTorch it runs as it is, without recording gradients
-    outside `value_and_grad`. Inside another compiled function it becomes a part of that one.
+    The state is found automatically; there is nothing to pass in or out. On JAX and TensorFlow the function is compiled
+    once for each combination of argument shapes and dtypes: Python side effects (`print`, appending to a list) happen
+    while it is traced, not at every call. On PyTorch it runs eagerly, and records gradients only inside
+    `value_and_grad`. Called by another compiled function, it becomes part of that one.
 
     Args:
-        fn: Takes arrays, tensors and numbers, also in tuples, lists and dicts, or None; returns tensors in
-            the same containers. Numbers become tensors, so that a new value does not compile anew. Anything else
-            (strings, models, flags that choose a branch) is static, or belongs into the function's closure.
-        static_argnames: Arguments that the function is to see as they are, hashable; each new value compiles anew.
+        fn: Function of arrays, tensors, numbers or None, also in tuples, lists and dicts; it returns tensors in the
+            same containers. Numbers are converted to tensors, so a new value does not compile again. Anything else
+            (strings, models, flags that choose a branch) must be static, or be captured by the function's closure.
+        static_argnames: Names of arguments that the function receives unconverted. They must be hashable; each new
+            value compiles again.
     Returns:
-        A function with the same signature. Variables hold their new values when it returns.
+        A function with the same signature. Variables have their new values when it returns.
     Raises:
-        StepError: an argument is neither array nor number, or a static one is not hashable.
-        ArgumentError: `static_argnames` names what the function doesn't take.
+        StepError: If an argument is neither an array nor a number, or a static one is not hashable.
+        ArgumentError: If `static_argnames` has a name that is not an argument of the function.
     Warns:
-        RetraceWarning: once, at the ninth combination of shapes, dtypes and static arguments.
+        RetraceWarning: Once, at the ninth combination of shapes, dtypes and static arguments.
 
     >>> import keras, tailfit
     >>> total = keras.Variable(0.0)
@@ -85,7 +87,7 @@ def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) 
         bound.apply_defaults()
         static = {name: bound.arguments.pop(name) for name in names}
         try:
-            # With its type: 1, 1.0 and True are equal, and need not mean the same to the function.
+            # With its type: 1, 1.0 and True are equal, but may not mean the same to the function.
             key = tuple((type(value), value) for value in static.values())
             program = programs.get(key)
         except TypeError:
@@ -93,7 +95,7 @@ def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) 
             raise StepError(
                 f"the static argument {name} of type {type(static[name]).__name__}",
                 expected="hashable values: numbers, strings, tuples, objects",
-                fix="pass a tuple instead of a list, or let the function close over it",
+                fix="pass a tuple instead of a list, or capture the value in the function's closure",
             ) from None
         if program is None:
             program = programs[key] = _watched(_rebound(fn, signature, static), signatures, key)
@@ -113,7 +115,7 @@ def _rebound(fn: Callable[..., Any], signature: inspect.Signature, static: dict[
 
 
 def _watched(fn: Callable[..., Any], signatures: set[Any] | None = None, static: Any = ()) -> Callable[..., Any]:
-    """`fn` compiled, its arguments converted, and the programs that this makes counted."""
+    """Return `fn` compiled, with its arguments converted and its programs counted."""
     compiled = engine.function(fn)
     seen: set[Any] = set() if signatures is None else signatures
 
@@ -136,9 +138,9 @@ def _signature(leaf: Any) -> Any:
 def _warn_of_retracing(fn: Callable[..., Any], seen: set[Any]) -> None:
     shapes = sorted({str([leaf[0] for leaf in leaves if leaf is not None]) for _, leaves in seen})
     warnings.warn(
-        f"{_name(fn)} was called with {len(seen)} combinations of shapes, dtypes and static arguments, each of which "
-        f"is compiled anew; for example the shapes {'; '.join(shapes[:3])}. Fix: pad batches to a few sizes, "
-        "drop the short last batch, or pass what changes as an array instead of a static argument.",
+        f"Received {len(seen)} combinations of shapes, dtypes and static arguments for {_name(fn)}, for example the "
+        f"shapes {'; '.join(shapes[:3])}. Expected a few: each one is compiled. Fix: pad batches to a few sizes, "
+        "drop the short last batch, or pass values that change as arrays instead of static arguments.",
         RetraceWarning,
         stacklevel=3,
     )
@@ -162,10 +164,10 @@ def _as_argument(value: Any) -> Any:
     if isinstance(value, keras.Variable):
         return value.value
     if isinstance(value, numbers.Number | np.ndarray | np.generic) and np.asarray(value).dtype.kind in "biuf":
-        # As Keras has it: Python numbers take its default dtypes, arrays keep their own.
+        # As in Keras: Python numbers get its default dtypes, arrays keep their own.
         return keras.ops.convert_to_tensor(value)
     raise StepError(
         f"an argument of type {type(value).__name__}",
         expected="arrays, tensors and numbers, in tuples, lists and dicts, or None",
-        fix="name it in static_argnames, or let the function close over it: def step(x): ... uses names around it",
+        fix="add its name to static_argnames, or capture the value in the function's closure",
     )

@@ -1,4 +1,4 @@
-"""What a batch counts by: its samples, and what a reduction divides its losses by."""
+"""The number of samples in a batch, and the divisor of each loss reduction."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["divisor", "rows_of"]
 
 
 def divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -> Any:
-    """What `keras.losses.Loss` divides a batch's sum by, as far as it differs from batch to batch."""
+    """Return the number by which `keras.losses.Loss` divides the sum over a batch, up to a constant factor."""
     if reduction == "sum":
         return 1.0
     weight = sample_weight if reduction == "mean_with_sample_weight" else None
@@ -28,5 +28,5 @@ def divisor(reduction: str | None, y_pred: Any, sample_weight: Any, mask: Any) -
 
 
 def rows_of(x: Any) -> Any:
-    """How many samples a batch has; an `int` wherever that is known while tracing."""
+    """Return the number of samples in a batch; an `int` where it is known during tracing."""
     return ops.shape(next(part for part in keras.tree.flatten(x) if part is not None))[0]

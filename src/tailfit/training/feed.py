@@ -1,4 +1,4 @@
-"""How `tailfit.Model.fit` reads a `Batches`: each epoch in its own order, from its first step, nothing left behind."""
+"""The data set through which Keras' loops read a `Batches`: each epoch in its own order, from its first step."""
 
 import threading
 from collections.abc import Generator, Iterator
@@ -14,24 +14,24 @@ from tailfit.data.feeding.predicting import for_prediction
 from tailfit.keras_private import forget_generators, forget_loops
 from tailfit.training.reused import Reused
 
-__all__ = ["Course", "EpochMarker", "Feed", "as_feed", "destination", "reading"]
+__all__ = ["EpochMarker", "Feed", "StepObserver", "as_feed", "destination", "reading"]
 
 
-class Course(Protocol):
-    """What follows a `fit` step by step, and may have it begin within an epoch; see `keras_private`."""
+class StepObserver(Protocol):
+    """An observer of the steps of a `fit`, which can also start an epoch at a later step; see `keras_private`."""
 
     def first_step(self) -> int:
-        """Of the epoch that begins; asked once an epoch, after `on_epoch_begin`."""
+        """Return the step at which the epoch starts; called once per epoch, after `on_epoch_begin`."""
 
     def before_steps(self) -> None:
-        """The data of the epoch have been opened, and its first step comes next."""
+        """Run after the data of the epoch have been opened, before its first step."""
 
     def between_steps(self, step: int) -> None:
-        """All steps of the epoch before this one are done."""
+        """Run after all steps of the epoch before `step`."""
 
 
-# Who reads several batches into one array says where the next one goes, in the thread it reads in; a batch that is read
-# so is written again. A user's own loops and generators never ask.
+# A consumer that stacks batches sets this to a function that returns the buffer of the next batch, in the thread it
+# reads in. Such buffers are overwritten later. Loops and generators of users leave it unset.
 destination: ContextVar[Into] = ContextVar("destination", default=lambda: None)
 
 
@@ -40,31 +40,31 @@ def _next_row() -> Any:
 
 
 class Feed(keras.utils.PyDataset):
-    """A `Batches` as Keras' loops read it: index 0 opens the epoch's stream, the next ones follow it.
+    """A `Batches` as a `PyDataset`: reading index 0 opens the stream of the epoch, further indices continue it.
 
-    Keras reads the first batch (TensorFlow: two) of a phantom epoch before training begins, to learn shapes. That
-    stream is dropped when index 0 is asked for again, which is when the epoch really begins.
+    Before training, Keras reads the first batch (TensorFlow: two) to learn shapes. That stream is closed when index 0
+    is read again, which is when the epoch really begins.
 
-    TensorFlow reads in a thread of its own, also for a while after the loop has ended: by then the feed is over, opens
-    no stream again, and gives its last batch, which nobody uses: for an error TensorFlow would write a page to the log.
+    TensorFlow reads in its own thread, and goes on for a while after the loop has ended. From then on the feed opens no
+    stream and returns its last batch, which is not used; raising an error instead would make TensorFlow log it.
 
-    On TensorFlow all batches must have the axes on which the first two agree. Where records differ in length, the
-    second one shown is of another length than the first.
+    TensorFlow takes the axes that differ between the first two batches as variable, and all others as fixed. So where
+    records differ in length, it is given a second batch of another length than the first.
 
-    Where a `course` begins an epoch at a later step, Keras still counts from 0, and TensorFlow reads ahead beyond the
-    end; what it gets there is never used.
+    If an `observer` starts an epoch at a later step, Keras still counts from 0, and TensorFlow reads ahead beyond the
+    end; those batches are not used.
     """
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches, self.epoch = batches, 0
         self.error: Exception | None = None
-        self.course: Course | None = None
+        self.observer: StepObserver | None = None
         self._first = 0
-        self._looker: int | None = None
+        self._shape_reader: int | None = None  # on TensorFlow: the thread that reads batches for their shapes only
         self._stream: Generator[Any] | None = None
         self._latest: Any = None  # on TensorFlow
-        self._reused: Reused | None = None  # likewise
+        self._reused: Reused | None = None  # on TensorFlow
         self._next, self._loops, self._over = 0, 0, False
         self._lock = threading.RLock()
 
@@ -77,12 +77,12 @@ class Feed(keras.utils.PyDataset):
                 if self._latest is None:
                     raise IndexError(f"step {step} of a loop that is over")
                 return self._latest
-            if step == 1 and threading.get_ident() == self._looker:
+            if step == 1 and threading.get_ident() == self._shape_reader:
                 step = self.batches.step_of_another_length() or step
             step = min(self._first + step, len(self) - 1)
             if step != self._next or self._stream is None:
                 self._close()
-                into = _next_row if self._looker is None else self._next_reused
+                into = _next_row if self._shape_reader is None else self._next_reused
                 self._stream = self.batches.iterate_into(into, self.epoch, step)
             self._next = step + 1
             try:
@@ -90,7 +90,7 @@ class Feed(keras.utils.PyDataset):
             except Exception as error:
                 self.error = error
                 raise
-            if self._looker is not None:
+            if self._shape_reader is not None:
                 self._latest = batch
             return batch
 
@@ -103,22 +103,22 @@ class Feed(keras.utils.PyDataset):
         with self._lock:
             self._close()
             self.epoch = epoch
-            self._first = 0 if self.course is None else self.course.first_step()
+            self._first = 0 if self.observer is None else self.observer.first_step()
             self.batches.set_epoch(epoch)
 
     def begin(self) -> None:
-        """A loop begins; the validation inside a fit has its own."""
+        """Count a loop that begins; the validation inside a fit is one of its own."""
         self._loops += 1
         if keras.backend.backend() == "tensorflow":
-            self._looker = threading.get_ident()  # what TensorFlow trains on, it reads in other threads
+            self._shape_reader = threading.get_ident()  # the batches it trains on are read in other threads
 
     def end(self) -> None:
-        """A loop ends; after the outermost nothing is read any more."""
+        """Count a loop that ends; after the outermost one nothing is read any more."""
         with self._lock:
             self._loops -= 1
             self._over = self._loops == 0
             self._close()
-            self.error = None  # its traceback leads to all that it met, and TensorFlow may still hold this feed
+            self.error = None  # its traceback refers to the frames of the loop, and TensorFlow may refer to this feed
             if self._over:
                 self.batches.close()
                 self._reused = None
@@ -128,11 +128,11 @@ class Feed(keras.utils.PyDataset):
     def _close(self) -> None:
         stream, self._stream, self._next = self._stream, None, 0
         if stream is not None:
-            stream.close()  # a generator: ends its reader threads
+            stream.close()  # a generator: closing it ends its reader threads
 
 
 class EpochMarker(keras.callbacks.Callback):
-    """Tells the feed which epoch begins: Keras tells data sets that one does, but not which."""
+    """Passes the number of the epoch to the feed: Keras tells data sets only that an epoch begins."""
 
     def __init__(self, feed: Feed) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class EpochMarker(keras.callbacks.Callback):
 
 
 def as_feed(data: Any, reads: Literal["training", "evaluation", "prediction"]) -> Any:
-    """A `Batches` as a `Feed` of what a loop reads; anything else as it is."""
+    """Return a `Batches` as a `Feed` for a loop; anything else unchanged."""
     if not isinstance(data, Batches):
         return data
     if reads == "training":
@@ -153,10 +153,10 @@ def as_feed(data: Any, reads: Literal["training", "evaluation", "prediction"]) -
 
 @contextmanager
 def reading(*data: Any) -> Iterator[None]:
-    """Around one of Keras' loops: ends the reader threads of its feeds, however it ends.
+    """Run one of Keras' loops within this context; it ends the reader threads of feeds, also after an error.
 
-    An error in a feed reaches the user as itself: TensorFlow, which reads in a thread of its own, raises another one
-    with the first one's traceback pasted into its message.
+    An error in a feed reaches the user as it was raised. TensorFlow, which reads in its own thread, raises another
+    error with the traceback of the first in its message.
     """
     feeds = [part for part in data if isinstance(part, Feed)]
     for feed in feeds:
@@ -176,4 +176,4 @@ def reading(*data: Any) -> Iterator[None]:
         for feed in feeds:
             feed.end()
     if read_error is not None:
-        raise read_error  # here, where TensorFlow's error is gone: it would hold on to all it met
+        raise read_error  # outside the except block: as its context, TensorFlow's error would keep its frames alive

@@ -1,4 +1,4 @@
-"""Gradients of a forward function, the same call on every backend."""
+"""`tailfit.value_and_grad`: the loss of a forward function and its gradients, on every backend."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,34 +12,34 @@ from tailfit.training.backends import engine
 
 __all__ = ["scaled_by", "value_and_grad"]
 
-# The model whose step is running: its optimizer may want the loss scaled (mixed precision).
+# The model whose step is running: its optimizer may scale the loss (mixed precision).
 _stepping: ContextVar[keras.Model | None] = ContextVar("stepping", default=None)
 
 
 def value_and_grad(
     fn: Callable[..., Any], variables: Sequence[keras.Variable] = (), *, inputs: Sequence[Any] = ()
 ) -> tuple[Any, list[Any]]:
-    """The loss that `fn` computes and its gradients with respect to `variables` and `inputs`.
+    """Return the loss that `fn` computes and its gradients with respect to `variables` and `inputs`.
 
-    Calls can be nested (the gradient of a gradient). Inside a `tailfit.Model` step that differentiates all
-    trainable variables of the model, an optimizer with loss scaling is served by itself: the loss returned
-    is unscaled, the gradients (those of `inputs` of the same call, too) are what that optimizer's `apply` expects. Do
-    not scale the loss in `fn` too.
+    Calls can be nested, for the gradient of a gradient. Loss scaling is automatic: inside a step of a `tailfit.Model`
+    that differentiates all its trainable variables, the gradients (those of `inputs`, too) are scaled as the
+    optimizer's `apply` expects, and the loss returned is unscaled. Do not scale the loss in `fn`.
 
     Args:
-        fn: Takes nothing, or the `inputs`; returns the loss, a scalar, or `(loss, anything)` where anything is tensors
-            in tuples, lists and dicts. Keras state that it changes (BatchNormalization, seeds, metrics) is kept.
-        variables: Keras variables to differentiate by, e.g. `model.trainable_variables`.
-        inputs: Tensors of floats to differentiate by, with which `fn` is then called, one argument each: records
-            for a gradient penalty, a saliency map, an adversarial example.
+        fn: Function without arguments, or of the `inputs`. It returns the loss, a scalar, or `(loss, aux)`, where aux
+            is tensors in tuples, lists and dicts. Changes it makes to Keras state (BatchNormalization, seeds, metrics)
+            are kept.
+        variables: Keras variables to differentiate with respect to, e.g. `model.trainable_variables`.
+        inputs: Float tensors to differentiate with respect to; `fn` is called with them, one argument each. For a
+            gradient penalty, a saliency map or an adversarial example.
     Returns:
-        `(loss, gradients)`, or `((loss, anything), gradients)`: what `fn` returned, and one gradient a
-        variable, then one an input, each in the shape of what it is of. Where the loss does not depend on a
-        variable its gradient is None on TensorFlow and PyTorch and zeros on JAX, as in Keras: all Keras
-        optimizers take both.
+        `(loss, gradients)` or `((loss, aux), gradients)`: the result of `fn`, and one gradient for each variable and
+        then each input, in its shape. If the loss does not depend on a variable, its gradient is None on TensorFlow
+        and PyTorch and zeros on JAX, as in Keras; Keras' optimizers take both.
     Raises:
-        StepError: `fn` returned no scalar loss; there is nothing to differentiate by (a model that is not built has
-            no variables); something in `variables` is no Keras variable, or in `inputs` no tensor of floats.
+        StepError: If `fn` does not return a scalar loss; if there is nothing to differentiate with respect to (a model
+            that is not built has no variables); if `variables` has an object that is not a Keras variable, or `inputs`
+            one that is not a float tensor.
 
     >>> import keras, tailfit
     >>> w = keras.Variable([1.0, 2.0])
@@ -61,8 +61,8 @@ def value_and_grad(
     if not variables and not tensors:
         raise StepError(
             "no variables",
-            expected="at least one variable to differentiate by",
-            fix="build the model before its first step (call it on a batch, or model.build); unfreeze a layer",
+            expected="at least one variable to differentiate with respect to",
+            fix="build the model before its first step (call it on a batch, or call model.build), or unfreeze a layer",
         )
     paired = False
 
@@ -75,7 +75,7 @@ def value_and_grad(
             got = f"a loss of shape {tuple(loss.shape)}" if hasattr(loss, "shape") else type(result).__name__
             raise StepError(
                 f"{got} from the function given to value_and_grad",
-                expected="a scalar loss, or a pair (loss, anything)",
+                expected="a scalar loss, or a pair (loss, aux)",
                 fix="reduce the per-sample losses, e.g. with keras.ops.mean",
             )
         return loss, aux
@@ -95,8 +95,8 @@ def _as_tensors(inputs: Sequence[Any]) -> list[Any]:
         got = f"inputs of type {type(inputs).__name__}"
     raise StepError(
         got,
-        expected="a list of tensors of floats",
-        fix="pass inputs=[x]; a whole number has no gradient: differentiate by its embedding",
+        expected="a list of float tensors",
+        fix="pass inputs=[x] with x of floats; integers have no gradient, but their embedding has",
     )
 
 
@@ -105,7 +105,7 @@ def _scale_for(variables: Sequence[Any]) -> Callable[[Any], Any]:
     if model is None or not _scales(model.optimizer):
         return _unscaled
     if not variables or {id(v) for v in variables} != {id(v) for v in model.trainable_variables}:
-        return _unscaled  # some other optimizer's variables
+        return _unscaled  # variables of another optimizer
     scale: Callable[[Any], Any] = model.optimizer.scale_loss
     return scale
 
@@ -122,7 +122,7 @@ def _unscaled(loss: Any) -> Any:
 
 @contextmanager
 def scaled_by(model: keras.Model) -> Iterator[None]:
-    """Within, gradients of all of the model's variables are scaled as its optimizer expects."""
+    """Scale gradients of all of the model's variables as its optimizer expects, within this context."""
     token = _stepping.set(model)
     try:
         yield

@@ -1,11 +1,11 @@
-"""Does the output layer give what the loss expects: logits, or probabilities, and those of a softmax or of sigmoids?
+"""Check that the output layer returns what the loss expects: logits, or probabilities of a softmax or of sigmoids.
 
-A mismatch trains without an error and badly: softmax twice flattens the gradient, no softmax at all makes the
-"probabilities" of a cross-entropy negative numbers that it clips; one softmax can't say that two labels are present.
+A mismatch raises no error but trains badly: two softmaxes flatten the gradient; without any softmax, a cross-entropy
+clips negative "probabilities"; a single softmax can not represent two labels of one sample.
 
-What is read here are attributes of Keras' layers and losses. Where one of them has gone, in a Keras yet to come, the
-check can't be made, and says so. It says nothing where nothing could ever be known: subclassed models, layers and
-functions of the user's own, losses that know no `from_logits`.
+The check reads attributes of Keras' layers and losses. If a future version of Keras drops one, it warns that it could
+not check. It is silent for models whose output can never be known: subclassed models, custom layers and functions, and
+losses without `from_logits`.
 """
 
 import inspect
@@ -23,9 +23,9 @@ __all__ = ["from_logits_of", "refuse_contradicting_heads"]
 
 _PROBABILITIES = {"softmax", "sigmoid"}
 _LOGITS = {"linear"}
-_UNREADABLE = object()  # of a layer or a loss that must have it
+_UNREADABLE = object()  # the attribute should exist, but this Keras does not have it
 
-# Layers that pass on what they are given, in another shape or order, or with zeros in it.
+# Layers that return their input values, reshaped, reordered or partly set to zero.
 _PASS_ON = (
     WithFeatures,
     keras.layers.ActivityRegularization,
@@ -39,15 +39,15 @@ _PASS_ON = (
 
 
 def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
-    """Raise where `from_logits` of a loss contradicts the activation of the output it belongs to.
+    """Raise if `from_logits` of a loss contradicts the activation of its output.
 
-    A loss of tailfit also says, by its `activation`, which probabilities it takes: of one softmax, or of sigmoids. What
-    can't be told is let through: subclassed models, output layers without an activation of a known name.
+    The `activation` of a tailfit loss also tells which probabilities it takes: those of one softmax, or of sigmoids.
+    Outputs whose activation is not known are accepted: those of subclassed models, and activations of unknown names.
 
     Raises:
-        ArgumentError: naming the output layer, its activation and the loss.
+        ArgumentError: If they contradict; the message names the output layer, its activation and the loss.
     Warns:
-        UserWarning: this Keras does not show the `activation` of one of its layers, or the `from_logits` of a loss.
+        UserWarning: If this version of Keras hides the `activation` of a layer or the `from_logits` of a loss.
     """
     outputs = _outputs_of(model)
     for position, output in enumerate(outputs):
@@ -65,21 +65,21 @@ def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
 def _outputs_of(model: Any) -> list[Any]:
     if isinstance(model, Functional):
         return list(model.outputs)
-    # A Sequential that is not built has none yet; what a subclass calls so is its own.
+    # A Sequential that is not built has no outputs yet. In a subclassed model `outputs` may be anything.
     return list(getattr(model, "outputs", None) or ()) if isinstance(model, keras.Sequential) else []
 
 
 def from_logits_of(loss: Any) -> bool | None:
-    """Whether a loss takes logits; None where it has no such option.
+    """Return whether a loss takes logits; None if it has no such option.
 
     Warns:
-        UserWarning: it has, but does not say how it is set.
+        UserWarning: If it has the option, but this version of Keras hides its value.
     """
     value = _from_logits(loss)
     if value is _UNREADABLE:
         warnings.warn(
-            f"Received {_name(loss)}, which does not say whether it takes logits under Keras {keras.__version__}. "
-            f"Expected from_logits as an attribute, or in get_config(). {_report_fix()}",
+            f"Received {_name(loss)} of Keras {keras.__version__}, whose from_logits can not be read. "
+            f"Expected it as an attribute, or in get_config(). {_report_fix()}",
             UserWarning,
             stacklevel=3,
         )
@@ -89,7 +89,7 @@ def from_logits_of(loss: Any) -> bool | None:
 
 def _refuse_contradiction(loss: Any, from_logits: bool, layer: Any, activation: str | None) -> None:
     if from_logits and activation in _PROBABILITIES:
-        fix = f"remove the activation (best for the numerics), or pass from_logits=False to {_name(loss)}"
+        fix = f"remove the activation (numerically best), or pass from_logits=False to {_name(loss)}"
     elif not from_logits and activation in _LOGITS:
         fix = f"pass from_logits=True to {_name(loss)}, or end the model with a {_expected(loss)}"
     elif not from_logits and activation in _PROBABILITIES and activation not in _expected(loss):
@@ -99,8 +99,8 @@ def _refuse_contradiction(loss: Any, from_logits: bool, layer: Any, activation: 
     raise ArgumentError(
         f"{_name(loss)} with from_logits={from_logits} for the output layer {layer.name!r}, whose activation is "
         f"{activation!r}",
-        expected="from_logits=True for raw outputs, from_logits=False for probabilities: of one softmax over "
-        "exclusive classes, of a sigmoid for each label by itself",
+        expected="from_logits=True for an output layer without activation, from_logits=False for probabilities: one "
+        "softmax over exclusive classes, or one sigmoid per label",
         fix=fix,
     )
 
@@ -110,22 +110,22 @@ def _warn_unchecked(loss: Any, from_logits: Any, layer: Any, activation: Any) ->
     if activation is not _UNREADABLE:
         hidden = f"from_logits of {_name(loss)}"
     warnings.warn(
-        f"Received a model and {_name(loss)} under Keras {keras.__version__}, which does not show {hidden}: whether "
-        "they fit was not checked. Expected from_logits=True for raw outputs, from_logits=False for probabilities. "
-        + _report_fix(),
+        f"Received a model and {_name(loss)} of Keras {keras.__version__}, where {hidden} can not be read, so that "
+        "from_logits was not checked. Expected from_logits=True for an output layer without activation, "
+        "from_logits=False for probabilities. " + _report_fix(),
         UserWarning,
         stacklevel=5,
     )
 
 
 def _report_fix() -> str:
-    return "Fix: check it by yourself, and use a Keras version that tailfit is tested with (see CONTRIBUTING)"
+    return "Fix: check it yourself, or install a Keras version that tailfit supports: pip install -U tailfit."
 
 
 def _loss_of_output(loss: Any, model: Any, position: int, count: int) -> Any:
     if isinstance(loss, Mapping):
         names = [list(getattr(model, "output_names", ()))]
-        if isinstance(model.output, Mapping):  # its keys go before the names of layers; outputs are sorted by them
+        if isinstance(model.output, Mapping):  # its keys take precedence over layer names; outputs are in their order
             names.insert(0, sorted(model.output))
         return next((loss[each[position]] for each in names if len(each) == count and each[position] in loss), None)
     if isinstance(loss, list | tuple):
@@ -134,12 +134,12 @@ def _loss_of_output(loss: Any, model: Any, position: int, count: int) -> Any:
 
 
 def _from_logits(loss: Any) -> Any:
-    """True or False; None where a loss has no `from_logits`, and `_UNREADABLE` where it has and does not say it."""
+    """Return `from_logits` of a loss; None if it has no such option, `_UNREADABLE` if Keras hides the value."""
     if isinstance(loss, str):
         try:
             loss = keras.losses.get(loss)
         except ValueError:
-            return None  # Keras will say so itself
+            return None  # Keras raises its own error
     if not isinstance(loss, keras.losses.Loss) and not hasattr(loss, "from_logits"):
         return _default_of(loss, "from_logits")
     if isinstance(getattr(loss, "from_logits", None), bool):
@@ -155,7 +155,7 @@ def _from_logits(loss: Any) -> Any:
 
 
 def _default_of(function: Any, name: str) -> Any:
-    """What a function, or a `functools.partial`, is called with where nobody passes this argument."""
+    """Return the default of an argument of a function or `functools.partial`; None if it is not a bool."""
     try:
         parameter = inspect.signature(function).parameters.get(name)
     except (TypeError, ValueError):
@@ -164,18 +164,18 @@ def _default_of(function: Any, name: str) -> Any:
 
 
 def _takes(cls: type, name: str) -> bool:
-    """Whether the constructor, or that of a base class, has an argument of this name."""
+    """Return whether the constructor of a class, or of one of its bases, has an argument of this name."""
     inits = [init for kind in cls.__mro__ if callable(init := vars(kind).get("__init__"))]
     return any(name in inspect.signature(init).parameters for init in inits)
 
 
 def _expected(loss: Any) -> str:
-    """What makes the probabilities that a loss takes; Keras' own losses don't say."""
+    """Return the activation whose probabilities a loss takes; Keras' own losses do not tell."""
     return str(getattr(loss, "activation", "softmax (sigmoid: multi-label)"))
 
 
 def _activation_behind(output: Any) -> tuple[Any, Any]:
-    """The layer that decides on an output's values, and the name of its activation; None where it is not known."""
+    """Return the layer that computes the values of an output, and its activation's name or None if not known."""
     layer = layer_behind(output)
     if isinstance(layer, keras.Model):
         inner = isinstance(layer, Functional | keras.Sequential)
@@ -194,11 +194,11 @@ def _activation(layer: Any) -> Any:
     if not isinstance(layer, keras.layers.Layer):  # keras.ops.softmax of a symbolic tensor
         return type(layer).__name__.lower()
     if isinstance(layer, keras.layers.RNN):
-        return None  # it goes into a state, and not out as it is
+        return None  # the activation applies inside the cell, not to the output
     if not _takes(type(layer), "activation"):
-        # Of a layer of somebody else nobody knows what its call() does with the kernel.
-        ours = type(layer).__module__.partition(".")[0] in ("keras", "tailfit")
-        return "linear" if ours and hasattr(layer, "kernel") else None
+        # A custom layer may apply an activation in its call().
+        known = type(layer).__module__.partition(".")[0] in ("keras", "tailfit")
+        return "linear" if known and hasattr(layer, "kernel") else None
     activation = getattr(layer, "activation", _UNREADABLE)
     if isinstance(activation, keras.layers.Layer):
         return _activation(activation)

@@ -31,22 +31,24 @@ _Trainer: Any = engine.Trainer  # a name, since type checkers take no attribute 
 
 @keras.saving.register_keras_serializable(package="tailfit")
 class Model(_Trainer):
-    """A `keras.Model` to subclass: `train_step(self, data)` has one signature and one body on every backend.
+    """A `keras.Model` whose `train_step(self, data)` has the same signature and body on every backend.
 
-    Used as `keras.Model` is, functional or subclassed, with the same `compile`, `fit`, `evaluate`, `predict`,
-    `save` and `load_model`. Without an overridden step it trains exactly as `keras.Model` does, to the bit; but on JAX,
-    what a layer assigns in its `call` (SpectralNormalization to a weight, a stateful recurrent layer to its state) is
-    kept, as Keras itself keeps it on TensorFlow and PyTorch, and a mask reaches the metrics. A `loss` that a step of
-    yours returns without counting it is reported as the mean it is, where Keras shows 0.
-    Three methods can be overridden, each reading and writing Keras state freely (other optimizers, metrics,
-    seeds, variables owned by anything): `train_step`, `test_step` and `predict_step`, all `(self, data)`.
+    Use it as `keras.Model`, functional or subclassed: `compile`, `fit`, `evaluate`, `predict`, `save` and `load_model`
+    are the same. To customise training, override `train_step`, `test_step` or `predict_step`, all `(self, data)`. They
+    may read and assign any Keras state: other optimizers, metrics, seeds, variables of any object.
 
-    `fit` takes a `tailfit.Batches` and keeps its order, epoch by epoch, whatever `shuffle=` says.
+    Without an overridden step, training gives the weights of `keras.Model` to the bit. Keras' behaviour is changed in
+    three places, where it differs between backends or reports a wrong number:
+
+    - On JAX, values that a layer assigns in its `call` (SpectralNormalization, stateful recurrent layers) are kept,
+      and masks reach the metrics, as on TensorFlow and PyTorch.
+    - A `loss` in the logs of a custom step that did not update the loss metric is averaged; Keras reports 0.
+    - `fit` keeps the order of a `tailfit.Batches` in every epoch, whatever `shuffle=` is.
 
     Raises:
-        ArgumentError: `compile` was given a loss whose `from_logits` contradicts the activation of the output
-            layer; or `fit` a `Batches` together with something that only its own arguments can say.
-        StepError: a step has the JAX-only signature `(self, state, data)`.
+        ArgumentError: If `from_logits` of a compiled loss contradicts the activation of the output layer; or if `fit`
+            is given a `Batches` together with an argument that the `Batches` determines.
+        StepError: If a step has the JAX-only signature `(self, state, data)`.
 
     >>> import keras, numpy as np, tailfit
     >>> class Mine(tailfit.Model):
@@ -66,7 +68,7 @@ class Model(_Trainer):
     [0.0]
     """
 
-    _tailfit_runner: Runner | None = None  # of the steps given to compile
+    _tailfit_runner: Runner | None = None  # runs the steps passed to compile
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if private.functional_init_arguments(args, kwargs) and not isinstance(self, private.Functional):
@@ -76,12 +78,12 @@ class Model(_Trainer):
     # -- the steps -------------------------------------------------------------------------------------
 
     def train_step(self, data: Any) -> Logs:
-        """One step of training on one batch, as `fit` runs it; override it.
+        """Train on one batch; `fit` runs this as its compiled step. Override it to customise training.
 
         Args:
-            data: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, each tensors of `batch` rows.
+            data: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, tensors of `batch` rows.
         Returns:
-            The logs: a dict of scalars, best from `update_metrics`.
+            The logs: a dict of scalars, usually the result of `update_metrics`.
         """
         if self._tailfit_runner is not None:
             return self._tailfit_runner.train_step(self, data)
@@ -91,8 +93,8 @@ class Model(_Trainer):
             y_pred = private.call_model(self, x, training=True)
             return private.compute_loss(self, x, y, y_pred, sample_weight, training=True), y_pred
 
-        variables = self.trainable_variables  # asked once: Keras goes through all layers for them
-        if not variables:  # all layers frozen: Keras then only counts
+        variables = self.trainable_variables  # read once: Keras walks all layers to list them
+        if not variables:  # all layers frozen: as Keras does, update the metrics only
             loss, y_pred = forward()
         else:
             (loss, y_pred), gradients = value_and_grad(forward, variables)
@@ -100,27 +102,27 @@ class Model(_Trainer):
         return self.update_metrics(loss, x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> Logs:
-        """One step of `evaluate`, and of the validation in `fit`; see `train_step`."""
+        """Evaluate one batch, in `evaluate` and in the validation of `fit`; see `train_step`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         y_pred = private.call_model(self, x, training=False)
         loss = private.compute_loss(self, x, y, y_pred, sample_weight, training=False)
         return self.update_metrics(loss, x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
-        """One step of `predict`: the outputs for one batch; see `train_step`."""
+        """Return the outputs for one batch of `predict`; see `train_step`."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return private.call_model(self, x, training=False)
 
     def update_metrics(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Logs:
-        """Count a batch in the mean loss and in the compiled metrics.
+        """Update the mean loss and the compiled metrics with one batch.
 
         Args:
-            loss: The scalar loss of the batch, averaged over batches by their number of samples; but a compiled loss
-                in it that divides by something else (`reduction="mean_with_sample_weight"` or `"sum"`, a mask)
-                is reported as it would be for the whole epoch in one batch.
-            x, y, y_pred, sample_weight: As in `compute_metrics`.
+            loss: Scalar loss of the batch. The mean over the epoch weights batches by their number of samples. A
+                compiled loss that divides by something else (`reduction="mean_with_sample_weight"` or `"sum"`, a
+                mask) is reported as if the whole epoch were one batch.
+            x, y, y_pred, sample_weight: See `keras.Model.compute_metrics`.
         Returns:
-            The logs: the current value of every metric of the model, `loss` included.
+            The logs: the current value of every metric of the model, with `loss`.
         """
         private.loss_tracker(self).update_state(private.unscale_loss_for_distribution(loss), sample_weight=rows_of(x))
         logs: Logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
@@ -139,19 +141,20 @@ class Model(_Trainer):
     # -- compile, fit, evaluate, predict ---------------------------------------------------------------
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *, steps: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`; refuses a loss whose `from_logits` contradicts the output layer.
+        """Configure training; see `keras.Model.compile` for the other arguments.
 
         Args:
-            steps: Changes of the default training step, a list from `tailfit.steps`; the first is the outermost.
+            optimizer, loss: See `keras.Model.compile`.
+            steps: List of changes of the default training step, from `tailfit.steps`; the first is the outermost.
         Raises:
-            ArgumentError: naming the output layer, its activation and the loss.
-            StepError: `steps` beside an overridden `train_step`, or something in them is none.
+            ArgumentError: If `from_logits` of a loss contradicts the activation of its output layer.
+            StepError: If `steps` is passed to a model with its own `train_step`, or has an object that is not a step.
         """
         if steps and type(self).train_step is not Model.train_step:
             raise StepError(
-                f"steps= beside {type(self).__name__}.train_step",
-                expected="steps for the default train_step, which they change, or one of your own",
-                fix="write your train_step as a step (see tailfit.steps.Step), or leave steps= out",
+                f"steps= for {type(self).__name__}, which overrides train_step",
+                expected="steps= with the default train_step, or an overridden train_step without steps=",
+                fix="write your train_step as a tailfit.steps.Step, or drop steps=",
             )
         runner = Runner(steps) if steps else None
         refuse_contradicting_heads(self, loss)
@@ -167,7 +170,7 @@ class Model(_Trainer):
 
     def compile_from_config(self, config: Logs) -> None:
         if type(self).compile is not Model.compile:
-            super().compile_from_config(config)  # warns: only the user knows how to call their compile()
+            super().compile_from_config(config)  # it warns that a custom compile() must be called by hand
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:
@@ -256,11 +259,11 @@ class Model(_Trainer):
         with_class_weight_checked(call)
         markers = scheduled_by(self)
         if isinstance(feed, Feed):
-            _refuse_beside_batches(call)
+            _refuse_set_by_batches(call)
             call["shuffle"] = False
             markers.append(EpochMarker(feed))
         if isinstance(validation, Feed) and validation.batches.class_weight_schedule is not None:
-            markers.append(EpochMarker(validation))  # its weights are the epoch's, as the loss's are
+            markers.append(EpochMarker(validation))  # its weights follow the schedule, too
         given = Given(
             "labels" if isinstance(feed, Feed) else "y",
             feed,
@@ -324,10 +327,10 @@ class Model(_Trainer):
 
 
 def _functional_twin(cls: type) -> type:
-    """`cls` with Keras' functional model behind it.
+    """Return a subclass of `cls` that is also Keras' functional model.
 
-    Keras itself rewrites the bases of `cls` instead, and so of every class between it and `keras.Model`: after the
-    first functional model, `tailfit.Model` could not be subclassed with an own `call` any more.
+    Keras itself inserts `Functional` into the bases of `cls`, and of every class between it and `keras.Model`. After
+    the first functional model, subclasses of `tailfit.Model` with their own `call` would no longer work.
     """
     twin: type | None = cls.__dict__.get("_tailfit_functional_twin")
     if twin is None:
@@ -349,20 +352,20 @@ def _refuse_stateless(step: Any, name: str) -> None:
         raise StepError(
             f"{name}({', '.join(required)})",
             expected=f"{name}(self, data) on every backend",
-            fix="drop the state argument and assign to variables: also on JAX their values are carried for you",
+            fix="drop the state argument and assign to variables; on JAX, too, tailfit carries their values",
         )
 
 
-_SAYS_IT_ITSELF = {
-    "y": "the labels come from the source of the Batches",
+_SET_BY_BATCHES = {
+    "y": "drop y; the labels come from the source of the Batches",
     "batch_size": "pass batch_size to Batches",
-    "validation_split": "cut the source with source.split() and pass validation_data=Batches(...)",
-    "steps_per_epoch": "an epoch is len(batches) steps; choose a sampler with another size for another epoch",
+    "validation_split": "split the source with source.split(), and pass validation_data=Batches(...)",
+    "steps_per_epoch": "drop it; an epoch has len(batches) steps, which the sampler determines",
 }
 
 
-def _refuse_beside_batches(call: Logs) -> None:
-    for name, fix in _SAYS_IT_ITSELF.items():
+def _refuse_set_by_batches(call: Logs) -> None:
+    for name, fix in _SET_BY_BATCHES.items():
         value = call.get(name)
         if value is not None and not (name == "validation_split" and value == 0):
-            raise ArgumentError(f"{name} beside a Batches", expected=f"no {name} in fit(batches)", fix=fix)
+            raise ArgumentError(f"{name} together with a Batches", expected=f"no {name} in fit(batches)", fix=fix)

@@ -1,13 +1,12 @@
-"""Do the labels of a fit suit the model's outputs: are there any, and has each class an output?
+"""Check that the labels of a fit match the model's outputs: labels are present, and each class has an output.
 
-Without a check, a code beyond the outputs makes the loss NaN on one backend, 0 on another, and an error of the
-backend's own on the third; labels numbered from 1 are the usual case.
+Without this check, a class index beyond the outputs gives a loss of NaN on one backend, 0 on another and a backend's
+own error on the third. The usual case is labels numbered from 1.
 
 Concepts:
-- *head*: an output with the loss that `compile` gave it. A functional model shows its shape; of another it is known
-  once the compiled loss is built, before the first step is run: there the check waits for it.
-- Only labels that reach the loss as they are can be checked, not those of a `train_step` or `compute_loss` of the
-  user's own, which may change them.
+- *head*: an output together with its compiled loss. A functional model shows the shape of the output; for other models
+  it is known when the compiled loss is built, just before the first step: the check is deferred until then.
+- Only labels that reach the loss unchanged can be checked. A custom `train_step` or `compute_loss` may change them.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,11 +36,11 @@ class Head:
     """An output and its loss.
 
     Attributes:
-        path: Where it is in the structure of the outputs, and its labels in theirs.
-        name: Of the output; None where the model doesn't name it.
-        loss: A Keras loss.
+        path: Path of the output in the structure of all outputs, and of its labels in theirs.
+        name: Name of the output; None if the model has no names.
+        loss: Keras loss.
         width, rank: Size of the last axis, and number of axes.
-        masked: Whether the output has a mask: what it hides is not counted.
+        masked: Whether the output has a mask; masked positions do not count.
     """
 
     path: tuple[Any, ...]
@@ -53,7 +52,7 @@ class Head:
 
     @property
     def codes(self) -> int | None:
-        """How many class codes the loss takes; None where it takes none, or that can't be told."""
+        """Number of class indices that the loss takes; None if it takes none, or if this is not known."""
         function = getattr(self.loss, "fn", None)
         if self.rank < 2 or self.width is None:
             return None
@@ -65,13 +64,13 @@ class Head:
 
     @property
     def takes_rows(self) -> bool:
-        """Whether the loss takes one-hot or soft labels, a row of `width` each."""
+        """Whether the loss takes one-hot or soft labels, rows of `width` numbers."""
         return isinstance(self.loss, ClassificationLoss) or getattr(self.loss, "fn", None) in _DENSE
 
     @property
     def ignored(self) -> Any:
-        """The code that the loss leaves out."""
-        # Not an attribute in every Keras.
+        """Class index that the loss ignores, or None."""
+        # An attribute in some versions of Keras only.
         return self.loss.get_config().get("ignore_class") if getattr(self.loss, "fn", None) in _SPARSE else None
 
     def __str__(self) -> str:
@@ -81,7 +80,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Given:
-    """What one loop is given: a `Feed`, or arrays; `what` is how messages call the labels."""
+    """The data that a loop was given: a `Feed`, or arrays. `what` names the labels in messages."""
 
     what: str
     x: Any
@@ -91,7 +90,7 @@ class Given:
 
     @classmethod
     def validation(cls, data: Any) -> "Given":
-        """Of `validation_data`."""
+        """Return the parts of `validation_data`."""
         if isinstance(data, tuple | list):
             return cls("validation labels", *keras.utils.unpack_x_y_sample_weight(tuple(data)))
         return cls("validation labels", data)
@@ -101,10 +100,10 @@ _waiting: ContextVar[Callable[[list[Head]], None] | None] = ContextVar("waiting"
 
 
 def check_waiting_labels(heads: list[Head]) -> None:
-    """Have the fit that waited for the heads of its model check its labels.
+    """Run the check of labels that a fit has deferred until the heads of its model are known.
 
     Raises:
-        ArgumentError: from that check.
+        ArgumentError: If labels do not match.
     """
     check = _waiting.get()
     if check is not None:
@@ -113,12 +112,12 @@ def check_waiting_labels(heads: list[Head]) -> None:
 
 
 def heads_of(entries: list[Any], names: Any, y_pred: Any) -> list[Head]:
-    """The heads of a compiled loss.
+    """Return the heads of a compiled loss.
 
     Args:
         entries: Its losses, each with `path`, `loss` and `name`.
-        names: Of the outputs, or None.
-        y_pred: The outputs.
+        names: Names of the outputs, or None.
+        y_pred: Outputs of the model.
     """
     heads = []
     for entry in entries:
@@ -135,10 +134,14 @@ def heads_of(entries: list[Any], names: Any, y_pred: Any) -> list[Head]:
 
 @contextmanager
 def labels_checked(model: keras.Model, *given: Given | None, training: bool) -> Iterator[None]:
-    """Check the labels of a `fit` (the first of them for its training) or an `evaluate`, before a step is run.
+    """Check the labels of a `fit` or an `evaluate` before its first step.
 
+    Args:
+        model: A compiled model.
+        *given: Data of the loop; for a `fit`, its training data and then its validation data.
+        training: Whether the first of them are training data.
     Raises:
-        ArgumentError: for data without labels where the compiled loss needs them, and labels that have no output.
+        ArgumentError: If labels are missing that the compiled loss needs, or a label has no output.
     """
     compiled = private.compiled_loss(model)
     checked = [part for number, part in enumerate(given) if part and _reach_the_loss(model, training and number == 0)]
@@ -169,22 +172,22 @@ def _known_heads(model: Any, compiled: Any) -> list[Head] | None:
         try:
             heads = heads_of(private.losses_of_outputs(model), compiled.output_names, model.output)
         except (KeyError, TypeError, ValueError):
-            return None  # losses that don't fit the outputs: Keras says so itself
+            return None  # the losses do not match the outputs: Keras raises its own error
     return heads
 
 
 def _reach_the_loss(model: Any, training: bool) -> bool:
-    """Whether the labels go to the compiled loss as they are: not through a method of the user's own."""
+    """Return whether labels reach the compiled loss unchanged: no method of the user is in between."""
     names = ("train_step" if training else "test_step", "compute_loss")
-    return all(_room_of(getattr(type(model), name)) in ("tailfit", "keras") for name in names)
+    return all(_package_of(getattr(type(model), name)) in ("tailfit", "keras") for name in names)
 
 
-def _room_of(method: Any) -> str:
+def _package_of(method: Any) -> str:
     return str(getattr(method, "__module__", "")).partition(".")[0]
 
 
 def _at(structure: Any, path: tuple[Any, ...], names: Any) -> Any:
-    """What is at a place of a structure of outputs, by name or by position; None where nothing is."""
+    """Return the entry at a path of a structure of outputs, by name or position; None if there is none."""
     for key in path:
         try:
             if isinstance(structure, dict):
@@ -217,8 +220,8 @@ def _refuse_missing(given: Given, loss: Any) -> None:
         received = f"{received} as validation_data"
     raise ArgumentError(
         f"{received} for a model compiled with the loss {name!r}",
-        expected="labels, which the loss compares the outputs with",
-        fix=f"{fix}; a model that needs none is compiled without a loss (add_loss), or has a train_step of its own",
+        expected="labels, since the loss compares the outputs with them",
+        fix=f"{fix}; to train without labels, compile without a loss (add_loss) or override train_step",
     )
 
 
@@ -247,8 +250,8 @@ def _check_rows(what: str, columns: int, head: Head) -> None:
     if head.takes_rows and head.rank >= 2 and head.width is not None and columns != head.width:
         raise ArgumentError(
             f"{what} of {columns} columns for {head}",
-            expected="a column for each output",
-            fix=f"give the layer {columns} units, or check that the labels belong to this output",
+            expected="one column per output",
+            fix=f"give the layer {columns} units, or check that these labels belong to this output",
         )
 
 
@@ -256,7 +259,7 @@ def _check_codes(given: Given, codes: np.ndarray[Any, Any], head: Head, names: A
     count = head.codes
     if count is None or (head.masked and codes.ndim > 1):
         return
-    # Beside a single unit a label between 0 and 1 is a probability.
+    # With a single unit, a label between 0 and 1 is a probability.
     whole = codes.dtype.kind != "f" or head.width == 1 or bool(np.all(codes == np.floor(codes)))
     lowest, highest = codes.min(), codes.max()  # NaN if there is one
     if whole and lowest >= 0 and highest <= count - 1:
@@ -272,7 +275,7 @@ def _check_codes(given: Given, codes: np.ndarray[Any, Any], head: Head, names: A
 
 
 def _counted(codes: np.ndarray[Any, Any], given: Given, head: Head, names: Any) -> Any:
-    """Which labels count in the loss: such as "no label" are often given a weight of 0, or named to the loss."""
+    """Return which labels count in the loss: "no label" often has a weight of 0, or is the ignored class."""
     counted = np.ones(codes.shape, bool) if head.ignored is None else codes != head.ignored
     if isinstance(given.class_weight, dict):
         counted &= ~np.isin(codes, [code for code, weight in given.class_weight.items() if weight == 0])
@@ -307,11 +310,11 @@ def _check_batches(what: str, batches: Batches, head: Head) -> None:
         lowest = int(np.flatnonzero(encoded.class_counts)[0])
         name = encoded.class_names[codes[0]]
         named = "" if name == str(codes[0]) else f" ({name!r})"
-        raise _beyond(f"{what} with code {codes[0]}{named}", head, count, lowest, encoded.num_classes - 1)
+        raise _beyond(f"{what} with class index {codes[0]}{named}", head, count, lowest, encoded.num_classes - 1)
 
 
 def _as_stored(batches: Batches) -> bool:
-    """Whether labels reach the model as the source has them: asked only where those would be wrong."""
+    """Return whether the transform leaves labels as the source has them; needed only where those would be wrong."""
     if batches.transform is None:
         return True
     stored, made = batches._beside(0, batches.indices(0, 0))[0], batches.read(0, 0)
@@ -320,12 +323,12 @@ def _as_stored(batches: Batches) -> bool:
 
 def _beyond(received: str, head: Head, count: int, lowest: Any, highest: Any) -> ArgumentError:
     most = int(highest) + 1 if np.isfinite(highest) else count
-    fix = "give every sample the code of its class"
+    fix = "give every sample the index of its class"
     if most > count:
         from_one = "number the classes from 0" + (" (y - 1)" if lowest >= 1 else "")
         fix = f"{from_one}, or give the layer {most} units"
     elif lowest < 0:
-        fix = "number the classes from 0; leave samples without a label out, or give them a sample_weight of 0"
+        fix = "number the classes from 0; drop samples without a label, or give them a sample_weight of 0"
     return ArgumentError(
-        f"{received} for {head}", expected=f"codes 0 to {count - 1}" if count > 1 else "code 0", fix=fix
+        f"{received} for {head}", expected=f"class indices 0 to {count - 1}" if count > 1 else "class index 0", fix=fix
     )

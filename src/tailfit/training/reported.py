@@ -1,14 +1,14 @@
-"""The loss that `fit` and `evaluate` report: what the loss itself would say of the whole epoch as one batch.
+"""The loss that `fit` and `evaluate` report: the value that the loss has for the whole epoch as one batch.
 
-Keras averages the losses of batches by their number of samples. For a loss that divides by something else that is
-another number than the loss of the epoch: with the reduction "mean_with_sample_weight" a batch must count by its sum of
-weights, under a mask by its unmasked positions, and "sum" must not be averaged at all. The objective that is optimised
-stays Keras'; only the number shown changes, and for other losses not even that.
+Keras averages the losses of batches, weighted by their number of samples. For a loss that divides by something else,
+the result is not the loss of the epoch: with the reduction "mean_with_sample_weight" a batch must count by its sum of
+weights, with a mask by its unmasked positions, and "sum" must not be averaged at all. Only the reported number changes,
+and only for such losses; the objective that is optimised is Keras'.
 
 Concepts:
-- `Whole`: one loss over the epoch so far, both ways: as reported here, and as Keras has it.
-- `EpochLoss`: Keras' mean, with every loss in it exchanged for its `Whole`. What else is in the mean (regularisers,
-  `add_loss`, what a `train_step` adds) stays averaged over samples.
+- `EpochAggregate`: one loss over the epoch so far, both as reported here and as Keras averages it.
+- `EpochLoss`: Keras' mean, in which each loss is replaced by its `EpochAggregate`. The other terms of the mean
+  (regularisers, `add_loss`, terms of a custom `train_step`) stay averaged over samples.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,11 +30,11 @@ __all__ = ["ReportedLoss", "Reporting", "loss_counted", "report_whole_epochs", "
 
 
 class Reporting(IntEnum):
-    """What counts in the loss that `fit` reports while a step computes."""
+    """The losses that count in the reported loss, while a step computes."""
 
-    NOTHING = 0  # a second look at a batch, as sharpness-aware steps take
-    PENALTIES = 1  # a pass of a step that counts its loss as a whole
-    LOSSES = 2  # each loss as it is computed
+    NOTHING = 0  # a further pass over the same batch, as in sharpness-aware minimisation
+    PENALTIES = 1  # a pass of a step that counts its loss as a whole, at its end
+    LOSSES = 2  # every loss when it is computed
 
 
 _reporting: ContextVar[Reporting] = ContextVar("reporting", default=Reporting.LOSSES)
@@ -42,7 +42,7 @@ _reporting: ContextVar[Reporting] = ContextVar("reporting", default=Reporting.LO
 
 @contextmanager
 def reporting(what: Reporting) -> Iterator[None]:
-    """Within, no more than this counts."""
+    """Let no more than `what` count, within this context."""
     token = _reporting.set(min(what, _reporting.get()))
     try:
         yield
@@ -51,14 +51,14 @@ def reporting(what: Reporting) -> Iterator[None]:
 
 
 def reports_penalties() -> bool:
-    """Whether the penalties of a pass count."""
+    """Return whether the penalties of a pass count."""
     return _reporting.get() >= Reporting.PENALTIES
 
 
-class Whole:
-    """One loss over an epoch: `sum(divisor * loss) / sum(divisor)`, or `sum(loss)`; and averaged over samples.
+class EpochAggregate:
+    """One loss over an epoch: `sum(divisor * loss) / sum(divisor)`, or `sum(loss)`; and its mean over samples.
 
-    It has variables only once it is known to need them: a mask shows in the first batch.
+    Variables are created when the first batch shows that they are needed, for example because it has a mask.
     """
 
     def __init__(self, owner: Any, loss: Any, factor: float | None, *, always: bool) -> None:
@@ -68,8 +68,8 @@ class Whole:
         self.sums: list[Any] = []
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch, as Keras calls it; counted on the way."""
-        mask = private.get_keras_mask(y_pred)  # Keras may take it off the predictions
+        """Return the loss of a batch, and count it. Keras calls this in place of the loss."""
+        mask = private.get_keras_mask(y_pred)  # read first: Keras may remove it
         value = self.loss(y_true, y_pred, sample_weight)
         self.needed = self.needed or mask is not None
         if self.needed and len(value.shape) == 0 and _reporting.get() == Reporting.LOSSES:
@@ -77,7 +77,7 @@ class Whole:
         return value
 
     def count(self, value: Any, divisor: Any, samples: Any) -> None:
-        """Add the loss of a batch, what it was divided by, and how many samples it was of."""
+        """Add the loss of a batch, its divisor, and its number of samples."""
         if not self.sums:
             names = ("whole", "divisor", "mean", "samples")
             self.sums = [self.owner.add_variable((), "zeros", name=name) for name in names]
@@ -88,23 +88,23 @@ class Whole:
             variable.assign_add(summand)
 
     def value(self) -> Any:
-        """The loss of the epoch so far."""
+        """Return the loss of the epoch so far."""
         total, divisor, _, _ = self.sums
         return total.value if self.reduction == "sum" else ops.divide_no_nan(total.value, divisor.value)
 
     def correction(self) -> Any:
-        """What the mean over samples lacks to be that."""
+        """Return the difference between that loss and its mean over samples, times the weight of the loss."""
         _, _, total, samples = self.sums
         return self.factor * (self.value() - ops.divide_no_nan(total.value, samples.value))
 
 
 class EpochLoss(keras.metrics.Mean):
-    """Keras' mean loss, corrected by the `Whole` of each loss that has one."""
+    """Keras' mean loss, corrected by the aggregate of each loss."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self.wholes: list[Whole] = []
-        self.updated = False  # by the step that runs, or is traced
+        self.aggregates: list[EpochAggregate] = []
+        self.updated = False  # whether the step that runs, or is traced, has updated it
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         self.updated = True
@@ -116,25 +116,25 @@ class EpochLoss(keras.metrics.Mean):
 
     def result(self) -> Any:
         result = super().result()
-        for whole in self.wholes:
-            if whole.sums:
-                result = result + ops.cast(whole.correction(), result.dtype)
+        for aggregate in self.aggregates:
+            if aggregate.sums:
+                result = result + ops.cast(aggregate.correction(), result.dtype)
         return result
 
 
 class OutputLoss(keras.metrics.Mean):
-    """The loss of one of several outputs. Keras' mean counts batches alike on TensorFlow, where their size is open."""
+    """The loss of one of several outputs. On TensorFlow, Keras' mean ignores batch sizes that are not static."""
 
-    def __init__(self, name: str, whole: Whole) -> None:
+    def __init__(self, name: str, aggregate: EpochAggregate) -> None:
         super().__init__(name=name)
-        self.whole = whole
+        self.aggregate = aggregate
 
     def result(self) -> Any:
-        return ops.cast(self.whole.value(), self.dtype) if self.whole.sums else super().result()
+        return ops.cast(self.aggregate.value(), self.dtype) if self.aggregate.sums else super().result()
 
 
 class ReportedLoss(private.CompileLoss):
-    """The losses given to `compile`, watched."""
+    """The compiled losses, each counted over the epoch."""
 
     def __init__(self, epoch: EpochLoss, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -147,41 +147,41 @@ class ReportedLoss(private.CompileLoss):
         self.heads = heads_of(entries, self.output_names, y_pred)
         several = bool(self.metrics)
         for number, entry in enumerate(entries):
-            whole = Whole(self.epoch, entry.loss, entry.loss_weights, always=several)
-            self.epoch.wholes.append(whole)
-            entries[number] = entry._replace(loss=whole)
+            aggregate = EpochAggregate(self.epoch, entry.loss, entry.loss_weights, always=several)
+            self.epoch.aggregates.append(aggregate)
+            entries[number] = entry._replace(loss=aggregate)
             if several:
-                self.metrics[number] = OutputLoss(self.metrics[number].name, whole)
+                self.metrics[number] = OutputLoss(self.metrics[number].name, aggregate)
         check_waiting_labels(self.heads)
 
     def call(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if self.heads is not None:
-            # Again: Keras, when it tries a loss out for its shapes, catches what is raised there and tries once more.
+            # Again: errors of `build` are lost while Keras calls the loss to learn shapes; it then calls it once more.
             check_waiting_labels(self.heads)
         elif y_true is None and private.in_symbolic_scope():
-            return ops.zeros((), self.dtype)  # a train_step of the user's own gives the loss what it compares with
+            return ops.zeros((), self.dtype)  # a custom train_step passes labels to the loss itself
         return super().call(y_true, y_pred, sample_weight)
 
 
 def report_whole_epochs(model: keras.Model) -> None:
-    """Make a model that has just been compiled report the losses of whole epochs."""
+    """Make a model that was just compiled report the losses of whole epochs."""
     private.replace_loss_tracker(model, EpochLoss("loss"))
     compiled = private.compiled_loss(model)
     if compiled is not None:
-        if type(compiled) is not private.CompileLoss:  # a container that ReportedLoss would not be a version of
+        if type(compiled) is not private.CompileLoss:  # a container of another Keras version, say
             raise StepError(
-                f"losses that Keras {keras.__version__} keeps in a {type(compiled).__name__}",
-                expected="a CompileLoss, whose losses are watched to report those of whole epochs",
-                fix="use a Keras version that tailfit allows: pip install -U tailfit",
+                f"a model whose compiled losses are a {type(compiled).__name__}, with Keras {keras.__version__}",
+                expected="a keras CompileLoss",
+                fix="install a Keras version that tailfit supports: pip install -U tailfit",
             )
         private.replace_compiled_loss(model, partial(ReportedLoss, private.loss_tracker(model)))
 
 
 @contextmanager
 def loss_counted(model: keras.Model, data: Any) -> Iterator[Callable[[Any], Any]]:
-    """Around a user's step, whose logs go through what is yielded: a `loss` in them is counted if the step did not.
+    """Yield a function for the logs of a step, which counts a `loss` in them if the step has not counted it.
 
-    Keras shows its own mean of `loss`, which is 0 in the logs of a step that only returns one.
+    Keras reports its own mean of the loss, which stays 0 for a step that only returns a `loss`.
     """
     tracker = private.loss_tracker(model)
     if isinstance(tracker, EpochLoss):
@@ -191,7 +191,7 @@ def loss_counted(model: keras.Model, data: Any) -> Iterator[Callable[[Any], Any]
         if not isinstance(tracker, EpochLoss) or tracker.updated or not isinstance(logs, dict) or "loss" not in logs:
             return logs
         if [metric for metric in model.metrics if metric.name == "loss"] != [tracker]:
-            return logs  # a mean of the user's own
+            return logs  # the user's own metric
         tracker.update_state(private.unscale_loss_for_distribution(logs["loss"]), sample_weight=rows_of(data))
         return {**logs, "loss": tracker.result()}
 

@@ -1,7 +1,7 @@
-"""Memory for batches that is used again as soon as nobody holds the batch that was in it.
+"""Memory for batches that is reused once nothing refers to the batch that was in it.
 
-TensorFlow reads in a thread of its own, in which the system takes the memory of large arrays back when they go, and
-gives it again page by page: that takes longer than copying the records there.
+TensorFlow reads batches in its own thread. There, the system reclaims the memory of large arrays when they are freed,
+and maps it again page by page, which takes longer than copying the records.
 """
 
 import sys
@@ -12,20 +12,20 @@ import numpy as np
 
 __all__ = ["Reused"]
 
-_MOST = 4  # batches: one that is read, one that is being copied, and some that are on their way
-# An array that begins at a multiple of 64 bytes TensorFlow takes as it is, and holds while the batch lives; any other
-# it copies at once, and lets go.
-_ALIGNED, _BESIDE = 64, 16
+_MOST = 4  # batches: one being read, one being copied, and some in TensorFlow's queues
+# TensorFlow uses an array that begins at a multiple of 64 bytes in place, and refers to it as long as the batch lives;
+# any other array it copies at once. So arrays here begin 16 bytes after such an address.
+_ALIGNED, _OFFSET = 64, 16
 
 
 class Reused:
-    """Arrays for one batch after the other.
+    """A pool of buffers for batches of one shape.
 
-    A block of memory is given again only if nothing refers to it, be it a view of a view: what holds a batch holds the
-    block. If all are held, None is given.
+    A call returns arrays to write a batch into, or None if all buffers are in use. A buffer is reused only if nothing
+    refers to it: every view of a batch, also a view of a view, refers to its buffer.
 
     Args:
-        like: A batch.
+        like: A batch of the shapes and dtypes that the buffers are for.
 
     >>> reused = Reused((np.ones((2, 3)), np.array([0, 1])))
     >>> batch = reused()
@@ -57,7 +57,7 @@ class Reused:
         del view
 
     def __call__(self) -> Any:
-        """Arrays to be written, in the structure of a batch."""
+        """Return arrays to write a batch into, in its structure; None if all buffers are in use."""
         if not self._usable:
             return None
         number = next((n for n in range(len(self._blocks)) if self._held(n) <= self._alone), len(self._blocks))
@@ -77,4 +77,4 @@ class Reused:
     def _add(self) -> None:
         block = np.empty(self._size, np.uint8)
         self._blocks.append(block)
-        self._starts.append((_BESIDE - block.__array_interface__["data"][0]) % _ALIGNED)
+        self._starts.append((_OFFSET - block.__array_interface__["data"][0]) % _ALIGNED)

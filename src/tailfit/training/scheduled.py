@@ -1,7 +1,7 @@
-"""What of a model follows schedules, moved to each epoch as it begins.
+"""Set scheduled hyper-parameters to their values at the beginning of each epoch.
 
-The value of a hyper-parameter is in a variable (see `hyperparameters.py`): a compiled step reads it anew each time,
-so assigning to it between steps is all there is to do.
+The value of a scheduled hyper-parameter is a variable (see `hyperparameters.py`), which a compiled step reads at every
+call. So it is enough to assign to it between steps.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ __all__ = ["ScheduleMarker", "scheduled_by", "with_markers"]
 
 
 class ScheduleMarker(keras.callbacks.Callback):
-    """Moves what follows a schedule to the epoch that begins; what validates within it finds it there."""
+    """Sets scheduled hyper-parameters for the epoch that begins; its validation sees the same values."""
 
     def __init__(self, followers: list[Any]) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class ScheduleMarker(keras.callbacks.Callback):
 
 
 def scheduled_by(model: keras.Model) -> list[keras.callbacks.Callback]:
-    """The marker that a model's `fit` needs; none where nothing follows a schedule.
+    """Return the callbacks that a model's `fit` needs for its schedules: one, or none without schedules.
 
-    Searched are the compiled losses, in dicts and lists of them too, and everything else that the model has as an
-    attribute: losses and steps that an own `train_step` uses.
+    Searches the compiled losses, also in dicts and lists, and all attributes of the model: a custom `train_step` may
+    use losses and steps of its own.
     """
-    # Only what says so, by `scheduled()`: other things that a model has, data say, count epochs of their own.
+    # Only objects with `scheduled()`: other attributes, such as data, may count epochs themselves.
     parts = [part for part in parts_of(vars(model)) if has(part, "scheduled")]
     followers = [follower for part in parts for follower in followers_of(part)]
     return [ScheduleMarker(followers)] if followers else []
@@ -41,7 +41,7 @@ def scheduled_by(model: keras.Model) -> list[keras.callbacks.Callback]:
 
 @contextmanager
 def with_markers(call: dict[str, Any], markers: list[Any]) -> Iterator[None]:
-    """Around a `fit` with these arguments: the markers run before the user's own callbacks, and no longer than it."""
+    """Add the markers before the callbacks in the arguments of a `fit`; remove them when the context is left."""
     callbacks = call.get("callbacks")
     if not markers:
         yield

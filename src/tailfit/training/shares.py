@@ -1,9 +1,9 @@
 """The loss of a batch with several targets, exact under every reduction of the compiled loss.
 
 Concepts:
-- *mass*: what a reduction divides by: the number of values, or the sum of their weights.
-- A share that is a scalar multiplies the loss. One number a sample goes through the sample weights; where the reduction
-  divides by the sum of these, the factor `mass(share * weight) / mass(weight)` undoes that the shares are in it.
+- *mass*: the divisor of a reduction: the number of values, or the sum of their weights.
+- A scalar share multiplies the loss. A share per sample multiplies the sample weights. If the reduction divides by the
+  sum of weights, the shares are in that sum, too; the factor `mass(share * weight) / mass(weight)` corrects this.
 """
 
 from collections.abc import Callable
@@ -23,15 +23,15 @@ MEAN, WEIGHTED, SUM = "sum_over_batch_size", "mean_with_sample_weight", "sum"
 
 
 def compiled_losses(model: keras.Model) -> list[Any]:
-    """The losses given to `compile`, without those of outputs that have none."""
+    """Return the losses passed to `compile`, without the entries of outputs that have no loss."""
     return [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
 
 
 def reduction_of(model: keras.Model) -> str:
-    """How the compiled losses reduce: `sum_over_batch_size`, `mean_with_sample_weight` or `sum`.
+    """Return the reduction of the compiled losses: `sum_over_batch_size`, `mean_with_sample_weight` or `sum`.
 
     Raises:
-        StepError: they don't all reduce alike, or not at all.
+        StepError: If their reductions differ, or a loss has none.
     """
     losses = compiled_losses(model)
     found = {getattr(loss, "reduction", MEAN) for loss in losses} or {MEAN}
@@ -46,7 +46,7 @@ def reduction_of(model: keras.Model) -> str:
 
 
 def over_targets(model: keras.Model, batch: Batch, y_pred: Any, value: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-    """The sum over the targets of `share * value(y, sample_weight)`, and the sum of the factors."""
+    """Return the sum over the targets of `share * value(y, sample_weight)`, and the sum of the factors."""
     total, factors = 0.0, 0.0
     for target in batch.targets:
         weight, share = target.sample_weight, target.share
@@ -66,7 +66,7 @@ def over_targets(model: keras.Model, batch: Batch, y_pred: Any, value: Callable[
 
 
 def batch_loss(model: keras.Model, batch: Batch, y_pred: Any) -> Any:
-    """The compiled loss over all targets, and the penalties `batch.penalties` times."""
+    """Return the compiled loss over all targets plus `batch.penalties` times the penalties."""
 
     def value(y: Any, weight: Any) -> Any:
         return private.compute_loss(model, batch.x, y, y_pred, weight, training=True)
@@ -76,21 +76,21 @@ def batch_loss(model: keras.Model, batch: Batch, y_pred: Any) -> Any:
         return value(first.y, first.sample_weight)
     total, factors = over_targets(model, batch, y_pred, value)
     penalty = penalty_of(model)
-    # compute_loss added it each time.
+    # compute_loss has added the penalty once for each target.
     return total if penalty is None else total + (batch.penalties - factors) * penalty
 
 
 def penalty_of(model: keras.Model) -> Any:
-    """What `add_loss` and regularisers of the last pass add up to; None where there are none."""
+    """Return the sum of `add_loss` and regularisers of the last pass; None if there are none."""
     losses = [ops.sum(ops.cast(loss, "float32")) for loss in model.losses]
     return sum(losses[1:], losses[0]) if losses else None
 
 
 def mass(model: keras.Model, sample_weight: Any, y_pred: Any) -> Any:
-    """What the compiled loss divides by, up to a constant: values, those that no mask hides, or their weights.
+    """Return the divisor of the compiled loss, up to a constant: unmasked values, or the sum of their weights.
 
     Raises:
-        StepError: several outputs, each divided by something else.
+        StepError: If there are several outputs with different divisors.
     """
     reduction = reduction_of(model)
     if reduction == SUM:
@@ -100,8 +100,8 @@ def mass(model: keras.Model, sample_weight: Any, y_pred: Any) -> Any:
     weighted = sample_weight is not None and reduction == WEIGHTED
     if len(outputs) > 1 and (weighted or any(mask is not None for mask in masks)):
         raise StepError(
-            f"a model with {len(outputs)} outputs, with masks or under reduction={WEIGHTED!r}",
-            expected="one output, or losses that are plain means or sums",
+            f"a model with {len(outputs)} outputs, and masks or reduction={WEIGHTED!r}",
+            expected="one output, or losses reduced by a plain mean or sum",
             fix=f"use reduction={MEAN!r} in the losses",
         )
     weight = keras.tree.flatten(sample_weight)[0] if weighted else None
@@ -109,7 +109,7 @@ def mass(model: keras.Model, sample_weight: Any, y_pred: Any) -> Any:
 
 
 def times(share: Any, sample_weight: Any, y_pred: Any) -> Any:
-    """`share * sample_weight`, one number a value of the loss; a weight of None is 1."""
+    """Return `share * sample_weight`, one number per value of the loss; a weight of None is 1."""
     weight = _ones(y_pred) if sample_weight is None else ops.convert_to_tensor(sample_weight)
     share, weight = ops.cast(share, "float32"), ops.cast(weight, "float32")
     while len(share.shape) < len(weight.shape):
@@ -120,7 +120,7 @@ def times(share: Any, sample_weight: Any, y_pred: Any) -> Any:
 
 
 def is_vector(share: Any) -> bool:
-    """Whether a share is one number a sample."""
+    """Return whether a share is one number per sample."""
     return len(getattr(share, "shape", ())) > 0
 
 
@@ -129,12 +129,12 @@ def _is_one(share: Any) -> bool:
 
 
 def _ones(y_pred: Any) -> Any:
-    """A 1 for each value of a loss: predictions without their last axis."""
+    """Return ones in the shape of the loss values: predictions without their last axis."""
     return ops.ones_like(y_pred[..., 0] if len(y_pred.shape) > 1 else y_pred, dtype="float32")
 
 
 def _like(weight: Any, y_pred: Any) -> Any:
-    """Weights in the structure of the predictions: one for all, or one each."""
+    """Return weights in the structure of the predictions: the same for all outputs, or one each."""
     flat = keras.tree.flatten(weight)
     count = len(keras.tree.flatten(y_pred))
     return keras.tree.pack_sequence_as(y_pred, flat * count if len(flat) == 1 else flat)

@@ -1,11 +1,11 @@
-"""What a step is: a documented change of the default training step, written once for every backend.
+"""The base class of steps: changes of the default training step, written once for every backend.
 
 Concepts:
-- *batch*: inputs and *targets*. The loss is the sum over the targets of `share * L(y, y_pred, sample_weight)`: a mixed
-  sample keeps two labels of any form, each with its own weight, under any loss.
-- *hooks*: `batch`, `forward`, `loss` and `gradients`. The last three are handed what they wrap, and may call it again,
-  on another batch or at other weights. The first step of the list is the outermost.
-- Everything runs inside the compiled step: `keras.ops` only, and variables for what changes.
+- *batch*: inputs and *targets*. The loss is the sum over the targets of `share * L(y, y_pred, sample_weight)`. So a
+  mixed sample keeps both labels, in any form, each with its own weight, and works with any loss.
+- *hooks*: `batch`, `forward`, `loss` and `gradients`. Each of the last three receives the function that it wraps, and
+  may call it several times, on another batch or at other weights. The first step of the list is the outermost.
+- All hooks run inside the compiled step: use `keras.ops`, and variables for state.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,9 +27,9 @@ class Target:
     """One set of labels of a batch.
 
     Args:
-        y: Labels, as the compiled loss takes them.
-        sample_weight: Their weights, or None.
-        share: How much of the loss they are: a scalar, or one number a sample, `(batch,)`.
+        y: Labels, in the form that the compiled loss takes.
+        sample_weight: Sample weights of these labels, or None.
+        share: Factor of their loss: a scalar, or one number per sample, `(batch,)`.
     """
 
     y: Any
@@ -39,12 +39,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on; change it with `dataclasses.replace`.
+    """The data that one step trains on; change it with `dataclasses.replace`.
 
     Args:
-        x: Inputs, as the model takes them.
-        targets: At least one; metrics are given the first.
-        penalties: How often `add_loss` and regularisers count: 1, but a share of it in a part of a batch.
+        x: Inputs, in the form that the model takes.
+        targets: At least one target; metrics use the first.
+        penalties: Factor of `add_loss` and regularisers: 1, or less for a part of a batch.
     """
 
     x: Any
@@ -58,10 +58,10 @@ Compute = Callable[[Batch], tuple[tuple[Any, Any], list[Any]]]  # batch -> ((los
 
 
 class Step:
-    """Base of the steps for `compile(steps=[...])`; a subclass overrides the hooks it needs, none of them must be.
+    """Base class of the steps for `compile(steps=[...])`. Override the hooks that you need.
 
-    A hook may read and assign variables: seeds, counters, weights (put back what you change). To be saved with its
-    model a step is registered with Keras, and its `get_config` says what its constructor takes.
+    A hook may read and assign variables: seeds, counters, weights (restore weights that you change). To be saved with
+    its model, a step must be registered with Keras and return its constructor arguments from `get_config`.
 
     >>> import dataclasses, keras, numpy as np, tailfit
     >>> @keras.saving.register_keras_serializable(package="docs")
@@ -82,41 +82,44 @@ class Step:
     """
 
     def batch(self, model: keras.Model, batch: Batch) -> Batch:
-        """What to train on instead of `batch`; runs once a step, before everything else."""
+        """Return the batch to train on; runs once per training step, before the other hooks."""
         return batch
 
     def forward(self, model: keras.Model, forward: Forward, batch: Batch) -> tuple[Any, Any]:
-        """`(loss, y_pred)`; `forward(batch)` is one pass through the model. Differentiated."""
+        """Return `(loss, y_pred)`; `forward(batch)` is one pass through the model. Runs under differentiation."""
         return forward(batch)
 
     def loss(self, model: keras.Model, loss: Loss, batch: Batch, y_pred: Any) -> Any:
-        """The scalar loss of one pass; `loss(batch, y_pred)` is the compiled one with penalties. Differentiated."""
+        """Return the scalar loss of one pass; `loss(batch, y_pred)` is the compiled loss with penalties.
+
+        Runs under differentiation.
+        """
         return loss(batch, y_pred)
 
     def gradients(self, model: keras.Model, compute: Compute, batch: Batch) -> tuple[tuple[Any, Any], list[Any]]:
-        """`((loss, y_pred), gradients)` by the trainable variables, as `compute(batch)` gives them.
+        """Return `((loss, y_pred), gradients)` with one gradient per trainable variable, like `compute(batch)`.
 
-        A gradient is None where the loss does not depend on the variable (TensorFlow, PyTorch), and scaled where the
-        optimizer scales the loss.
+        A gradient may be None if the loss does not depend on the variable (TensorFlow, PyTorch). Gradients are scaled
+        if the optimizer scales the loss.
         """
         return compute(batch)
 
     def scheduled(self) -> Iterable[Any]:
-        """The hyper-parameters that follow a schedule: each has `set_epoch(epoch)`."""
+        """Return the hyper-parameters that follow a schedule; each has `set_epoch(epoch)`."""
         return [part for part in vars(self).values() if isinstance(part, Scheduled)]
 
     def get_config(self) -> dict[str, Any]:
-        """Everything the constructor takes."""
+        """Return the arguments of the constructor."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The step that `get_config` is of."""
+        """Return the step with the configuration `config`."""
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 @contextmanager
 def unreported() -> Iterator[None]:
-    """Within, losses are computed for their gradient only: none is counted in what `fit` reports, and none counts."""
+    """Compute losses for their gradients only, within this context: they are not reported, and count no labels."""
     with reporting(Reporting.NOTHING), uncounted():
         yield

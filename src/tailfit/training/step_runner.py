@@ -1,4 +1,4 @@
-"""Composes the steps given to `compile` with the default training step."""
+"""Composition of the steps passed to `compile` with the default training step."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ __all__ = ["Runner"]
 
 
 class Runner:
-    """A training step made of steps, the first the outermost.
+    """A training step composed of steps, the first of which is the outermost.
 
     Raises:
-        StepError: something in `steps` is none.
+        StepError: If `steps` has an object that is not a step.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -38,18 +38,18 @@ class Runner:
                 raise StepError(
                     f"steps[{position}]={step!r}",
                     expected="instances of tailfit.steps.Step",
-                    fix="call the class, tailfit.steps.SAM(); derive a step of your own from tailfit.steps.Step",
+                    fix="pass instances, such as tailfit.steps.SAM(); derive your own class from tailfit.steps.Step",
                 )
         self.steps = tuple(steps)
-        # A pass leaves here what penalties added to its loss.
+        # Sum of the penalties in the losses of the passes of one step.
         self.penalty = keras.Variable(0.0, trainable=False, dtype="float32", name="penalty")
 
     def scheduled(self) -> Iterable[Any]:
-        """Every hyper-parameter of the steps that follows a schedule."""
+        """Return the hyper-parameters of all steps that follow a schedule."""
         return [part for step in self.steps for part in step.scheduled()]
 
     def train_step(self, model: Any, data: Any) -> dict[str, Any]:
-        """As `tailfit.Model.train_step`."""
+        """Train on one batch; see `tailfit.Model.train_step`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         batch = Batch(x, (Target(y, sample_weight),))
         for step in self.steps:
@@ -57,7 +57,7 @@ class Runner:
         compute, forward = self._composed(model)
         gradients = None
         with self._reported_once(model) as report:
-            if not model.trainable_variables:  # all layers frozen: Keras then only counts
+            if not model.trainable_variables:  # all layers frozen: as Keras does, update the metrics only
                 loss, y_pred = forward(batch)
             else:
                 (loss, y_pred), gradients = compute(batch)
@@ -96,17 +96,17 @@ class Runner:
 
     @contextmanager
     def _reported_once(self, model: Any) -> Iterator[Callable[[Any, Batch, Any], None]]:
-        """Within, passes don't count in the loss that `fit` reports; what is yielded counts the loss of the whole step.
+        """Yield a function that reports the loss of the whole step once; single passes within are not reported.
 
-        A step may compute several losses, or parts of one. Where a model has several losses each counts by itself.
+        A step may compute several losses, or parts of one. With several compiled losses, each is reported by itself.
         """
-        wholes = getattr(private.loss_tracker(model), "wholes", [])
+        aggregates = getattr(private.loss_tracker(model), "aggregates", [])
         losses = compiled_losses(model)
 
         def report(loss: Any, batch: Batch, y_pred: Any) -> None:
-            if len(losses) == len(wholes) == 1 and wholes[0].needed:
-                value = (loss - self.penalty.value) / wholes[0].factor
-                wholes[0].count(value, mass(model, batch.targets[0].sample_weight, y_pred), rows_of(batch.x))
+            if len(losses) == len(aggregates) == 1 and aggregates[0].needed:
+                value = (loss - self.penalty.value) / aggregates[0].factor
+                aggregates[0].count(value, mass(model, batch.targets[0].sample_weight, y_pred), rows_of(batch.x))
 
         if len(losses) != 1:
             yield report

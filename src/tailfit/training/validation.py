@@ -1,4 +1,4 @@
-"""Class weights for the validation data: Keras weighs the training loss only, and then compares the two."""
+"""Class weights for validation data: Keras weights the training loss only, and so `val_loss` is not comparable."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ __all__ = ["weighted_validation"]
 
 
 def weighted_validation(data: Any, class_weight: Any) -> Any:
-    """Validation data with each sample weighed by its class, and by its own weight if it has one.
+    """Return validation data in which each sample is weighted by its class, times its own weight if it has one.
 
-    Of arrays it is `(x, y, sample_weight)`; of a `Batches` another one.
+    Arrays become `(x, y, sample_weight)`, a `Batches` becomes another `Batches`.
 
     Raises:
-        ArgumentError: for data that has no arrays of labels, or a class without a weight.
+        ArgumentError: If the data have no array of labels, or a class has no weight.
     """
     if data is None:
         raise ArgumentError(
             "validation_class_weight with no validation_data",
-            expected="validation_data to weigh: arrays or a tailfit.Batches",
+            expected="validation_data to be weighted: arrays or a tailfit.Batches",
             fix="pass validation_data",
         )
     if isinstance(data, Batches):
         try:
             return data.weighted(class_weight)
-        except ArgumentError as error:  # which names the argument of Batches
+        except ArgumentError as error:  # it names the argument of Batches
             raise ArgumentError(f"validation_{error.received}", expected=error.expected, fix=error.fix) from None
     parts = data if isinstance(data, tuple | list) else (data,)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(parts))

@@ -1,4 +1,4 @@
-"""Callbacks that take part in a `fit` as a whole, from before its data are opened until it is left, however it is."""
+"""Callbacks with a context around the whole `fit`, from before its data are opened until it returns or raises."""
 
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
@@ -9,19 +9,19 @@ __all__ = ["WholeFit", "within_whole_fits"]
 
 
 class WholeFit(keras.callbacks.Callback):
-    """A callback whose `around` is entered before `tailfit.Model.fit` begins and left after it has ended."""
+    """A callback whose `fit_context` is entered before `tailfit.Model.fit` begins and left after it has ended."""
 
-    def around(self, model: keras.Model, call: dict[str, Any]) -> AbstractContextManager[None]:
-        """Around a `fit` with these arguments, which it may change."""
+    def fit_context(self, model: keras.Model, call: dict[str, Any]) -> AbstractContextManager[None]:
+        """Return the context for a `fit` with the arguments `call`, which it may change."""
         raise NotImplementedError
 
 
 def within_whole_fits(model: keras.Model, call: dict[str, Any]) -> ExitStack:
-    """Around a `fit`: what its callbacks want to be around."""
+    """Enter the contexts that the callbacks of a `fit` ask for."""
     given = call.get("callbacks")
     callbacks = given.callbacks if isinstance(given, keras.callbacks.CallbackList) else keras.tree.flatten(given or [])
     with ExitStack() as stack:
         for callback in callbacks:
             if isinstance(callback, WholeFit):
-                stack.enter_context(callback.around(model, call))
+                stack.enter_context(callback.fit_context(model, call))
         return stack.pop_all()

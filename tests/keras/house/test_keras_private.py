@@ -317,13 +317,13 @@ class _Unordered(keras.random.SeedGenerator):
         return self.inner.next(ordered=False)
 
 
-def test_an_epoch_begins_and_goes_on_as_a_course_says():
+def test_an_observer_sets_the_first_step_and_sees_every_step():
     """`EpochIterator._enumerate_iterator`, `_num_batches` and the adapter's `py_dataset`."""
     from keras.src.trainers.epoch_iterator import EpochIterator
 
     heard = []
 
-    class Course:
+    class Observer:
         def first_step(self):
             return 2
 
@@ -334,7 +334,7 @@ def test_an_epoch_begins_and_goes_on_as_a_course_says():
             heard.append(step)
 
     class Data(keras.utils.PyDataset):
-        course = Course()
+        observer = Observer()
 
         def __len__(self):
             return 5

@@ -423,7 +423,7 @@ def test_steps_beside_an_own_train_step_are_refused():
 
     inputs = keras.Input((2,))
     model = Own(inputs, keras.layers.Dense(1)(inputs))
-    with pytest.raises(StepError, match=r"steps= beside Own\.train_step"):
+    with pytest.raises(StepError, match=r"steps= for Own, which overrides train_step"):
         model.compile("sgd", "mse", steps=[steps.SAM()])
     model.compile("sgd", "mse", steps=[])
 

@@ -107,7 +107,7 @@ def test_a_single_unit_tells_two_classes(loss):
     model = compiled(functional(1), loss)
     model.fit(X, Y % 2, verbose=0)
     model.fit(X, (Y % 2 * 0.5).astype("float32"), verbose=0)
-    with pytest.raises(ArgumentError, match=r"row 2 is 2 for an output of 1 unit.*codes 0 to 1.*3 units"):
+    with pytest.raises(ArgumentError, match=r"row 2 is 2 for an output of 1 unit.*class indices 0 to 1.*3 units"):
         model.fit(X, Y, verbose=0)
     with pytest.raises(ArgumentError, match=r"code 2 for an output of 1 unit"):
         model.fit(tailfit.Batches(Arrays(X, Y)), verbose=0)

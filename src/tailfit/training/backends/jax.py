@@ -1,4 +1,4 @@
-"""JAX: a step becomes a pure function of the variables it touches (`jax_programs.py`)."""
+"""JAX: a step is compiled as a pure function of the variables that it uses (`jax_programs.py`)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
@@ -23,7 +23,7 @@ from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Sc
 
 __all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
 
-COMPILES = True  # whether `function` makes programs
+COMPILES = True
 
 
 def value_and_grad(
@@ -37,8 +37,8 @@ def value_and_grad(
             loss, aux = fn(*inputs)
             scaled = scale(loss)
         written[:] = scope.written.values()
-        # New values, and the masks that hang on predictions, leave as results: as attributes they would be tracers of
-        # a finished trace, or lost.
+        # New values, and the masks of predictions, are returned: as attributes they would be tracers of a finished
+        # trace, or lost.
         updates = [scope.state_mapping[id(v)] for v in written]
         return scaled, (loss, aux, updates, [get_keras_mask(part) for part in jax.tree.leaves(aux)])
 
@@ -48,7 +48,7 @@ def value_and_grad(
         (_scaled, (loss, aux, updates, masks)), (gradients, slopes) = differentiated(values, inputs)
         if outer is not None or not variables_wait_for_values():
             break
-        # A layer was built in there: it has its weights from now on, and is asked again.
+        # A layer was built during the trace. It has its weights now: trace again.
         initialize_all_variables()
     else:
         raise makes_variables_anew(ATTEMPTS)
@@ -65,7 +65,7 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if in_stateless_scope():  # already part of a traced function
+        if in_stateless_scope():  # called by a traced function: part of it
             return fn(*args, **kwargs)
         return program((), *args, **kwargs)[0]
 
@@ -73,7 +73,7 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def random_state() -> dict[str, Any]:
-    return {}  # no randomness of JAX has a state of its own
+    return {}  # JAX has no global random state
 
 
 def set_random_state(state: dict[str, Any]) -> None:
@@ -81,42 +81,43 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def _as_on_device(epoch: Iterable[tuple[int, int, Iterator[Any]]]) -> Iterator[tuple[int, int, Iterator[Any]]]:
-    """Stand-ins for the batches of an epoch, of the shapes and types that they have on the device.
+    """Yield placeholders for the batches of an epoch, in the shapes and dtypes that they have on the device.
 
-    JAX narrows 64-bit arrays silently as it moves them, but warns (0.11) where a program is described with them.
+    JAX narrows 64-bit arrays silently when it moves them, but warns (0.11) when a program is described with them.
     """
 
-    def stand_in(part: Any) -> Any:
+    def placeholder(part: Any) -> Any:
         if part is None:
             return None
         return np.broadcast_to(np.zeros((), jax.dtypes.canonicalize_dtype(part.dtype)), part.shape)
 
     for begin, end, batches in epoch:
-        yield begin, end, (keras.tree.map_structure(stand_in, batch) for batch in batches)
+        yield begin, end, (keras.tree.map_structure(placeholder, batch) for batch in batches)
 
 
 class Trainer(keras.Model):
-    """Gives Keras' `fit` loop pure functions made of steps that are written as if they were not."""
+    """Keras' JAX trainer, whose loops call steps that read and assign variables as pure functions of their values."""
 
     train_function: Any = None
     test_function: Any = None
     predict_function: Any = None
 
-    _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
+    _run_train_step: Callable[[Any], Any]  # defined by tailfit.Model
     _run_test_step: Callable[[Any], Any]
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
         if iterator is not None and self._fuses():
-            batches_stay_on_the_host(iterator)  # they are stacked there, and move together
+            batches_stay_on_the_host(iterator)  # they are stacked there, and moved to the device together
             iterator = _as_on_device(iterator)
         super()._symbolic_build(iterator, data_batch)
 
     def _get_jax_state(self, purge_model_variables: bool = False, **kwargs: Any) -> Groups:
-        # A step gives its values away. What somebody else holds, an array that a callback kept, is copied first.
-        self._jax_state = None  # the values of the last step, which the variables have by now
+        # A step donates its values. A value that anything else refers to, such as an array that a callback kept, is
+        # copied first.
+        self._jax_state = None  # values of the last step, which have been assigned to the variables by now
         state = super()._get_jax_state(purge_model_variables=purge_model_variables, **kwargs)
-        holders = 1 if purge_model_variables else 2  # this list; and the variables, unless they were emptied
+        holders = 1 if purge_model_variables else 2  # this list, and the variables unless Keras emptied them
         return tuple(unshared(group, holders) for group in state)
 
     def make_train_function(self, force: bool = False) -> None:
@@ -153,18 +154,18 @@ class Trainer(keras.Model):
         return self._compiles() and self.steps_per_execution > 1
 
     def _stepper(self, step: Callable[[Any], Any], groups: Callable[[], Groups], **kwargs: Any) -> Callable[..., Any]:
-        """What Keras' loops call: `(state, iterator) -> (result, state)`."""
+        """Return the function that Keras' loops call: `(state, iterator) -> (result, state)`."""
         program = Program(step, groups, compiled=self._compiles())
-        fused = self._fuses() and not kwargs  # the outputs of predict are all kept
+        fused = self._fuses() and not kwargs  # predict keeps the outputs of every step
         run = Fused(program, self.steps_per_execution) if fused else self._make_function(program, **kwargs)
 
         def stepper(state: Groups, iterator: Any) -> tuple[Any, Groups]:
             try:
                 result: tuple[Any, Groups] = run(state, iterator)
             except BaseException:
-                # Keras took the values out of the variables to save memory, and holds them in this frame only: an
-                # unreadable record would cost the user the trained weights.
-                _give_back(groups(), run.state if isinstance(run, Fused) else state)
+                # Keras has emptied the variables to save memory, and has their values in this frame only. After an
+                # error, an unreadable record say, the trained weights would be lost.
+                _assign_back(groups(), run.state if isinstance(run, Fused) else state)
                 self._jax_state_synced = True
                 raise
             return result
@@ -190,8 +191,8 @@ def _release(stepper: Any) -> None:
     getattr(stepper, "release", lambda: None)()
 
 
-def _give_back(groups: Groups, state: Groups) -> None:
+def _assign_back(groups: Groups, state: Groups) -> None:
     for group, values in zip(groups, state, strict=True):
         for variable, value in zip(group, values, strict=True):
-            if not value.is_deleted():  # else the failed step itself consumed it
+            if not value.is_deleted():  # else it was donated to the step that failed
                 variable.assign(value)

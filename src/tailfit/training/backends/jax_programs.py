@@ -1,16 +1,15 @@
-"""A Python function that touches Keras state, compiled by JAX as a pure one.
+"""Compile a Python function that uses Keras state as a pure function, with JAX.
 
 Concepts:
-- `Scope`: a `keras.StatelessScope` that hands out traced values for variables and collects what is assigned. Unlike
-  Keras' own it chains: a variable it does not map is asked of the scope outside it, and so do Keras' own inside it. It
-  remembers every variable read or written that *no* scope maps.
-- `Program`: a Python function compiled as `(values of variables, arguments) -> (result, new values)`. Which variables
-  these are, the first trace finds: it runs to its end with whatever is unmapped, and if anything was, the trace is
-  thrown away, the variables found are added, and it is traced again. So no variable is ever baked into a program as a
-  constant.
-- `Program.many` runs it on several batches as one compiled loop that carries those values. How many is a number, not a
-  shape, so that the short tail of an epoch does not compile anew. Steps with convolutions run one by one on a CPU: XLA
-  has no fast kernels for them inside a loop (13 times slower, measured with jaxlib 0.10.2).
+- `Scope`: a `keras.StatelessScope` that returns traced values for variables and collects assignments. Unlike Keras'
+  own scopes it chains: for a variable that it does not map it asks the scope around it, and Keras' own scopes inside
+  it do the same. It records every variable read or written that *no* scope maps.
+- `Program`: a Python function compiled as `(values of variables, arguments) -> (result, new values)`. The first trace
+  finds these variables: it runs to its end, and if it used unmapped variables, the trace is discarded, the variables
+  are added, and the function is traced again. So no variable is ever compiled into a program as a constant.
+- `Program.many` runs the function on several batches as one compiled loop that carries those values. The number of
+  batches is an argument, not a shape, so the short end of an epoch does not compile again. Steps with convolutions run
+  one by one on a CPU: XLA has no fast kernels for them inside a loop (13 times slower, measured with jaxlib 0.10.2).
 """
 
 import contextlib
@@ -35,21 +34,22 @@ __all__ = ["ATTEMPTS", "Groups", "Program", "Scope", "SlowInLoopError", "makes_v
 
 Groups = Sequence[Sequence[Any]]
 
-# One trace finds state, one uses it; a new shape, or a variable that is only now written, may take one more each.
+# One trace finds the state, one uses it; a new shape, or a variable that is written for the first time, may need one
+# more each.
 ATTEMPTS = 6
 
 
 class Scope(keras.StatelessScope):
-    """Stands between Keras variables and their values while a function is traced."""
+    """The values of Keras variables while a function is traced."""
 
     def __init__(self, mapping: Sequence[tuple[Any, Any]] = (), outer: Any = None) -> None:
-        # Variables made inside are given values by `Program`, after the trace: inside it they would be tracers.
+        # `Program` initialises variables created inside, after the trace: during it their values would be tracers.
         super().__init__(mapping, collect_losses=True, initialize_variables=False)
         self.outer = outer
         self.mapped = set(self.state_mapping)
         self.unmapped: dict[int, Any] = {}
         self.written: dict[int, Any] = {}
-        # Whether every variable read in it is carried, and none is taken for a constant (`hyperparameters.py` asks).
+        # Whether every variable read in it is carried, and none compiled as a constant; `hyperparameters.py` reads it.
         self.carries_all = outer is None or getattr(outer, "carries_all", False)
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class Scope(keras.StatelessScope):
             return self.outer.get_current_value(variable)
         if value is None:
             self.unmapped[id(variable)] = variable
-            return value_behind(variable)  # of use to this first trace only; None if it has none yet
+            return value_behind(variable)  # used in this first trace only; None before it has a value
         return value
 
     def add_update(self, update: tuple[Any, Any]) -> None:
@@ -87,19 +87,19 @@ class Scope(keras.StatelessScope):
 _CHAINED, _SCALABLE = plain_scopes_chained_within(Scope), loss_scaling_without_cond()
 
 
-class _Found(Exception):  # noqa: N818  # not an error: it ends a trace that found new state
+class _Found(Exception):  # noqa: N818  # not an error: ends a trace that has found new state
     def __init__(self, unmapped: Sequence[Any], written: set[int]) -> None:
         self.unmapped, self.written = unmapped, written
 
 
 class _Given(tuple[Any, ...]):
-    """A state as a program returned it, so none of its values twice, and as many as its groups have variables."""
+    """A state that a program returned: its values are distinct, and match the variables of its groups."""
 
     program: "Program"
 
 
 class SlowInLoopError(Exception):
-    """A step that XLA would run much slower inside a loop than by itself."""
+    """Raised for a step that XLA would run much slower inside a loop than by itself."""
 
 
 def _convolves(jaxpr: Any) -> bool:
@@ -110,7 +110,7 @@ def _convolves(jaxpr: Any) -> bool:
 
 
 def _inside(equation: Any) -> Iterator[Any]:
-    """The programs inside an equation: of a call, a branch, a loop."""
+    """Yield the programs inside an equation: those of a call, a branch or a loop."""
     for parameter in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda part: hasattr(part, "eqns")):
         if hasattr(parameter, "jaxpr") or hasattr(parameter, "eqns"):
             yield getattr(parameter, "jaxpr", parameter)
@@ -120,10 +120,11 @@ class Program:
     """A function of Keras state, compiled.
 
     Args:
-        fn: What is compiled.
-        groups: The variables whose values the caller passes in and gets back (Keras' `fit` keeps them); a function,
-            since a first trace may create some. All others the program reads and assigns by itself.
-        compiled: False runs it eagerly, for `run_eagerly` and `jit_compile=False`.
+        fn: The function to compile.
+        groups: Function that returns the variables whose values the caller passes in and gets back (Keras' `fit` keeps
+            these values); a function, since the first trace may create variables. The program itself reads and
+            assigns all other variables.
+        compiled: Whether to compile; False for `run_eagerly` and `jit_compile=False`.
     """
 
     def __init__(self, fn: Callable[..., Any], groups: Callable[[], Groups], *, compiled: bool = True) -> None:
@@ -131,8 +132,8 @@ class Program:
         self.groups: Groups | None = None
         self.read: list[Any] = []
         self.written: list[Any] = []
-        # One jit for good: shapes seen before stay compiled when a new shape brings new variables. The number of
-        # variables is part of what it is keyed on.
+        # The same jit throughout: compiled shapes are kept when a new shape brings new variables. The number of
+        # variables is part of its cache key.
         self.run = jax.jit(self._pure, donate_argnums=(0, 1)) if compiled else self._pure
         self.run_many = jax.jit(self._pure_many, donate_argnums=(0, 1))
         self.fusable = True
@@ -141,10 +142,10 @@ class Program:
         return self._carried(self.run, state, args, kwargs)
 
     def many(self, state: Groups, batches: Any, count: int) -> tuple[Any, Groups]:
-        """One step after the other on the first `count` rows of `batches`; the result is the last step's.
+        """Run one step after the other on the first `count` rows of `batches`; return the result of the last.
 
         Raises:
-            SlowInLoopError: this step is not to be run so; nothing has happened. `fusable` is False from then on.
+            SlowInLoopError: If this step is slow inside a loop. Nothing was run, and `fusable` is False from then on.
         """
         try:
             return self._carried(self.run_many, state, batches, count)
@@ -153,12 +154,13 @@ class Program:
             raise
 
     def _carried(self, run: Callable[..., Any], state: Groups, *args: Any) -> tuple[Any, Groups]:
-        # As this program gave it, and no variable beside it: the usual case, and what each step looks at counts.
+        # Usually the state is the one this program returned last. Then the checks below, which cost time in every
+        # step, are not needed.
         as_given = isinstance(state, _Given) and state.program is self
         if not as_given and (
             self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True))
         ):
-            self.groups = self.list_groups()  # the caller's lists changed: a layer was frozen, say
+            self.groups = self.list_groups()  # the caller's lists have changed, for example as a layer was frozen
         own: list[Any]
         read: list[Any]
         for _ in range(ATTEMPTS):
@@ -200,7 +202,7 @@ class Program:
         def one(state: Groups, own: Any, batch: Any) -> Any:
             return self._pure(state, own, read, (batch,), {})
 
-        # Traced once, here: the loop's carry needs to know what a step returns before the first has run.
+        # Traced once, here: the loop's carry needs the shapes that a step returns before the first step runs.
         traced, (shapes, *_) = jax.make_jaxpr(one, return_shape=True)(state, own, row(0))
         if jax.default_backend() == "cpu" and _convolves(traced.jaxpr):
             raise SlowInLoopError
@@ -209,7 +211,7 @@ class Program:
 
         def body(number: Any, values: Any) -> Any:
             results = step(*values[len(outs) :], *jax.tree.leaves(row(number)))
-            # A step may return a Python number's weak type; a carry keeps the type it began with.
+            # A step may return weakly typed numbers; a carry must keep its dtype.
             return [jax.numpy.asarray(new, old.dtype) for new, old in zip(results, values, strict=True)]
 
         first = [jax.numpy.zeros(out.shape, out.dtype) for out in outs]
@@ -221,8 +223,8 @@ class Program:
         initialize_all_variables()
         old, self.groups = self.groups or (), self.list_groups()
         if [len(g) for g in old] != [len(g) for g in self.groups]:
-            # Variables born in the trace belong to the caller's groups: hand its values back to all variables
-            # and take them again, in the order that the groups have now.
+            # Variables created in the trace belong to the caller's groups: assign the values to all variables, and
+            # read them again in the order that the groups have now.
             for group, values in zip(old, state, strict=True):
                 for variable, value in zip(group, values, strict=True):
                     variable.assign(value)
@@ -238,11 +240,11 @@ class Program:
 
 
 def makes_variables_anew(times: int) -> StepError:
-    """The error of a function that is never traced to its end."""
+    """Return the error for a function that creates variables in every trace."""
     return StepError(
-        f"a function that touched other new variables each of the {times} times it was traced",
-        expected="variables made once",
-        fix="make layers, optimizers, metrics and variables outside the function, or only at its first call",
+        f"a function that created new variables in each of {times} traces",
+        expected="variables that are created once",
+        fix="create layers, optimizers, metrics and variables outside the function, or at its first call only",
     )
 
 
@@ -274,8 +276,10 @@ def unshared(values: list[Any], holders: int) -> list[Any]:
 
 
 def _distinct(donated: Sequence[Any], kept: Sequence[Any]) -> Sequence[Any]:
-    """Values to give away, none of them twice or among those kept: variables may share an array, after
-    `target.assign(source)`, and one that was given away can't be read any more."""
+    """Return the values to donate, with a copy of each that occurs twice or is also kept.
+
+    After `target.assign(source)` two variables share an array, and a donated array can not be read any more.
+    """
     ids = [id(value) for group in [*donated, kept] for value in group]
     if len(set(ids)) == len(ids):
         return donated

@@ -10,7 +10,7 @@ from tailfit.keras_private import true_step_numbers
 
 __all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
 
-COMPILES = True  # whether `function` makes programs
+COMPILES = True
 
 
 def value_and_grad(
@@ -18,7 +18,7 @@ def value_and_grad(
 ) -> tuple[tuple[Any, Any], list[Any]]:
     values = [v.value for v in variables]
     with tf.GradientTape() as tape:
-        # Trainable variables are watched by themselves; the others on request only.
+        # Trainable variables are watched automatically.
         tape.watch([value for value, v in zip(values, variables, strict=True) if not v.trainable])
         tape.watch(inputs)
         loss, aux = fn(*inputs)
@@ -27,8 +27,7 @@ def value_and_grad(
 
 
 def function(fn: Callable[..., Any]) -> Callable[..., Any]:
-    # Without autograph a Python `if` on a tensor fails here as it does on JAX, instead of working on TensorFlow
-    # only; without reduce_retracing a new shape is traced as it is, also as on JAX.
+    # As on JAX: without autograph, a Python `if` on a tensor fails; without reduce_retracing, each new shape is traced.
     return tf.function(fn, reduce_retracing=False, autograph=False)  # type: ignore[no-any-return]
 
 
@@ -41,12 +40,12 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 class Trainer(keras.Model):
-    """Keras' own trainer; only the step it compiles is ours."""
+    """Keras' TensorFlow trainer, which compiles tailfit's steps."""
 
     train_function: Any = None
     test_function: Any = None
 
-    _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
+    _run_train_step: Callable[[Any], Any]  # defined by tailfit.Model
     _run_test_step: Callable[[Any], Any]
 
     def make_train_function(self, force: bool = False) -> None:
@@ -59,9 +58,9 @@ class Trainer(keras.Model):
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
-        # Keras leaves building to the first step here (not on JAX and torch), where `trainable_variables` would be
-        # empty when a train_step asks for them. The shapes come from the data set's specification: reading a
-        # batch for them would take it from a generator.
+        # On TensorFlow only, Keras builds the model inside the first step, after a train_step has read the empty
+        # `trainable_variables`. Build it before. The shapes are those of the data set's specification: reading a batch
+        # would consume one of a generator.
         if self._distribute_strategy is not None or all(layer.built for layer in self._flatten_layers()):
             super()._maybe_symbolic_build(iterator, data_batch)
             return

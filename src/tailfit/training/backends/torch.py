@@ -1,4 +1,4 @@
-"""PyTorch: variables change in place and nothing is compiled unless asked for."""
+"""PyTorch: variables change in place; a step is compiled only with `jit_compile=True`."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numb
 
 __all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
 
-COMPILES = False  # whether `function` makes programs
+COMPILES = False
 
 _nesting = threading.local()
 
@@ -25,23 +25,23 @@ def value_and_grad(
     _nesting.depth = depth + 1
     values = [v.value for v in variables]
     frozen = [value for value in values if not value.requires_grad]
-    # An input that depends on an outer call's variables stays in its graph.
+    # An input that depends on variables of an outer call stays in its graph.
     inputs = [part if part.requires_grad else part.detach().requires_grad_() for part in inputs]
     try:
         for value in frozen:
             value.requires_grad_(True)
         with torch.enable_grad():
             loss, aux = fn(*inputs)
-            # The gradients of an inner call are themselves differentiated by the outer one.
+            # The outer call differentiates the gradients of an inner call.
             gradients = torch.autograd.grad(scale(loss), [*values, *inputs], allow_unused=True, create_graph=depth > 0)
     finally:
         for value in frozen:
             value.requires_grad_(False)
         _nesting.depth = depth
     if depth == 0:
-        # The graph is spent: what the step keeps must not hold on to it.
+        # The graph has been freed; values that are kept must not refer to it.
         loss = _detach(loss)
-        # The usual case apart: walking a tree of one takes a hundredth of a small step.
+        # A single tensor, the usual case, by itself: walking a tree takes a hundredth of a small step.
         aux = _detach(aux) if isinstance(aux, torch.Tensor) else keras.tree.map_structure(_detach, aux)
     return (loss, aux), list(gradients)
 
@@ -58,7 +58,7 @@ def _detach(value: Any) -> Any:
 def function(fn: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if getattr(_nesting, "depth", 0):  # called inside a forward function: its graph is needed
+        if getattr(_nesting, "depth", 0):  # called by a forward function, which needs the graph
             return fn(*args, **kwargs)
         with torch.no_grad():
             return keras.tree.map_structure(_own, fn(*args, **kwargs))
@@ -67,12 +67,12 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _own(value: Any) -> Any:
-    """A variable's value as it is now: the parameter itself changes with the next step."""
+    """Return a copy of a parameter, which the next step changes in place; other values unchanged."""
     return value.detach().clone() if isinstance(value, torch.nn.Parameter) else value
 
 
 def random_state() -> dict[str, Any]:
-    """Of torch's own generators, which a torch module inside a Keras layer draws from."""
+    """Return the states of torch's own generators, which torch modules inside Keras layers use."""
     devices = {f"cuda.{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
     return {name: state.numpy() for name, state in {"cpu": torch.get_rng_state(), **devices}.items()}
 
@@ -84,8 +84,8 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def _refuse_processes() -> None:
-    """Keras 3.16 averages gradients over the processes of a group, by a model around the model: our steps don't."""
-    if not hasattr(keras.Model, "_initialize_ddp"):  # an older Keras: its fit trains each process alone, as ours does
+    """Refuse a group of processes: Keras 3.16 averages gradients over it with a wrapped model, our steps do not."""
+    if not hasattr(keras.Model, "_initialize_ddp"):  # older versions train each process by itself, as tailfit does
         return
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return
@@ -98,7 +98,7 @@ def _refuse_processes() -> None:
 
 
 class Trainer(keras.Model):
-    """Runs the steps without recording gradients: `value_and_grad` records its own."""
+    """Keras' torch trainer, which runs tailfit's steps under `no_grad`; `value_and_grad` records gradients itself."""
 
     train_function: Any = None
     test_function: Any = None
@@ -106,7 +106,7 @@ class Trainer(keras.Model):
 
     steps_per_execution: int
 
-    _run_train_step: Callable[[Any], Any]  # given by tailfit.Model
+    _run_train_step: Callable[[Any], Any]  # defined by tailfit.Model
     _run_test_step: Callable[[Any], Any]
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
@@ -127,8 +127,8 @@ class Trainer(keras.Model):
             self.predict_function = self._stepper(self.predict_step)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        # All outputs are kept, so several steps a call would only have to be joined; and Keras' loop takes a short
-        # tail of them for data that ran out.
+        # One step per call: predict keeps all outputs, and Keras' loop would mistake a short last call for the end of
+        # the data.
         steps, self.steps_per_execution = self.steps_per_execution, 1
         try:
             return super().predict(*args, **kwargs)
@@ -136,7 +136,7 @@ class Trainer(keras.Model):
             self.steps_per_execution = steps
 
     def _stepper(self, step: Callable[[Any], Any]) -> Callable[..., Any]:
-        """What Keras' loops call with the batches of `steps_per_execution` steps, fewer at the end."""
+        """Return the function that Keras' loops call with the batches of up to `steps_per_execution` steps."""
 
         def one_step(data: Any) -> Any:
             with torch.no_grad():
