@@ -406,7 +406,7 @@ def test_plain_scopes_within_ours_ask_it():
         pass
 
     own = keras.StatelessScope.get_current_value
-    variable = keras.Variable(1.0)
+    variable = keras.Variable(1.0, trainable=False)
     chained = private.plain_scopes_chained_within(Outer)
     with Outer([(variable, ops.ones(()) * 2.0)]), keras.StatelessScope():
         assert float(variable.value) == 1.0

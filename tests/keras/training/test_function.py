@@ -229,7 +229,7 @@ def test_arguments_that_are_no_arrays_are_refused(argument):
     def identity(x):
         return x
 
-    with pytest.raises(StepError, match="close over"):
+    with pytest.raises(StepError, match="capture the value"):
         identity(argument)
 
 

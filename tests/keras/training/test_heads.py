@@ -108,7 +108,7 @@ def test_a_check_that_can_not_be_made_says_so():
     with pytest.warns(UserWarning, match="whose from_logits can not be read"):
         assert from_logits_of(Hidden()) is None
     del layer.activation
-    with pytest.warns(UserWarning, match=r"does not show the activation of the output layer 'cause' \(Dense\)"):
+    with pytest.warns(UserWarning, match=r"the activation of the output layer 'cause' \(Dense\)"):
         model.compile("sgd", LOGITS)
     model.compile("sgd", "mse")  # where nothing is to be checked nothing is said
 

@@ -43,20 +43,22 @@ LOSSES = {
 @pytest.mark.parametrize("loss", LOSSES)
 def test_labels_from_1_are_refused(loss):
     model = compiled(functional(), LOSSES[loss]())
-    fix = r"y whose row 2 is 3 for an output of 3 classes \(layer 'causes'\)\. Expected codes 0 to 2\. Fix: number the "
+    fix = r"y whose row 2 is 3 for an output of 3 classes \(layer 'causes'\)\. Expected class indices 0 to 2\. Fix: number the "
     with pytest.raises(ArgumentError, match=fix + r"classes from 0 \(y - 1\), or give the layer 4 units\."):
         model.fit(X, Y + 1, verbose=0)
-    with pytest.raises(ArgumentError, match=r"labels with code 3 for an output of 3 classes \(layer 'causes'\).*y - 1"):
+    with pytest.raises(
+        ArgumentError, match=r"labels with class index 3 for an output of 3 classes \(layer 'causes'\).*y - 1"
+    ):
         model.fit(tailfit.Batches(Arrays(X, Y + 1)), verbose=0)
     model.fit(X, Y, verbose=0)
     for use in (model.fit, model.evaluate):  # now that all is compiled
         with pytest.raises(ArgumentError, match=r"row 2 is 3"):
             use(X, (Y + 1).astype("float32")[:, None], verbose=0)
-        with pytest.raises(ArgumentError, match=r"code 3"):
+        with pytest.raises(ArgumentError, match=r"class index 3"):
             use(tailfit.Batches(Arrays(X, Y + 1)), verbose=0)
     with pytest.raises(ArgumentError, match=r"validation labels whose row 2 is 3"):
         model.fit(X, Y, validation_data=(X, Y + 1), verbose=0)
-    with pytest.raises(ArgumentError, match=r"validation labels with code 3"):
+    with pytest.raises(ArgumentError, match=r"validation labels with class index 3"):
         model.fit(X, Y, validation_data=tailfit.Batches(Arrays(X, Y + 1)), verbose=0)
 
 
@@ -109,7 +111,7 @@ def test_a_single_unit_tells_two_classes(loss):
     model.fit(X, (Y % 2 * 0.5).astype("float32"), verbose=0)
     with pytest.raises(ArgumentError, match=r"row 2 is 2 for an output of 1 unit.*class indices 0 to 1.*3 units"):
         model.fit(X, Y, verbose=0)
-    with pytest.raises(ArgumentError, match=r"code 2 for an output of 1 unit"):
+    with pytest.raises(ArgumentError, match=r"class index 2 for an output of 1 unit"):
         model.fit(tailfit.Batches(Arrays(X, Y)), verbose=0)
 
 
@@ -151,7 +153,7 @@ def test_labels_that_a_method_of_the_user_changes_are_let_through():
     batches = tailfit.Batches(Arrays(X, Y + 1), transform=shifted)
     model = compiled(functional(), tailfit.losses.CrossEntropy(from_logits=True))
     assert np.isfinite(model.fit(batches, verbose=0).history["loss"]).all()
-    with pytest.raises(ArgumentError, match="code 3"):
+    with pytest.raises(ArgumentError, match="class index 3"):
         model.fit(tailfit.Batches(Arrays(X, Y + 1), transform=lambda batch, rng: batch), verbose=0)
 
 

@@ -175,7 +175,7 @@ def test_a_container_of_losses_that_is_not_known_is_refused():
 
     model = identity(keras.Model)
     private.compiled_loss(model).__class__ = Other
-    with pytest.raises(tailfit.errors.StepError, match="in a Other"):
+    with pytest.raises(tailfit.errors.StepError, match="losses are a Other"):
         report_whole_epochs(model)
 
 
