@@ -1,9 +1,6 @@
 """The network of a fitted estimator: built by a function with a seed, and pickled as that function and arrays."""
 
-import random
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import keras
@@ -11,13 +8,12 @@ import numpy as np
 
 from tailfit.errors import ArgumentError
 from tailfit.training import Model
+from tailfit.training.generators import seeded
 
-__all__ = ["ModelFn", "Network", "dense_network", "seeded"]
+__all__ = ["ModelFn", "Network", "dense_network"]
 
 Shape: TypeAlias = tuple[int, ...]
 ModelFn: TypeAlias = Callable[[Shape, int], keras.Model]
-
-_SEEDING = threading.Lock()
 
 
 def dense_network(input_shape: Shape, num_classes: int, *, units: int = 64) -> keras.Model:
@@ -36,23 +32,6 @@ def dense_network(input_shape: Shape, num_classes: int, *, units: int = 64) -> k
     x = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
     x = keras.layers.Dense(units, activation="relu")(x)
     return Model(inputs, keras.layers.Dense(num_classes)(x))
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the layers, losses and steps that are created in the context, and restore the global RNGs afterwards.
-
-    Keras draws missing seeds from Python's `random`. NumPy's global generator is seeded for the user's own functions.
-    """
-    with _SEEDING:  # a lock, because threads of a grid search share the global generators
-        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one: model_fn may use it
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
 
 
 class Network:

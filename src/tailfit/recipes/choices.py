@@ -30,8 +30,8 @@ from pydantic import (
 )
 
 from tailfit.errors import ArgumentError, TailfitError
-from tailfit.networks.fitted import seeded
 from tailfit.schedules import Schedule
+from tailfit.training.generators import seeded
 
 __all__ = ["KINDS", "MARK", "Named", "Number", "Own", "Strict", "UnknownKeyError", "choice", "of_kinds", "short"]
 

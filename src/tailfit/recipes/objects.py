@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from tailfit.data import Batches, Normalize, Source
 from tailfit.errors import ArgumentError, DataError, TailfitError
-from tailfit.networks.fitted import Network, seeded
+from tailfit.networks.fitted import Network
 from tailfit.networks.sizes import check_fits_memory, size_of
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
@@ -19,6 +19,7 @@ from tailfit.recipes.recipe import Column, Recipe, Scheme
 from tailfit.samplers import Sampler, Sequential
 from tailfit.steps import Step
 from tailfit.training import Model
+from tailfit.training.generators import seeded
 from tailfit.weights import class_weights
 
 __all__ = ["compiled_model", "fitted_correction", "held_back", "network_of", "training_batches"]

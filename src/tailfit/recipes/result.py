@@ -53,10 +53,8 @@ class Result:
     def write(self, directory: Path, model: keras.Model, claim: Claim) -> None:
         """Write weights, and then what says that the run of this claim is finished."""
         variables = _variables(model)
-        # The layer's name, which counts what else the process has made, is no part of an array's.
-        names = {place: f"{place}.{variable.name}" for place, variable in variables.items()}
-        entries = [{**entry, "array": names[entry["place"]]} for entry in described(variables)]
-        arrays = {names[place]: np.asarray(held(variable)) for place, variable in variables.items()}
+        entries = described(variables)
+        arrays = {entry["array"]: np.asarray(held(variables[entry["place"]])) for entry in entries}
         write_parts(directory / "weights.safetensors", tensors.parts(arrays))
         fill, normalize, scale = self.fill, self.normalize, _listed(self.scale)
         document = {

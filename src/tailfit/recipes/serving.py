@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from tailfit.keras_private import without_tensorflow
 from tailfit.layers import CosineDense, WithFeatures
-from tailfit.networks.fitted import seeded
 from tailfit.storage.json_text import parsed
 from tailfit.storage.writing import draft_path, write_parts
 from tailfit.text import TailfitWarning
+from tailfit.training.generators import seeded
 
 __all__ = ["save_served", "served"]
 

@@ -30,6 +30,7 @@ from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
 from tailfit.storage.writing import write_parts
 from tailfit.training import Model
+from tailfit.training.generators import drawn_from
 
 __all__ = ["Run", "evaluate_run", "finished_evaluation", "save_page", "train", "train_on"]
 
@@ -117,7 +118,8 @@ def train_on(
     """Train on data that are open, and whose identity is known; several runs may share them. See `train`."""
     claim = Claim(recipe.plain(), str(recipe.folder), keras.backend.backend(), data)
     with claim.held(place):
-        run = _trained(parts, recipe, place, claim, callbacks, progress)
+        with drawn_from(recipe.seed):  # its bytes depend on the recipe, not on what this process has drawn before
+            run = _trained(parts, recipe, place, claim, callbacks, progress)
         save_page(run.evaluation, place)
     return run
 

@@ -55,37 +55,47 @@ def encode(value: Any, arrays: MutableMapping[str, NDArray[Any]], name: str, whe
     raise CannotEncodeError(where.lstrip("."), type(value).__name__)
 
 
-def decode(coded: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """The value that `encode` made this of.
+def decode(coded: Any, arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
+    """Decode what `encode` returned when it was given the same name.
 
     Raises:
-        KeyError, ValueError, TypeError: for what `encode` never makes.
+        KeyError, ValueError, TypeError: for what `encode` never returns, and for an array in the place of another one.
+
+    >>> decode({"weights": [{"$array": "stop.weights.0"}]}, {"stop.weights.0": np.zeros(2)}, "stop")
+    {'weights': [array([0., 0.])]}
     """
     try:
-        return _decoded(coded, arrays)
+        return _decoded(coded, arrays, name)
     except RecursionError:
         raise ValueError("nesting beyond reason") from None
 
 
-def _decoded(coded: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+def _decoded(coded: Any, arrays: Mapping[str, NDArray[Any]], at: str) -> Any:
     if isinstance(coded, list):
-        return [_decoded(item, arrays) for item in coded]
+        return [_decoded(item, arrays, f"{at}.{index}") for index, item in enumerate(coded)]
     if not isinstance(coded, dict):
         return coded
     key = next(iter(coded), "")
     if not (len(coded) == 1 and key.startswith("$")):
-        return {name: _decoded(item, arrays) for name, item in coded.items()}
+        return {name: _decoded(item, arrays, f"{at}.{name}") for name, item in coded.items()}
     match key, coded[key]:
         case "$float", str(text):
             return _FLOATS[text]
-        case "$array", str(name):
-            return arrays[name]
-        case "$scalar", str(name):
-            return arrays[name][()]
-        case "$bytes", str(name):
-            return arrays[name].tobytes()
+        case "$array" | "$scalar" | "$bytes", str(name):
+            if name != at:
+                raise ValueError(f"the array {name!r} in the place of {at!r}")
+            return _of_array(key, arrays[name])
         case "$tuple", list(items):
-            return tuple(_decoded(items, arrays))
+            return tuple(_decoded(items, arrays, at))
         case "$items", list(pairs):
-            return dict(_decoded(pairs, arrays))
+            return dict(_decoded(pairs, arrays, at))
     raise ValueError(f"{key} of {type(coded[key]).__name__}")
+
+
+def _of_array(key: str, array: NDArray[Any]) -> Any:
+    if key == "$array":
+        return array
+    sound = array.ndim == 0 if key == "$scalar" else array.ndim == 1 and array.dtype == np.uint8
+    if not sound:
+        raise ValueError(f"{key} of an array of {array.dtype} with {array.ndim} axes")
+    return array.tobytes() if key == "$bytes" else array[()]

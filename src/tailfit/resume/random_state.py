@@ -1,38 +1,33 @@
-"""The generators of random numbers that a process has one of: Python's, NumPy's, Keras' and the backend's."""
+"""The state of the global generators of random numbers in a checkpoint."""
 
-import random
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-import keras
-import numpy as np
-
-from tailfit.keras_private import known_global_seed
+from tailfit.errors import CheckpointError
 from tailfit.resume.encoding import decode, encode
-from tailfit.training.backends import engine
+from tailfit.training.generators import captured, check
 
-__all__ = ["restore", "save"]
+__all__ = ["checked", "save"]
 
 
 def save(arrays: MutableMapping[str, Any]) -> Any:
     """Their state as JSON; arrays in it go to `arrays`."""
-    seed = known_global_seed()
-    state = {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # the one that scripts use
-        "keras": None if seed is None else np.array(keras.ops.convert_to_numpy(seed.state.value)),
-        keras.backend.backend(): engine.random_state(),
-    }
-    return encode(state, arrays, "random")
+    return encode(captured(), arrays, "random")
 
 
-def restore(coded: Any, arrays: Mapping[str, Any]) -> None:
-    """Give it back; what another backend's generators had is left."""
-    state = decode(coded, arrays)
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])  # noqa: NPY002
-    if state["keras"] is not None:
-        known_global_seed(made=True).state.assign(state["keras"])
-    own = state.get(keras.backend.backend())
-    if own is not None:
-        engine.set_random_state(own)
+def checked(coded: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Decode what `save` returned, for `tailfit.training.generators.put_back`.
+
+    Raises:
+        CheckpointError: it is not a state that these generators take.
+    """
+    try:
+        state: dict[str, Any] = decode(coded, arrays, "random")
+        check(state)
+    except Exception as error:  # a generator refuses a state with errors of many types
+        raise CheckpointError(
+            f"a state of random generators that they can't take ({type(error).__name__}: {error})",
+            expected="the state that was saved",
+            fix="delete this checkpoint; an older one is used then, or the run begins anew",
+        ) from error
+    return state

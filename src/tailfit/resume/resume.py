@@ -15,6 +15,7 @@ from tailfit.resume.identity import MEANING, differences, identity_of
 from tailfit.resume.lock import Lock
 from tailfit.resume.remembered import Remembered
 from tailfit.resume.run import ResumeWarning, Run
+from tailfit.resume.saved import check_document, told_of
 from tailfit.resume.store import Checkpoint, Store
 from tailfit.resume.wrapping import as_batches
 from tailfit.training.feed import Feed
@@ -143,6 +144,8 @@ class Resume(WholeFit):
             )
         if checkpoint is None:
             return None
+        with told_of(self.directory / checkpoint.position.name):
+            check_document(checkpoint)
         different = differences(checkpoint.state["identity"], identity)
         refused = {key: what for key, what in different.items() if key not in self.allow}
         if refused:

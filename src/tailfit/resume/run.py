@@ -11,7 +11,8 @@ Concepts:
 
 import time
 import warnings
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Literal, Self
 
 import keras
@@ -21,10 +22,12 @@ import tailfit
 from tailfit.errors import CheckpointError, StepError
 from tailfit.resume import random_state, variables
 from tailfit.resume.background import Background
-from tailfit.resume.remembered import Remembered
+from tailfit.resume.remembered import Remembered, check_weights, restore, rewrite_log
+from tailfit.resume.saved import Saved, saved, spoilt, told_of
 from tailfit.resume.signals import Signals
 from tailfit.resume.store import Checkpoint, Position, Store
 from tailfit.text import TailfitWarning
+from tailfit.training import generators
 from tailfit.training.feed import Feed
 
 __all__ = ["ResumeWarning", "Run"]
@@ -60,8 +63,15 @@ class Run:
         self._model, self._feed, self._remembered, self._store = model, feed, remembered, store
         self._identity, self._save_freq, self._every_seconds = identity, save_freq, every_seconds
         self._start, self._epoch = Position(0, 0), 0
-        self._loaded: Checkpoint | None = None  # until the model is built, and can take it
-        self._drawn: tuple[Any, Any] | None = None  # random state, until the first step
+        self._loaded: Saved | None = None  # until the model is built, and can take it
+        self._folder = store.directory  # of the checkpoint
+        self._before: tuple[Any, Any] = (
+            {},
+            {},
+        )  # variables that a trial step changes, and their values
+        self._generators: Mapping[str, Any] = {}  # as they were before the fit
+        self._logs: list[tuple[Any, bytes | None]] = []  # likewise
+        self._drawn: Mapping[str, Any] | None = None  # random state, until the first step
         self._strangers: list[tuple[Any, Any]] | None = None  # variables not known, and what they held at first
         self._saved: Position | None = None
         self._steps_saved, self._saved_at = 0, time.monotonic()
@@ -80,10 +90,13 @@ class Run:
 
     def begin_at(self, checkpoint: Checkpoint | None, call: dict[str, Any]) -> None:
         """Have the fit with these arguments begin where a checkpoint was saved."""
-        self._loaded, self._call = checkpoint, call
-        self._start = Position(call.get("initial_epoch", 0), 0)
+        self._call, self._start = call, Position(call.get("initial_epoch", 0), 0)
         if checkpoint is not None:
-            self._start = self._saved = self._position_now(checkpoint)
+            self._folder = self._store.directory / checkpoint.position.name
+            with told_of(self._folder):
+                self._loaded = saved(checkpoint, self._remembered)
+                self._start = self._saved = self._position_now(checkpoint)
+            self._generators, self._logs = generators.captured(), self._remembered.logs()
             epochs = call.get("epochs", 1)
             if self._start.epoch > epochs:
                 raise CheckpointError(
@@ -98,6 +111,8 @@ class Run:
         """Where the batch size was changed, at the same sample."""
         epoch, step = checkpoint.position
         batches = self._feed.batches
+        if step >= len(batches) and checkpoint.state["identity"] == self._identity:
+            raise spoilt(f"a state before step {step}", f"one of the {len(batches)} steps of an epoch, from 0")
         step = step * checkpoint.state["identity"]["batch_size"] // batches.batch_size
         return Position(epoch, min(step, len(batches) - 1))
 
@@ -127,7 +142,7 @@ class Run:
         """The data of the epoch have been opened, and its first step comes next."""
         if self._drawn is not None:
             # torch's DataLoader draws from the generator that dropout draws from.
-            random_state.restore(*self._drawn)
+            generators.put_back(self._drawn)
             self._drawn = None
 
     def between_steps(self, step: int) -> None:
@@ -234,22 +249,44 @@ class Run:
     # -- restoring -------------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        checkpoint, self._loaded = self._loaded, None
-        if checkpoint is None:
+        saved, self._loaded = self._loaded, None
+        if saved is None:
             return
-        entries = variables.saved_entries(checkpoint.state["variables"])
+        with self._or_as_before():
+            values = self._values(saved)
+            check_weights(saved.callbacks, self._model)
+            restore(saved.callbacks)
+        variables.assign(self._variables(), values)
+        generators.put_back(saved.random)
+        if self._start.step:
+            self._drawn = saved.random
+        self._model.stop_training = saved.stopped
+
+    def _values(self, saved: Saved) -> dict[str, Any]:
+        """The values of all variables."""
         known = self._variables()
-        if {entry["place"] for entry in entries} - known.keys():
-            # Some are made by the first step that needs them: have it run once. All that it changes is overwritten.
+        if {entry["place"] for entry in saved.entries} - known.keys():
+            # Some are made by the first step that needs them: have it run once.
+            self._before = known, {place: variables.held(variable) for place, variable in known.items()}
             batch = self._feed.batches.read(*self._start)
             self._model._run_train_step(keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
             known = self._variables()
-        variables.restore(known, entries, checkpoint.arrays)
-        self._remembered.restore(checkpoint.state["callbacks"], checkpoint.arrays)
-        random_state.restore(checkpoint.state["random"], checkpoint.arrays)
-        if self._start.step:
-            self._drawn = checkpoint.state["random"], checkpoint.arrays
-        self._model.stop_training = checkpoint.state["stopped"]
+        return variables.checked(known, saved.entries, saved.arrays)
+
+    @contextmanager
+    def _or_as_before(self) -> Iterator[None]:
+        """Where the checkpoint is refused, put back what this fit has changed by then."""
+        try:
+            with told_of(self._folder):
+                yield
+        except BaseException:
+            variables.assign(*self._before)
+            generators.put_back(self._generators)
+            for callback, content in self._logs:
+                rewrite_log(callback, content)
+            raise
+        finally:
+            self._before = {}, {}
 
 
 def _refuse_changed(strangers: list[tuple[Any, Any]], known: dict[str, Any]) -> None:

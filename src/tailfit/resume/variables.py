@@ -5,7 +5,8 @@ people, for Keras numbers layers through ("dense_3") by what else the process ha
 """
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -16,7 +17,17 @@ from tailfit.data import Batches, Source
 from tailfit.errors import CheckpointError
 from tailfit.keras_private import value_behind
 
-__all__ = ["described", "held", "restore", "saved_entries", "strangers", "variables_of"]
+__all__ = [
+    "assign",
+    "check_arrays",
+    "checked",
+    "described",
+    "held",
+    "restore",
+    "saved_entries",
+    "strangers",
+    "variables_of",
+]
 
 Variables = dict[str, Any]
 
@@ -73,15 +84,27 @@ def _within(part: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
 
 def described(variables: Variables) -> list[dict[str, Any]]:
     """For the checkpoint's document: what each is, and the name of its array."""
+    behind = {variable.path.replace("/", "_") for variable in variables.values()}
     return [
         {
             "place": place,
-            "array": f"{place}.{variable.path}",
+            "array": f"{place}.{_own_name(variable, behind)}",
             "shape": list(variable.shape),
             "dtype": keras.backend.standardize_dtype(variable.dtype),
         }
         for place, variable in variables.items()
     ]
+
+
+def _own_name(variable: Any, behind: Set[str]) -> str:
+    """A variable's name without those that Keras numbers through in a process: the same run has the same files.
+
+    Args:
+        behind: The paths of the variables after which an optimizer may have named its own.
+    """
+    name = str(variable.name)
+    of = max((path for path in behind if name.startswith(f"{path}_")), key=len, default="")
+    return re.sub(r"^(\w*variable)_\d+$", r"\1", name.removeprefix(of).lstrip("_"))
 
 
 def held(variable: Any) -> Any:
@@ -113,13 +136,31 @@ def saved_entries(given: Any) -> list[dict[str, Any]]:
     return list(given)
 
 
-def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
-    """Give the variables the values that were saved of them.
+def check_arrays(entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
+    """Hold the entries of variables against their arrays.
 
     Raises:
-        CheckpointError: the variables are others than those, or the arrays are not what the entries say; nothing was
-            changed then.
+        CheckpointError: an array is missing, of another shape, or that of another variable.
     """
+    for entry in entries:
+        place, name = entry["place"], entry["array"]
+        value = arrays.get(name)
+        if value is None or not name.startswith(f"{place}."):
+            missing = "" if value is not None else ", which is not there"
+            raise _other_array(f"variable {place}: the array {name!r}{missing}")
+        if list(value.shape) != entry["shape"]:
+            raise _other_array(f"variable {place} of shape {tuple(entry['shape'])}: an array of shape {value.shape}")
+    if len({entry["place"] for entry in entries}) < len(entries):
+        raise _other_array("two entries of one variable")
+
+
+def checked(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> Variables:
+    """The values that were saved of the variables, by place; nothing is changed.
+
+    Raises:
+        CheckpointError: the variables are others than those, or the arrays are not what the entries say.
+    """
+    check_arrays(entries, arrays)
     saved = {entry["place"]: entry for entry in entries}
     for place in [*saved, *(place for place in variables if place not in saved)]:
         variable, entry = variables.get(place), saved.get(place)
@@ -131,27 +172,31 @@ def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: 
                 expected="the same variables as in the run that was saved",
                 fix="build and compile the model as it was, or give this run a directory of its own",
             )
-    values = {place: _value_of(place, variable, saved[place], arrays) for place, variable in variables.items()}
-    if len(saved) != len(entries):
-        raise _other_array("two entries of one variable")
+    return {place: _value_of(place, variable, arrays[saved[place]["array"]]) for place, variable in variables.items()}
+
+
+def assign(variables: Variables, values: Mapping[str, Any]) -> None:
+    """Give the variables values, by place."""
     for place, variable in variables.items():
-        value = values[place]
-        variable.assign(value.astype(keras.backend.standardize_dtype(variable.dtype), copy=False))
+        variable.assign(values[place])
 
 
-def _value_of(place: str, variable: Any, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
-    """The array that was saved of a variable, held against both."""
-    name, dtype = entry["array"], keras.backend.standardize_dtype(variable.dtype)
-    value = arrays.get(name)
-    if value is None or not name.startswith(f"{place}."):
-        raise _other_array(f"variable {place}: the array {name!r}{'' if value is not None else ', which is not there'}")
+def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
+    """Give the variables the values that were saved of them.
+
+    Raises:
+        CheckpointError: as `checked`; nothing was changed then.
+    """
+    assign(variables, checked(variables, entries, arrays))
+
+
+def _value_of(place: str, variable: Any, value: Any) -> Any:
+    """The array that was saved of a variable, in the variable's type."""
+    dtype = keras.backend.standardize_dtype(variable.dtype)
     kinds = [np.issubdtype(value.dtype, np.integer), value.dtype == np.bool_]
-    if list(value.shape) != list(variable.shape) or kinds != ["int" in dtype, dtype == "bool"]:
-        raise _other_array(
-            f"variable {place} of shape {tuple(variable.shape)} and type {dtype}: an array of shape {value.shape} and "
-            f"type {value.dtype}"
-        )
-    return value
+    if kinds != ["int" in dtype, dtype == "bool"]:
+        raise _other_array(f"variable {place} of type {dtype}: an array of type {value.dtype}")
+    return value.astype(dtype, copy=False)
 
 
 def _other_array(received: str) -> CheckpointError:

@@ -20,11 +20,12 @@ from tailfit.arguments import whole_number
 from tailfit.data import Arrays, Batches
 from tailfit.data.source import Source, Subset
 from tailfit.errors import ArgumentError, DataError
-from tailfit.networks.fitted import ModelFn, Network, dense_network, seeded
+from tailfit.networks.fitted import ModelFn, Network, dense_network
 from tailfit.samplers import Sampler, Sequential
 from tailfit.schedules import Schedule
 from tailfit.sklearn.ingredients import codes_of_weights, new_callbacks, new_loss, new_optimizer, new_steps
 from tailfit.training import Model
+from tailfit.training.generators import drawn_from, seeded
 from tailfit.training.heads import from_logits_of
 from tailfit.weights import class_weights
 
@@ -163,14 +164,15 @@ class Classifier(ClassifierMixin, BaseEstimator):
             network.optimizer = new_optimizer(self.optimizer, self.learning_rate)
         network.model.compile(network.optimizer, loss, steps=steps, run_eagerly=bool(self.run_eagerly))
         done = self.n_iter_ if warm else 0
-        history = network.model.fit(
-            batches,
-            initial_epoch=done,
-            epochs=done + epochs,
-            validation_data=held_out,
-            callbacks=new_callbacks(self.callbacks),
-            verbose=self.verbose,
-        )
+        with drawn_from(seed + 2):  # dropout without a seed, on torch
+            history = network.model.fit(
+                batches,
+                initial_epoch=done,
+                epochs=done + epochs,
+                validation_data=held_out,
+                callbacks=new_callbacks(self.callbacks),
+                verbose=self.verbose,
+            )
         self.classes_ = classes
         self.history_ = history.history
         self.n_iter_ = done + len(history.epoch)

@@ -18,13 +18,13 @@ from tailfit import losses, metrics, samplers, steps
 from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
 from tailfit.evaluation import ReportWarning
 from tailfit.networks.built_in import cnn, mlp, rnn
-from tailfit.networks.fitted import seeded
 from tailfit.recipes import evaluate_run, load_recipe, schema, train
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.document import parse
 from tailfit.recipes.parts import open_other, open_parts
 from tailfit.recipes.serving import save_served
 from tailfit.recipes.training import finished_evaluation
+from tailfit.training.generators import seeded
 
 pytestmark = pytest.mark.above_training
 

@@ -106,7 +106,7 @@ def hook(event, arguments):
         events.append((event, [str(each) for each in arguments[:1]]))
 sys.addaudithook(hook)
 checkpoint, damage = Store(directory).recover()
-decode(checkpoint.state["value"], checkpoint.arrays)
+decode(checkpoint.state["value"], checkpoint.arrays, "value")
 loading, events = events, []
 for path in sources:
     source = tailfit.data.open(path)

@@ -163,7 +163,7 @@ values = st.recursive(
 def through_json(value):
     arrays = {}
     coded = json.loads(json.dumps(encode(value, arrays, "at"), allow_nan=False))
-    return decode(coded, arrays)
+    return decode(coded, arrays, "at")
 
 
 @given(values)
@@ -185,7 +185,20 @@ def test_what_is_no_data_is_named():
     assert caught.value.args == ("a.1.b", "object")
 
 
-@pytest.mark.parametrize("coded", [{"$float": "1"}, {"$array": "none"}, {"$tuple": 3}, {"$other": []}, {"$items": [1]}])
+@pytest.mark.parametrize(
+    "coded",
+    [
+        {"$float": "1"},
+        {"$array": "at"},
+        {"$tuple": 3},
+        {"$other": []},
+        {"$items": [1]},
+        {"a": {"$array": "at.b"}},
+        {"a": {"$scalar": "at.a"}},
+        {"a": {"$bytes": "at.a"}},
+    ],
+    ids=str,
+)
 def test_what_was_never_encoded_is_refused(coded):
     with pytest.raises((KeyError, ValueError, TypeError)):
-        decode(coded, {})
+        decode(coded, {"at.a": np.zeros(2), "at.b": np.zeros(2)}, "at")

@@ -41,8 +41,14 @@ class Engine(Protocol):
     def random_state(self) -> dict[str, Any]:
         """Return the states of the backend's own random generators, which Keras does not manage."""
 
+    def check_random_state(self, state: Any) -> None:
+        """Raise an exception of some type where `set_random_state` can't set these states."""
+
     def set_random_state(self, state: dict[str, Any]) -> None:
         """Set the states of these generators."""
+
+    def seed_generators(self, seed: int) -> None:
+        """Seed these generators."""
 
 
 def _load() -> Engine:

@@ -21,7 +21,16 @@ from tailfit.keras_private import (
 from tailfit.training.backends.jax_fused import Fused
 from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Scope, makes_variables_anew, unshared
 
-__all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
+__all__ = [
+    "COMPILES",
+    "Trainer",
+    "check_random_state",
+    "function",
+    "random_state",
+    "seed_generators",
+    "set_random_state",
+    "value_and_grad",
+]
 
 COMPILES = True
 
@@ -74,6 +83,15 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def random_state() -> dict[str, Any]:
     return {}  # JAX has no global random state
+
+
+def check_random_state(state: dict[str, Any]) -> None:
+    if state != {}:
+        raise ValueError("JAX: no state expected")
+
+
+def seed_generators(seed: int) -> None:
+    pass
 
 
 def set_random_state(state: dict[str, Any]) -> None:

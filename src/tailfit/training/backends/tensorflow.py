@@ -8,7 +8,16 @@ import tensorflow as tf
 
 from tailfit.keras_private import true_step_numbers
 
-__all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
+__all__ = [
+    "COMPILES",
+    "Trainer",
+    "check_random_state",
+    "function",
+    "random_state",
+    "seed_generators",
+    "set_random_state",
+    "value_and_grad",
+]
 
 COMPILES = True
 
@@ -33,6 +42,16 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def random_state() -> dict[str, Any]:
     return {"generator": tf.random.get_global_generator().state.numpy()}
+
+
+def check_random_state(state: dict[str, Any]) -> None:
+    known, words = random_state()["generator"], state["generator"]
+    if (words.dtype, words.shape) != (known.dtype, known.shape):
+        raise ValueError(f"TensorFlow's generator: {len(known)} whole numbers expected")
+
+
+def seed_generators(seed: int) -> None:
+    tf.random.get_global_generator().reset_from_seed(seed)
 
 
 def set_random_state(state: dict[str, Any]) -> None:

@@ -6,12 +6,22 @@ from functools import wraps
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 
 from tailfit.errors import StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
 
-__all__ = ["COMPILES", "Trainer", "function", "random_state", "set_random_state", "value_and_grad"]
+__all__ = [
+    "COMPILES",
+    "Trainer",
+    "check_random_state",
+    "function",
+    "random_state",
+    "seed_generators",
+    "set_random_state",
+    "value_and_grad",
+]
 
 COMPILES = False
 
@@ -77,10 +87,26 @@ def random_state() -> dict[str, Any]:
     return {name: state.numpy() for name, state in {"cpu": torch.get_rng_state(), **devices}.items()}
 
 
+def check_random_state(state: dict[str, Any]) -> None:
+    devices = {"cpu": "cpu"} | {f"cuda.{index}": f"cuda:{index}" for index in range(torch.cuda.device_count())}
+    if "cpu" not in state:
+        raise ValueError("torch's generator of the CPU is missing")
+    for name, words in state.items():
+        if words.dtype != np.uint8:
+            raise TypeError(f"torch's generator {name}: bytes expected")
+        if name in devices:  # of other machines' devices nothing is restored
+            torch.Generator(devices[name]).set_state(torch.from_numpy(words))
+
+
+def seed_generators(seed: int) -> None:
+    torch.manual_seed(seed)
+
+
 def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(torch.from_numpy(state["cpu"]))
-    for index in range(min(torch.cuda.device_count(), len(state) - 1)):
-        torch.cuda.set_rng_state(torch.from_numpy(state[f"cuda.{index}"]), index)
+    for index in range(torch.cuda.device_count()):
+        if f"cuda.{index}" in state:  # there may have been fewer devices
+            torch.cuda.set_rng_state(torch.from_numpy(state[f"cuda.{index}"]), index)
 
 
 def _refuse_processes() -> None:
