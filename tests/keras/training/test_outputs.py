@@ -43,8 +43,8 @@ LOSSES = {
 @pytest.mark.parametrize("loss", LOSSES)
 def test_labels_from_1_are_refused(loss):
     model = compiled(functional(), LOSSES[loss]())
-    fix = r"y whose row 2 is 3 for an output of 3 classes \(layer 'causes'\)\. Expected class indices 0 to 2\. Fix: number the "
-    with pytest.raises(ArgumentError, match=fix + r"classes from 0 \(y - 1\), or give the layer 4 units\."):
+    fix = r"y whose row 2 is 3 for an output of 3 classes \(layer 'causes'\)\. Expected class indices 0 to 2\. Fix: "
+    with pytest.raises(ArgumentError, match=fix + r"number the classes from 0 \(y - 1\), or give the layer 4 units\."):
         model.fit(X, Y + 1, verbose=0)
     with pytest.raises(
         ArgumentError, match=r"labels with class index 3 for an output of 3 classes \(layer 'causes'\).*y - 1"
