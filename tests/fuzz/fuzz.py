@@ -66,9 +66,8 @@ def main() -> None:
             there = {**there, **targets(keras=True)}
     if unknown := set(only) - set(there):
         sys.exit(f"no parser {', '.join(sorted(unknown))}; there are {', '.join(there)}")
-    chosen = [target for name, target in there.items() if name in only or not only]
-    for target in chosen:
-        campaign(target, 60 * given.minutes / len(chosen))
+    for name in only or there:
+        campaign(there[name], 60 * given.minutes / len(only or there))
 
 
 def campaign(target: "Target", seconds: float) -> None:
