@@ -10,6 +10,7 @@ A 0/1 matrix whose rows sum to one *or zero* is refused: it is far more often a 
 a multi-label matrix, and Keras' argmax would silently assign class 0 to the rows of zeros.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -425,6 +426,24 @@ def _encode_integers(
     return Encoded("codes", codes, names if names is not None else tuple(map(str, range(count))))
 
 
+def _as_floats(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Convert to float32; what is not a real number becomes NaN, and what float32 can't hold infinity."""
+    with np.errstate(over="ignore"):
+        if array.dtype.kind not in "cO":
+            return array.astype(np.float32)
+        return (
+            np.array([_as_float(value) for value in array.ravel()], np.float64).reshape(array.shape).astype(np.float32)
+        )
+
+
+def _as_float(value: Any) -> float:
+    try:
+        # NumPy would drop an imaginary part.
+        return math.nan if isinstance(value, complex | np.complexfloating) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 def _encode_matrix(
     array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject
 ) -> Encoded:
@@ -437,8 +456,7 @@ def _encode_matrix(
             fix="pass one class name per column, in the order of the columns",
         )
     names = names if names is not None else tuple(map(str, range(columns)))
-    with np.errstate(over="ignore"):  # what float32 can't hold is out of range, and refused
-        values = array.astype(np.float32)
+    values = _as_floats(array)
     inside = (values >= 0) & (values <= 1)  # False for NaN too
     if not inside.all():
         row = int(np.argmax(~inside.all(axis=1)))
@@ -465,5 +483,10 @@ def _encode_matrix(
 
 
 def _row(row: NDArray[Any]) -> str:
-    shown = ", ".join(f"{value:g}" for value in row[:8])
+    shown = ", ".join(map(_shown, row[:8].tolist()))
     return f"[{shown}{', ...' if len(row) > 8 else ''}]"
+
+
+def _shown(value: Any) -> str:
+    plain = isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
+    return f"{value:g}" if plain else f"{value!r:.20}"

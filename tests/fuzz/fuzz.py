@@ -145,7 +145,8 @@ def fuzz(target: "Target", seconds: float) -> None:
 
 
 def escaped(word: str) -> str:
-    return "".join(chr(byte) if chr(byte).isalnum() else f"\\x{byte:02x}" for byte in word.encode())
+    """Write a word, whose characters stand for bytes, as libFuzzer's dictionaries do."""
+    return "".join(f"\\x{byte:02x}" for byte in word.encode("latin-1"))
 
 
 def recorder(run: Callable[[bytes], Any], place: Path) -> Callable[[bytes], None]:

@@ -22,7 +22,7 @@ class Target:
         json: Whether these are JSON documents, to be mutated as such, too.
         keras: Whether it imports Keras: its corpus is then read in `tests/keras`.
         longest: The longest input, in bytes.
-        words: Tokens of its language.
+        words: Tokens of its language; a character stands for a byte.
         slow: Whether a run takes a tenth of a second or more.
     """
 
