@@ -91,7 +91,7 @@ def test_one_hot_rows_become_class_indices(codes):
         ([[1, 0], [1, {"leak": 1}]], 1),
         ([[1, 0], [10**400, 1]], 1),
         ([[1, 0], [1e300, 1]], 1),
-        (np.array([[1, 0], [1j, 0]]), 1),
+        (np.array([[1j, 0], [1, 0]]), 0),
         (np.array([1 + 2j]), 0),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), 0),
         ([b"leak"], 0),
