@@ -52,8 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     runs = chosen(cases, level, os.environ.get("KERAS_BACKEND"))
     config.hook.pytest_deselected(items=[item for item, run in zip(items, runs, strict=True) if not run])
     items[:] = [item for item, run in zip(items, runs, strict=True) if run]
-    if level == "quick":  # files in an order in which no room is last: time may not suffice for all
-        items.sort(key=lambda item: crc32(item.path.name.encode()))
+    if level == "quick":  # time may not suffice for all: the cheap ones first, in an order in which no room is last
+        dear = ("above_training", "mostly_on")
+        items.sort(key=lambda item: (any(map(item.get_closest_marker, dear)), crc32(item.path.name.encode())))
 
 
 @pytest.hookimpl(tryfirst=True)
