@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
@@ -16,13 +15,12 @@ pytest.register_assert_rewrite("fuzz", "support")
 from support.selection import BACKENDS, LEVELS, Case, chosen  # noqa: E402  # its asserts are rewritten when it is imported
 
 KERAS = Path(__file__).parent / "keras"
-BEGAN = time.monotonic()
 NOT_RUN = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", choices=LEVELS, help="which cases to run, see tests/support/selection.py")
-    parser.addoption("--seconds", type=float, help="begin no test after so many seconds, and tell how many were left")
+    parser.addoption("--seconds", type=float, help="begin no test after so many seconds of processor time, and tell how many are left")
 
 
 def case_of(item: pytest.Item) -> Case:
@@ -60,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     seconds = item.config.getoption("seconds")
-    if seconds is not None and time.monotonic() - BEGAN > seconds:
+    if seconds is not None and sum(os.times()[:4]) > seconds  # of this process and its children:
         item.config.stash[NOT_RUN] = item.config.stash.get(NOT_RUN, 0) + 1
         pytest.skip("no time left")
 
