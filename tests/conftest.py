@@ -20,7 +20,7 @@ NOT_RUN = pytest.StashKey[int]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", choices=LEVELS, help="which cases to run, see tests/support/selection.py")
-    parser.addoption("--seconds", type=float, help="begin no test after so many seconds of processor time, and tell how many are left")
+    parser.addoption("--seconds", type=float, help="begin no test after so much processor time")
 
 
 def case_of(item: pytest.Item) -> Case:
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     seconds = item.config.getoption("seconds")
-    if seconds is not None and sum(os.times()[:4]) > seconds  # of this process and its children:
+    if seconds is not None and sum(os.times()[:4]) > seconds:  # of this process and its children
         item.config.stash[NOT_RUN] = item.config.stash.get(NOT_RUN, 0) + 1
         pytest.skip("no time left")
 
