@@ -36,7 +36,7 @@ def test_a_sample_has_every_test_and_each_case_once_at_most():
     counted = times("sample")
     assert set(counted.values()) == {0, 1}
     assert {case.test for case, number in counted.items() if number} == {case.test for case in CASES} - {"slow"}
-    assert 0.2 < sum(counted[case] for case in CASES if case.test == "many") / 200 < 0.3
+    assert 0.15 < sum(counted[case] for case in CASES if case.test == "many") / 200 < 0.35
     on = {backend: sum(case.test.startswith("alone") for case in run("sample", backend)) for backend in BACKENDS}
     assert min(on.values()) > 5
 
