@@ -1,5 +1,6 @@
 """What is read with Keras at hand: whole recipes, the result of a run, the state of callbacks and variables."""
 
+import functools
 import json
 from typing import Any
 
@@ -7,14 +8,16 @@ import keras
 import numpy as np
 
 from fuzz.bounds import REFUSED, answer, scratch
-from fuzz.of_runs import ARRAYS, CLAIM, STATE
+from fuzz.of_runs import CLAIM
 from fuzz.of_text import RECIPE, YAML_WORDS, is_plain
 from fuzz.targets import parser
 from tailfit.recipes import load_recipe
 from tailfit.recipes.document import parse
 from tailfit.recipes.result import Result, finished_claim
+from tailfit.resume import random_state, variables
 from tailfit.resume.remembered import Remembered
-from tailfit.resume.variables import restore, saved_entries
+from tailfit.resume.saved import check_document, saved
+from tailfit.resume.store import Checkpoint, Position
 
 MORE = """\
 data: {path: x, windows: {length: 5}, fill_missing: mean}
@@ -85,24 +88,43 @@ def result_json(data: bytes) -> None:
     assert isinstance(entries, list)
 
 
-def variables() -> dict[str, Any]:
-    return {"model.0000": keras.Variable(np.zeros((2, 2), "float32"))}
+# -- checkpoints ----------------------------------------------------------------------------------------
 
 
-@parser(lambda: [json.dumps(STATE).encode()], json=True, keras=True)
+@functools.cache
+def a_run() -> tuple[dict[str, Any], Remembered, dict[str, Any], dict[str, Any]]:
+    """Variables, callbacks, and what is saved of them: state and arrays."""
+    stopping = keras.callbacks.EarlyStopping("loss")
+    stopping.on_train_begin()
+    known, remembered = {"model.0000": keras.Variable(np.zeros((2, 2), "float32"))}, Remembered([stopping])
+    arrays: dict[str, Any] = {}
+    entries = variables.described(known)
+    state = {
+        "keras": keras.__version__,
+        "stopped": False,
+        "identity": {"batch_size": 8, "callbacks": remembered.names()},
+        "variables": entries,
+        "callbacks": remembered.save(arrays),
+        "random": random_state.save(arrays),
+    }
+    arrays |= {entry["array"]: np.asarray(variables.held(known[entry["place"]])) for entry in entries}
+    return known, remembered, state, arrays
+
+
+@parser(lambda: [json.dumps(a_run()[2]).encode()], json=True, keras=True, longest=1 << 16)
 def resumed_state(data: bytes) -> None:
-    """The state of variables and callbacks, of a checkpoint whose checksums are right."""
+    """The state in a checkpoint whose checksums are right, whatever it says."""
+    known, remembered, _, arrays = a_run()
     try:
         state = json.loads(data)
     except (ValueError, RecursionError):
         return
     if not isinstance(state, dict):
         return
-    arrays = {"model.0000.kernel": ARRAYS["kernel"], **ARRAYS}
-    held = variables()
-    entries = answer(lambda: saved_entries(state.get("variables")))
-    if entries is not REFUSED and answer(lambda: restore(held, entries, arrays)) is not REFUSED:
-        assert np.asarray(keras.ops.convert_to_numpy(held["model.0000"].value)).shape == (2, 2)
-    if isinstance(state.get("callbacks"), list) and all(isinstance(each, dict) for each in state["callbacks"]):
-        stopping = keras.callbacks.EarlyStopping("loss")
-        answer(lambda: Remembered([stopping]).restore(state["callbacks"], arrays))
+    checkpoint = Checkpoint(Position(1, 0), state, arrays)
+    if answer(lambda: check_document(checkpoint)) is REFUSED:
+        return
+    found = answer(lambda: saved(checkpoint, remembered))
+    if found is not REFUSED:
+        values = answer(lambda: variables.checked(known, found.entries, found.arrays))
+        assert values is REFUSED or {place: value.shape for place, value in values.items()} == {"model.0000": (2, 2)}
