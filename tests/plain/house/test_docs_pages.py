@@ -1,6 +1,7 @@
-"""Pages that name modules: each link into the source leads to a file that defines the name."""
+"""Pages that describe the source: links lead to files that define the name, and the map shows today's imports."""
 
 import ast
+import importlib.util
 import re
 
 import pytest
@@ -32,3 +33,18 @@ def test_there_are_such_links():
 
 def test_the_demos_picture_is_small():
     assert (ROOT / "docs" / "images" / "demo.svg").stat().st_size < 200_000
+
+
+def test_the_map_in_contributing_shows_the_imports():
+    spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
+    rooms = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rooms)
+    page = rooms.PAGE.read_text(encoding="utf-8")
+
+    def without_summaries(text):
+        rows = [line.split("|") for line in text.splitlines() if line.startswith("| [`")]
+        return [(row[1], row[-2]) for row in rows if "](src/tailfit/" in row[1]]
+
+    shown = without_summaries(page)
+    assert shown == without_summaries(rooms.with_map(page)), "run python docs/rooms.py"
+    assert len(shown) > 30
