@@ -210,7 +210,7 @@ def test_of_a_dict_the_keys_are_named():
         load_recipe({"data": {"path": "x"}, "loss": {"name": "Focal", "gamma": "x"}})
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "examples/which_remedy.py"])
+@pytest.mark.parametrize("page", ["docs/getting-started.md", "docs/recipes.md", "examples/which_remedy.py"])
 def test_the_recipes_of_the_documentation_are_sound(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     found = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) or re.findall(r'RECIPE = """(.*?)"""', text, re.DOTALL)
