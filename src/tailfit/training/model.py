@@ -216,8 +216,9 @@ class Model(_Trainer):
         The batches of epoch `e` are `batches.indices(e, step)` for step 0, 1, ..., whatever `shuffle` is.
 
         Args:
-            x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, initial_epoch,
-                steps_per_epoch, validation_steps, validation_batch_size, validation_freq: See `keras.Model.fit`.
+            x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data: See `keras.Model.fit`.
+            shuffle, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq: See
+                `keras.Model.fit`.
             class_weight, sample_weight: See `keras.Model.fit`. With a `Batches` both take the forms that `Batches`
                 takes (one sample weight for each sample of the source), and multiply with the weights it has for this
                 fit. The `class_counts` of the `Batches`, which a loss may have been given, do not include them.
