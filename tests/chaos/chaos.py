@@ -29,6 +29,7 @@ from support.outcomes import differing
 HERE = Path(__file__).parent
 RUNS = ("everything", "fused", "accumulated", "float16", "transformed", "own_step")
 MOST_LIVES = 6  # of one run that are ended by a kill
+MOST_SECONDS = 300  # of a life that nobody kills
 
 
 class Server:
@@ -36,7 +37,15 @@ class Server:
 
     def __init__(self, backend, **variables):
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
-        environment |= variables
+        # Lives that compile the same programs share them, and none starts threads that the others have to wait for.
+        self.programs = tempfile.TemporaryDirectory(prefix="chaos-programs-")
+        environment |= {
+            "OMP_NUM_THREADS": "1",
+            "JAX_COMPILATION_CACHE_DIR": self.programs.name,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            **variables,
+        }
         command = [sys.executable, str(HERE / "server.py")]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -60,6 +69,7 @@ class Server:
 
     def close(self):
         self.process.communicate()  # closes its input, at which it ends
+        self.programs.cleanup()
 
 
 @dataclass
@@ -144,7 +154,7 @@ def campaign(backend, library, kills, deadline, seed):
     try:
         with tempfile.TemporaryDirectory() as scratch:
             whole = Whole(server, Path(scratch))
-            while tally.kills < kills and time.monotonic() < deadline:
+            while tally.kills < kills and (time.monotonic() < deadline or not tally.kills):
                 one_run(server, whole, draw, Path(scratch) / f"run-{tally.runs}", tally, library)
     finally:
         server.close()

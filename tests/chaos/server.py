@@ -41,6 +41,7 @@ if os.environ["KERAS_BACKEND"] != "tensorflow":
 
 import commands
 import keras
+from chaos import MOST_SECONDS
 from support import resumable
 
 import tailfit.recipes.training  # noqa: F401  # here once, not in every child
@@ -122,14 +123,18 @@ def serve(job):
             os._exit(status)
     handle = os.pidfd_open(child)
     after = job["kill"].get("after")
+    hung = False
     try:
-        if not select.select([handle], [], [], 300 if after is None else after)[0]:
+        if not select.select([handle], [], [], MOST_SECONDS if after is None else after)[0]:
+            hung = after is None
             os.kill(child, signal.SIGKILL)
     finally:
         os.close(handle)
     status = os.waitpid(child, 0)[1]
-    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    error = None if status == 0 or killed else log.read_text()[-2000:]
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and not hung
+    error = None if status == 0 or killed else f"{log.read_text()[-2000:]}\nended with status {status}"
+    if hung:
+        error = f"no end after {MOST_SECONDS} s"
     return {"killed": killed, "seconds": time.monotonic() - began, "error": error}
 
 
