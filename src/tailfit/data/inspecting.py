@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from tailfit.data.records.finite import finite_records
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.records.trees import leaves
-from tailfit.data.source import Source, stretches
+from tailfit.data.source import Source, index_chunks
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import lookalikes, looks_missing
 from tailfit.weights import label_quality
 
 __all__ = ["Inspection", "inspect"]
 
-_AT_ONCE = 256  # records
+_CHUNK_SIZE = 256  # records
 _RARE = 0.01
 
 
@@ -155,15 +155,15 @@ class _Reading:
 
     def all(self, progress: Callable[[int, int], None] | None) -> None:
         """Read everything; stop where records differ in length although that was not expected."""
-        for indices in stretches(0, len(self.source), _AT_ONCE):
+        for indices in index_chunks(0, len(self.source), _CHUNK_SIZE):
             for chosen, batch in self._readable(indices):
-                self._look(chosen, batch)
+                self._nan_check(chosen, batch)
             if self.ragged is not None:
                 return
             if progress is not None:
                 progress(int(indices[-1]) + 1, len(self.source))
 
-    def _look(self, chosen: NDArray[np.int64], batch: Any) -> None:
+    def _nan_check(self, chosen: NDArray[np.int64], batch: Any) -> None:
         flat = sorted(leaves(batch), key=lambda pair: pair[0])  # a dict's keys may come in another order
         self.arrays = self.arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}
         self.nbytes += sum(leaf.nbytes for _, leaf in flat)

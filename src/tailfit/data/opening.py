@@ -18,7 +18,7 @@ from tailfit.data.sources.arrays import Arrays
 from tailfit.data.sources.hdf5 import HDF5
 from tailfit.data.sources.image_folder import SUFFIXES as IMAGES
 from tailfit.data.sources.image_folder import ImageFolder
-from tailfit.data.sources.layout import files_beside, records_folder
+from tailfit.data.sources.layout import companion_files, records_folder
 from tailfit.data.sources.npy_folder import NpyFolder
 from tailfit.data.sources.packed import Packed
 from tailfit.data.sources.parquet import Parquet
@@ -59,7 +59,8 @@ def open(
 
     Args:
         path: A folder, a file, or a URL.
-        nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or `"keep"`.
+        nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or
+            `"keep"`.
         cache: Folder of the copies; `$TAILFIT_CACHE` without it, or `tailfit` in the user's cache folder.
         **options: What else the source takes, e.g. `label="cause"` of Parquet, `size=(64, 64)` of images,
             `strip=True` to drop white space around names of classes, or
@@ -123,7 +124,7 @@ def _opened(
         options["nan"] = nan
     first = prepare(where)
     if kind in (NpyFolder, ImageFolder):
-        options = {**files_beside(first), **options}
+        options = {**companion_files(first), **options}
     return kind(first, **options)
 
 

@@ -28,7 +28,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
 from tailfit.names import check_names
 
-__all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_repeated", "split", "stretches"]
+__all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_duplicate", "index_chunks", "split"]
 
 
 class Source(ABC):
@@ -163,7 +163,7 @@ class Source(ABC):
         """Where these IDs are.
 
         Raises:
-            DataError: naming the first ID that the source does not have.
+            DataError: If an ID is unknown; the message names the first ID that the source does not have.
         """
         table = self._positions
         try:
@@ -278,12 +278,12 @@ class Subset(Source):
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
-        """As `Source.lengths`."""
+        """See `Source.lengths`."""
         whole = self.source.lengths
         return None if whole is None else whole[self.indices]
 
     def as_ragged(self) -> Source | None:
-        """As `Source.as_ragged`."""
+        """See `Source.as_ragged`."""
         whole = self.source.as_ragged()
         return None if whole is None else Subset(whole, self.indices)
 
@@ -301,10 +301,10 @@ def _as_indices(indices: Any) -> NDArray[Any]:
         return np.array(list(indices), dtype=object)
 
 
-def first_repeated(names: Sequence[str]) -> str | None:
+def first_duplicate(names: Sequence[str]) -> str | None:
     """The first name that was there before; None if all differ.
 
-    >>> first_repeated(["a", "b", "b", "a"])
+    >>> first_duplicate(["a", "b", "b", "a"])
     'b'
     """
     seen: set[str] = set()
@@ -326,16 +326,16 @@ def checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or not name:
             raise DataError(f"ID {name!r}", expected="non-empty strings", fix="write the IDs as strings")
-    again = first_repeated(names)
+    again = first_duplicate(names)
     if again is not None:
         raise DataError(f"ID {again!r} twice", expected="unique IDs", fix="rename or drop one of them")
     return names
 
 
-def stretches(start: int, stop: int, size: int) -> Iterator[NDArray[np.int64]]:
+def index_chunks(start: int, stop: int, size: int) -> Iterator[NDArray[np.int64]]:
     """Positions from `start` to before `stop`, `size` at a time: to read a source piece by piece.
 
-    >>> [positions.tolist() for positions in stretches(0, 5, 2)]
+    >>> [positions.tolist() for positions in index_chunks(0, 5, 2)]
     [[0, 1], [2, 3], [4]]
     """
     for first in range(start, stop, size):

@@ -12,7 +12,7 @@ import tailfit.data
 from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Windows
 from tailfit.data.opening import open_alike
 from tailfit.data.remote.fetching import is_url
-from tailfit.data.sources.layout import partition_beside
+from tailfit.data.sources.layout import partition_file
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts
 from tailfit.recipes.recipe import Recipe, Shares
@@ -174,7 +174,7 @@ def _windows(recipe: Recipe, source: Source) -> Source:
 
 def _divided(recipe: Recipe, whole: Source) -> dict[str, Source]:
     data = recipe.data
-    beside = None if is_url(data.path) else partition_beside(recipe.folder / data.path)
+    beside = None if is_url(data.path) else partition_file(recipe.folder / data.path)
     if data.partition is not None:
         parts: Mapping[str, Source] = whole.split(recipe.folder / data.partition)
     elif data.split is None and beside is not None:

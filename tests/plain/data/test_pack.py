@@ -174,7 +174,7 @@ SPOILT = {
     "another type": (lambda root: np.save(root / "data/00-00001.npy", X[:3].astype("int32")), "int32"),
     "no index": (lambda root: (root / "index.parquet").unlink(), "index.parquet"),
     "a short index": (lambda root: pl.DataFrame({"id": ["a"]}).write_parquet(root / "index.parquet"), "1 rows"),
-    "no manifest": (lambda root: (root / "pack.json").unlink(), "no pack.json"),
+    "no manifest": (lambda root: (root / "pack.json").unlink(), "without pack.json"),
     "a manifest that is none": (lambda root: (root / "pack.json").write_text("[]"), "pack.json"),
     "a newer format": (lambda root: (root / "pack.json").write_text('{"format": 99}'), "format 99"),
     "a manifest nested without end": (nested_without_end, "pack.json"),
@@ -197,7 +197,7 @@ def test_an_altered_record_is_found_when_it_is_loaded(tmp_path):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(RecordError, match=r"00-00002\.npy: another SHA-256"):
+    with pytest.raises(RecordError, match=r"00-00002\.npy: content whose SHA-256 differs"):
         ours.read([0])
 
 

@@ -199,10 +199,10 @@ class TestTables:
         ("columns", "match"),
         [
             ({"flow": [[1.0], [2.0, 3.0]], "heat": [[1], [2]]}, "ID '1': lists of 2 in column 'flow' and 1 in 'heat'"),
-            ({"x": [[[1.0]], [[2.0], [3.0, 4.0]]]}, "the table: row 1: a list of 2 in column 'x'"),
-            ({"x": [[1.0], None]}, "row 1: nothing"),
-            ({"x": [[1], [2, None]]}, "row 1: nothing"),
-            ({"flow": [1.0, 2.0]}, "no column of the records is of lists"),
+            ({"x": [[[1.0]], [[2.0], [3.0, 4.0]]]}, "the table: row 1: a list of length 2 in column 'x'"),
+            ({"x": [[1.0], None]}, "row 1: null"),
+            ({"x": [[1], [2, None]]}, "row 1: null"),
+            ({"flow": [1.0, 2.0]}, "ragged=True without a record column of lists"),
         ],
     )
     def test_what_is_no_record_is_named_by_its_row(self, columns, match):

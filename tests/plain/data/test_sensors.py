@@ -20,7 +20,7 @@ def readings(n=50, seed=0):
 
 @pytest.mark.parametrize("at_once", [1, 1000, 1 << 24])
 def test_the_stream_is_the_whole(monkeypatch, at_once):
-    monkeypatch.setattr("tailfit.data.changes.sensors._AT_ONCE", at_once)
+    monkeypatch.setattr("tailfit.data.changes.sensors._CHUNK_SIZE", at_once)
     x = readings()
     normalize = Normalize.fit(Arrays(x, nan="keep"))
     np.testing.assert_allclose(normalize.mean, np.nanmean(x, axis=(0, 1)), rtol=1e-12)

@@ -41,7 +41,7 @@ class TestLabels:
             ImageFolder(tmp_path, labels={"deep/b.png": 0})
         with pytest.raises(DataError, match=r"unknown ID '\.\./a.png'"):
             ImageFolder(tmp_path / "deep", labels={"b.png": 0, "../a.png": 1})
-        with pytest.raises(DataError, match=r"'a.png' beside folders"):
+        with pytest.raises(DataError, match=r"'a.png' next to folders"):
             ImageFolder(tmp_path)
 
     def test_no_folders_no_labels(self, tmp_path: Path) -> None:

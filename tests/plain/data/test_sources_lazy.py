@@ -50,7 +50,7 @@ class TestConcat:
         [
             (lambda: Concat(Arrays(X)), "two sources or more"),
             (lambda: Concat(Arrays(X), X), "two sources or more"),
-            (lambda: Concat(Arrays(X), Arrays(X)), "ID '0' in two sources"),
+            (lambda: Concat(Arrays(X), Arrays(X)), "ID '0' twice in the sources"),
             (lambda: Concat(Arrays(X), Arrays(X), prefixes=["a"]), "1 prefixes for 2"),
             (lambda: Concat(Arrays(X, list("aabb")), Arrays(X), prefixes=["a", "b"]), "kinds"),
         ],
@@ -117,7 +117,7 @@ class TestWindowsOfASource:
             Windows(Arrays(np.arange(3.0)), length=1)
 
     def test_what_belongs_to_arrays_is_refused_beside_a_source(self):
-        with pytest.raises(ArgumentError, match="beside a source"):
+        with pytest.raises(ArgumentError, match="together with a source"):
             Windows(Arrays(X), 2, by=[0, 1, 2, 3])
 
 
@@ -156,7 +156,7 @@ class TestWindowsOfALongArray:
             ({"length": 2, "label": "middle"}, "label='middle'"),
             ({"length": 11}, "records of up to 10 steps"),
             ({"length": 2, "by": [0, 1]}, "by of shape"),
-            ({"length": 2, "by": [0, 1] * 5}, "runs that do not touch"),
+            ({"length": 2, "by": [0, 1] * 5}, "separate runs of steps"),
             ({"length": 2, "y": [0, 1, 0]}, "3 labels"),
         ],
     )

@@ -111,7 +111,7 @@ class TestRefusals:
             MapStyle(Items([1, 2])).read([0, 1])
 
     def test_contradicting_arguments(self) -> None:
-        with pytest.raises(ArgumentError, match="class_names without labels"):
+        with pytest.raises(ArgumentError, match="class_names= without labels"):
             MapStyle([1.0], class_names=["a"])
 
     def test_none(self) -> None:

@@ -84,7 +84,7 @@ class TestFeatures:
 
     def test_records_that_differ_name_the_id(self, tmp_path: Path, write: Any, kind: Any) -> None:
         path = write(tmp_path, example(x=[1.0, 2.0], id="a"), example(x=[1.0], id="b"))
-        with pytest.raises(DataError, match=r"ID 'b': a record of x \(\) float32.*\(2,\) float32 as of ID 'a'"):
+        with pytest.raises(DataError, match=r"ID 'b': a record of x \(\) float32.*\(2,\) float32 as for ID 'a'"):
             kind(path, id="id").read([0, 1])
 
     def test_what_is_no_example(self, tmp_path: Path, write: Any, kind: Any) -> None:

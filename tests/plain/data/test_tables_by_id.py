@@ -13,7 +13,7 @@ import pytest
 import tailfit
 from tailfit.cli.data import run_inspect
 from tailfit.data import Arrays, MapStyle, NpyFolder, Table, pack
-from tailfit.data.sources.layout import files_beside, partition_beside
+from tailfit.data.sources.layout import companion_files, partition_file
 from tailfit.data.tables.reading import read_rows
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.weights import sample_weights
@@ -343,7 +343,7 @@ class TestReading:
             (folder / "in" / "labels.json").write_text("{}")
         (folder / "in" / name).symlink_to(folder / "elsewhere")
         with pytest.raises(RecordError, match=f"{name}: a link out of the folder"):
-            files_beside(folder / "in" / "data") if name != "partition.json" else partition_beside(folder / "in")
+            companion_files(folder / "in" / "data") if name != "partition.json" else partition_file(folder / "in")
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
     @pytest.mark.parametrize("name", ["labels.csv", "class_names.json", "metadata.tsv"])

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.records.ragged import Ragged
-from tailfit.data.source import Source, stretches
+from tailfit.data.source import Source, index_chunks
 from tailfit.errors import ArgumentError, DataError
 
 __all__ = ["FillMissing", "Normalize", "OfRecords"]
 
-_AT_ONCE = 1 << 24  # bytes read from the source at once, about
+_CHUNK_SIZE = 1 << 24  # bytes read from the source at once, about
 _METHODS = ("forward", "mean", "zero")
 
 
@@ -197,7 +197,7 @@ def _batches(source: Source) -> Any:
             expected="arrays of numbers whose last axis is the channels",
             fix="pick the array with Mapped(source, lambda records: records['name'])",
         )
-    together = max(1, _AT_ONCE // max(first.nbytes, 1))
-    for positions in stretches(0, len(source), together):
+    together = max(1, _CHUNK_SIZE // max(first.nbytes, 1))
+    for positions in index_chunks(0, len(source), together):
         records = source.read(positions)
         yield records.values if isinstance(records, Ragged) else records

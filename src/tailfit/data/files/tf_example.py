@@ -64,7 +64,7 @@ class Examples:
         record = {name: self._array(_values(given, name, where), name, where) for name in names}
         return next(iter(record.values())) if len(record) == 1 else record
 
-    def beside(self, content: bytes, where: str) -> dict[str, Any]:
+    def excluded(self, content: bytes, where: str) -> dict[str, Any]:
         """The features beside the record, each a number, text or a vector.
 
         Raises:

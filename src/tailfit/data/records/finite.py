@@ -1,4 +1,4 @@
-"""NaN and infinity in records: found per batch as it is read, so that no epoch trains on them unseen."""
+"""Checks of records for NaN and infinity, done on each batch as it is read."""
 
 import warnings
 from collections.abc import Callable
@@ -12,50 +12,58 @@ from tailfit.data.records.trees import leaves
 from tailfit.errors import ArgumentError, DataError
 from tailfit.text import TailfitWarning
 
-__all__ = ["DataWarning", "FirstLook", "Look", "NanPolicy", "checked_policy", "finite_records", "first_not_finite"]
+__all__ = [
+    "DataWarning",
+    "FirstReadCheck",
+    "NanPolicy",
+    "ReadCheck",
+    "checked_policy",
+    "finite_records",
+    "first_not_finite",
+]
 
 NanPolicy = Literal["raise", "warn", "keep"]
 
 
 class DataWarning(TailfitWarning):
-    """A record is not as it should be, and the user asked to go on."""
+    """A problem in the data that does not stop the program, such as NaN under `nan="warn"`."""
 
 
 def checked_policy(nan: str) -> NanPolicy:
-    """The policy, if it is one."""
+    """Return the policy if it is valid."""
     for policy in get_args(NanPolicy):
         if nan == policy:
             return policy  # type: ignore[no-any-return]
     raise ArgumentError(
         f"nan={nan!r}",
         expected="'raise', 'warn' or 'keep'",
-        fix="use nan='keep' where the model handles missing readings",
+        fix="pass nan='keep' if the model handles missing values, else nan='raise'",
     )
 
 
-class Look:
-    """Looks at every batch by a policy: refuses its records with NaN or infinity, warns of the first one, or lets be.
+class ReadCheck:
+    """A check of every batch for NaN and infinity: `"raise"` an error, `"warn"` once, or `"keep"` the values.
 
     Args:
         nan: The policy.
-        error: What to raise.
+        error: Class of the error to raise.
     Raises:
-        ArgumentError: for an unknown policy.
+        ArgumentError: If the policy is unknown.
     """
 
     def __init__(self, nan: str, error: type[DataError] = DataError) -> None:
         self._policy: Final = checked_policy(nan)
         self._error: Final = error
-        # Over with the first warning: one a source says as much as one a record, and inspect() lists them all.
-        self.over = self._policy == "keep"
+        # Also set after the first warning: one warning per source is enough, and inspect() lists all records.
+        self.done = self._policy == "keep"
 
     def check(self, indices: NDArray[np.int64], batch: Any, named: Callable[[int], str]) -> None:
-        """Judge the nest `batch` of the records at `indices`; `named` says which one a position is.
+        """Check the batch of the records at `indices`; `named` returns the name of a position in messages.
 
         Raises:
-            DataError: naming the record and the array.
+            DataError: If a value is not finite; the message names the record and the array.
         """
-        if self.over:
+        if self.done:
             return
         for path, leaf in leaves(batch):
             found = first_not_finite(leaf)
@@ -63,47 +71,47 @@ class Look:
                 continue
             row, what = found
             where = f"{named(int(indices[row]))}: {what} in {f'x{path}' if path else 'the record'}"
-            fix = "fill or drop the record, or pass nan='keep' where the model handles it"
+            fix = "fill or drop the record, or pass nan='keep' if the model handles it"
             if self._policy == "raise":
                 raise self._error(where, expected="finite values", fix=fix)
-            self.over = True
+            self.done = True
             warnings.warn(
-                f"{where}. It may not be the only one: tailfit.data.inspect lists them. Fix: {fix}.",
+                f"{where}. Other records may be affected; tailfit.data.inspect lists them all. Fix: {fix}.",
                 DataWarning,
                 stacklevel=5,
             )
             return
 
 
-class FirstLook(Look):
-    """Looks at each record when it is read for the first time, and not again: that costs a third of reading it.
+class FirstReadCheck(ReadCheck):
+    """A check of each record only when it is first read, because a check takes a third of the time of a read.
 
     Args:
         size: Number of records.
         nan: The policy.
-        error: What to raise.
+        error: Class of the error to raise.
     """
 
     def __init__(self, size: int, nan: str, error: type[DataError] = DataError) -> None:
         super().__init__(nan, error)
-        self._known = np.zeros(0 if self.over else size, dtype=np.bool_)
-        self._looked = 0  # records, since `_known` was last looked through
+        self._checked = np.zeros(0 if self.done else size, dtype=np.bool_)
+        self._count = 0  # records checked since the last scan of `_checked`
 
     def check(self, indices: NDArray[np.int64], batch: Any, named: Callable[[int], str]) -> None:
-        """As `Look.check`, of the records that were not looked at before."""
-        if self.over or self._known[indices].all():
+        """Check the batch if it contains records not checked before; see `ReadCheck.check`."""
+        if self.done or self._checked[indices].all():
             return
         super().check(indices, batch, named)
-        self._known[indices] = True
-        self._looked += len(indices)
-        if self._looked >= len(self._known):
-            # Once in as many records as there are, which costs each next to nothing.
-            self._looked = 0
-            self.over = self.over or bool(self._known.all())
+        self._checked[indices] = True
+        self._count += len(indices)
+        if self._count >= len(self._checked):
+            # Scanning the flags only once per `size` records keeps the amortised cost per record constant.
+            self._count = 0
+            self.done = self.done or bool(self._checked.all())
 
 
 def first_not_finite(batch: NDArray[Any] | Ragged) -> tuple[int, str] | None:
-    """The first record of a batch with a NaN or an infinity in it, and which of them it is.
+    """Return the first record of a batch with NaN or infinity, and which of both it is; else None.
 
     >>> first_not_finite(np.array([[0.0, 1.0], [np.inf, 1.0]]))
     (1, 'an infinity')
@@ -111,8 +119,8 @@ def first_not_finite(batch: NDArray[Any] | Ragged) -> tuple[int, str] | None:
     values = batch.values if isinstance(batch, Ragged) else batch
     if values.dtype.kind not in "fc" or values.size == 0:
         return None
-    # A sum is finite only if every term is: one pass without a temporary, and NaN or infinity never cancel
-    # out. The reverse does not hold (large values overflow), so a bad sum only leads to the exact look.
+    # A sum is finite only if every term is, because NaN and infinity never cancel out; it takes one pass without a
+    # temporary array. The reverse does not hold (large values overflow), so other sums lead to the exact check.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum()):
             return None
@@ -124,7 +132,7 @@ def first_not_finite(batch: NDArray[Any] | Ragged) -> tuple[int, str] | None:
 
 
 def finite_records(batch: NDArray[Any] | Ragged) -> NDArray[np.bool_]:
-    """Whether each record of a batch is free of NaN and infinity, `bool[n]`.
+    """Return whether each record of a batch is free of NaN and infinity, `bool[n]`.
 
     >>> finite_records(np.array([[1.0, np.nan], [1.0, 2.0]])).tolist()
     [False, True]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Ragged", "filled", "room_for", "take_into", "taken"]
+__all__ = ["Ragged", "allocate", "assembled", "take_into", "take_records"]
 
 
 @final
@@ -24,7 +24,7 @@ class Ragged:
     Shapes: `values` `[all steps, ...]` in the records' units; `offsets` `int64[n + 1]`, `lengths` `int64[n]` in steps;
         `shape` is `(n, None, ...)`.
     Raises:
-        DataError: naming the first record that is not like the one before.
+        DataError: If an ID is unknown; the message names the first record that is not like the one before.
         ArgumentError: for lengths that are no whole numbers, or do not sum to the steps of `records`.
 
     >>> ragged = Ragged([np.array([1.0, 2.0]), np.array([3.0])])
@@ -98,7 +98,7 @@ class Ragged:
         ends = np.cumsum(lengths)
         # Each step's place: its record's first one, and on from there.
         steps = np.repeat(self.offsets[indices] - (ends - lengths), lengths) + np.arange(int(lengths.sum()))
-        return Ragged(taken(self.values, steps), lengths)
+        return Ragged(take_records(self.values, steps), lengths)
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> "Ragged":
         """The same records with `function` applied to all steps at once, `[all steps, ...]` to the same."""
@@ -106,7 +106,7 @@ class Ragged:
 
     def mask(self, length: int | None = None) -> NDArray[np.bool_]:
         """Where `padded(length)` has a step, `bool[n, length]`."""
-        there: NDArray[np.bool_] = np.arange(self._room(length)) < self.lengths[:, None]
+        there: NDArray[np.bool_] = np.arange(self._padded_length(length)) < self.lengths[:, None]
         return there
 
     def padded(self, length: int | None = None, value: float = 0.0) -> NDArray[Any]:
@@ -118,11 +118,11 @@ class Ragged:
         Raises:
             ArgumentError: if a record is longer.
         """
-        array = np.full((len(self), self._room(length), *self.values.shape[1:]), value, self.dtype)
+        array = np.full((len(self), self._padded_length(length), *self.values.shape[1:]), value, self.dtype)
         array[self.mask(length)] = self.values
         return array
 
-    def _room(self, length: int | None) -> int:
+    def _padded_length(self, length: int | None) -> int:
         longest = int(self.lengths.max(initial=0))
         if length is not None and length < longest:
             raise ArgumentError(
@@ -133,7 +133,7 @@ class Ragged:
         return longest if length is None else length
 
 
-def taken(leaf: NDArray[Any] | Ragged, indices: NDArray[np.int64]) -> Any:
+def take_records(leaf: NDArray[Any] | Ragged, indices: NDArray[np.int64]) -> Any:
     """Some records of an array or a `Ragged`, copied, in native byte order."""
     if isinstance(leaf, Ragged):
         return leaf.take(indices)
@@ -172,13 +172,13 @@ class _Parts:
         return together.take(np.argsort(np.concatenate(self._rows)))
 
 
-def room_for(leaf: Any, size: int) -> Any:
-    """What takes so many records like those of a leaf, by `room[rows] = part`; `filled` makes it a leaf."""
+def allocate(leaf: Any, size: int) -> Any:
+    """What takes so many records like those of a leaf, by `room[rows] = part`; `assembled` makes it a leaf."""
     return _Parts(leaf) if isinstance(leaf, Ragged) else np.empty((size, *leaf.shape[1:]), leaf.dtype)
 
 
-def filled(room: Any) -> Any:
-    """The records that were put into a `room_for` them."""
+def assembled(room: Any) -> Any:
+    """The records that were put into a `allocate` them."""
     return room.joined() if isinstance(room, _Parts) else room
 
 

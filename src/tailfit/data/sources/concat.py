@@ -1,4 +1,4 @@
-"""Several sources as one, and a source whose records are changed as they are read."""
+"""Concatenation of sources, and a source that applies a function to its records."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -10,29 +10,30 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.records.dtypes import check_record_types
-from tailfit.data.records.ragged import Ragged, filled, room_for
+from tailfit.data.records.ragged import Ragged, allocate, assembled
 from tailfit.data.records.trees import leaves, map_tree, pairs
-from tailfit.data.source import Source, first_repeated, stretches
+from tailfit.data.source import Source, first_duplicate, index_chunks
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
 
 __all__ = ["Concat", "Mapped"]
 
-_AT_ONCE = 256  # records read together to know their lengths
+_CHUNK_SIZE = 256  # records read together to find their lengths
 
 
 class Concat(Source):
     """The samples of several sources, one source after the other.
 
-    Classes are matched by name: sources may have seen different ones, and number them differently. Metadata columns
-    that a source does not have are empty for its samples.
+    Classes are matched by name; sources may have different classes and different class indices. A metadata column that
+    a source lacks is null for its samples.
 
     Args:
-        *sources: Two or more, with labels of one kind or none, and records of one shape and type; IDs are unique.
-        prefixes: One a source, put before its IDs, where sources use the same ones.
+        *sources: Two or more sources with records of one shape and type, labels of one kind or no labels, and unique
+            IDs.
+        prefixes: One prefix per source, prepended to its IDs; required if sources share IDs.
     Raises:
-        ArgumentError: for fewer than two sources, or another number of prefixes.
-        DataError: for an ID that two sources have, or labels of different kinds; by `read`, for records that differ.
+        ArgumentError: If there are fewer than two sources, or the number of prefixes differs from it.
+        DataError: If two sources share an ID, or their labels differ in kind; by `read`, if their records differ.
 
     >>> import tailfit
     >>> a = tailfit.data.Arrays(np.array([[1.0]]), ["leak"])
@@ -45,22 +46,24 @@ class Concat(Source):
     def __init__(self, *sources: Source, prefixes: Sequence[str] | None = None) -> None:
         if len(sources) < 2 or not all(isinstance(source, Source) for source in sources):
             raise ArgumentError(
-                f"{len(sources)} sources of the types {[type(source).__name__ for source in sources]}",
+                f"{len(sources)} arguments of the types {[type(source).__name__ for source in sources]}",
                 expected="two sources or more",
-                fix="wrap arrays: tailfit.data.Arrays(x, y)",
+                fix="wrap arrays as tailfit.data.Arrays(x, y)",
             )
         if prefixes is not None and len(prefixes) != len(sources):
             raise ArgumentError(
-                f"{len(prefixes)} prefixes for {len(sources)} sources", expected="one a source", fix="pass as many"
+                f"{len(prefixes)} prefixes for {len(sources)} sources",
+                expected="one prefix per source",
+                fix=f"pass {len(sources)} prefixes",
             )
         named = zip(prefixes or [""] * len(sources), sources, strict=True)
         ids = tuple(f"{prefix}{name}" for prefix, source in named for name in source.ids)
-        again = first_repeated(ids)
+        again = first_duplicate(ids)
         if again is not None:
             raise DataError(
-                f"ID {again!r} in two sources",
+                f"ID {again!r} twice in the sources",
                 expected="unique IDs",
-                fix='pass prefixes, e.g. ["plant A/", "plant B/"]',
+                fix='pass prefixes, for example prefixes=["plant A/", "plant B/"]',
             )
         self.sources: Final = sources
         self._ends: Final = np.array(list(accumulate(map(len, sources))), dtype=np.int64)
@@ -69,14 +72,14 @@ class Concat(Source):
         self.ragged = sources[0].ragged
         if any(source.ragged != self.ragged for source in sources):
             raise DataError(
-                "sources of which some have records of different length, and some do not",
-                expected="all of them, or none",
-                fix="bring them to one form, e.g. Mapped(source, Pad(to=...))",
+                "both ragged sources and sources whose records have one length",
+                expected="only ragged sources, or none",
+                fix="pad the ragged ones, for example with Mapped(source, Pad(to=...))",
             )
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
-        """As `Source.lengths`."""
+        """See `Source.lengths`."""
         parts = [source.lengths for source in self.sources]
         return np.concatenate([part for part in parts if part is not None]) if self.ragged else None
 
@@ -90,42 +93,42 @@ class Concat(Source):
             if len(rows) == len(indices):
                 return part
             if batch is None:
-                batch = map_tree(lambda leaf: room_for(leaf, len(indices)), part)
+                batch = map_tree(lambda leaf: allocate(leaf, len(indices)), part)
             self._put(batch, rows, part, owner)
-        if batch is None:  # an empty one
+        if batch is None:  # no indices
             return self.sources[0]._read(indices)
-        return map_tree(filled, batch)
+        return map_tree(assembled, batch)
 
     def _put(self, batch: Any, rows: NDArray[np.int64], part: Any, owner: int) -> None:
         given, expected = _described(part), _described(batch)
         if given != expected:
             raise DataError(
                 f"records of {given} in source {owner}",
-                expected=f"{expected} as in the sources before it",
-                fix="bring the records to one shape and type, e.g. with Mapped",
+                expected=f"{expected} as in the previous sources",
+                fix="convert the records to one shape and type, for example with Mapped",
             )
         for whole, leaf in pairs(batch, part):
             whole[rows] = leaf
 
 
 def _described(records: Any) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of a record, by place."""
+    """Return the shape and dtype of a record's arrays by their path."""
     return {path or "x": (leaf.shape[1:], str(leaf.dtype)) for path, leaf in leaves(records)}
 
 
 class Mapped(Source):
-    """A source whose records are changed by a function, a whole batch at a time, when they are read.
+    """A source that applies a function to each batch of records as it is read.
 
-    IDs, labels and metadata stay as they are. For changes that are drawn anew each epoch use `transform=` of `Batches`.
-    Of records that differ in length, the function may change their steps, too: `lengths` then reads all of them once.
+    IDs, labels and metadata stay the same. For random changes in each epoch use `transform=` of `Batches`. The function
+    may also change the length of ragged records; the first use of `lengths` then reads all records once.
 
     Args:
-        source: Where the records come from.
-        function: `function(records) -> records`: fresh arrays of the same first axis; always the same for the same
-            records, whatever batch they are in. It may be called from a reader thread.
+        source: Source of the records.
+        function: `function(records) -> records`, new arrays with the same first axis. The result for a record must not
+            depend on the batch or the call. The function may be called from a reader thread.
     Raises:
-        ArgumentError: for what is no source or can't be called.
-        DataError: by `read`, if the function returned another number of records.
+        ArgumentError: If `source` is not a source, or `function` is not callable.
+        DataError: By `read`, if the function returns a different number of records.
 
     >>> import tailfit
     >>> source = tailfit.data.Arrays(np.array([[1.0, 4.0], [9.0, 16.0]]))
@@ -138,27 +141,27 @@ class Mapped(Source):
             raise ArgumentError(
                 f"Mapped of {type(source).__name__} by {type(function).__name__}",
                 expected="a source and a function of its records",
-                fix="wrap arrays: tailfit.data.Arrays(x, y)",
+                fix="wrap arrays as tailfit.data.Arrays(x, y), and pass a callable",
             )
         super().__init__(source.ids, source.encoded, source.metadata)
         self.source: Final = source
         self.function: Final = function
 
     @cached_property
-    def ragged(self) -> bool:  # type: ignore[override]  # only known when a record was read, which may be long
-        """Whether records differ in length, also after the function."""
+    def ragged(self) -> bool:  # type: ignore[override]  # computed on first use, because it reads a record
+        """Whether records still differ in length after the function."""
         if not self.source.ragged or not len(self):
             return False
         return any(isinstance(leaf, Ragged) for _, leaf in leaves(self._read(np.zeros(1, dtype=np.int64))))
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
-        """As `Source.lengths`."""
+        """See `Source.lengths`."""
         return self._lengths if self.ragged else None
 
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
-        parts = [self._read(indices) for indices in stretches(0, len(self), _AT_ONCE)]
+        parts = [self._read(indices) for indices in index_chunks(0, len(self), _CHUNK_SIZE)]
         return np.concatenate([_lengths_of(part) for part in parts])
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
@@ -167,8 +170,8 @@ class Mapped(Source):
         if not shapes or any(shape[:1] != (len(indices),) for shape in shapes):
             raise DataError(
                 f"arrays of the shapes {shapes} from the function of Mapped, for {len(indices)} records",
-                expected=f"arrays whose first axis is {len(indices)}",
-                fix="return one record for each that was passed",
+                expected=f"arrays whose first axis has length {len(indices)}",
+                fix="return one record for each record passed",
             )
         check_record_types(changed, "from the function of Mapped")
         return changed
@@ -178,9 +181,9 @@ def _lengths_of(batch: Any) -> NDArray[np.int64]:
     ragged = [leaf.lengths for _, leaf in leaves(batch) if isinstance(leaf, Ragged)]
     if not ragged or any(not np.array_equal(ragged[0], other) for other in ragged[1:]):
         raise DataError(
-            "records whose arrays differ in steps, or not, from one batch to the other, from the function of Mapped",
-            expected="as many steps in all arrays of a record that differ in length",
-            fix="cut or fill them in the function",
+            "records from the function of Mapped whose arrays differ in length, or ragged only in some batches",
+            expected="the same number of steps in all ragged arrays of a record, in every batch",
+            fix="crop or pad the arrays in the function",
         )
     return ragged[0]
 
@@ -190,16 +193,16 @@ def _joined_labels(sources: Sequence[Source]) -> Encoded | None:
     kinds = {None if part is None else part.kind for part in encoded}
     if len(kinds) > 1:
         raise DataError(
-            f"labels of the kinds {sorted(map(str, kinds))}",
-            expected="labels of one kind in all sources, or in none",
-            fix="label all sources alike",
+            f"sources with labels of the kinds {sorted(map(str, kinds))}",
+            expected="labels of one kind in all sources, or no labels",
+            fix="give all sources labels of the same kind",
         )
     labelled = [part for part in encoded if part is not None]
     if not labelled:
         return None
     names = labelled[0].class_names
     if any(part.class_names != names for part in labelled):
-        # In the order in which they come; of sources that were numbered alike, that is the number.
+        # In order of first appearance, so that class indices that the sources share stay the same.
         names = tuple(dict.fromkeys(name for part in labelled for name in part.class_names))
     places = [np.array([names.index(name) for name in part.class_names], dtype=np.int64) for part in labelled]
     if labelled[0].kind == "codes":

@@ -21,38 +21,41 @@ from tailfit.extras import needed
 __all__ = ["HDF5"]
 
 _WHAT = "an HDF5 file"
-# HDF5 keeps no chunk that is larger than its cache, and decodes it anew for each record: 1 MiB is small.
-_CHUNKS = 1 << 26
-_INFLATED = 1032  # bytes that gzip makes of one at most
-_DEEPEST = 16  # links that lead to links
+# HDF5 does not cache a chunk that is larger than its chunk cache, and decodes it again for each record. Its default of
+# 1 MiB is too small for that.
+_CHUNK_CACHE_BYTES = 1 << 26
+_GZIP_RATIO = 1032  # largest ratio of decompressed to compressed bytes
+_MAX_LINKS = 16  # links that lead to links
 
 
 class HDF5(Stored):
     """Datasets of an HDF5 file whose first axis counts the samples.
 
-    The file is opened by each process that reads it, and never written to. Random reads from a compressed file decode a
-    whole chunk a record: where they do not fit into memory, write chunks of few records, or `pack` the file.
+    Each process opens the file for itself, read-only. Random reads from a compressed file decode a whole chunk per
+    record; if the records do not fit into memory, write chunks of few records, or `pack` the file.
 
     Args:
-        path: The file.
-        x: Name of the dataset of records, `"group/name"` within groups; or a dict, tuple or list of names, nested as
-            one likes.
-        y: Name of the labels: codes, strings, one-hot, soft or multi-label rows. `"y"` if there is one.
-        ids: Name of the IDs, strings or whole numbers. `"ids"` if there is one; else they are numbered, "0", "1", ...
-        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, as of `Arrays`.
-        class_names: Names of the classes in the order of their codes.
-        id: The column of `metadata` that holds the IDs, where their values don't tell it.
-        strip: Whether white space around names of classes is dropped.
-        memory: Whether the records are read into memory at the first `read`; `"auto"`: if they take no more than half
-            of what is free.
-        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
-            or `"keep"`.
-    Shapes: `read(indices)` gives the nest of `x` with first axis `n`, in the datasets' units, native byte order.
+        path: Path of the file.
+        x: Name of the dataset of records, `"group/name"` within groups; or an arbitrarily nested dict, tuple or list of
+            names.
+        y: Name of the dataset of labels: class indices, strings, one-hot, soft or multi-label rows. Default `"y"` if
+            it exists.
+        ids: Name of the dataset of IDs, strings or whole numbers. Default `"ids"` if it exists; else IDs are "0", "1",
+            ...
+        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file; see `Arrays`.
+        class_names: Class names in the order of the class indices.
+        id: Column of `metadata` with the IDs, if their values don't identify it.
+        strip: Whether to strip whitespace around class names.
+        memory: Whether to load all records into memory at the first `read`; `"auto"` does so if they take at most half
+            of the free memory.
+        nan: Policy for NaN and infinity, applied when a record is first read: `"raise"`, `"warn"` (once) or `"keep"`.
+    Shapes: `read(indices)` returns the nest of `x` with first axis `n`, in the datasets' units and native byte order.
     Raises:
-        RecordError: beginning with the path: missing, truncated, damaged, or changed since it was opened; a dataset
-            that was never wholly written, lies in another file (external, virtual, a link), or is of objects.
-        DataError: if there is no dataset of a name, or IDs or labels are not what they must be.
-        PackageError: without h5py.
+        RecordError: If the file is missing, truncated, damaged, or has changed, or if a dataset is partly unwritten,
+            stored in a different file (external, virtual, a link), or contains objects. The message begins with the
+            path.
+        DataError: If a named dataset does not exist, or IDs or labels are invalid.
+        PackageError: If h5py is not installed.
 
     >>> import tempfile, h5py
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -86,12 +89,12 @@ class HDF5(Stored):
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """The file, opened once a process: a forked one shares neither the handle nor its place in the file."""
+        """Provide the file, opened once per process: a fork must not share the handle or its position in the file."""
         try:
             self._file.check()
             if self._handle is None or self._handle[0] != os.getpid():
-                # Two threads may both open it: the last one stays, the other is closed with its last use.
-                file = needed("h5py", "hdf5", _WHAT).File(self._file.path, "r", rdcc_nbytes=_CHUNKS)
+                # Two threads may both open it; the last handle is kept, and the other is closed after its last use.
+                file = needed("h5py", "hdf5", _WHAT).File(self._file.path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES)
                 self._handle = os.getpid(), file
             yield self._handle[1]
         except RecordError:
@@ -99,7 +102,7 @@ class HDF5(Stored):
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             what = str(error).splitlines()[0]
             raise RecordError(
-                f"{self._file.path}: {what}", expected="a whole HDF5 file", fix="write it again"
+                f"{self._file.path}: {what}", expected="an intact HDF5 file", fix="write the file again"
             ) from error
 
     def _has(self, name: str) -> bool:
@@ -123,10 +126,10 @@ class HDF5(Stored):
                 or data.external
                 or os.path.realpath(data.file.filename) != os.path.realpath(self._file.path)
             ):
-                self._refuse(name, "lies in other files", "open those, and join them with Concat")
+                self._refuse(name, "whose data are in other files", "open those files, and join them with Concat")
             shape, dtype = data.shape, data.dtype
             if shape is None:
-                self._refuse(name, "is empty", "write it again")
+                self._refuse(name, "without a shape", "write the dataset again")
             if data.chunks is None:
                 written, expected = data.id.get_storage_size(), data.nbytes
             else:
@@ -136,8 +139,8 @@ class HDF5(Stored):
             if written < expected:
                 self._refuse(
                     name,
-                    f"of shape {shape} was never wholly written: the rest would read as {data.fillvalue!r}",
-                    "write it again, or resize it to what was written",
+                    f"of shape {shape} that is partly unwritten; the rest would read as {data.fillvalue!r}",
+                    "write the dataset again, or resize it to the rows written",
                 )
             return shape, dtype
 
@@ -146,12 +149,12 @@ class HDF5(Stored):
         room, size = available_memory(), math.prod(data.chunks) * data.dtype.itemsize
         if size > room:
             self._refuse(name, f"in chunks of {size} bytes, which do not fit into memory", "write it in smaller chunks")
-        if data.compression != "gzip" or data.id.get_storage_size() * _INFLATED <= room:
+        if data.compression != "gzip" or data.id.get_storage_size() * _GZIP_RATIO <= room:
             return
         large: list[tuple[int, ...]] = []
 
         def look(chunk: Any) -> None:
-            if chunk.size * _INFLATED > room:
+            if chunk.size * _GZIP_RATIO > room:
                 large.append(chunk.chunk_offset)
 
         data.id.chunk_iter(look)
@@ -161,13 +164,15 @@ class HDF5(Stored):
 
     def _refuse(self, name: str, what: str, fix: str) -> NoReturn:
         raise RecordError(
-            f"{self._file.path}: dataset {name!r} {what}", expected="a dataset that is whole, in the file", fix=fix
+            f"{self._file.path}: dataset {name!r} {what}",
+            expected="a dataset that is written completely, in this file",
+            fix=fix,
         )
 
     def _rows(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        shape, dtype = self._kinds[name]
+        shape, dtype = self._specs[name]
         out = np.empty((len(rows), *shape[1:]), dtype.newbyteorder("="))
-        # Runs of neighbours, each a slice: h5py takes a multiple of the time for a list of rows.
+        # Read runs of adjacent rows as slices; h5py is several times slower for a list of rows.
         begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         ends = np.append(begins[1:], len(rows))
         with self._opened() as file:
@@ -209,7 +214,7 @@ def _leads_out(file: Any, name: str, depth: int = 0) -> bool:
         if isinstance(link, h5py.SoftLink):
             begun = [] if link.path.startswith("/") else parts[: end - 1]
             aim = "/".join([*begun, link.path, *parts[end:]])
-            return depth == _DEEPEST or _leads_out(file, aim, depth + 1)
+            return depth == _MAX_LINKS or _leads_out(file, aim, depth + 1)
         if link is None:
             return False
     return False

@@ -1,4 +1,4 @@
-"""A folder of images as a source: a folder a class, or labels by file; decoded by several threads."""
+"""A folder of images as a source: one folder per class or labels by file, decoded by several threads."""
 
 import os
 from collections.abc import Sequence
@@ -19,36 +19,36 @@ from tailfit.storage.reading import read_within
 
 __all__ = ["SUFFIXES", "ImageFolder"]
 
-_LARGEST = 1 << 30  # bytes of a file
+_MAX_BYTES = 1 << 30  # of a file
 
 
 class ImageFolder(Source):
-    """Images of one size and mode, `folder/<class>/<name>.png` or with labels given.
+    """Images of one size and mode: `folder/<class>/<name>.png`, or any layout with `labels`.
 
-    An image's ID is its path in the folder, `"leak/7.png"`. Its EXIF orientation is applied; of several frames it is
-    the first one; transparency is dropped unless the mode has it. Images of 16 bits are refused in a mode of 8, where
-    they would be cut off at 255.
+    An image's ID is its path in the folder, `"leak/7.png"`. The EXIF orientation is applied, the first of several
+    frames is read, and transparency is dropped unless the mode includes it. A 16-bit image is refused in an 8-bit mode,
+    which would clip its values at 255.
 
     Args:
-        folder: Where the images are, in folders or not. Files of other endings than `.png`, `.jpg`, `.jpeg`, `.bmp`,
-            `.gif`, `.tif`, `.tiff` and `.webp`, and hidden ones, are left out.
-        labels: ID to label, one for each image, as `NpyFolder` takes them. Without it the class of an image is the
-            folder it lies in, the first one of its path; images in no folder have none.
-        size: `(height, width)` to scale to, bilinear with antialiasing, whatever the proportions were; without it all
-            must have the size of the first one.
+        folder: Path of the images, which may be in subfolders. Only files that end in `.png`, `.jpg`, `.jpeg`, `.bmp`,
+            `.gif`, `.tif`, `.tiff` or `.webp` are read; hidden files are skipped.
+        labels: Label of each ID, one for every image; see `NpyFolder`. By default an image's class is the first folder
+            of its path, and images that are not in a subfolder are unlabelled.
+        size: `(height, width)` to resize to, bilinear with antialiasing, without keeping the aspect ratio. By default
+            all images must have the size of the first one.
         mode: `"RGB"`, `"L"` (grey), `"RGBA"`, or `"I;16"` (grey, 16 bits).
-        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, one of whose columns holds the IDs.
-        class_names: Names of the classes in the order of their codes.
-        id, label: The columns of the IDs and the labels, as of `NpyFolder`.
-        strip: Whether white space around names of classes is dropped.
-        threads: That decode at a time.
-        max_pixels: The largest image that is decoded. A file of a few bytes may claim any size.
-    Shapes: `read(indices)` gives `uint8[n, height, width, channels]`, of `"I;16"` `uint16`.
+        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, with a column of IDs.
+        class_names: Class names in the order of the class indices.
+        id, label: Columns of the IDs and the labels; see `NpyFolder`.
+        strip: Whether to strip whitespace around class names.
+        threads: Number of decoder threads.
+        max_pixels: Limit on the pixels of an image. A file of a few bytes may claim any size.
+    Shapes: `read(indices)` returns `uint8[n, height, width, channels]`; `uint16` for `"I;16"`.
     Raises:
-        RecordError: beginning with the file's path: not an image, truncated, of another size or depth than allowed,
-            unreadable, or a link out of the folder.
-        DataError: if files and labels do not match.
-        PackageError: without pillow.
+        RecordError: If a file is not an image, truncated, unreadable, of a wrong size or bit depth, or a link out of
+            the folder. The message begins with the file's path.
+        DataError: If files and labels do not match.
+        PackageError: If pillow is not installed.
 
     >>> import tempfile, PIL.Image
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -84,31 +84,33 @@ class ImageFolder(Source):
             values = _folders_of(found, self._folder)
             if values is None and class_names is not None:
                 raise ArgumentError(
-                    "class_names for images in no folder", expected="a folder a class, or labels", fix="pass labels"
+                    "class_names= for unlabelled images",
+                    expected="images in one folder per class, or labels=",
+                    fix="pass labels=, or drop class_names=",
                 )
         encoded = None if values is None else encode(values, class_names=class_names, ids=ids, strip=strip)
         super().__init__(ids, encoded, table)
 
     def _read(self, indices: NDArray[np.int64]) -> NDArray[Any]:
         if self._decode.shape is None and len(self):
-            self._decode(1, self._load)  # the first image tells the size of all
+            self._decode(1, self._load)  # the first image sets the size of all
         rows, places = np.unique(indices, return_inverse=True)
         return self._decode(len(rows), lambda row: self._load(int(rows[row]))).take(places, axis=0)
 
     def _load(self, position: int) -> tuple[bytes, str]:
         path = os.path.join(self._folder, *self.ids[position].split("/"))
-        return read_within(path, self._folder, _LARGEST), path
+        return read_within(path, self._folder, _MAX_BYTES), path
 
 
 def _folders_of(ids: Sequence[str], folder: str) -> list[str] | None:
-    """The class of each image by the folder it lies in; None if there are no folders."""
+    """Return the class of each image, the first folder of its path; None if there are no folders."""
     outside = [name for name in ids if "/" not in name]
     if len(outside) == len(ids):
         return None
     if outside:
         raise DataError(
-            f"{folder}: the image {outside[0]!r} beside folders of images",
-            expected="each image in the folder of its class, or none in a folder",
-            fix="move it into one, or pass labels",
+            f"{folder}: the image {outside[0]!r} next to folders of images",
+            expected="each image in the folder of its class, or no folders",
+            fix="move the image into the folder of its class, or pass labels=",
         )
     return [name.split("/")[0] for name in ids]

@@ -1,10 +1,10 @@
-"""The folder layout of `.npy` files, one a record: which file holds what.
+"""The files in the folder layout with one `.npy` file per record.
 
-root/data/<ID>.npy         the records
-root/labels.json           ID to label (also .csv, .tsv, .ndjson, .parquet)
-root/class_names.json      names in the order of their codes, where labels are codes (optional)
-root/metadata.parquet      a row a sample, found by its IDs (also .csv, .tsv, .json, .ndjson; optional)
-root/partition.json        part name to IDs (optional)
+root/data/<ID>.npy         records
+root/labels.json           label of each ID (also .csv, .tsv, .ndjson, .parquet)
+root/class_names.json      class names in the order of the class indices, if labels are class indices (optional)
+root/metadata.parquet      one row per sample, matched by ID (also .csv, .tsv, .json, .ndjson; optional)
+root/partition.json        IDs of each part (optional)
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from tailfit.data.tables.reading import parse_json
 from tailfit.errors import RecordError
 from tailfit.storage.reading import refuse_link_out
 
-__all__ = ["LABELS", "METADATA", "files_beside", "partition_beside", "records_folder"]
+__all__ = ["LABELS", "METADATA", "companion_files", "partition_file", "records_folder"]
 
 LABELS = ("labels.json", "labels.csv", "labels.tsv", "labels.ndjson", "labels.jsonl", "labels.parquet")
 METADATA = (
@@ -31,14 +31,15 @@ METADATA = (
 
 
 def records_folder(root: Path) -> Path | None:
-    """The folder of `.npy` files in a classic layout: `root` itself, or `root/data`."""
+    """Return the folder with `.npy` files, `root` itself or `root/data`; None if neither has any."""
     return next((folder for folder in (root, root / "data") if _has_records(folder)), None)
 
 
-def files_beside(folder: Path) -> dict[str, Any]:
-    """The labels, metadata and class names that go with a folder of records, as arguments of its source.
+def companion_files(folder: Path) -> dict[str, Any]:
+    """Return the labels, metadata and class names that belong to a folder of records, as arguments of its source.
 
-    In it; or beside it, where it is the layout's `data`: another folder's parent may hold another set's files.
+    They are searched in the folder, and in its parent only if the folder is called `data`; the parent of a differently
+    named folder may contain the files of a different data set.
     """
     places = [folder, folder.parent] if folder.name == "data" else [folder]
     names, labels = _first(places, ("class_names.json",)), _first(places, LABELS)
@@ -49,8 +50,8 @@ def files_beside(folder: Path) -> dict[str, Any]:
     }
 
 
-def partition_beside(root: Path) -> Path | None:
-    """The partition that lies in a data set's folder."""
+def partition_file(root: Path) -> Path | None:
+    """Return the path of the partition in a data set's folder, or None."""
     return _first([root], ("partition.json",))
 
 
@@ -61,8 +62,8 @@ def _has_records(folder: Path) -> bool:
 
 
 def _first(places: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The first of these files that there is; nobody named it, so that it must not be a link out of the layout."""
-    # lexists: a pipe or a broken link of that name is refused when it is read, rather than passed over.
+    """Return the first of these files that exists; refuse a link out of the layout, since the user didn't name it."""
+    # lexists, so that a pipe or a broken link of that name is refused when it is read, not skipped.
     found = next((place / name for place in places for name in names if os.path.lexists(place / name)), None)
     if found is not None and found.is_symlink():
         refuse_link_out(found, places[-1])
@@ -72,5 +73,7 @@ def _first(places: Sequence[Path], names: Sequence[str]) -> Path | None:
 def _read_names(path: Path) -> list[str]:
     names = parse_json(path)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RecordError(f"{path}: not a list of strings", expected="a JSON list of names", fix="check the file")
+        raise RecordError(
+            f"{path}: not a list of strings", expected="a JSON list of class names", fix="correct the file"
+        )
     return names

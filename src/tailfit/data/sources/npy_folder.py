@@ -1,4 +1,4 @@
-"""A folder of records, one `.npy` file each, as a source: the classic layout `data/<ID>.npy`."""
+"""A folder with one `.npy` file per record as a source: the classic layout `data/<ID>.npy`."""
 
 import copy
 import os
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.files.npy import Header, read_header, read_row
 from tailfit.data.records.dtypes import check_record_type
-from tailfit.data.records.finite import Look
+from tailfit.data.records.finite import ReadCheck
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.source import Source
 from tailfit.data.tables.ids import check_id
@@ -25,30 +25,31 @@ __all__ = ["NpyFolder"]
 
 
 class NpyFolder(Source):
-    """The records `folder/<ID>.npy`, of one shape and type, read by the batch straight from the files.
+    """Records `folder/<ID>.npy` of one shape and type, read directly from the files into the batch.
 
-    The folder is listed once, at construction, which also checks IDs against labels; the records themselves are
-    checked as they are read. Order and codes come from the IDs' order in `labels`, or the sorted IDs without.
+    The constructor lists the folder once and checks the IDs against the labels; records are checked when they are
+    read. Samples have the order of the IDs in `labels`, or the order of the sorted IDs without labels.
 
     Args:
-        folder: Where the files are. Other files than `.npy` are ignored.
-        labels: ID to label, one for each file: a dict; a JSON file of one; a polars DataFrame or a CSV, NDJSON or
-            Parquet file, one of whose columns holds the IDs and another the labels. A label is a code, a class name,
-            or a list of C indicators or probabilities. Without `labels` the source is unlabelled.
-        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, one of whose columns holds the IDs.
-        class_names: Names of the classes in the order of their codes.
-        id: The column of the IDs, where their values don't tell it: it is the one that has every ID once. IDs are
-            compared as text; `001.npy`, `data/001` and `data\\001` are the ID `001`, too.
-        label: The column of the labels, in a table that has several besides the IDs.
-        strip: Whether white space around names of classes is dropped.
-        nan: What to do with NaN or infinity in a record read: `"raise"`, `"warn"` (once) or `"keep"`.
-        ragged: Whether records may differ in their first axis, the steps. Then `lengths` looks into every file once.
-    Shapes: `read(indices)` gives `[len(indices), *record]` in the files' type and units, native byte order; ragged, a
-        `Ragged` of the records.
+        folder: Path of the folder. Files that don't end in `.npy` are ignored.
+        labels: Label of each ID, one for every file: a dict; a JSON file with such an object; a polars DataFrame or a
+            CSV, NDJSON or Parquet file with a column of IDs and a column of labels. A label is a class index, a class
+            name, or a list of C indicators or probabilities. Without `labels` the source is unlabelled.
+        metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file, with a column of IDs.
+        class_names: Class names in the order of the class indices.
+        id: Column of the IDs. By default it is the column that contains every ID exactly once. IDs are compared as
+            text; `001.npy`, `data/001` and `data\\001` also denote the ID `001`.
+        label: Column of the labels, required if the table has several columns besides the IDs.
+        strip: Whether to strip whitespace around class names.
+        nan: Policy for NaN and infinity, applied whenever a record is read: `"raise"`, `"warn"` (once) or `"keep"`.
+        ragged: Whether records may differ in length on their first axis, the steps. The first use of `lengths` then
+            reads the header of every file.
+    Shapes: `read(indices)` returns `[len(indices), *record]` in the files' dtype and units and native byte order; a
+        `Ragged` with `ragged=True`.
     Raises:
-        DataError: if files, labels and metadata do not match, or an ID is not a plain name (separators, `..`, a drive).
-        RecordError: beginning with the file's path: missing, empty, truncated, too long, pickled, of another
-            shape or type than the first file, with a NaN, unreadable, or a link out of the folder.
+        DataError: If files, labels and metadata do not match, or an ID is not a plain name (separators, `..`, a drive).
+        RecordError: If a file is missing, empty, truncated, too long, pickled, unreadable, or a link out of the folder,
+            differs from the first file in shape or dtype, or contains NaN. The message begins with the file's path.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -72,10 +73,12 @@ class NpyFolder(Source):
         nan: str = "raise",
         ragged: bool = False,
     ) -> None:
-        self._look: Final = Look(nan, RecordError)
+        self._nan_check: Final = ReadCheck(nan, RecordError)
         self._folder: Final = os.path.abspath(fspath(folder))
         if labels is None and class_names is not None:
-            raise ArgumentError("class_names without labels", expected="both, or none", fix="pass labels")
+            raise ArgumentError(
+                "class_names= without labels=", expected="both or neither", fix="pass labels=, or drop class_names="
+            )
         found, self._links = _listed(self._folder)
         ids, values, table = tables_of_files(
             found, labels, metadata, id=id, label=label, folder=self._folder, ending=".npy"
@@ -86,16 +89,17 @@ class NpyFolder(Source):
         if ids:
             _readable_header(self._path(0))
         self.ragged = ragged
-        # Of a ragged folder: steps of each record that was looked at, else -1; and the header of so many.
+        # Caches of a ragged folder: the steps of each record whose header was read, else -1; and a header of each
+        # number of steps.
         self._steps: Final = np.full(len(ids), -1, dtype=np.int64)
         self._headers: Final[dict[int, Header]] = {}
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
-        """As `Source.lengths`.
+        """See `Source.lengths`.
 
         Raises:
-            RecordError: naming a file that can't be read.
+            RecordError: If a file can't be read; the message names it.
         """
         if not self.ragged:
             return None
@@ -104,7 +108,7 @@ class NpyFolder(Source):
         return self._steps.copy()
 
     def as_ragged(self) -> Source | None:
-        """As `Source.as_ragged`."""
+        """See `Source.as_ragged`."""
         if self.ragged:
             return None
         twin = copy.copy(self)
@@ -116,10 +120,8 @@ class NpyFolder(Source):
         return self._links.get(name) or f"{self._folder}{os.sep}{name}.npy"
 
     def _reference(self) -> tuple[Header, str]:
-        """The header that all files must share, the first one's that can be read, and its path.
-
-        Two threads may both read it: it is the same.
-        """
+        """Return the header that all files must share, that of the first readable file, and the path of this file."""
+        # Without a lock: if two threads read it, they read the same.
         if self._first is None:
             self._first = self._first_header()
         return self._first
@@ -129,25 +131,23 @@ class NpyFolder(Source):
             header = _readable_header(self._path(position))
             if header is not None:
                 return header, self._path(position)
-        return read_header(self._path(0)), self._path(0)  # none can be read: the first one's error
+        return read_header(self._path(0)), self._path(0)  # no file is readable: raise the error of the first one
 
     def _header_of(self, position: int) -> Header:
-        """Of a record of any length."""
+        """Return the header of a record of a ragged folder."""
         steps = int(self._steps[position])
         if steps < 0:
             (reference, reference_path), path = self._reference(), self._path(position)
             header = read_header(path)
-            alike = header.shape[1:] == reference.shape[1:] and header.dtype.newbyteorder(
-                "="
-            ) == reference.dtype.newbyteorder("=")
-            if not header.shape or not alike:
+            same_dtype = header.dtype.newbyteorder("=") == reference.dtype.newbyteorder("=")
+            if not header.shape or not same_dtype or header.shape[1:] != reference.shape[1:]:
                 raise RecordError(
                     f"{path}: {header}",
-                    expected=f"{reference} as in the first file, {reference_path}, but for the first axis",
-                    fix="bring all records to one type, and one shape but for their steps",
+                    expected=f"{reference} as in the first file, {reference_path}, except for the first axis",
+                    fix="save all records with one dtype, and one shape except for the first axis",
                 )
             steps = header.shape[0]
-            # The length last: another thread that sees it finds the header.
+            # Set the steps last: another thread that sees them also finds the header.
             self._headers.setdefault(steps, header)
             self._steps[position] = steps
         return self._headers[steps]
@@ -168,19 +168,19 @@ class NpyFolder(Source):
             return Ragged(np.zeros(0), []) if self.ragged else np.zeros(0)
         if self.ragged:
             ragged = self._read_ragged(indices)
-            self._look.check(indices, ragged, self._path)
+            self._nan_check.check(indices, ragged, self._path)
             return ragged
         reference, reference_path = self._reference()
         batch = np.empty((len(indices), *reference.shape), reference.dtype.newbyteorder("="))
         for row, position in enumerate(indices.tolist()):
-            # batch[row, ...] is an array even where records are scalars.
+            # batch[row, ...] is an array even if records are scalars.
             read_row(self._path(position), batch[row, ...], reference, reference_path)
-        self._look.check(indices, batch, self._path)
+        self._nan_check.check(indices, batch, self._path)
         return batch
 
 
 def _readable_header(path: str) -> Header | None:
-    """A file's header; None where it can't be read, which is an error when its record is."""
+    """Return a file's header, or None if it can't be read; reading the record then raises the error."""
     try:
         header = read_header(path)
     except RecordError:
@@ -190,7 +190,7 @@ def _readable_header(path: str) -> Header | None:
 
 
 def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
-    """IDs in the folder, and the targets of those that are links. One listing, no call a file."""
+    """Return the IDs in the folder, and the targets of those that are links, from one listing of the folder."""
     found: set[str] = set()
     links: dict[str, str] = {}
     try:
@@ -205,10 +205,12 @@ def _listed(folder: str) -> tuple[set[str], dict[str, str]]:
                     links[name] = refuse_link_out(entry.path, folder)
                 elif not entry.is_file(follow_symlinks=False):
                     raise RecordError(
-                        f"{entry.path}: not a regular file", expected="one .npy file an ID", fix="remove it"
+                        f"{entry.path}: not a regular file", expected="one .npy file per ID", fix="remove or rename it"
                     )
     except NotADirectoryError:
-        raise DataError(f"{folder}: a file", expected="a folder of .npy files", fix="pass its folder") from None
+        raise DataError(
+            f"{folder}: a file", expected="a folder of .npy files", fix="pass the folder that contains the file"
+        ) from None
     except FileNotFoundError:
         raise DataError(f"{folder}: no such folder", expected="a folder of .npy files", fix="check the path") from None
     except RecordError:

@@ -1,7 +1,7 @@
-"""A packed folder as a source: held in memory if it fits there, else read record by record from open files.
+"""A packed folder as a source: loaded into memory if it fits, else read record by record from open files.
 
-Files are read, never mapped: a mapped file that is truncated by somebody else ends the process without a word
-(SIGBUS), a read that comes back short is an error with a name.
+Files are read, never memory-mapped: if another process truncates a mapped file, the next access kills this process
+with SIGBUS, whereas a short read is an ordinary error that names the file.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tailfit.data.files.memory import fits_in_memory
 from tailfit.data.files.npy import read_header
 from tailfit.data.records.dtypes import check_record_type
-from tailfit.data.records.finite import FirstLook
-from tailfit.data.records.ragged import Ragged, take_into, taken
+from tailfit.data.records.finite import FirstReadCheck
+from tailfit.data.records.ragged import Ragged, take_into, take_records
 from tailfit.data.records.trees import pairs
 from tailfit.data.source import Source, checked_ids
 from tailfit.data.sources.packed_format import Leaf, Manifest, file_name, rebuild
@@ -32,25 +32,25 @@ from tailfit.storage.reading import open_regular
 
 __all__ = ["Packed"]
 
-_READ = 1 << 24  # bytes hashed at once
-# Records that took longer than this came from a disk, not from the page cache: the next batch is announced first.
+_READ_SIZE = 1 << 24  # bytes read and hashed at once
+# Seconds per record above which records come from a disk rather than the page cache; then the next batch is announced
+# to the kernel before it is read.
 _SLOW = 20e-6
 
 
 class Packed(Source):
-    """A folder that `tailfit.data.pack` wrote.
+    """A folder written by `tailfit.data.pack`.
 
     Args:
         path: The folder.
-        strip: Whether white space around names of classes is dropped.
-        memory: Whether the records are read into memory, at the first `read`, their checksums compared; `"auto"`: if
-            they take no more than half of what is free. Otherwise each is read from its file when it is asked for.
-        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
-            or `"keep"`.
-    Shapes: `read(indices)` gives what the packed source gave, an array or a nest of arrays.
+        strip: Whether to strip whitespace around class names.
+        memory: Whether to load all records into memory at the first `read` and compare their checksums; `"auto"` does
+            so if they take at most half of the free memory. Otherwise `read` reads each record from its file.
+        nan: Policy for NaN and infinity, applied when a record is first read: `"raise"`, `"warn"` (once) or `"keep"`.
+    Shapes: `read(indices)` returns the same as `read` of the packed source: an array or a nest of arrays.
     Raises:
-        RecordError: naming a file that is missing, truncated, altered, or not what the manifest says.
-        DataError: if there is no such folder, or a record has a NaN in it; the ID is named.
+        RecordError: If a file is missing, truncated, altered, or does not match the manifest; the message names it.
+        DataError: If the folder does not exist, or a record contains NaN; the message names its ID.
 
     >>> import tempfile, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -70,9 +70,9 @@ class Packed(Source):
         root = Path(fspath(path))
         if not os.path.lexists(root / "pack.json"):
             raise DataError(
-                f"{root}: {'no pack.json in it' if root.is_dir() else 'no such folder'}",
-                expected="a folder that tailfit.data.pack wrote",
-                fix="check the path; a folder named .<name>.partial is not finished: pack again",
+                f"{root}: {'a folder without pack.json' if root.is_dir() else 'no such folder'}",
+                expected="a folder written by tailfit.data.pack",
+                fix="check the path; if there is only an unfinished folder .<name>.partial, pack again",
             )
         self._root: Final = root
         self._manifest: Final = Manifest.read(root / "pack.json")
@@ -80,13 +80,13 @@ class Packed(Source):
             check_record_type(leaf.dtype, f"{root / 'pack.json'}: an array", RecordError)
         self.ragged = self._manifest.ragged
         index = self._read_index()
-        # Where each record begins among all, and their end: in records, and in steps where they differ in length.
+        # n + 1 offsets of the records when all shards are concatenated: in records, and in steps if ragged.
         self._begins: Final = np.arange(len(index) + 1)
         self._steps: Final = self._read_steps(index) if self.ragged else self._begins
         self._starts: Final = [self._checked_files(leaf) for leaf in range(len(self._manifest.leaves))]
         super().__init__(*self._split_index(index, strip))
         self.in_memory = fits_in_memory(self._manifest.nbytes, memory)
-        self._look: Final = FirstLook(len(self), nan)
+        self._nan_check: Final = FirstReadCheck(len(self), nan)
         self._lock = threading.Lock()
         self._arrays: list[NDArray[Any] | Ragged] | None = None
         self._files = _Files()
@@ -94,20 +94,20 @@ class Packed(Source):
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
-        """As `Source.lengths`."""
+        """See `Source.lengths`."""
         return np.diff(self._steps) if self.ragged else None
 
     def _begin(self, leaf: int) -> NDArray[np.int64]:
-        """Where each record of a leaf begins in all shards end to end, and their end."""
+        """Return the n + 1 offsets of a leaf's records on the first axis of all its shards, concatenated."""
         return self._steps if self._manifest.leaves[leaf].ragged else self._begins
 
     def _shard(self, leaf: int, shard: int) -> tuple[int, int]:
-        """Where a shard begins and ends in all shards of a leaf end to end."""
+        """Return the start and stop of a shard on the first axis of all shards of a leaf, concatenated."""
         first, begin = shard * self._manifest.rows, self._begin(leaf)
         return int(begin[first]), int(begin[first + self._manifest.rows_of(shard)])
 
     def _checked_files(self, leaf: int) -> NDArray[np.int64]:
-        """Where the records begin in each of a leaf's files, whose headers and sizes are as they should be."""
+        """Check the headers and sizes of a leaf's files; return the byte offset of the first record in each file."""
         manifest, starts = self._manifest, []
         for shard in range(manifest.shards):
             path = self._path(leaf, shard)
@@ -117,8 +117,8 @@ class Packed(Source):
             if (header.shape, header.dtype, header.fortran) != (expected, manifest.leaves[leaf].dtype, False):
                 raise RecordError(
                     f"{path}: {header}",
-                    expected=f"shape {expected}, type {manifest.leaves[leaf].dtype}, as pack.json says",
-                    fix="restore the file, or pack anew",
+                    expected=f"shape {expected}, type {manifest.leaves[leaf].dtype}, as stated in pack.json",
+                    fix="restore the file, or pack the data again",
                 )
             starts.append(len(header.raw))
         return np.array(starts, dtype=np.int64)
@@ -130,23 +130,24 @@ class Packed(Source):
         path = self._root / "index.parquet"
         index = read_table(path)
         manifest = self._manifest
-        wanted = {"id": True, "label": manifest.labels is not None, "steps": manifest.ragged}
-        if len(index) != manifest.samples or any((name in index.columns) != there for name, there in wanted.items()):
+        columns = {"id": True, "label": manifest.labels is not None, "steps": manifest.ragged}
+        if len(index) != manifest.samples or any((name in index.columns) != has for name, has in columns.items()):
             raise RecordError(
                 f"{path}: {len(index)} rows with the columns {index.columns}",
-                expected=f"{manifest.samples} rows with {', '.join(name for name, there in wanted.items() if there)}",
-                fix="restore the file, or pack anew",
+                expected=f"{manifest.samples} rows with {', '.join(name for name, has in columns.items() if has)}",
+                fix="restore the file, or pack the data again",
             )
         return index
 
     def _read_steps(self, index: pl.DataFrame) -> NDArray[np.int64]:
         lengths = index["steps"]
-        sound = lengths.dtype.is_integer() and not lengths.null_count() and (lengths >= 0).all()
-        if not sound or lengths.sum() != self._manifest.steps:
+        valid = lengths.dtype.is_integer() and not lengths.null_count() and (lengths >= 0).all()
+        if not valid or lengths.sum() != self._manifest.steps:
             raise RecordError(
-                f"{self._root / 'index.parquet'}: steps of type {lengths.dtype}",
-                expected=f"whole numbers that sum to {self._manifest.steps}, as pack.json says",
-                fix="restore the file, or pack anew",
+                f"{self._root / 'index.parquet'}: a column steps of type {lengths.dtype} "
+                f"{'with another sum' if valid else 'with invalid values'}",
+                expected=f"whole numbers >= 0 that sum to {self._manifest.steps}, as stated in pack.json",
+                fix="restore the file, or pack the data again",
             )
         return np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
 
@@ -161,9 +162,9 @@ class Packed(Source):
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         memory = self._in_memory() if self.in_memory else None
-        leaves = self._from_files(indices) if memory is None else [taken(array, indices) for array in memory]
+        leaves = self._from_files(indices) if memory is None else [take_records(array, indices) for array in memory]
         batch = rebuild(self._manifest.tree, leaves)
-        self._look.check(indices, batch, self._named)
+        self._nan_check.check(indices, batch, self._named)
         return batch
 
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
@@ -173,12 +174,12 @@ class Packed(Source):
         whole = rebuild(self._manifest.tree, self._in_memory())
         for into, array in pairs(out, whole):
             take_into(into, array, indices)
-        self._look.check(indices, out, self._named)
+        self._nan_check.check(indices, out, self._named)
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r} in {self._root}"
 
-    # -- held in memory --------------------------------------------------------------------------------
+    # -- in memory -------------------------------------------------------------------------------------
 
     def _in_memory(self) -> list[NDArray[Any] | Ragged]:
         if self._arrays is None:
@@ -195,24 +196,24 @@ class Packed(Source):
             digest, body = hashlib.sha256(), _bytes_of(array[start:stop])
             with open_regular(path) as file:
                 digest.update(file.read(self._starts[leaf][shard]))
-                for done in range(0, len(body), _READ):
-                    piece = body[done : done + _READ]
+                for done in range(0, len(body), _READ_SIZE):
+                    piece = body[done : done + _READ_SIZE]
                     if file.readinto(piece) != len(piece):
                         raise _truncated(path)
                     digest.update(piece)
             if digest.hexdigest() != manifest.digests[file_name(leaf, shard)]:
                 raise RecordError(
-                    f"{path}: another SHA-256 than pack.json says",
+                    f"{path}: content whose SHA-256 differs from the one in pack.json",
                     expected="the file as it was packed",
-                    fix="restore the file, or pack anew",
+                    fix="restore the file, or pack the data again",
                 )
         return Ragged(array, np.diff(begin)) if what.ragged else array
 
-    # -- read from the files ---------------------------------------------------------------------------
+    # -- from the files --------------------------------------------------------------------------------
 
     def _from_files(self, indices: NDArray[np.int64]) -> list[NDArray[Any] | Ragged]:
         began = time.perf_counter()
-        order = np.argsort(indices)  # that of the files; on a disk it is the shorter way
+        order = np.argsort(indices)  # the order in the files, for fewer seeks
         leaves = [self._leaf_from_files(leaf, what, indices, order) for leaf, what in enumerate(self._manifest.leaves)]
         self._slow = time.perf_counter() - began > _SLOW * max(len(indices), 1) * len(leaves)
         return leaves
@@ -223,24 +224,24 @@ class Packed(Source):
         begin, shards = self._begin(leaf), indices // self._manifest.rows
         rows = begin[indices + 1] - begin[indices]
         values = np.empty((int(rows.sum()), *what.shape), what.dtype)
-        # In bytes: size of each record, its place in the batch, and in its file.
+        # In bytes: the size of each record, its offset in the batch, and its offset in its file.
         sizes = rows * what.nbytes
         into = np.cumsum(sizes) - sizes
         offsets = self._starts[leaf][shards] + (begin[indices] - begin[shards * self._manifest.rows]) * what.nbytes
-        places = list(zip(*(part[order].tolist() for part in (shards, sizes, into, offsets)), strict=True))
-        body, opened = _bytes_of(values), self._files
-        descriptors = {shard: opened(self._path(leaf, shard)) for shard in {shard for shard, *_ in places}}
+        reads = list(zip(*(part[order].tolist() for part in (shards, sizes, into, offsets)), strict=True))
+        body, files = _bytes_of(values), self._files
+        descriptors = {shard: files(self._path(leaf, shard)) for shard in {shard for shard, *_ in reads}}
         if self._slow and hasattr(os, "posix_fadvise"):
-            # All at once: the disk works on many while the first is waited for.
-            for shard, size, _, offset in places:
+            # Announce all reads first, so that the disk can reorder them and work ahead.
+            for shard, size, _, offset in reads:
                 os.posix_fadvise(descriptors[shard], offset, size, os.POSIX_FADV_WILLNEED)
-        for shard, size, at, offset in places:
-            if size and opened.read(descriptors[shard], body[at : at + size], offset) != size:
+        for shard, size, at, offset in reads:
+            if size and files.read(descriptors[shard], body[at : at + size], offset) != size:
                 raise _truncated(self._path(leaf, shard))
         return Ragged(values, rows) if what.ragged else values
 
     def __getstate__(self) -> dict[str, Any]:
-        # Not what was loaded: another process reads the files, rather than receive them.
+        # Another process reads the files itself instead of receiving the loaded arrays.
         return {**self.__dict__, "_lock": None, "_files": None, "_arrays": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -248,7 +249,7 @@ class Packed(Source):
 
 
 class _Files:
-    """Open files by path, closed with their owner. Reading says where, so threads and forks may share them."""
+    """Open files by path, closed with their owner. Reads pass an offset, so threads and forks may share them."""
 
     def __init__(self) -> None:
         self._opened: dict[str, int] = {}
@@ -268,13 +269,13 @@ class _Files:
     if hasattr(os, "preadv"):
 
         def read(self, descriptor: int, into: memoryview, offset: int) -> int:
-            """Bytes read at an offset."""
+            """Read into a buffer at an offset; return the number of bytes read."""
             return os.preadv(descriptor, [into], offset)
 
     else:  # Windows
 
         def read(self, descriptor: int, into: memoryview, offset: int) -> int:
-            """Bytes read at an offset."""
+            """Read into a buffer at an offset; return the number of bytes read."""
             with self._lock:
                 os.lseek(descriptor, offset, os.SEEK_SET)
                 found = os.read(descriptor, len(into))
@@ -292,4 +293,8 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 def _truncated(path: str) -> RecordError:
-    return RecordError(f"{path}: truncated", expected="the file as it was packed", fix="restore the file, or pack anew")
+    return RecordError(
+        f"{path}: a truncated file",
+        expected="the file as it was packed",
+        fix="restore the file, or pack the data again",
+    )

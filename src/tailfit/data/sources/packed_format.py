@@ -1,12 +1,12 @@
-"""The packed layout: a few large `.npy` files, an index, and a manifest that says how they hang together.
+"""The packed layout: a few large `.npy` files, an index, and a manifest.
 
 root/pack.json              format, number of samples, arrays of a record, files with their SHA-256
-root/index.parquet          a row a sample: `id`, its `label` if it has one, and its metadata as `metadata.<column>`;
-                            its `steps` where records differ in length
-root/data/00-00000.npy      array 00 of the records of shard 00000; every shard but the last has as many records. Those
-                            of different length stand end to end: a record begins where the steps before it end
+root/index.parquet          one row per sample: `id`, its `label` if any, its metadata as `metadata.<column>`, and its
+                            `steps` if records differ in length
+root/data/00-00000.npy      array 00 of the records of shard 00000. All shards except the last have the same number of
+                            records. Records of different length are concatenated along their steps.
 
-Any NumPy and any Parquet reader understands all but the manifest, which only says again what they say.
+Any NumPy and any Parquet reader can read everything except the manifest, whose content is redundant.
 """
 
 import json
@@ -25,20 +25,21 @@ from tailfit.errors import RecordError
 from tailfit.names import first_odd
 from tailfit.storage.writing import write_text
 
-__all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "listed", "rebuild"]
+__all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "ordered_leaves", "rebuild"]
 
 FORMAT = 1
-_MOST = (1 << 62) - 1
-_KINDS: dict[str, type[list[Any]] | type[tuple[Any, ...]]] = {"list": list, "tuple": tuple}
+_MAX_NUMBER = (1 << 62) - 1
+_SEQUENCES: dict[str, type[list[Any]] | type[tuple[Any, ...]]] = {"list": list, "tuple": tuple}
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One of the arrays that a record consists of.
+    """Shape and dtype of one of the arrays of a record.
 
     Attributes:
-        shape, dtype: Without the axis of the samples; of a ragged one, of a step.
-        ragged: Whether it differs in length from record to record.
+        shape: Shape of the array in one record; of one step if ragged.
+        dtype: Its dtype.
+        ragged: Whether its first axis differs in length from record to record.
     """
 
     shape: tuple[int, ...]
@@ -47,27 +48,28 @@ class Leaf:
 
     @classmethod
     def of(cls, batch: NDArray[Any] | Ragged) -> "Leaf":
-        """Of the records in an array whose first axis counts them."""
+        """Describe a batch of records, an array with the records on its first axis."""
         rows = batch.values if isinstance(batch, Ragged) else batch
         return cls(rows.shape[1:], rows.dtype.newbyteorder("="), isinstance(batch, Ragged))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a record; of a ragged one, of a step."""
+        """Bytes per record; per step if ragged."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `pack.json` says.
+    """The content of `pack.json`.
 
     Attributes:
-        samples, rows: Of the whole, and of each shard but the last.
-        steps: Of all records, where they differ in length; else 0.
-        tree: The nest of a record, with numbers of leaves in the place of arrays (see `describe`).
-        leaves: Its arrays.
+        samples: Number of samples.
+        rows: Records per shard; the last shard may have fewer.
+        steps: Total steps of all records if they differ in length; else 0.
+        tree: The nest of a record, with the indices of leaves in place of arrays (see `describe`).
+        leaves: The arrays of a record.
         labels: Kind of the labels, or None.
-        class_names: In the order of the codes.
+        class_names: Class names in the order of the class indices.
         digests: SHA-256 of each file under `data/`, by name.
     """
 
@@ -82,12 +84,12 @@ class Manifest:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all records, all their arrays together."""
+        """Total bytes of all records."""
         return sum(leaf.nbytes * (self.steps if leaf.ragged else self.samples) for leaf in self.leaves)
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of a record, all its arrays together; on average, where records differ in length."""
+        """Bytes per record, over all its arrays; the mean if records differ in length."""
         return self.nbytes // max(self.samples, 1)
 
     @property
@@ -97,15 +99,15 @@ class Manifest:
 
     @property
     def shards(self) -> int:
-        """How many there are."""
+        """Number of shards."""
         return -(-self.samples // self.rows)
 
     def rows_of(self, shard: int) -> int:
-        """Records of one."""
+        """Return the number of records in a shard."""
         return min(self.rows, self.samples - shard * self.rows)
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the manifest as JSON."""
         content = {
             "format": FORMAT,
             "samples": self.samples,
@@ -121,17 +123,17 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """From JSON.
+        """Read a manifest from JSON.
 
         Raises:
-            RecordError: for a file that is none, or of a newer format.
+            RecordError: If the file is not a manifest, or has a newer format.
         """
         content = read_json(path)
         if content.get("format") != FORMAT:
             raise RecordError(
                 f"{path}: format {content.get('format')!r}",
                 expected=f"format {FORMAT}",
-                fix="update tailfit, or pack anew",
+                fix="update tailfit, or pack the data again",
             )
         try:
             manifest = cls(
@@ -150,25 +152,27 @@ class Manifest:
             if numbers != list(range(len(manifest.leaves))):
                 raise ValueError(f"a tree of the leaves {numbers} for {len(manifest.leaves)} leaves")
             files = len(numbers) * manifest.shards
-            # The number first: a manifest may claim shards without end.
+            # Compare the number first: a damaged manifest may claim so many shards that listing them never ends.
             if files != len(manifest.digests) or manifest.digests.keys() != {
                 file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)
             }:
                 raise ValueError(f"digests of {len(manifest.digests)} files for {files}")
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RecordError(
-                f"{path}: {type(error).__name__}: {error}", expected="the manifest that pack wrote", fix="pack anew"
+                f"{path}: {type(error).__name__}: {error}",
+                expected="the manifest that tailfit.data.pack wrote",
+                fix="pack the data again",
             ) from error
         return manifest
 
 
 def file_name(leaf: int, shard: int) -> str:
-    """Of a leaf's array in a shard."""
+    """Return the name of the file with a leaf's array of a shard."""
     return f"{leaf:02d}-{shard:05d}.npy"
 
 
 def describe(tree: Any, numbers: Any) -> Any:
-    """A nest as JSON has it: a leaf as the next number, a dict, list or tuple under the name of its kind."""
+    """Return a nest as JSON: a leaf becomes the next number, a dict, list or tuple an object `{kind: parts}`."""
     if isinstance(tree, dict):
         return {"dict": {str(key): describe(value, numbers) for key, value in tree.items()}}
     if isinstance(tree, list | tuple):
@@ -177,11 +181,11 @@ def describe(tree: Any, numbers: Any) -> Any:
     return next(numbers)
 
 
-def listed(described: Any, records: Any) -> list[Any]:
-    """The leaves of a nest in the order of their numbers in `described`; of dicts by key, whatever order keys have.
+def ordered_leaves(described: Any, records: Any) -> list[Any]:
+    """Return the leaves of a nest in the order of their numbers in `described`; dicts are matched by key.
 
     Raises:
-        ValueError: for a nest of another structure.
+        ValueError: If the nest has a different structure.
     """
     if isinstance(described, int):
         if isinstance(records, dict | list | tuple):
@@ -191,21 +195,21 @@ def listed(described: Any, records: Any) -> list[Any]:
     if kind == "dict" and isinstance(records, dict):
         parts = {str(key): value for key, value in records.items()}
         if parts.keys() == inner.keys():
-            return [leaf for key, part in inner.items() for leaf in listed(part, parts[key])]
-    elif kind != "dict" and isinstance(records, _KINDS[kind]) and len(records) == len(inner):
-        return [leaf for part, value in zip(inner, records, strict=True) for leaf in listed(part, value)]
+            return [leaf for key, part in inner.items() for leaf in ordered_leaves(part, parts[key])]
+    elif kind != "dict" and isinstance(records, _SEQUENCES[kind]) and len(records) == len(inner):
+        return [leaf for part, value in zip(inner, records, strict=True) for leaf in ordered_leaves(part, value)]
     keys = f" of {sorted(map(str, records))}" if isinstance(records, dict) else ""
     raise ValueError(f"a {type(records).__name__}{keys} in place of a {kind} of {len(inner)} parts: {described}")
 
 
 def rebuild(described: Any, leaves: Any) -> Any:
-    """The nest of `describe` with these leaves."""
+    """Build the nest that `describe` described from its leaves."""
     if isinstance(described, int):
         return leaves[described]
     ((kind, inner),) = described.items()
     if kind == "dict":
         return {key: rebuild(value, leaves) for key, value in inner.items()}
-    return _KINDS[kind](rebuild(value, leaves) for value in inner)
+    return _SEQUENCES[kind](rebuild(value, leaves) for value in inner)
 
 
 def _leaf_numbers(described: Any) -> list[int]:
@@ -227,11 +231,11 @@ def _leaf(content: Any) -> Leaf:
         raise ValueError(f"type {dtype}")
     shape = tuple(_whole(size) for size in content["shape"])
     if not holdable(shape, dtype.itemsize):
-        raise ValueError(f"an array of {len(shape)} axes that no memory holds")
+        raise ValueError(f"an array of {len(shape)} axes that is too large for any memory")
     return Leaf(shape, dtype, content.get("ragged") is True)
 
 
 def _whole(value: Any, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
-        raise ValueError(f"{value!r} for a whole number from {least} to {_MOST}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX_NUMBER:
+        raise ValueError(f"{value!r} instead of a whole number from {least} to {_MAX_NUMBER}")
     return value

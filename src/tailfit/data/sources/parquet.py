@@ -1,4 +1,4 @@
-"""Parquet files as a source: held in memory if they fit there, else read by the row group."""
+"""Parquet files as a source: loaded into memory if they fit, else read by row group."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,48 +12,49 @@ from numpy.typing import NDArray
 from tailfit.data.files.images import Mode
 from tailfit.data.files.memory import available_memory, fits_in_memory
 from tailfit.data.files.reading import KnownFile, known_files
-from tailfit.data.records.ragged import Ragged, filled, room_for
-from tailfit.data.sources.columns import Columnar, Images
+from tailfit.data.records.ragged import Ragged, allocate, assembled
+from tailfit.data.sources.columns import Columnar, Images, TableOptions
 from tailfit.errors import RecordError
 from tailfit.extras import needed
 
 __all__ = ["Parquet"]
 
 _WHAT = "a Parquet file"
-_KEPT = 2  # row groups read last: records read in order find theirs again
+_CACHED_GROUPS = 2  # most recently read row groups, so that sequential reads decode each one once
 
 
 class Parquet(Columnar):
-    """The rows of Parquet files, of which some columns are the records.
+    """Rows of Parquet files, with some of the columns as records.
 
-    One column of lists, or of encoded images: the records are its arrays. Columns of single numbers: the records are
-    rows of a matrix, of the type that holds them all. Both: a dict of arrays by column. The columns that are neither
-    record, label nor ID are metadata, but for bytes. A file larger than memory is read by row groups, each whole for
-    one of its rows: for a random order, `pack` it first.
+    A single column of lists or encoded images gives records that are arrays. Columns of single numbers give rows of a
+    matrix, with the dtype that can represent all of them. Otherwise a record is a dict of arrays by column. All other
+    columns except label, ID and columns of bytes are metadata. Files larger than memory are read by row group, a whole
+    group for each row; `pack` them before reading in random order.
 
     Args:
         path: A file, a folder of `.parquet` files (in the order of their names), or a list of files.
-        label: The column of labels: codes, names, or lists of C indicators or probabilities. `label` if there is one.
-        id: The column of IDs. The column `id` if there is one; else they are numbered, "0", "1", ...
-        columns: Those of the records; all columns of numbers, or of lists of numbers, without it; or where there are
-            none, those of images: bytes, or Hugging Face's pairs of bytes and path. A column that only numbers the rows
-            (an index that was saved: `""`, `Unnamed: 0`, `index`, ...) is left out with a warning unless it is named
-            here: where rows are sorted, it tells the class.
-        image_size, image_mode: `(height, width)` and mode that images are brought to, as of `ImageFolder`.
-        class_names: Names of the classes in the order of their codes.
-        strip: Whether white space around names of classes is dropped.
-        memory: Whether the records are read into memory at the first `read`; `"auto"`: if they take no more than half
-            of what is free.
-        nan: What to do with NaN or infinity (nothing, in a column of floats, is NaN) in a record, when it is read for
-            the first time: `"raise"`, `"warn"` (once) or `"keep"`.
-        ragged: Whether the lists of a column may differ in length from row to row: the steps of a record.
-    Shapes: `read(indices)` gives `[n, columns]`, `[n, *list]`, or a dict of `[n, ...]`; ragged, a `Ragged` of n records
-        for each column of lists.
+        label: Column of labels: class indices, names, or lists of C indicators or probabilities. Default `label`, if it
+            exists.
+        id: Column of IDs. Default `id`, if it exists; else IDs are "0", "1", ...
+        columns: Record columns. By default all columns of numbers or lists of numbers; if there are none, those of
+            images (bytes, or Hugging Face's structs of bytes and path). A column that only numbers the rows (a saved
+            index such as `""`, `Unnamed: 0` or `index`) is left out with a warning unless it is listed here, because it
+            gives away the class if rows are sorted.
+        image_size, image_mode: `(height, width)` and mode that images are converted to; see `ImageFolder`.
+        class_names: Class names in the order of the class indices.
+        strip: Whether to strip whitespace around class names.
+        memory: Whether to load all records into memory at the first `read`; `"auto"` does so if they take at most half
+            of the free memory.
+        nan: Policy for NaN and infinity, applied when a record is first read: `"raise"`, `"warn"` (once) or `"keep"`.
+            Null in a column of floats is NaN.
+        ragged: Whether the lists of a column, the steps of its records, may differ in length from row to row.
+    Shapes: `read(indices)` returns `[n, columns]`, `[n, *list]`, or a dict of `[n, ...]`. With `ragged=True` it returns
+        a `Ragged` of n records for each column of lists.
     Raises:
-        RecordError: beginning with a file's path: missing, truncated, damaged, changed since, of other columns than the
-            first one; or a record with a NaN, whose ID is named.
-        DataError: if a column is not there, or IDs or labels are not what they must be.
-        PackageError: without pyarrow.
+        RecordError: If a file is missing, truncated, damaged, has changed, or has different columns from the first one,
+            or if a record contains NaN. The message begins with the file's path.
+        DataError: If a column does not exist, or IDs or labels are invalid.
+        PackageError: If pyarrow is not installed.
 
     >>> import tempfile, polars
     >>> table = polars.DataFrame({"id": ["a", "b"], "flow": [0.5, 1.5], "heat": [3, 4], "label": ["ok", "leak"]})
@@ -86,15 +87,11 @@ class Parquet(Columnar):
                 raise RecordError(
                     f"{group.file.path}: the columns {_names(group.schema)}",
                     expected=f"{_names(first.schema)} as in the first file, {first.file.path}",
-                    fix="write all files with the same columns, or keep them in folders of their own",
+                    fix="write all files with the same columns, or move this file to a separate folder",
                 )
         sizes = [group.rows for group in self._groups]
         self._ends: Final = np.cumsum(sizes, dtype=np.int64)
-        super().__init__(
-            first.schema,
-            sum(sizes),
-            self._whole,
-            first.file.path,
+        options = TableOptions(
             label=label,
             id=id,
             columns=columns,
@@ -105,15 +102,16 @@ class Parquet(Columnar):
             nan=nan,
             ragged=ragged,
         )
-        fits = fits_in_memory(sum(group.bytes_of(self._features) for group in self._groups), memory)
-        # Images stay encoded, and are better decoded ahead.
+        super().__init__(first.schema, sum(sizes), self._read_columns, first.file.path, options)
+        fits = fits_in_memory(sum(group.bytes_of(self._record_columns) for group in self._groups), memory)
+        # Images are kept encoded; decoding them takes long enough to be worth reading ahead.
         self.in_memory = fits and not self._decoders
-        self._kept: Final = len(self._groups) if fits and self._decoders else _KEPT
+        self._max_cached: Final = len(self._groups) if fits and self._decoders else _CACHED_GROUPS
         self._lock = threading.Lock()
         self._arrays: Mapping[str, Any] | None = None
         self._recent: dict[int, dict[str, NDArray[Any] | Ragged | Images]] = {}
 
-    def _whole(self, names: list[str]) -> Any:
+    def _read_columns(self, names: list[str]) -> Any:
         pa = needed("pyarrow", "parquet", _WHAT)
         return pa.concat_tables([group.read(names) for group in self._groups])
 
@@ -130,32 +128,32 @@ class Parquet(Columnar):
     def _from_groups(self, indices: NDArray[np.int64]) -> dict[str, Any]:
         owners = np.searchsorted(self._ends, indices, side="right")
         out: dict[str, Any] = {}
-        for owner in np.unique(owners).tolist() or [0]:  # of no row: the shapes of the first group
+        for owner in np.unique(owners).tolist() or [0]:  # without rows, the first group gives the shapes
             rows = np.flatnonzero(owners == owner)
             within = indices[rows] - (int(self._ends[owner]) - self._groups[owner].rows)
             for name, column in self._group(owner).items():
                 part = column.take(within, axis=0)
                 if name not in out:
-                    out[name] = room_for(part, len(indices))
+                    out[name] = allocate(part, len(indices))
                 whole = out[name]
                 if whole.shape[1:] != part.shape[1:]:
                     raise RecordError(
                         f"{self._groups[owner].file.path}: lists of shape {part.shape[1:]} in column {name!r}",
-                        expected=f"{whole.shape[1:]} as in the records before",
-                        fix="pass ragged=True if records differ in length; or leave the column out of columns=",
+                        expected=f"{whole.shape[1:]} as in the previous records",
+                        fix="pass ragged=True if records differ in length, or drop the column from columns=",
                     )
                 whole[rows] = part
-        return {name: filled(whole) for name, whole in out.items()}
+        return {name: assembled(whole) for name, whole in out.items()}
 
     def _group(self, number: int) -> dict[str, NDArray[Any] | Ragged | Images]:
-        held = self._recent.get(number)
-        if held is None:
+        cached = self._recent.get(number)
+        if cached is None:
             group = self._groups[number]
-            table = group.read(self._features)
-            held = {name: self._column(table, name, group.row) for name in self._features}
-            # A new dict, put in its place at once: other threads go on with the one that they hold.
-            self._recent = dict([*self._recent.items(), (number, held)][-self._kept :])
-        return held
+            table = group.read(self._record_columns)
+            cached = {name: self._column(table, name, group.row) for name in self._record_columns}
+            # Assign a new dict instead of changing the old one, which other threads may be reading.
+            self._recent = dict([*self._recent.items(), (number, cached)][-self._max_cached :])
+        return cached
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lock": None, "_arrays": None, "_recent": {}}
@@ -165,7 +163,7 @@ class Parquet(Columnar):
 
 
 class _Group:
-    """One row group. Its file is opened to read it and closed again: nothing is held that a fork could share."""
+    """One row group. Each read opens and closes the file, so that forks never share an open file."""
 
     def __init__(self, file: KnownFile, metadata: Any, schema: Any, number: int) -> None:
         self.file, self.schema, self.rows = file, schema, 0
@@ -176,18 +174,18 @@ class _Group:
             group = metadata.row_group(number)
             self.rows = group.num_rows
             columns = [group.column(position) for position in range(group.num_columns)]
-            # Dictionaries make columns smaller in the file than they are.
+            # Dictionary encoding makes columns smaller in the file than in memory.
             sizes = [max(column.total_uncompressed_size, 8 * column.num_values) for column in columns]
             self._bytes = [(column.path_in_schema, size) for column, size in zip(columns, sizes, strict=True)]
         if self.rows < 0:
             raise ValueError(f"{self.rows} rows")
 
     def row(self, number: int) -> str:
-        """What messages call one of its rows."""
+        """Return the name of a row in messages."""
         return f"{self.file.path}: row {self._first + number}"
 
     def bytes_of(self, names: Sequence[str]) -> int:
-        """What its columns take when they are decoded, about."""
+        """Return the approximate size of decoded columns."""
         return sum(size for path, size in self._bytes if any(f"{path}.".startswith(f"{name}.") for name in names))
 
     def read(self, names: list[str]) -> Any:
@@ -195,26 +193,28 @@ class _Group:
         with _opened(self.file, metadata=self._metadata) as file:
             if not self._metadata.num_row_groups:
                 return self.schema.empty_table().select(names)
-            # One thread: it may be a reader's own, and pools do not survive a fork.
+            # use_threads=False: the caller may be a reader thread already, and thread pools do not survive a fork.
             table = file.read_row_group(self._number, columns=names, use_threads=False).select(names)
-            # What is decoded is not looked at: text that is no text would end in a panic of what reads it next.
+            # pyarrow does not validate strings when it reads them; invalid UTF-8 would abort polars.
             table.validate(full=True)
             if table.num_rows != self.rows:
-                raise ValueError(f"{table.num_rows} rows where its footer says {self.rows}")
+                raise ValueError(f"{table.num_rows} rows instead of {self.rows} as stated in the footer")
             return table
 
 
 @contextmanager
 def _opened(file: KnownFile, **options: Any) -> Iterator[Any]:
-    """A `pyarrow.parquet.ParquetFile`, whose errors name the file."""
+    """Open a `pyarrow.parquet.ParquetFile` whose errors name the file."""
     pa, parquet = needed("pyarrow", "parquet", _WHAT), needed("pyarrow.parquet", "parquet", _WHAT)
     try:
-        # Read, not mapped: a mapped file that is truncated meanwhile ends the process.
+        # Not memory-mapped: truncating a mapped file kills the process.
         with parquet.ParquetFile(file.path, memory_map=False, page_checksum_verification=True, **options) as opened:
             yield opened
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
-        raise RecordError(f"{file.path}: {what}", expected="a whole Parquet file", fix="write it again") from error
+        raise RecordError(
+            f"{file.path}: {what}", expected="an intact Parquet file", fix="write the file again"
+        ) from error
 
 
 def _groups(file: KnownFile) -> list[_Group]:
@@ -222,7 +222,7 @@ def _groups(file: KnownFile) -> list[_Group]:
         metadata, schema = opened.metadata, opened.schema_arrow.remove_metadata()
         groups = [_Group(file, metadata, schema, number) for number in range(max(metadata.num_row_groups, 1))]
         if schema.names and sum(group.rows for group in groups) > available_memory():
-            raise ValueError(f"{metadata.num_rows} rows, each of which needs a byte of memory at least")
+            raise ValueError(f"{metadata.num_rows} rows, more than the free memory in bytes")
     return groups
 
 

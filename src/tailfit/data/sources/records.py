@@ -1,4 +1,4 @@
-"""TFRecord and ArrayRecord files as sources: their bytes read as `tf.train.Example`, or by a function of the user's."""
+"""TFRecord and ArrayRecord files as sources, parsed as `tf.train.Example` or by a user's function."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from tailfit.data.files.record_files import ArrayRecordFiles, RecordFiles, TFRecordFiles
 from tailfit.data.files.tf_example import Examples, Feature
 from tailfit.data.records.finite import DataWarning
-from tailfit.data.source import stretches
+from tailfit.data.source import index_chunks
 from tailfit.data.sources.map_style import MapStyle
 from tailfit.data.tables.metadata import Metadata
-from tailfit.data.tables.row_numbers import may_number_rows, numbers_rows, told_left_out
+from tailfit.data.tables.row_numbers import left_out_message, may_number_rows, numbers_rows
 from tailfit.errors import ArgumentError, RecordError
 
 __all__ = ["ArrayRecord", "TFRecord"]
 
-_AT_ONCE = 256  # records, while labels and IDs are gathered
+_CHUNK_SIZE = 256  # records read together to collect labels and IDs
 _Path = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 class _Records(MapStyle):
-    """What both kinds of files share; the arguments are those of `TFRecord`."""
+    """Base of both file formats; see `TFRecord` for the arguments."""
 
     def __init__(
         self,
@@ -44,55 +44,58 @@ class _Records(MapStyle):
         if parse is not None:
             if features is not None or id is not None:
                 raise ArgumentError(
-                    "features= or id= beside parse=", expected="one way to read a record", fix="pass ids= for IDs"
+                    "features= or id= together with parse=",
+                    expected="either features= or parse=",
+                    fix="drop features=, and pass the IDs as ids=",
                 )
             options = {"label": label, "class_names": class_names, "strip": strip, "nan": nan}
             super().__init__(_Parsed(files, parse), labels, ids, metadata, **options)  # type: ignore[arg-type]
             return
         if isinstance(label, int):
-            raise ArgumentError(f"label={label}", expected="the name of a feature", fix="pass parse= for other content")
-        gather = [name for name in (label, id) if name is not None]
+            raise ArgumentError(
+                f"label={label}", expected="the name of a feature", fix="pass a name; a position needs parse="
+            )
+        excluded = [name for name in (label, id) if name is not None]
         if features is None:
-            self.left_out = tuple(_row_numbers(files, gather))
-        parsed = _Examples(files, Examples(features, [*gather, *self.left_out]))
+            self.left_out = tuple(_row_numbers(files, excluded))
+        parsed = _Examples(files, Examples(features, [*excluded, *self.left_out]))
         if (label is not None and labels is None) or (id is not None and ids is None):
-            found = [others for indices in stretches(0, len(files), _AT_ONCE) for others in parsed.beside(indices)]
-            labels = [others[label] for others in found] if label is not None and labels is None else labels
-            ids = [str(others[id]) for others in found] if id is not None and ids is None else ids
+            found = [each for rows in index_chunks(0, len(files), _CHUNK_SIZE) for each in parsed.excluded(rows)]
+            labels = [each[label] for each in found] if label is not None and labels is None else labels
+            ids = [str(each[id]) for each in found] if id is not None and ids is None else ids
         if self.left_out:
             where = files.named(0).rpartition(": ")[0]
-            warnings.warn(told_left_out(where, self.left_out, "features={...}"), DataWarning, stacklevel=4)
+            warnings.warn(left_out_message(where, self.left_out, "features={...}"), DataWarning, stacklevel=4)
         super().__init__(parsed, labels, ids, metadata, class_names=class_names, strip=strip, nan=nan)
 
 
 class TFRecord(_Records):
-    """Records of TFRecord files, read in any order; TensorFlow is not imported.
+    """Records of TFRecord files, read in any order without importing TensorFlow.
 
-    The files are passed through once, for where each record begins. Where a label or an ID is a feature, all are parsed
-    once more.
+    Construction scans the files once for the offset of each record. If `label` or `id` is a feature, it also parses
+    every record once.
 
     Args:
-        path: A file, a folder of `.tfrecord` files (in the order of their names), or a list of files; not compressed.
-        features: Shape and type of each feature of the record, `{"signal": ((128, 12), "float32")}`; without it all
-            features of numbers, as vectors, in the order of their names, but for one that only numbers the records.
-            Features of bytes are arrays as they lie in memory, and must be listed here.
-        label: The feature that is the label: a number, text, or a vector of C indicators or probabilities.
-        id: The feature that is the ID; without it they are numbered, "0", "1", ...
-        labels: One a record, in place of `label`.
-        ids: One a record, in place of `id`.
-        metadata: As of `Arrays`; a column called `id` holds the IDs where their values don't tell.
-        parse: `parse(content) -> record`, for records that are no `tf.train.Example`, or hold encoded images: an array
-            or a nest of them; `label` is then a position or key in it, as of `MapStyle`.
-        class_names: Names of the classes in the order of their codes.
-        strip: Whether white space around names of classes is dropped.
-        nan: What to do with NaN or infinity in a record, when it is read for the first time: `"raise"`, `"warn"` (once)
-            or `"keep"`.
-    Shapes: `read(indices)` gives, of one feature, its array `[n, ...]`, of several a dict of them.
+        path: A file, a folder of `.tfrecord` files (in the order of their names), or a list of files; uncompressed.
+        features: Shape and dtype of each feature of the record, `{"signal": ((128, 12), "float32")}`. By default all
+            numeric features, as vectors, in the order of their names, except one that only numbers the records.
+            Features of bytes are the raw memory of arrays, and must be listed here.
+        label: Name of the feature with the label: a number, text, or a vector of C indicators or probabilities.
+        id: Name of the feature with the ID; by default IDs are "0", "1", ...
+        labels: One label per record, instead of `label`.
+        ids: One ID per record, instead of `id`.
+        metadata: See `Arrays`. A column called `id` contains the IDs if no other column is identified by its values.
+        parse: `parse(content: bytes) -> record`, for records that are not `tf.train.Example` or contain encoded images.
+            It returns an array or a nest of arrays; `label` is then a position or key in it, see `MapStyle`.
+        class_names: Class names in the order of the class indices.
+        strip: Whether to strip whitespace around class names.
+        nan: Policy for NaN and infinity, applied when a record is first read: `"raise"`, `"warn"` (once) or `"keep"`.
+    Shapes: `read(indices)` returns an array `[n, ...]` for one feature, or a dict of such arrays for several.
     Raises:
-        RecordError: beginning with a file's path: missing, truncated, compressed, changed since; or a record whose
-            checksum is wrong, or that has not these features.
-        DataError: if IDs or labels are not what they must be, or records differ in shape.
-        PackageError: without google-crc32c or protobuf.
+        RecordError: If a file is missing, truncated, compressed or has changed, or if a record has a wrong checksum or
+            lacks a feature. The message begins with the file's path.
+        DataError: If IDs or labels are invalid, or records differ in shape.
+        PackageError: If google-crc32c or protobuf is not installed.
 
     >>> import pathlib, struct, tempfile, google_crc32c
     >>> def frame(content):  # what TensorFlow's TFRecordWriter writes
@@ -128,18 +131,18 @@ class TFRecord(_Records):
 
 
 class ArrayRecord(_Records):
-    """Records of ArrayRecord files, which are made to be read in any order.
+    """Records of ArrayRecord files, a format for random access.
 
     Args:
-        path: A file, a folder of `.array_record` files (in the order of their names), or a list of files; best written
-            with `group_size:1`, as else a group of records is decoded for one.
-        features, label, id, labels, ids, metadata, parse, class_names, strip, nan: As of `TFRecord`.
-    Shapes: As of `TFRecord`.
+        path: A file, a folder of `.array_record` files (in the order of their names), or a list of files. Write them
+            with `group_size:1`; otherwise reading one record decodes its whole group.
+        features, label, id, labels, ids, metadata, parse, class_names, strip, nan: See `TFRecord`.
+    Shapes: See `TFRecord`.
     Raises:
-        RecordError: beginning with a file's path: missing, truncated, damaged, changed since; or a record that has not
-            these features.
-        DataError: if IDs or labels are not what they must be, or records differ in shape.
-        PackageError: without array-record or protobuf.
+        RecordError: If a file is missing, truncated, damaged or has changed, or if a record lacks a feature. The
+            message begins with the file's path.
+        DataError: If IDs or labels are invalid, or records differ in shape.
+        PackageError: If array-record or protobuf is not installed.
 
     >>> import tempfile
     >>> from array_record.python.array_record_module import ArrayRecordWriter
@@ -172,7 +175,7 @@ class ArrayRecord(_Records):
 
 
 class _Parsed:
-    """A map-style data set of the records of files, each made of its bytes by the user's function."""
+    """A map-style data set of records that the user's function parses from bytes."""
 
     def __init__(self, files: RecordFiles, parse: Callable[[bytes], Any]) -> None:
         self._files, self._parse = files, parse
@@ -193,13 +196,13 @@ class _Parsed:
         except Exception as error:
             raise RecordError(
                 f"{self._files.named(index)}: {type(error).__name__}: {error}",
-                expected="records that parse= can read",
-                fix="check parse=",
+                expected="records that the function parse= can parse",
+                fix="correct parse=",
             ) from error
 
 
 class _Examples(_Parsed):
-    """Of records that are Examples."""
+    """A map-style data set of records that are `tf.train.Example` messages."""
 
     def __init__(self, files: RecordFiles, examples: Examples) -> None:
         super().__init__(files, bytes)
@@ -208,30 +211,30 @@ class _Examples(_Parsed):
     def _record(self, content: bytes, index: int) -> Any:
         return self._examples.record(content, self._files.named(index))
 
-    def beside(self, indices: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Of each record, its label and ID."""
+    def excluded(self, indices: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Return the features that are not part of the record, such as its label and ID, for each record."""
         contents = zip(self._files.read(indices), indices.tolist(), strict=True)
-        return [self._examples.beside(content, self._files.named(index)) for content, index in contents]
+        return [self._examples.excluded(content, self._files.named(index)) for content, index in contents]
 
 
-def _row_numbers(files: RecordFiles, others: Sequence[str]) -> list[str]:
-    """The features that only number the records, as a data frame's index does that was written with them."""
+def _row_numbers(files: RecordFiles, excluded: Sequence[str]) -> list[str]:
+    """Return the features that only number the records, like a data frame's index that was written with them."""
     if not len(files):
         return []
     try:
         first = files.read(np.zeros(1, dtype=np.int64))[0]
-        names = Examples(None, others).numbers(first, files.named(0))
-    except RecordError:  # it is one when the record is read, too
+        names = Examples(None, excluded).numbers(first, files.named(0))
+    except RecordError:  # reading the record raises it again
         return []
     names = [name for name in names if may_number_rows(name)]
     return [name for name in names if numbers_rows(name, _feature(files, name))]
 
 
 def _feature(files: RecordFiles, name: str) -> NDArray[Any]:
-    """A feature of all records; empty where it is not a number in each."""
+    """Return a feature of all records; an empty array if it is not a single number in every record."""
     parsed = _Examples(files, Examples(None, [name]))
     try:
-        values = [each[name] for rows in stretches(0, len(files), _AT_ONCE) for each in parsed.beside(rows)]
+        values = [each[name] for rows in index_chunks(0, len(files), _CHUNK_SIZE) for each in parsed.excluded(rows)]
         return np.array(values, dtype=np.float64).reshape(len(files))
     except (RecordError, ValueError):
         return np.zeros(0)

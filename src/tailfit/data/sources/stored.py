@@ -1,7 +1,7 @@
-"""Arrays by name in one store (an HDF5 file, a Zarr group): which are the records, the labels and the IDs.
+"""Base of sources whose records, labels and IDs are named arrays in one store (an HDF5 file, a Zarr group).
 
-The records asked for are sorted and each is read once, whatever the order and repetitions of a batch: neighbours in
-one chunk are then decoded together. What fits into memory is read once and held there.
+The positions of a batch are sorted and deduplicated before they are read, so that records in the same chunk are decoded
+together. Records that fit into memory are loaded once and kept.
 """
 
 import math
@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 
 from tailfit.data.files.memory import available_memory, fits_in_memory, holdable
 from tailfit.data.records.dtypes import check_record_type
-from tailfit.data.records.finite import FirstLook
+from tailfit.data.records.finite import FirstReadCheck
 from tailfit.data.records.trees import leaves, map_tree
-from tailfit.data.source import Numbered, Source, checked_ids, stretches
+from tailfit.data.source import Numbered, Source, checked_ids, index_chunks
 from tailfit.data.tables.metadata import Metadata, metadata_of
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
 
 __all__ = ["Stored"]
 
-_LOADED = 1 << 24  # bytes read at once into memory
+_LOAD_CHUNK_BYTES = 1 << 24  # read at once when all records are loaded
 
 
 class Stored(Source):
     """Arrays of a store whose first axis counts the samples.
 
     Args:
-        where: The store's path.
-        x, y, ids, metadata, class_names, id, strip, memory, nan: As of `tailfit.data.HDF5`.
+        where: Path of the store.
+        x, y, ids, metadata, class_names, id, strip, memory, nan: See `tailfit.data.HDF5`.
     """
 
     def __init__(
@@ -55,75 +55,83 @@ class Stored(Source):
         self._x: Final = map_tree(str, x)
         names = [name for _, name in leaves(self._x)]
         if not names:
-            raise ArgumentError(f"x={x!r}", expected="the name of an array, or a nest of names", fix="pass one")
+            raise ArgumentError(
+                f"x={x!r}", expected="the name of an array, or a nest of names", fix="pass one name at least"
+            )
         for option, name in (("y", y), ("ids", ids)):
             if not (name is None or isinstance(name, str)):
-                raise ArgumentError(f"{option}={name!r}", expected="the name of an array", fix="pass one name")
+                raise ArgumentError(f"{option}={name!r}", expected="the name of an array", fix="pass one string")
         shapes = {name: self._checked(name) for name in dict.fromkeys([*names, *filter(None, (y, ids))])}
         sizes = {name: shape[0] for name, (shape, _) in shapes.items()}
         if len(set(sizes.values())) != 1:
             raise RecordError(
                 f"{where}: arrays of different length ({', '.join(f'{name}: {n}' for name, n in sizes.items())})",
-                expected="as many labels and IDs as records",
-                fix="write the file again, or pass the names of arrays that belong together",
+                expected="one label and one ID per record",
+                fix="write the file again, or pass the names of arrays of equal length",
             )
         size = sizes[names[0]]
-        self._kinds: Final = {name: shapes[name] for name in names}
+        self._specs: Final = {name: shapes[name] for name in names}
         for name in names:
             check_record_type(shapes[name][1], f"{where}: array {name!r}", RecordError)
-        known: Sequence[str] = Numbered(size) if ids is None else checked_ids(self._texts(ids), size)
+        sample_ids: Sequence[str] = Numbered(size) if ids is None else checked_ids(self._texts(ids), size)
         labels = None
         if y is not None:
-            labels = encode(self._label_values(y), class_names=class_names, ids=known, strip=strip)
+            labels = encode(self._label_values(y), class_names=class_names, ids=sample_ids, strip=strip)
         elif class_names is not None:
-            raise ArgumentError("class_names without y", expected="both, or none", fix="pass y, the labels' name")
-        super().__init__(known, labels, metadata_of(metadata, known, id))
-        total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._kinds.values())
+            raise ArgumentError(
+                "class_names= without y=",
+                expected="both or neither",
+                fix="pass y=, the name of the array of labels, or drop class_names=",
+            )
+        super().__init__(sample_ids, labels, metadata_of(metadata, sample_ids, id))
+        total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._specs.values())
         self.in_memory = fits_in_memory(total, memory)
         self._record_bytes: Final = max(total // max(size, 1), 1)
-        self._look: Final = FirstLook(size, nan, RecordError)
+        self._nan_check: Final = FirstReadCheck(size, nan, RecordError)
         self._lock = threading.Lock()
         self._arrays: dict[str, NDArray[Any]] | None = None
 
     @abstractmethod
     def _has(self, name: str) -> bool:
-        """Whether there is an array of this name."""
+        """Return whether the store has an array of this name."""
 
     @abstractmethod
     def _names(self) -> list[str]:
-        """The arrays that there are."""
+        """Return the names of all arrays."""
 
     @abstractmethod
     def _describe(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """An array's shape and type; refused if it may not be read."""
+        """Return an array's shape and dtype; refuse an array that is incomplete or unsafe to read."""
 
     @abstractmethod
     def _rows(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Fresh array of these records, which ascend and differ, in native byte order."""
+        """Return a new array with these rows, sorted and unique, in native byte order."""
 
     @abstractmethod
     def _whole(self, name: str) -> NDArray[Any]:
-        """All of an array of labels or IDs; text as objects of `str`, `bytes` or NumPy's own strings."""
+        """Return a whole array of labels or IDs; text as `str`, `bytes` or NumPy strings."""
 
     def _checked(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         if not self._has(name):
             raise DataError(
-                f"{self._where}: no array {name!r}, but {sorted(self._names())[:20]}",
-                expected="the name of an array in it",
-                fix="pass x=, y= and ids= as they are called there",
+                f"{self._where}: no array {name!r}; it contains {sorted(self._names())[:20]}",
+                expected="the name of an array in the store",
+                fix="pass existing names as x=, y= and ids=",
             )
         shape, dtype = self._describe(name)
         if not shape:
             raise RecordError(
-                f"{self._where}: array {name!r} of shape ()", expected="a first axis of samples", fix="pass another"
+                f"{self._where}: array {name!r} of shape ()",
+                expected="an array whose first axis counts the samples",
+                fix="pass the name of a different array",
             )
-        # What is kept of each sample is a byte at least; a record is read whole.
+        # A lower bound of the memory needed: a byte for each sample, and one whole record.
         least = max(shape[0], math.prod(shape[1:]) * dtype.itemsize)
         if not holdable(shape, dtype.itemsize) or least > available_memory():
             raise RecordError(
                 f"{self._where}: array {name!r} of {f'shape {shape}' if len(shape) < 9 else f'{len(shape)} axes'}",
-                expected="samples, and records, that fit into memory",
-                fix="check the file",
+                expected="records that fit into memory one by one, and fewer samples than bytes of memory",
+                fix="check the file, which may be damaged",
             )
         return shape, dtype
 
@@ -134,7 +142,7 @@ class Stored(Source):
             raise RecordError(
                 f"{self._where}: array {name!r} of shape {shape}, {nbytes} bytes",
                 expected="labels and IDs that fit into memory",
-                fix="check the file",
+                fix="check the file, which may be damaged",
             )
         return self._whole(name)
 
@@ -147,9 +155,11 @@ class Stored(Source):
         try:
             return value.decode()
         except UnicodeDecodeError as error:
-            # Written with replacement characters, two names would become one.
+            # Not decoded with replacement characters, which could make two names equal.
             raise RecordError(
-                f"{self._where}: {value!r} in array {name!r}", expected="text in UTF-8", fix="write it again as UTF-8"
+                f"{self._where}: {value!r} in array {name!r}",
+                expected="text in UTF-8",
+                fix="write the array again in UTF-8",
             ) from error
 
     def _label_values(self, name: str) -> Any:
@@ -162,18 +172,18 @@ class Stored(Source):
         arrays, places = self._arrays, indices
         if self.in_memory and arrays is None:
             with self._lock:
-                arrays = self._arrays = self._arrays or {name: self._loaded(name) for name in self._kinds}
+                arrays = self._arrays = self._arrays or {name: self._loaded(name) for name in self._specs}
         if arrays is None:
             rows, places = np.unique(indices, return_inverse=True)
-            arrays = {name: self._rows(name, rows) for name in self._kinds}
+            arrays = {name: self._rows(name, rows) for name in self._specs}
         batch = map_tree(lambda name: arrays[name].take(places, axis=0), self._x)
-        self._look.check(indices, batch, self._named)
+        self._nan_check.check(indices, batch, self._named)
         return batch
 
     def _loaded(self, name: str) -> NDArray[Any]:
-        shape, dtype = self._kinds[name]
+        shape, dtype = self._specs[name]
         whole = np.empty(shape, dtype.newbyteorder("="))
-        for rows in stretches(0, len(self), max(_LOADED // self._record_bytes, 1)):
+        for rows in index_chunks(0, len(self), max(_LOAD_CHUNK_BYTES // self._record_bytes, 1)):
             whole[rows[0] : rows[-1] + 1] = self._rows(name, rows)
         return whole
 

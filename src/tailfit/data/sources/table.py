@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.files.images import Mode
-from tailfit.data.sources.columns import Columnar
+from tailfit.data.sources.columns import Columnar, TableOptions
 from tailfit.errors import ArgumentError, DataError
 from tailfit.extras import needed
 
@@ -15,16 +15,16 @@ __all__ = ["HuggingFace", "Table"]
 
 
 class Table(Columnar):
-    """The rows of an Arrow or polars table in memory; which columns are the records is as of `Parquet`.
+    """Rows of an Arrow or polars table in memory; see `Parquet` for how columns form the records.
 
     Args:
-        table: `pyarrow.Table`, polars DataFrame, or what else hands out Arrow (`__arrow_c_stream__`).
-        label, id, columns, image_size, image_mode, class_names, strip, nan, ragged: As of `Parquet`.
-    Shapes: As of `Parquet`.
+        table: `pyarrow.Table`, polars DataFrame, or any object with `__arrow_c_stream__`.
+        label, id, columns, image_size, image_mode, class_names, strip, nan, ragged: See `Parquet`.
+    Shapes: See `Parquet`.
     Raises:
-        ArgumentError: for what is no table.
-        DataError: if a column is not there, or IDs or labels are not what they must be.
-        PackageError: without pyarrow.
+        ArgumentError: If `table` is not a table.
+        DataError: If a column does not exist, or IDs or labels are invalid.
+        PackageError: If pyarrow is not installed.
 
     >>> import polars
     >>> Table(polars.DataFrame({"flow": [0.5, 1.5], "heat": [3, 4]}), columns=["flow"]).read([1]).tolist()
@@ -50,18 +50,18 @@ class Table(Columnar):
             if not hasattr(table, "__arrow_c_stream__"):
                 raise ArgumentError(
                     f"a table of type {type(table).__name__}",
-                    expected="a pyarrow.Table, a polars DataFrame, or another with __arrow_c_stream__",
-                    fix="wrap arrays: tailfit.data.Arrays(x, y)",
+                    expected="a pyarrow.Table, a polars DataFrame, or an object with __arrow_c_stream__",
+                    fix="pass such a table, or wrap arrays as tailfit.data.Arrays(x, y)",
                 )
             if any("\0" in name for name in getattr(table, "columns", ())):
-                # Handed on, a name ends with NUL: polars would end the process.
-                raise DataError("a column with NUL in its name", expected="names of text", fix="rename it")
+                # Arrow's C interface ends a name at NUL, and polars aborts the process when it exports such a name.
+                raise DataError(
+                    "a column with a NUL character in its name",
+                    expected="column names without control characters",
+                    fix="rename the column",
+                )
             table = pa.table(table)
-        super().__init__(
-            table.schema,
-            table.num_rows,
-            table.select,
-            "the table",
+        options = TableOptions(
             label=label,
             id=id,
             columns=columns,
@@ -72,7 +72,8 @@ class Table(Columnar):
             nan=nan,
             ragged=ragged,
         )
-        self._arrays: Final = {name: self._column(table, name, _row_of_table) for name in self._features}
+        super().__init__(table.schema, table.num_rows, table.select, "the table", options)
+        self._arrays: Final = {name: self._column(table, name, _row_of_table) for name in self._record_columns}
         self.in_memory = not self._decoders
 
     def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, Any]:
@@ -80,19 +81,19 @@ class Table(Columnar):
 
 
 class HuggingFace(Columnar):
-    """The rows of a `datasets.Dataset`, read as Arrow whatever format is set.
+    """Rows of a `datasets.Dataset`, read as Arrow regardless of its format.
 
-    Which columns are the records is as of `Parquet`; the names of a `ClassLabel` column are the class names. Its files
-    are mapped into memory by `datasets` itself: one that is truncated under a run can end the process.
+    See `Parquet` for how columns form the records; the names of a `ClassLabel` column are the class names. `datasets`
+    memory-maps its files, so truncating one during a run can kill the process.
 
     Args:
-        dataset: One split of a data set; not a streaming one.
-        label, id, columns, image_size, image_mode, class_names, strip, nan, ragged: As of `Parquet`.
-    Shapes: As of `Parquet`.
+        dataset: One split of a data set, not streaming.
+        label, id, columns, image_size, image_mode, class_names, strip, nan, ragged: See `Parquet`.
+    Shapes: See `Parquet`.
     Raises:
-        ArgumentError: for what is no `datasets.Dataset`, a dict of splits among them.
-        DataError: if a column is not there, or IDs or labels are not what they must be.
-        PackageError: without pyarrow, or `datasets` to read what was saved.
+        ArgumentError: If `dataset` is not a `datasets.Dataset`, for example a dict of splits.
+        DataError: If a column does not exist, or IDs or labels are invalid.
+        PackageError: If pyarrow is not installed, or `datasets`, which reads saved data sets.
 
     >>> import datasets
     >>> source = HuggingFace(datasets.Dataset.from_dict({"x": [[1.0, 2.0], [3.0, 4.0]], "label": ["ok", "leak"]}))
@@ -118,14 +119,10 @@ class HuggingFace(Columnar):
             raise ArgumentError(
                 f"dataset of type {type(dataset).__name__}",
                 expected="a datasets.Dataset",
-                fix="of a DatasetDict pass a split, dataset['train']; load without streaming=True",
+                fix="pass a split of a DatasetDict, dataset['train']; load without streaming=True",
             )
         self._dataset: Final = dataset.with_format("arrow")
-        super().__init__(
-            dataset.features.arrow_schema,
-            len(dataset),
-            lambda names: self._dataset.select_columns(names)[:],
-            "the data set",
+        options = TableOptions(
             label=label,
             id=id,
             columns=columns,
@@ -135,20 +132,27 @@ class HuggingFace(Columnar):
             strip=strip,
             nan=nan,
             ragged=ragged,
-            names_of_codes=lambda name: getattr(dataset.features[name], "names", None),
         )
-        self._records: Final = self._dataset.select_columns(self._features)
+        super().__init__(
+            dataset.features.arrow_schema,
+            len(dataset),
+            lambda names: self._dataset.select_columns(names)[:],
+            "the data set",
+            options,
+            label_names=lambda name: getattr(dataset.features[name], "names", None),
+        )
+        self._records: Final = self._dataset.select_columns(self._record_columns)
 
     def _columns(self, indices: NDArray[np.int64]) -> Mapping[str, Any]:
-        # datasets reads nothing for no index: a row is read to know the shapes, and left out.
+        # For no indices, datasets returns no columns; read one row to find the shapes, and drop it.
         table = self._records[indices if len(indices) else np.zeros(min(len(self), 1), dtype=np.int64)]
         rows = np.arange(len(indices))
 
         def row(number: int) -> str:
             return f"the data set: row {indices[number]}"
 
-        # Taken, that is copied: Arrow's memory is read-only.
-        return {name: self._column(table, name, row).take(rows, axis=0) for name in self._features}
+        # take() copies, because Arrow's memory is read-only.
+        return {name: self._column(table, name, row).take(rows, axis=0) for name in self._record_columns}
 
 
 def _row_of_table(number: int) -> str:

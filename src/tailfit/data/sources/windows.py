@@ -1,4 +1,4 @@
-"""Windows of long sensor records: each a sample of its own, none across the border of two records."""
+"""Windows of long sensor records as samples; no window spans two records."""
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal
@@ -12,7 +12,7 @@ from tailfit.data.files.reading import mapped_files
 from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.records.trees import leaves, map_tree
-from tailfit.data.source import Source, first_repeated
+from tailfit.data.source import Source, first_duplicate
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode
 
@@ -22,25 +22,25 @@ __all__ = ["Windows"]
 class Windows(Source):
     """All windows of `length` steps, `stride` apart, of long records.
 
-    A window's ID is its record's with the step it begins at, `"run 7@120"`; its metadata have the columns `record` and
-    `start` besides those of the record. Windows of one record overlap or resemble each other: split them by record,
+    A window's ID is the ID of its record and its first step, `"run 7@120"`. Its metadata are those of the record and
+    the columns `record` and `start`. Windows of one record overlap or resemble each other, so split them by record:
     `windows.split(0.8, 0.2, by="record")`.
 
     Args:
-        x: A source whose records are arrays `[steps, ...]`, of one length or not; or one long array
+        x: A source whose records are arrays `[steps, ...]`, of equal or different length; or one long array
             `[all steps, ...]` (also a memmap), whose records are runs of equal `by`.
-        length: Steps of a window, >= 1.
-        stride: Steps from the beginning of a window to that of the next one, >= 1; `length` without it.
-        by: For a long array: the record of each step, `[all steps]`, e.g. a run's number; a record ends where it
-            changes. Without it all is one record.
-        y: For a long array: the label of each step, in any form that `tailfit.labels.encode` takes; or one a record, in
-            the order in which they begin.
-        label: Which step's label a window has, where steps have one each: its `"last"` or `"first"`.
-        class_names: Of `y`, in the order of the codes.
-    Shapes: `read(indices)` gives `[n, length, ...]` in the records' units.
+        length: Steps per window, >= 1.
+        stride: Steps between the starts of consecutive windows, >= 1; default `length`.
+        by: For a long array: the record of each step, `[all steps]`, for example the index of a run. A record ends
+            where the value changes. By default the whole array is one record.
+        y: For a long array: labels in any form that `tailfit.labels.encode` accepts, either one per step or one per
+            record, in the order of the records.
+        label: Step that a window takes its label from if `y` has one label per step: `"last"` or `"first"`.
+        class_names: Class names of `y` in the order of the class indices.
+    Shapes: `read(indices)` returns `[n, length, ...]` in the records' units.
     Raises:
-        ArgumentError: for a length or stride out of range, or arguments that contradict each other.
-        DataError: if no record is as long as a window, or `by` or `y` have another length.
+        ArgumentError: If the length or stride is out of range, or arguments contradict each other.
+        DataError: If every record is shorter than a window, or `by` or `y` has a wrong length.
 
     >>> pressure = np.arange(7.0)
     >>> windows = Windows(pressure, length=2, by=["a", "a", "a", "b", "b", "b", "b"], y=["ok", "leak"])
@@ -62,16 +62,16 @@ class Windows(Source):
         self.length: Final = whole_number("length", length, least=1)
         self.stride: Final = self.length if stride is None else whole_number("stride", stride, least=1)
         if label not in ("last", "first"):
-            raise ArgumentError(f"label={label!r}", expected="'last' or 'first'", fix="leave it out")
+            raise ArgumentError(f"label={label!r}", expected="'last' or 'first'", fix="drop label=, or pass 'first'")
         self.x: Final = x if isinstance(x, Source) else np.asanyarray(x)
         if not isinstance(self.x, Source):
             check_record_type(self.x.dtype, "x")
         if isinstance(self.x, Source):
             if by is not None or y is not None or class_names is not None:
                 raise ArgumentError(
-                    "by=, y= or class_names= beside a source",
-                    expected="a source alone, which has records, labels and names of its own",
-                    fix="leave them out",
+                    "by=, y= or class_names= together with a source",
+                    expected="a source alone, because it already has records, labels and class names",
+                    fix="drop these arguments",
                 )
             own = self.x.lengths
             lengths = np.full(len(self.x), _steps_of(self.x), dtype=np.int64) if own is None else own
@@ -82,10 +82,10 @@ class Windows(Source):
         if not windows.sum():
             raise DataError(
                 f"{len(lengths)} records of up to {int(lengths.max(initial=0))} steps",
-                expected=f"a record of length={self.length} steps or more",
+                expected=f"at least one record of length={self.length} steps or more",
                 fix="use shorter windows",
             )
-        # Of each window: its record, and the step of the record that it begins at.
+        # For each window, its record and its first step in that record.
         self._records: Final = np.repeat(np.arange(len(lengths)), windows)
         first = np.repeat(np.cumsum(windows) - windows, windows)
         self._starts: Final = (np.arange(len(self._records)) - first) * self.stride
@@ -110,16 +110,16 @@ class Windows(Source):
             return encoded.take(self._begins[self._records] + self._starts + step)
         raise DataError(
             f"{len(encoded.values)} labels",
-            expected=f"one a step ({len(self.x)}) or one a record ({records})",
-            fix="check y",
+            expected=f"one label per step ({len(self.x)}) or per record ({records})",
+            fix="pass y of one of these lengths",
         )
 
     def _table_of(self, names: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
         own = {"id": ids, "record": [names[record] for record in self._records.tolist()], "start": self._starts}
         table = pl.DataFrame(own)
         if isinstance(self.x, Source) and self.x.metadata is not None:
-            theirs = self.x.metadata.drop("id", *({"record", "start"} & set(self.x.metadata.columns)))
-            table = pl.concat([table, theirs[self._records]], how="horizontal") if theirs.width else table
+            of_records = self.x.metadata.drop("id", *({"record", "start"} & set(self.x.metadata.columns)))
+            table = pl.concat([table, of_records[self._records]], how="horizontal") if of_records.width else table
         return table
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
@@ -143,34 +143,40 @@ class Windows(Source):
 
 def _steps_of(source: Source) -> int:
     if not len(source):
-        raise DataError(f"{source!r}", expected="a source with records", fix="check its files")
+        raise DataError(f"{source!r}", expected="a source with at least one record", fix="check its files")
     steps = {leaf.shape[1] if leaf.ndim > 1 else 0 for _, leaf in leaves(source.read([0]))}
     if len(steps) != 1 or 0 in steps:
         raise DataError(
-            f"records of {sorted(steps)} steps (0: a single number)",
-            expected="records whose arrays share one first axis, the steps",
-            fix="bring them there with Mapped",
+            f"records whose arrays have {sorted(steps)} steps (0 for a single number)",
+            expected="the same number of steps, on the first axis, in all arrays of a record",
+            fix="change the records with Mapped",
         )
     return int(steps.pop())
 
 
 def _runs(x: NDArray[Any], by: ArrayLike | None) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-    """Name, first step and length of each record of a long array."""
+    """Return the name, first step and length of each record of a long array."""
     if x.ndim == 0 or x.dtype.hasobject:
         raise DataError(
-            f"x of shape {x.shape} and type {x.dtype}", expected="numbers, [steps, ...]", fix="stack the steps"
+            f"x of shape {x.shape} and type {x.dtype}",
+            expected="an array of numbers, [steps, ...]",
+            fix="stack the steps, x = np.stack(steps)",
         )
     keys = np.zeros(len(x), dtype=np.int64) if by is None else np.asarray(by)
     if keys.shape != (len(x),):
-        raise DataError(f"by of shape {keys.shape} for {len(x)} steps", expected="one key a step", fix="check by")
+        raise DataError(
+            f"by of shape {keys.shape} for {len(x)} steps",
+            expected="one key per step",
+            fix="pass a one-dimensional by= of the same length as x",
+        )
     changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1
     begins = np.concatenate([[0], changes])[: len(x)].astype(np.int64)
     names = [str(key) for key in keys[begins].tolist()]
-    again = first_repeated(names)
+    again = first_duplicate(names)
     if again is not None:
         raise DataError(
-            f"by={again!r} in {names.count(again)} runs that do not touch",
-            expected="each key in one run of steps",
-            fix="sort the steps by record and time, or give each run a key of its own",
+            f"by={again!r} in {names.count(again)} separate runs of steps",
+            expected="the steps of each key in one contiguous run",
+            fix="sort the steps by record and time, or give each run its own key",
         )
     return names, begins, np.diff(np.append(begins, len(x)))

@@ -23,27 +23,27 @@ from tailfit.storage.json_text import read_json
 __all__ = ["Zarr"]
 
 _WHAT = "a Zarr store"
-_DESCRIPTIONS = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}  # the files that say what the arrays are
-_DESCRIBED = 1 << 24  # bytes of such a file
+_METADATA_FILES = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
+_MAX_METADATA_BYTES = 1 << 24  # per file
 
 
 class Zarr(Stored):
     """Arrays of a Zarr store, format 2 or 3, whose first axis counts the samples.
 
-    Each chunk that a batch touches is read and decoded once. A chunk that is not there reads as the array's fill value:
-    that is how Zarr writes chunks of nothing else, so one that was lost can't be told from it.
+    Each chunk that a batch touches is read and decoded once. A missing chunk reads as the array's fill value, because
+    Zarr omits chunks that contain nothing else; a lost chunk can't be distinguished from such a chunk.
 
     Args:
-        path: A folder, a `.zip` file, or a URL that Zarr opens with fsspec, chunk by chunk as they are asked for.
-        x: Name of the array of records, `"group/name"` within groups; or a dict, tuple or list of names, nested as one
-            likes. A store that is one array itself is `"x"`.
-        y, ids, metadata, class_names, id, strip, memory, nan: As of `HDF5`.
-    Shapes: `read(indices)` gives the nest of `x` with first axis `n`, in the arrays' units, native byte order.
+        path: A folder, a `.zip` file, or a URL that Zarr opens with fsspec and reads chunk by chunk.
+        x: Name of the array of records, `"group/name"` within groups; or an arbitrarily nested dict, tuple or list of
+            names. If the store is a single array, its name is `"x"`.
+        y, ids, metadata, class_names, id, strip, memory, nan: See `HDF5`.
+    Shapes: `read(indices)` returns the nest of `x` with first axis `n`, in the arrays' units, native byte order.
     Raises:
-        RecordError: beginning with the path: no Zarr store, a damaged chunk, a codec that unpickles, objects, or a link
-            out of the folder.
-        DataError: if there is no array of a name, or IDs or labels are not what they must be.
-        PackageError: without zarr.
+        RecordError: If the path is not a Zarr store, a chunk is damaged, a codec unpickles, an array contains objects,
+            or a file links out of the folder. The message begins with the path.
+        DataError: If a named array does not exist, or IDs or labels are invalid.
+        PackageError: If zarr is not installed.
 
     >>> import tempfile, zarr
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,12 +71,12 @@ class Zarr(Stored):
         needed("zarr", "zarr", _WHAT)
         where = path if isinstance(path, str) and is_url(path) else absolute(path)
         self._path: Final = where
-        # Where the store is a folder: the files that say what its arrays are.
-        self._known: Final[list[KnownFile]] = _checked_folder(where) if os.path.isdir(where) else []
+        # Files whose change is detected: the metadata files of a folder, or the zip file itself.
+        self._files: Final[list[KnownFile]] = _metadata_files(where) if os.path.isdir(where) else []
         if not os.path.isdir(where) and not is_url(where):
-            self._known.append(KnownFile.of(where))
-            with _damage(where):
-                _check_members(where)
+            self._files.append(KnownFile.of(where))
+            with _errors_with(where):
+                _check_zip(where)
         self._handle: tuple[int, dict[str, Any]] | None = None
         super().__init__(
             where, x, y, ids, metadata, class_names=class_names, id=id, strip=strip, memory=memory, nan=nan
@@ -84,17 +84,17 @@ class Zarr(Stored):
 
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Any]]:
-        """The arrays by name, opened once a process."""
-        with _damage(self._path):
-            for file in self._known:
+        """Provide the arrays by name; they are opened once per process."""
+        with _errors_with(self._path):
+            for file in self._files:
                 file.check()
             if self._handle is None or self._handle[0] != os.getpid():
-                self._handle = os.getpid(), self._arrays_in()
+                self._handle = os.getpid(), self._open_arrays()
             yield self._handle[1]
 
-    def _arrays_in(self) -> dict[str, Any]:
+    def _open_arrays(self) -> dict[str, Any]:
         zarr = needed("zarr", "zarr", _WHAT)
-        # A string ending in .zip would be opened as one for writing, too.
+        # Given the path of a .zip file, Zarr would open it for writing too.
         store = zarr.storage.ZipStore(self._path, mode="r") if self._path.endswith(".zip") else self._path
         root = zarr.open(store, mode="r", storage_options=http_options(str(store)) or None)
         if hasattr(root, "shape"):
@@ -113,9 +113,9 @@ class Zarr(Stored):
             array = arrays[name]
             if "pickle" in repr((array.filters, array.compressors, getattr(array, "serializer", None))).lower():
                 raise RecordError(
-                    f"{self._path}: array {name!r} with a codec that unpickles: that can run any code in a chunk",
-                    expected="codecs of numbers and text",
-                    fix="write it again without, e.g. as numbers, or text of type str",
+                    f"{self._path}: array {name!r} with a codec that unpickles, which can run any code in a chunk",
+                    expected="codecs for numbers and text",
+                    fix="write the array again as numbers, or as text of type str",
                 )
             dtype = array.dtype
             _check_size(
@@ -139,40 +139,40 @@ class Zarr(Stored):
 
 
 @contextmanager
-def _damage(path: str) -> Iterator[None]:
-    """Raise what goes wrong as a `RecordError` that begins with the path."""
+def _errors_with(path: str) -> Iterator[None]:
+    """Convert errors to a `RecordError` that begins with the path."""
     try:
         yield
     except RecordError:
         raise
-    except Exception as error:  # zip files, and the codecs of many libraries, each with errors of its own
+    except Exception as error:  # zip files, and codecs of many libraries, raise their own classes of errors
         what = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RecordError(f"{path}: {what}", expected="a whole Zarr store", fix="write it again") from error
+        raise RecordError(f"{path}: {what}", expected="an intact Zarr store", fix="write the store again") from error
 
 
-def _checked_folder(folder: str) -> list[KnownFile]:
-    """The files that say what a store's arrays are; none of its files is a link out of it."""
-    known, room = [], available_memory()
+def _metadata_files(folder: str) -> list[KnownFile]:
+    """Return the metadata files of a store; check the sizes of all files, and refuse links out of the folder."""
+    found, free = [], available_memory()
     for path in files_in(folder, deep=True, hidden=True):
-        if os.path.basename(path) in _DESCRIPTIONS:
-            known.append(KnownFile.of(path))
-            read_json(path, _DESCRIBED)
-        else:  # a chunk, which is read whole
-            _check_size(path, os.stat(path).st_size, room)
-    return known
+        if os.path.basename(path) in _METADATA_FILES:
+            found.append(KnownFile.of(path))
+            read_json(path, _MAX_METADATA_BYTES)  # refuses files that are too large or not JSON
+        else:  # a chunk, which is read as a whole
+            _check_size(path, os.stat(path).st_size, free)
+    return found
 
 
-def _check_members(path: str) -> None:
-    """Refuse a zip file whose members would not fit into memory unpacked; their sizes are in its directory."""
+def _check_zip(path: str) -> None:
+    """Refuse a zip file with a member that does not fit into memory; the zip directory states their sizes."""
     if not zipfile.is_zipfile(path):
-        return  # zarr will say what is wrong with it
+        return  # zarr raises the error
     with zipfile.ZipFile(path) as members:
-        room = available_memory()
+        free = available_memory()
         for member in members.infolist():
-            described = os.path.basename(member.filename) in _DESCRIPTIONS
-            _check_size(f"{path}: {member.filename}", member.file_size, _DESCRIBED if described else room)
+            is_metadata = os.path.basename(member.filename) in _METADATA_FILES
+            _check_size(f"{path}: {member.filename}", member.file_size, _MAX_METADATA_BYTES if is_metadata else free)
 
 
-def _check_size(what: str, size: int, most: int) -> None:
-    if size > most:
-        raise RecordError(f"{what}: {size} bytes", expected=f"at most {most} bytes", fix="write the store again")
+def _check_size(what: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise RecordError(f"{what}: {size} bytes", expected=f"at most {limit} bytes", fix="write the store again")

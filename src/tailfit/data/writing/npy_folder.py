@@ -48,7 +48,7 @@ def save_npy_folder(
         ids: n names; "0", "1", ... without it.
         metadata: polars DataFrame, as in `Arrays`.
         partition: Part name to IDs.
-        class_names: Names of the classes in the order of their codes.
+        class_names: Class names in the order of the class indices.
         overwrite: Whether an existing `root` is replaced, provided that it holds such a layout and nothing else.
     Raises:
         ArgumentError: if `root` exists, or is not ours to replace.

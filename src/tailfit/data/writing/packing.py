@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tailfit.arguments import whole_number
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.records.trees import leaves as leaves_of
-from tailfit.data.source import Source, stretches
-from tailfit.data.sources.packed_format import FORMAT, Leaf, Manifest, describe, file_name, listed
+from tailfit.data.source import Source, index_chunks
+from tailfit.data.sources.packed_format import FORMAT, Leaf, Manifest, describe, file_name, ordered_leaves
 from tailfit.errors import ArgumentError, DataError
 from tailfit.storage.disk import Disk
 from tailfit.storage.json_text import read_object
@@ -168,7 +168,7 @@ def _write_shard(
         for file, leaf in zip(files, manifest.leaves, strict=True):
             rows = int(lengths[start:stop].sum()) if leaf.ragged and lengths is not None else stop - start
             _write_header(file, leaf, rows)
-        for indices in stretches(start, stop, together):
+        for indices in index_chunks(start, stop, together):
             batch = _listed(source, manifest, indices)
             for file, leaf, array in zip(files, manifest.leaves, batch, strict=True):
                 body = array.values if isinstance(array, Ragged) else array
@@ -202,7 +202,7 @@ def _listed(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> l
     arrays: list[Any] = []
     found: list[Leaf] | ValueError
     try:
-        arrays = listed(manifest.tree, records)
+        arrays = ordered_leaves(manifest.tree, records)
         found = [Leaf.of(array) for array in arrays]
     except ValueError as error:
         found = error
