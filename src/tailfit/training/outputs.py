@@ -317,7 +317,7 @@ def _as_stored(batches: Batches) -> bool:
     """Return whether the transform leaves labels as the source has them; needed only where those would be wrong."""
     if batches.transform is None:
         return True
-    stored, made = batches._beside(0, batches.indices(0, 0))[0], batches.read(0, 0)
+    stored, made = batches._labels_and_weights(0, batches.indices(0, 0))[0], batches.read(0, 0)
     return len(made) > 1 and np.array_equal(stored, made[1])
 
 

@@ -194,7 +194,7 @@ def test_bad_sources() -> None:
             tailfit.Batches(Arrays(X), **keywords)
     with pytest.raises(ArgumentError, match="multi-label"):
         tailfit.Batches(Arrays(X[:2], [[1, 1], [1, 0]]), class_weight={0: 1.0, 1: 1.0})
-    with pytest.raises(ArgumentError, match="without a sample"):
+    with pytest.raises(ArgumentError, match="a source without samples"):
         tailfit.Batches(Arrays(X[:0]))
 
 
@@ -263,7 +263,7 @@ def test_transform_is_the_same_read_ahead_or_not() -> None:
     [lambda batch: batch[0], lambda batch: (batch[0][1:], batch[1]), lambda batch: (*batch, 1.0), lambda b: None],
 )
 def test_a_transform_keeps_the_structure(change: Any) -> None:
-    with pytest.raises(DataError, match="transform's result"):
+    with pytest.raises(DataError, match="from transform"):
         tailfit.Batches(source(), 4, transform=lambda batch, rng: change(batch))[0]
 
 

@@ -104,7 +104,7 @@ def test_steps_out_of_order_are_refused() -> None:
     one, other = Loop(batches), Loop(batches)
     for loop, step in ((one, 0), (other, 0), (one, 1), (other, 1), (one, 2)):
         loop.read(step)
-    with pytest.raises(StepError, match=r"step 3 where 2 is due.*shuffle=False"):
+    with pytest.raises(StepError, match=r"step 3 instead of step 2.*shuffle=False"):
         other.read(3)
     one.read(3)
 

@@ -59,7 +59,7 @@ def test_a_sampler_that_was_passed_is_followed_and_told_once(perfect):
 
 
 def test_rows_are_not_left_out(perfect):
-    with pytest.raises(ArgumentError, match=r"leave out the last 2 of 22 samples.*drop_remainder=False"):
+    with pytest.raises(ArgumentError, match=r"drop the last 2 of 22 samples.*drop_remainder=False"):
         perfect.predict(batches(drop_remainder=True), verbose=0)
     whole = tailfit.Batches(Arrays(X[:20], Y[:20]), 4, drop_remainder=True)
     np.testing.assert_array_equal(perfect.predict(whole, verbose=0), X[:20])

@@ -83,7 +83,7 @@ def test_errors_arrive_in_their_place_with_file_name_and_traceback(tmp_path):
 
 def test_a_process_that_ends_is_an_error_and_not_a_wait():
     with pool(in_processes.end_at_five) as processes:
-        with pytest.raises(StepError, match="one of which has ended"):
+        with pytest.raises(StepError, match="one of which died"):
             list(processes.make(tasks(Arrays(X)), 1))
         assert len(list(processes.make(tasks(Arrays(X + 100)), 1))) == 6  # by new ones
 

@@ -24,7 +24,7 @@ def test_an_interpreter_that_ends_takes_names_away_before_it_drops_generators(mo
     (reader,) = (thread for thread in threading.enumerate() if thread.name == "tailfit-reader")
     with monkeypatch.context() as away:
         away.setattr(module, "threading", None)
-        away.setattr(module, "PATIENCE", None)
+        away.setattr(module, "WAIT_TIMEOUT", None)
         ending.append(True)
         began = time.monotonic()
         items.close()

@@ -337,7 +337,7 @@ def test_metadata_is_joined_by_id(tmp_path: Path) -> None:
         NpyFolder(tmp_path, metadata=pl.DataFrame({"id": ["01"]}))
     with pytest.raises(DataError, match="several rows for ID '01'"):
         NpyFolder(tmp_path, metadata=pl.DataFrame({"id": ["01", "02", "01"]}))
-    with pytest.raises(DataError, match="none of which holds an ID of the 2 samples"):
+    with pytest.raises(DataError, match="none of which contains an ID of the 2 samples"):
         NpyFolder(tmp_path, metadata=pl.DataFrame({"site": ["A", "B"]}))
 
 

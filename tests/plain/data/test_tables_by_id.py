@@ -86,13 +86,13 @@ class TestOneRule:
 
     @pytest.mark.parametrize("kind", SOURCES)
     def test_never_by_position_where_ids_exist(self, kind: str, folder: Path) -> None:
-        with pytest.raises(DataError, match=r"none of which holds an ID of the 4 samples.*such as '001"):
+        with pytest.raises(DataError, match=r"none of which contains an ID of the 4 samples.*such as '001"):
             SOURCES[kind](folder, TABLE.select("site"))
 
     @pytest.mark.parametrize("kind", SOURCES)
     def test_two_orders_are_refused_unless_one_column_is_called_id(self, kind: str, folder: Path) -> None:
         both = TABLE.rename({"ID": "run"}).with_columns(pair=pl.Series(IDS))
-        with pytest.raises(DataError, match=r"'run' and 'pair' both hold every ID.*id='run'"):
+        with pytest.raises(DataError, match=r"'run' and 'pair' both contain every ID.*id='run'"):
             SOURCES[kind](folder, both)
         assert Arrays(np.eye(4), ids=IDS, metadata=both.rename({"run": "Id"})).metadata["site"].to_list() == SITES
         same = TABLE.rename({"ID": "run"}).with_columns(file=pl.col("run") + ".npy")  # two columns, one order
@@ -148,7 +148,7 @@ class TestOneRule:
 
     def test_samples_that_are_only_numbered_take_the_rows_in_order(self) -> None:
         assert Arrays(np.eye(4), metadata=TABLE.drop("ID")).metadata["site"].to_list() == TABLE["site"].to_list()
-        with pytest.raises(DataError, match=r"ID '0'.*column 'ID'.*no IDs but their numbers"):
+        with pytest.raises(DataError, match=r"ID '0'.*column 'ID'.*pass ids= to the source"):
             Arrays(np.eye(4), metadata=TABLE)
         numbered = TABLE.with_columns(ID=pl.Series([2, 0, 3, 1]))
         assert Arrays(np.eye(4), metadata=numbered).metadata["site"].to_list() == SITES
@@ -179,7 +179,7 @@ class TestOneRule:
         assert run_inspect(str(folder), None, folder / "p.csv", [])
         assert "doubtful" not in capsys.readouterr().out
         table.drop("run").write_csv(folder / "p.csv")
-        with pytest.raises(DataError, match=r"p.csv: probabilities.*none of which holds an ID"):
+        with pytest.raises(DataError, match=r"p.csv: probabilities.*none of which contains an ID"):
             run_inspect(str(folder), None, folder / "p.csv", [])
 
 
@@ -228,7 +228,7 @@ class TestLabels:
 
     def test_of_several_columns(self, folder: Path) -> None:
         text = "ID,cause,size\n001,ok,1\n002,leak,1\n010,ok,2\n1,leak,3\n"
-        with pytest.raises(DataError, match=r"'ID' holds the IDs.*label='cause'"):
+        with pytest.raises(DataError, match=r"'ID' contains the IDs.*label='cause'"):
             self.labels(folder, text)
         assert self.labels(folder, text, label="cause") == LABELLED
         assert self.labels(folder, text.replace("cause", "label")) == LABELLED
@@ -246,8 +246,8 @@ class TestLabels:
             ("id,cause\n../001,ok\n../002,ok\n../010,ok\n../1,ok\n", r"ID '\.\./001'"),
             ("id,cause\n001,ok\n002,ok\n010,ok\n1,ok\n2,ok\n", "the unknown ID '2'"),
             ("id,cause\n001,ok\n002,ok\n010,ok\n", "ID '1' without a label"),
-            ("run,twin,cause\n001,002,ok\n002,001,ok\n010,010,ok\n1,1,ok\n", "'run' and 'twin' both hold"),
-            ("name,cause\nx,ok\ny,ok\n", r"none of which holds an ID"),
+            ("run,twin,cause\n001,002,ok\n002,001,ok\n010,010,ok\n1,1,ok\n", "'run' and 'twin' both contain"),
+            ("name,cause\nx,ok\ny,ok\n", r"none of which contains an ID"),
         ],
     )
     def test_that_match_no_file_are_refused(self, text: str, message: str, folder: Path) -> None:

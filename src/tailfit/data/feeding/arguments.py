@@ -1,4 +1,4 @@
-"""Checks of what is passed to `Batches`."""
+"""Checks of the arguments of `Batches`."""
 
 import operator
 from collections.abc import Mapping
@@ -14,28 +14,46 @@ __all__ = ["check_arguments", "checked_shard", "keras_readers", "refuse_empty_cl
 
 
 def check_arguments(source: Any, sampler: Any, transform: Any, *, on_error: Any, flags: Mapping[str, Any]) -> None:
-    """Raise an `ArgumentError` for arguments of `Batches` of another kind than it takes."""
+    """Check the types of arguments of `Batches`.
+
+    Raises:
+        ArgumentError: If one has a wrong type or value.
+    """
     if not isinstance(source, Source):
         raise ArgumentError(
             f"source of type {type(source).__name__}",
             expected="a tailfit.data.Source",
-            fix="wrap arrays: tailfit.data.Arrays(x, y)",
+            fix="wrap arrays as tailfit.data.Arrays(x, y)",
         )
     if not len(source):
-        raise ArgumentError("a source without a sample", expected="one sample or more", fix="check its files")
+        raise ArgumentError(
+            "a source without samples", expected="a source with at least one sample", fix="check the source's files"
+        )
     if on_error not in ("raise", "skip"):
-        raise ArgumentError(f"on_error={on_error!r}", expected="'raise' or 'skip'", fix="leave it out")
+        raise ArgumentError(
+            f"on_error={on_error!r}", expected="'raise' or 'skip'", fix="drop on_error=, or pass 'raise'"
+        )
     if not (sampler is None or isinstance(sampler, Sampler)):
         raise ArgumentError(
-            f"sampler={sampler!r}", expected="a sampler of tailfit.samplers", fix="pass one made, e.g. Shuffle()"
+            f"sampler={sampler!r}",
+            expected="an instance of a sampler in tailfit.samplers",
+            fix="pass an instance, for example tailfit.samplers.Shuffle()",
         )
     if not (transform is None or callable(transform)):
         raise ArgumentError(
-            f"transform={transform!r}", expected="transform(batch, rng) -> batch", fix="pass a function"
+            f"transform={transform!r}",
+            expected="a function transform(batch, rng) -> batch",
+            fix="pass a function, or drop transform=",
         )
     for name, flag in flags.items():
         if not isinstance(flag, bool | np.bool_):
-            raise ArgumentError(f"{name}={flag!r}", expected="True or False", fix="leave it out")
+            raise ArgumentError(f"{name}={flag!r}", expected="True or False", fix=f"pass {name}=True or {name}=False")
+    if flags.get("one_hot") and source.labels is None:
+        raise ArgumentError(
+            "one_hot=True for an unlabelled source",
+            expected="a source with labels",
+            fix="drop one_hot=, or pass labels to the source",
+        )
     if source.ragged and transform is None:
         raise refuse_ragged(source)
 
@@ -44,32 +62,33 @@ def refuse_ragged(source: Source) -> ArgumentError:
     return ArgumentError(
         f"{source!r} with records of different length",
         expected="records of one length in a batch",
-        fix="pad them: Batches(tailfit.data.Mapped(source, tailfit.data.Pad()), ...), or transform=Pad().transform",
+        fix="pad them with Batches(tailfit.data.Mapped(source, tailfit.data.Pad()), ...), or transform=Pad().transform",
     )
 
 
 def refuse_empty_classes(source: Source) -> None:
     if source.labels is None:
         raise ArgumentError(
-            f"a sampler that draws by class, for the unlabelled {source!r}",
+            f"a sampler that draws by class for the unlabelled {source!r}",
             expected="a source with labels",
-            fix="pass labels to the source, or use samplers.Shuffle()",
+            fix="pass labels to the source, or use tailfit.samplers.Shuffle()",
         )
     empty = np.flatnonzero(source.class_counts == 0)
     if len(empty):
         raise DataError(
-            f"a sampler that draws by class, for {source!r} without a sample of class "
+            f"a sampler that draws by class for {source!r} without a sample of class "
             f"{source.class_names[empty[0]]!r} ({len(empty)} of {len(source.class_names)} classes have none)",
             expected="at least one sample of each class",
-            fix="split the data so that every part trained on has one, or leave the class out of class_names",
+            fix="split the data so that every part for training has samples of it, or drop the class from class_names",
         )
 
 
 def keras_readers(workers: int, use_multiprocessing: bool) -> ArgumentError:
     return ArgumentError(
         f"workers={workers}, use_multiprocessing={use_multiprocessing}",
-        expected="workers=1, use_multiprocessing=False: Keras' readers neither keep the order nor end with fit",
-        fix="leave them out; prefetch= reads ahead in a thread, processes= in processes",
+        expected="workers=1 and use_multiprocessing=False, because Keras' own readers neither keep the order of "
+        "batches nor stop with fit",
+        fix="drop these arguments; use prefetch= to read ahead in a thread, or processes= for worker processes",
     )
 
 
@@ -80,8 +99,8 @@ def checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
         index, count = -1, 0
     if not 0 <= index < count <= batch_size:
         raise ArgumentError(
-            f"shard={shard!r} of batches of {batch_size}",
+            f"shard={shard!r} with batch_size={batch_size}",
             expected="(index, count) with 0 <= index < count <= batch_size",
-            fix="number the shards from 0; batch_size is that of the global batch",
+            fix="number the shards from 0, and pass the size of the global batch as batch_size",
         )
     return index, count

@@ -1,11 +1,11 @@
-"""`Batches`: a source, a sampler and weights, joined into what `fit` takes.
+"""`Batches`: a Keras data set of a source, a sampler and weights.
 
 Concepts:
-- *epoch, step*: batch (epoch, step) is a pure function of the arguments; nothing is drawn, counted or kept.
-- *weight*: a sample's class weight times its sample weight; delivered beside x and y where either is given.
-- *shard*: one of several equal readers; together they read each global batch once.
-- *current epoch*: what `batches[i]` is of. `set_epoch` sets it; each plain Keras loop (a `fit`, the validation
-  inside it, an `evaluate`) counts its own epochs from there, so that one data set may serve several.
+- *epoch, step*: batch (epoch, step) is a pure function of the arguments, without random state or counters.
+- *weight*: a sample's class weight times its sample weight; the third part of a batch if either is given.
+- *shard*: one of several equal readers, which together read each global batch once.
+- *current epoch*: the epoch of `batches[i]`. `set_epoch` sets it. Each plain Keras loop (a `fit`, the validation inside
+  it, an `evaluate`) counts its own epochs from there, so that several loops can share one data set.
 """
 
 import copy
@@ -41,46 +41,47 @@ from tailfit.schedules import Schedule
 
 __all__ = ["Batches", "Into"]
 
-_PLANNED = 1 << 16  # samples planned at once
+_PLAN_SIZE = 1 << 16  # samples whose positions are computed at once
 Into = Callable[[], tuple[Any, ...] | None]
 
 
 class Batches(keras.utils.PyDataset):
-    """The batches of a source in a sampler's order, for `fit`, `evaluate`, `predict` and loops of one's own.
+    """Batches of a source in a sampler's order, for `fit`, `evaluate`, `predict` and custom loops.
 
-    Batch (epoch, step) is `(x, y)`, with weights `(x, y, w)`, of an unlabelled source `(x,)`; every batch is in fresh
-    arrays. `tailfit.Model` reads it in order whatever `shuffle=` says. A plain `keras.Model` must be told
-    `shuffle=False`, and reads without read-ahead; its steps must come in order, while `batches[i]` of your own may
-    be any. A plain `fit` begins at the epoch set by `set_epoch` (0).
+    Batch (epoch, step) is `(x, y)`, `(x, y, w)` with weights, or `(x,)` without labels; every batch has new arrays.
+    `tailfit.Model` reads them in order for any `shuffle=`. A plain `keras.Model` needs `shuffle=False`, reads without
+    read-ahead, and must read the steps in order; your own code may read `batches[i]` in any order. A plain `fit` starts
+    at the epoch set by `set_epoch`, initially 0.
 
     Args:
-        source: Where the samples are.
-        batch_size: Samples in a global batch; the last one of an epoch may have fewer.
-        sampler: Draws positions; `tailfit.samplers.Shuffle()` without it, but `predict`, `evaluate` and a validation
-            then read each sample once, in the source's order, see `in_source_order`.
-        seed: Non-negative; with (epoch, step) it decides order and `transform`'s randomness.
-        class_weight: A weight for every class that has samples, by name or code; or the name of a scheme of
-            `tailfit.weights.class_weights`, computed from the source; or a schedule of one weight a class.
-        sample_weight: One weight a sample in the source's order; or weights by condition or class name, as
-            `tailfit.weights.sample_weights` takes them. Both kinds multiply.
-        transform: `transform(batch, rng) -> batch` of a whole batch, given a generator of its own per
-            (seed, epoch, step); it may run in the reading thread, or in one of `processes`.
-        one_hot: Whether y is one-hot `float32[b, C]` rather than codes; soft and multi-label y is so anyway.
-        drop_remainder: Whether a last short batch is left out; `predict` refuses to leave samples out so.
-        shard: `(index, count)`: read the index-th of count contiguous, nearly equal parts of each global batch.
-        prefetch: Batches that `iterate` reads ahead in a thread; 0 reads in the calling thread, and so does a source
-            in memory without a `transform`.
-        on_error: What to do with a record that can't be read: `"raise"`, or `"skip"`: it is replaced by the next one of
-            its batch that can, with that one's label and weight, and written down in `skipped`. Epochs keep their
-            length, and batches stay a pure function of (epoch, step).
-        processes: How many other processes read and transform batches for `iterate` and `tailfit.Model`, up to
-            `prefetch` beyond those that they work on; 0: none. Batches are the same however many. `transform`, and the
-            source unless it is in memory, must be what pickle takes.
+        source: Source of the samples.
+        batch_size: Samples per global batch; the last batch of an epoch may have fewer.
+        sampler: Sampler that draws positions. Default `tailfit.samplers.Shuffle()`, in which case `predict`, `evaluate`
+            and validation read each sample once in the source's order; see `in_source_order`.
+        seed: Seed >= 0 of the order and of `transform`.
+        class_weight: Weight of every class that has samples, by name or class index; or the name of a scheme of
+            `tailfit.weights.class_weights`, computed from the source; or a schedule of one weight per class.
+        sample_weight: One weight per sample in the source's order; or weights by condition or class name, see
+            `tailfit.weights.sample_weights`. Class and sample weights multiply.
+        transform: Function `transform(batch, rng) -> batch` of a whole batch with a random generator that depends on
+            (seed, epoch, step). It may run in the reader thread, or in one of the `processes`.
+        one_hot: Whether y is one-hot `float32[b, C]` instead of class indices. Soft and multi-label y always has this
+            shape.
+        drop_remainder: Whether to drop a last short batch; `predict` refuses to drop samples.
+        shard: `(index, count)`: read only part `index` of `count` contiguous, nearly equal parts of each global batch.
+        prefetch: Number of batches that `iterate` reads ahead in a thread. 0 reads in the calling thread, as does a
+            source in memory without a `transform`.
+        on_error: Treatment of a record that can't be read: `"raise"` an error, or `"skip"` it. Then it is replaced by
+            the next readable record of its batch, with that one's label and weight, and listed in `skipped`. Epochs
+            keep their length, and batches remain a pure function of (epoch, step).
+        processes: Number of worker processes that read and transform batches for `iterate` and `tailfit.Model`, with up
+            to `prefetch` batches ready in addition to those in progress; 0 for none. Batches do not depend on it.
+            `transform`, and the source unless it is in memory, must be picklable.
         workers, use_multiprocessing: Keras' own readers, which must stay off.
-    Shapes: x `[b, ...]` in the records' units; y `int32[b]` codes, or `float32[b, C]`; w `float32[b]`.
+    Shapes: x `[b, ...]` in the records' units; y class indices `int32[b]`, or `float32[b, C]`; w `float32[b]`.
     Raises:
-        ArgumentError: for arguments out of range, or that contradict each other.
-        StepError: when a plain Keras loop reads out of order.
+        ArgumentError: If arguments are out of range, or contradict each other.
+        StepError: If a plain Keras loop reads out of order.
 
     >>> import tailfit
     >>> source = tailfit.data.Arrays(np.arange(5.0), ["ok", "ok", "ok", "ok", "leak"])
@@ -116,8 +117,6 @@ class Batches(keras.utils.PyDataset):
         check_arguments(
             source, sampler, transform, on_error=on_error, flags={"one_hot": one_hot, "drop_remainder": drop_remainder}
         )
-        if one_hot and source.labels is None:
-            raise ArgumentError("one_hot=True for an unlabelled source", expected="labels", fix="leave it out")
         self.source: Final = source
         self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
         self.sampler: Final = Shuffle() if sampler is None else sampler
@@ -135,13 +134,13 @@ class Batches(keras.utils.PyDataset):
         if self.sampler.by_class:
             refuse_empty_classes(source)
         self._targets: Final = _compact(source)
-        self.plan: Final = self._planned_by(self.sampler)
+        self.plan: Final = self._plan_with(self.sampler)
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
         self._loops: Final = KerasLoops()
         self._processes: Final = self._pool_of(whole_number("processes", processes))
 
-    def _planned_by(self, sampler: Sampler) -> Plan:
+    def _plan_with(self, sampler: Sampler) -> Plan:
         labels = len(self.source) if self.source.labels is None else self.source.labels
         return sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
 
@@ -152,8 +151,8 @@ class Batches(keras.utils.PyDataset):
         if reads_here and self._transform is None:
             raise ArgumentError(
                 f"processes={number} for {self.source!r} without a transform",
-                expected="processes for a transform, or for a source that is read from files",
-                fix="leave it out: reading from memory is faster than receiving from a process",
+                expected="processes= only with a transform, or for a source that is read from files",
+                fix="drop processes=, because reading from memory is faster than receiving from a process",
             )
         return Processes(number, None if reads_here else self.source, self._transform)
 
@@ -164,14 +163,14 @@ class Batches(keras.utils.PyDataset):
             raise ArgumentError(
                 f"an epoch of {self._size} samples in batches of {self.batch_size}"
                 + (" with drop_remainder=True" if self.drop_remainder else ""),
-                expected="one batch an epoch, at least",
-                fix="use a smaller batch_size, or a source with samples",
+                expected="at least one batch per epoch",
+                fix="use a smaller batch_size, or a source with more samples",
             )
         if steps > whole and rest < self.shard[1]:
             raise ArgumentError(
                 f"a last batch of {rest} samples for {self.shard[1]} shards",
-                expected="a sample for each shard in each batch",
-                fix="pass drop_remainder=True, or another batch_size",
+                expected="at least one sample for each shard in each batch",
+                fix="pass drop_remainder=True, or a different batch_size",
             )
         return steps
 
@@ -185,16 +184,16 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def weights(self) -> NDArray[np.float64] | None:
-        """The weight of each of the source's samples, in the current epoch where it follows a schedule."""
+        """The weight of each sample of the source in the current epoch, or None."""
         return self.weights_at(self.epoch)
 
     def weights_at(self, epoch: int) -> NDArray[np.float64] | None:
-        """`weights` in an epoch."""
+        """Return the weight of each sample of the source in an epoch, or None."""
         return None if self._weights is None else weights_at(self._weights, epoch)
 
     @property
     def skipped(self) -> dict[str, str]:
-        """With `on_error="skip"`: what is wrong with each record met so far that can't be read, by ID."""
+        """Error message of each unreadable record found so far, by ID, with `on_error="skip"`."""
         return {} if self._substitute is None else dict(self._substitute.skipped)
 
     @property
@@ -209,11 +208,11 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def class_counts(self) -> NDArray[np.float64]:
-        """Expected weight of each class in the current epoch, as sampled and weighted: what losses need."""
+        """Expected total weight of each class in the current epoch, `float64[C]`; the class counts for losses."""
         return self.class_counts_at(self.epoch)
 
     def class_counts_at(self, epoch: int) -> NDArray[np.float64]:
-        """Expected weight of each class, `float64[C]`, in an epoch: samples where no weights are given."""
+        """Return the expected total weight of each class in an epoch, `float64[C]`; without weights, of samples."""
         if self.source.labels is None:
             return self.source.class_counts
         return self.plan.class_sums(weights=self.weights_at(epoch), epoch=epoch, num_classes=len(self.class_names))
@@ -223,10 +222,10 @@ class Batches(keras.utils.PyDataset):
         class_weight: Mapping[Any, float] | str | Schedule | None = None,
         sample_weight: ArrayLike | Mapping[str, float] | None = None,
     ) -> "Batches":
-        """The same batches with further weights, which multiply with their own, as `fit(batches, class_weight=)` reads.
+        """Return the same batches with their weights multiplied by further ones, as in `fit(batches, class_weight=)`.
 
         Args:
-            class_weight, sample_weight: As `Batches` takes them.
+            class_weight, sample_weight: See `Batches`.
 
         >>> import tailfit
         >>> batches = Batches(tailfit.data.Arrays(np.eye(2), [0, 1]), class_weight={0: 1.0, 1: 3.0})
@@ -237,34 +236,35 @@ class Batches(keras.utils.PyDataset):
         if further is None:
             return self
         schedule = class_weight if isinstance(class_weight, Schedule) else self.class_weight_schedule
-        return self._changed(_weights=multiplied(self._weights, further), class_weight_schedule=schedule)
+        return self._replace(_weights=multiplied(self._weights, further), class_weight_schedule=schedule)
 
     def in_source_order(self) -> "Batches":
-        """Batches of the same samples, each once and in the source's order: what `predict` and `evaluate` read.
+        """Return batches of the same samples, each once and in the source's order.
 
-        So they do where no `sampler` was passed. Row i of a prediction then is sample i, unless a `shard` is read.
+        `predict` and `evaluate` read these if no `sampler` was passed. Row i of a prediction is then sample i, except
+        with `shard`.
 
         >>> import tailfit
         >>> batches = Batches(tailfit.data.Arrays(np.arange(3.0)), 2).in_source_order()
         >>> [x.tolist() for x, in batches]
         [[0.0, 1.0], [2.0]]
         """
-        plan = self._planned_by(Sequential())
-        ordered = self._changed(sampler=Sequential(), plan=plan, _size=plan.size(0))
-        return ordered._changed(_steps=ordered._count_steps())
+        plan = self._plan_with(Sequential())
+        ordered = self._replace(sampler=Sequential(), plan=plan, _size=plan.size(0))
+        return ordered._replace(_steps=ordered._count_steps())
 
-    def _changed(self, **attributes: Any) -> "Batches":
-        """A copy with other attributes; epochs, processes and skipped records are shared."""
+    def _replace(self, **attributes: Any) -> "Batches":
+        """Return a copy with different attributes, which shares epochs, processes and skipped records."""
         changed = copy.copy(self)
         changed.__dict__.update(attributes)
         return changed
 
     def for_evaluation(self) -> "Batches":
-        """What `evaluate` and a validation read: in the source's order, unless a sampler was passed."""
+        """Return the batches for `evaluate` and validation: in the source's order unless a sampler was passed."""
         return self if self._sampler_given else self.in_source_order()
 
     def indices(self, epoch: int, step: int) -> NDArray[np.int64]:
-        """Positions in the source of the samples of a batch; of this shard's part of it.
+        """Return the positions in the source of a batch's samples, or of this shard's part of them.
 
         >>> import tailfit
         >>> batches = Batches(tailfit.data.Arrays(np.arange(4.0)), 4, tailfit.samplers.Sequential(), shard=(1, 2))
@@ -272,16 +272,18 @@ class Batches(keras.utils.PyDataset):
         [2, 3]
         """
         if not 0 <= step < len(self):
-            # An IndexError ends `for batch in batches` of the old sequence protocol, too.
+            # Also an IndexError, which ends iteration by the sequence protocol.
             raise _NoSuchStepError(
-                f"step {step}", expected=f"0 to {len(self) - 1}", fix="an epoch has len(batches) steps"
+                f"step {step}",
+                expected=f"a step from 0 to {len(self) - 1}",
+                fix="use a step < len(batches), the number of steps per epoch",
             )
         return self.plan.indices(whole_number("epoch", epoch), *self._positions(step))
 
     def step_of_another_length(self) -> int | None:
-        """A step of the current epoch whose records are padded to another length than those of step 0.
+        """Return a step of the current epoch whose records are padded to a different length from those of step 0.
 
-        None where there is none, or where neither the sampler nor the source knows lengths.
+        Return None if there is no such step, or neither the sampler nor the source has lengths.
 
         >>> import tailfit
         >>> source = tailfit.data.Arrays(tailfit.data.Ragged([np.ones(n) for n in (2, 2, 5, 5)]))
@@ -294,22 +296,22 @@ class Batches(keras.utils.PyDataset):
         if lengths is None:
             return None
 
-        def padded(step: int) -> int:
+        def padded_length(step: int) -> int:
             longest = lengths[self.indices(self.epoch, step)].max()
             return int(longest if by_length is None else np.searchsorted(by_length.edges, longest))
 
-        first = padded(0)
-        return next((step for step in range(1, len(self)) if padded(step) != first), None)
+        first = padded_length(0)
+        return next((step for step in range(1, len(self)) if padded_length(step) != first), None)
 
     def _positions(self, step: int) -> tuple[int, int]:
-        """Where this shard's part of a batch begins and ends in its epoch."""
+        """Return the start and stop of this shard's part of a batch in its epoch."""
         start, stop = step * self.batch_size, min((step + 1) * self.batch_size, self._size)
         index, count = self.shard
         return start + (stop - start) * index // count, start + (stop - start) * (index + 1) // count
 
-    def _planned(self, epoch: int, start: int) -> Generator[NDArray[np.int64]]:
-        """`indices` of the steps from one on; many are planned at once, which costs a fraction a batch."""
-        together = 1  # the first batch does not wait for others
+    def _index_batches(self, epoch: int, start: int) -> Generator[NDArray[np.int64]]:
+        """Yield `indices` of the steps from `start` on, computed for many steps at once to save time per batch."""
+        together = 1  # compute one step alone, so that the first batch is not delayed
         while start < len(self):
             last = min(start + together, len(self))
             first_of_block = self._positions(start)[0]
@@ -317,44 +319,44 @@ class Batches(keras.utils.PyDataset):
             for step in range(start, last):
                 begin, end = self._positions(step)
                 yield block[begin - first_of_block : end - first_of_block]
-            start, together = last, max(_PLANNED // self.batch_size, 1)
+            start, together = last, max(_PLAN_SIZE // self.batch_size, 1)
 
     def read(self, epoch: int, step: int) -> tuple[Any, ...]:
-        """Batch (epoch, step), whatever epoch is current."""
+        """Return batch (epoch, step), regardless of the current epoch."""
         return self._read(epoch, step, self.indices(epoch, step))
 
     def _stream(self, epoch: int, start: int, into: Into | None = None) -> Generator[tuple[Any, ...]]:
-        """The batches of an epoch from a step on, read as they are asked for."""
-        for step, indices in enumerate(self._planned(epoch, start), start):
+        """Yield the batches of an epoch from a step on, each read when it is requested."""
+        for step, indices in enumerate(self._index_batches(epoch, start), start):
             out = None if into is None else into()
-            # Another number of samples, as in a short last batch, is read to fresh arrays.
+            # A batch with a different number of samples, such as a short last batch, is read into new arrays.
             if out is None or any(len(leaf) != len(indices) for _, leaf in leaves(out)):
                 yield self._read(epoch, step, indices)
                 continue
             self.source._read_into(out[0], indices)
-            for there, given in zip(out[1:], self._beside(epoch, indices), strict=True):
-                there[...] = given
+            for target, values in zip(out[1:], self._labels_and_weights(epoch, indices), strict=True):
+                target[...] = values
             yield out
 
     def _read(self, epoch: int, step: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
-        # The source's own _read: the positions are in range.
+        # source._read rather than source.read, because the sampler's positions are known to be in range.
         if self._substitute is None:
             records = self.source._read(indices)
         else:
             indices, records = self._substitute.read(indices)
         if self._transform is not None:
-            return self._transform((records, *self._beside(epoch, indices)), epoch, step)
+            return self._transform((records, *self._labels_and_weights(epoch, indices)), epoch, step)
         if isinstance(records, Ragged):
             raise refuse_ragged(self.source)
-        return (records, *self._beside(epoch, indices))
+        return (records, *self._labels_and_weights(epoch, indices))
 
-    def _beside(self, epoch: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
-        """What stands beside the records in a batch: y, and weights."""
-        beside: tuple[Any, ...] = ()
+    def _labels_and_weights(self, epoch: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
+        """Return the parts of a batch after the records: y and the weights, if any."""
+        parts: tuple[Any, ...] = ()
         if self._targets is not None:
-            beside += (self._as_targets(self._targets[indices]),)
+            parts += (self._as_targets(self._targets[indices]),)
         weights = self.weights_at(epoch)
-        return beside if weights is None else (*beside, weights[indices].astype(np.float32))
+        return parts if weights is None else (*parts, weights[indices].astype(np.float32))
 
     def _as_targets(self, labels: NDArray[Any]) -> NDArray[Any]:
         if labels.ndim == 2:
@@ -363,20 +365,22 @@ class Batches(keras.utils.PyDataset):
             rows = np.zeros((len(labels), len(self.class_names)), dtype=np.float32)
             rows[np.arange(len(labels)), labels] = 1.0
             return rows
-        # 32 bits: JAX would otherwise narrow them with a warning, and Keras' own labels are int32.
+        # int32 as in Keras' own data sets; JAX would narrow int64 with a warning.
         return labels.astype(np.int32)
 
     def _task(self, epoch: int, step: int, indices: NDArray[np.int64]) -> Task:
-        """A batch to be made by another process; it reads the records itself if that is more than to send them."""
+        """Return the task for a worker process, with the records if reading them here is cheaper than there."""
         records = None
         if self._substitute is not None:
             indices, records = self._substitute.read(indices)
         elif self.source.in_memory:
             records = self.source._read(indices)
-        return Task(epoch, step, indices, records, self._beside(epoch, indices))
+        return Task(epoch, step, indices, records, self._labels_and_weights(epoch, indices))
 
     def iterate(self, epoch: int, start: int = 0) -> Generator[tuple[Any, ...]]:
-        """The batches of an epoch from a step on, read ahead; closing the generator ends its thread, `close` processes.
+        """Yield the batches of an epoch from a step on, read ahead.
+
+        Closing the generator stops its thread; `close` stops the worker processes.
 
         >>> import tailfit
         >>> batches = Batches(tailfit.data.Arrays(np.arange(3.0)), 2, tailfit.samplers.Sequential())
@@ -386,40 +390,45 @@ class Batches(keras.utils.PyDataset):
         return self.iterate_into(None, epoch, start)
 
     def iterate_into(self, into: Into | None, epoch: int, start: int = 0) -> Generator[tuple[Any, ...]]:
-        """As `iterate`; batches that are read from memory as they are asked for may go into arrays that are there.
+        """Yield batches as `iterate` does, but read batches from memory into existing arrays.
 
         Args:
-            into: Asked before such a batch is read, it gives arrays of a batch's structure, shapes and types, which are
-                filled and returned; or None, for fresh ones. For another number of samples they are not used.
-            epoch, start: Of the first batch.
+            into: Function that is called before such a batch is read. It returns arrays with the structure, shapes and
+                dtypes of a batch, which are filled and returned, or None for new arrays. They are not used for a batch
+                with a different number of samples.
+            epoch, start: Epoch and step of the first batch.
         """
         whole_number("epoch", epoch)
         if not 0 <= start <= len(self):
-            raise ArgumentError(f"start={start}", expected=f"0 to {len(self)}", fix="an epoch has len(batches) steps")
+            raise ArgumentError(
+                f"start={start}",
+                expected=f"a step from 0 to {len(self)}",
+                fix="pass start <= len(batches), the number of steps per epoch",
+            )
         if self._processes is not None:
-            planned = enumerate(self._planned(epoch, start), start)
-            return self._processes.make((self._task(epoch, step, indices) for step, indices in planned), self.prefetch)
-        # Handing a batch from thread to thread costs more than copying it from memory.
+            numbered = enumerate(self._index_batches(epoch, start), start)
+            return self._processes.make((self._task(epoch, step, indices) for step, indices in numbered), self.prefetch)
+        # No reader thread here, because passing a batch between threads takes longer than copying it from memory.
         if self.source.in_memory and self.transform is None:
             return self._stream(epoch, start, into if self._substitute is None else None)
         return read_ahead(self._stream(epoch, start), self.prefetch)
 
     def close(self) -> None:
-        """End the processes, if there are any, as the end of a `tailfit.Model`'s fit does; reading on starts others."""
+        """Stop the worker processes, if any, as `tailfit.Model.fit` does at its end; the next batch starts new ones."""
         if self._processes is not None:
             self._processes.close()
 
     def __iter__(self) -> Generator[tuple[Any, ...]]:
-        """The batches of the current epoch; `on_epoch_end()` or `set_epoch` goes on to another."""
+        """Iterate over the batches of the current epoch; `on_epoch_end()` or `set_epoch` changes the epoch."""
         return self.iterate(self.epoch)
 
     @property
     def epoch(self) -> int:
-        """The current epoch: the one set, or read last by a Keras loop."""
+        """The current epoch: the one set, or the one that a Keras loop read most recently."""
         return self._loops.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Make an epoch current; Keras loops go on from it."""
+        """Set the current epoch, from which Keras loops continue."""
         self._loops.set_epoch(whole_number("epoch", epoch))
 
     def __getitem__(self, step: int) -> tuple[Any, ...]:
@@ -432,13 +441,13 @@ class Batches(keras.utils.PyDataset):
         return self.read(self._loops.read(adapter, step, len(self)), step)
 
     def on_epoch_begin(self) -> None:
-        """Called by Keras."""
+        """Check the order of a Keras loop; called by Keras."""
         adapter = calling_adapter(self)
         if adapter is not None:
             self._loops.begin(adapter)
 
     def on_epoch_end(self) -> None:
-        """Called by Keras; called by hand it makes the next epoch current."""
+        """Move to the next epoch, unless Keras calls it, whose loops count their own epochs."""
         adapter = calling_adapter(self)
         if adapter is None:
             self.set_epoch(self.epoch + 1)
@@ -447,8 +456,9 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def workers(self) -> int:
-        """1, for Keras: `Batches` reads ahead by itself."""
-        # A Keras loop asks for it first, in the thread that it was called in.
+        """1, so that Keras starts no readers of its own; `Batches` reads ahead by itself."""
+        # A Keras loop reads this attribute first, and in the thread that called fit, evaluate or predict. So this is
+        # the place to see which of these is running.
         adapter = calling_adapter(self)
         if adapter is not None:
             loop = loop_around()
@@ -467,7 +477,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def use_multiprocessing(self) -> bool:
-        """False, for Keras."""
+        """False, so that Keras starts no processes of its own."""
         return False
 
     @use_multiprocessing.setter
@@ -477,13 +487,13 @@ class Batches(keras.utils.PyDataset):
 
 
 class _NoSuchStepError(ArgumentError, IndexError):
-    """A step past the end: also what ends Python's iteration by index."""
+    """A step past the end; as an IndexError it also ends iteration by index."""
 
 
 def _compact(source: Source) -> NDArray[Any] | None:
-    """The labels, codes in the smallest type for them: read at random, fewer bytes are fewer waits for memory."""
+    """Return the labels, class indices in the smallest dtype, for fewer cache misses when they are read at random."""
     labels = source.labels
     if labels is None or labels.ndim == 2:
         return labels
-    codes: NDArray[Any] = labels.astype(np.min_scalar_type(len(source.class_names)))
-    return codes
+    compact: NDArray[Any] = labels.astype(np.min_scalar_type(len(source.class_names)))
+    return compact

@@ -1,4 +1,4 @@
-"""`Batches` as other libraries' data sets, batch by batch. Imports them when called only."""
+"""`Batches` as data sets of other libraries, which are imported only when these functions are called."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,18 +12,18 @@ __all__ = ["to_grain", "to_tf_dataset", "to_torch"]
 
 
 def to_grain(batches: Batches, epoch: int = 0) -> Any:
-    """A `grain.MapDataset` whose elements are an epoch's batches; those of `.repeat(n)` go on through n epochs.
+    """Return a `grain.MapDataset` whose elements are the batches of an epoch; `.repeat(n)` continues through n epochs.
 
-    Its length is known, and weights are in the batches, as `Batches` was told them. Keras takes it for a set of unknown
-    length that begins anew with each pass: `fit(to_grain(batches).repeat(), steps_per_epoch=len(batches), epochs=n)`.
+    Batches include the weights passed to `Batches`. Keras does not use the data set's length and starts each pass from
+    the beginning, so pass `fit(to_grain(batches).repeat(), steps_per_epoch=len(batches), epochs=n)`.
 
-    Needs grain. Its reader threads read several batches at a time, so a `transform` may run in several threads.
+    Grain's reader threads read several batches concurrently, so a `transform` may run in several threads.
 
     Args:
-        batches: What to read.
-        epoch: Of the first pass.
+        batches: The batches.
+        epoch: Epoch of the first pass.
     Raises:
-        PackageError: if grain is not installed.
+        PackageError: If grain is not installed.
     """
     grain = needed("grain", "grain", "to_grain()")
     whole_number("epoch", epoch)
@@ -35,25 +35,25 @@ def to_grain(batches: Batches, epoch: int = 0) -> Any:
         def __getitem__(self, index: Any) -> Any:
             if isinstance(index, slice):
                 return self.slice(index)
-            # Past the end grain counts on, as `repeat` has it.
-            later, step = divmod(index, len(batches))
-            return batches.read(epoch + later, step)
+            # `repeat` continues to count indices past the end.
+            passes, step = divmod(index, len(batches))
+            return batches.read(epoch + passes, step)
 
     return Steps()
 
 
 def to_tf_dataset(batches: Batches, epoch: int = 0) -> Any:
-    """A `tf.data.Dataset` of an epoch; each further pass over it is the next epoch.
+    """Return a `tf.data.Dataset` of an epoch; each further pass over it is the next epoch.
 
-    Needs TensorFlow, and therefore a process that has not imported PyTorch.
+    It requires TensorFlow, and therefore a process that has not imported PyTorch.
 
     Args:
-        batches: What to read; its `transform` must keep shapes and types.
-        epoch: Of the first pass.
+        batches: The batches; their `transform` must keep shapes and dtypes.
+        epoch: Epoch of the first pass.
     """
     import tensorflow as tf
 
-    # What a batch looks like; all but the number of samples, which a last batch may have fewer of.
+    # The first axis is None, because the last batch may have fewer samples.
     example = batches.read(epoch, 0)
     signature = map_tree(lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), example)
     dataset = tf.data.Dataset.from_generator(_Passes(batches, epoch), output_signature=signature)
@@ -61,13 +61,13 @@ def to_tf_dataset(batches: Batches, epoch: int = 0) -> Any:
 
 
 def to_torch(batches: Batches, epoch: int = 0) -> Any:
-    """A `torch.utils.data.DataLoader` of an epoch's batches as tensors; each further pass is the next epoch.
+    """Return a `torch.utils.data.DataLoader` of an epoch's batches as tensors; each further pass is the next epoch.
 
-    It reads in the calling process: `Batches` reads ahead by itself.
+    It has no worker processes, because `Batches` reads ahead by itself.
 
     Args:
-        batches: What to read; text and dates, which PyTorch has no tensors of, are refused by it.
-        epoch: Of the first pass.
+        batches: The batches. PyTorch refuses text and dates, for which it has no tensors.
+        epoch: Epoch of the first pass.
     """
     import torch
 
@@ -84,10 +84,7 @@ def to_torch(batches: Batches, epoch: int = 0) -> Any:
 
 
 class _Passes:
-    """Iterators over the batches; a pass that was read to its end makes the next epoch the current one.
-
-    One that was only begun does not: Keras looks at a first batch before it trains.
-    """
+    """Iterators over the batches. Only a complete pass advances the epoch: Keras reads a batch before training."""
 
     def __init__(self, batches: Batches, epoch: int) -> None:
         self.batches, self.epoch = batches, epoch

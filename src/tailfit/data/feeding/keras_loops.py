@@ -1,10 +1,13 @@
-"""Which epoch a plain Keras loop is in, and whether it reads it in order.
+"""The epoch that a plain Keras loop is in, and a check that the loop reads its steps in order.
 
-Keras tells a data set that *an* epoch begins or ends, not whose: a `fit`, the validation inside it and an
-`evaluate` may share one data set, and before training a phantom epoch reads a batch or two to learn shapes. What
-tells them apart is Keras' adapter, one for each loop. No documented hook hands it over, so `calling_adapter`, the
-one place that does, finds it as the object whose method is calling. Were it not found (a later Keras), reads would
-count as a user's own: the epoch would stay where `set_epoch` put it, and nothing would be checked.
+Keras calls `on_epoch_begin` and `on_epoch_end` of a data set without stating the loop. A `fit`, the validation inside
+it and an `evaluate` may share one data set, and before training Keras reads a batch or two in an extra epoch to find
+shapes. Loops are distinguished by Keras' adapter, of which each loop creates one.
+
+Concepts:
+- *adapter*: the Keras object that reads a `PyDataset` for one loop. It also holds `shuffle` and `class_weight` of the
+  call, which Keras does not pass to the data set.
+- *extra epoch*: the reads before the first `on_epoch_end` of a loop.
 """
 
 import sys
@@ -20,16 +23,24 @@ __all__ = ["KerasLoops", "calling_adapter", "loop_around"]
 
 
 def calling_adapter(batches: object) -> Any | None:
-    """The Keras adapter of `batches` whose method called our caller; None if anything else did."""
+    """Return the Keras adapter of `batches` whose method called the caller of this function; else None.
+
+    If a later Keras calls the data set differently, the result is None: reads then count as the user's own, the epoch
+    is the one of `set_epoch`, and order is not checked.
+    """
+    # Nothing simpler works: no documented hook passes the adapter, and a counter of on_epoch_begin and on_epoch_end can
+    # tell neither a new loop from the next epoch of the same one, nor the shuffle= and class_weight= of the call.
+    # Guarded by tests/keras/data/test_batches_in_keras_loops.py.
     caller = sys._getframe(2).f_locals.get("self")
     return caller if getattr(caller, "py_dataset", None) is batches else None
 
 
 def loop_around() -> str | None:
-    """Which method of a `keras.Model` is running in this thread: "fit", "evaluate" or "predict"; None if none is.
+    """Return the method of a `keras.Model` that is running in this thread: "fit", "evaluate" or "predict"; or None.
 
-    Keras tells a data set nothing of it. Were it not found, `predict` would read in the sampler's order.
+    If it is not found, `predict` reads in the sampler's order.
     """
+    # Keras passes no hook that names the loop. Guarded by tests/keras/data/test_predict_order.py.
     frame = sys._getframe(1).f_back
     while frame is not None:
         name = frame.f_code.co_name
@@ -44,19 +55,19 @@ class _Loop:
     epoch: int
     changes: int
     next_step: int = 0
-    training: bool = False  # the phantom epoch, if any, is over
+    training: bool = False  # the extra epoch, if any, has ended
 
 
 class KerasLoops:
-    """Counts the epochs of each Keras loop from the one that `set_epoch` names, 0 to begin with.
+    """A count of the epochs of each Keras loop, which starts at the epoch set by `set_epoch`, initially 0.
 
-    The signs of a loop's progress are its reads: step 0 after the last step opens its next epoch, step 0 at any
-    other time begins the same epoch again, and any step but 0 must follow its predecessor.
+    A loop's progress is derived from its reads: step 0 after the last step starts its next epoch, step 0 at any other
+    time restarts the same epoch, and any other step must follow its predecessor.
     """
 
     def __init__(self) -> None:
-        self.epoch = 0  # set, or read last
-        self.first = 0  # of the loops that begin
+        self.epoch = 0  # the epoch set, or read most recently
+        self.first = 0  # first epoch of a new loop
         self._changes = 0
         self._loops: WeakKeyDictionary[Any, _Loop] = WeakKeyDictionary()
         self._reordered: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -68,11 +79,11 @@ class KerasLoops:
         self.__dict__.update(state, _loops=WeakKeyDictionary(), _reordered=WeakKeyDictionary())
 
     def reorder(self, adapter: Any, batches: Any) -> None:
-        """Let a loop that begins read other batches, in any order: an `evaluate` or `predict`."""
+        """Make a new loop, an `evaluate` or `predict`, read different batches, in any order."""
         self._reordered[adapter] = batches
 
     def reordered(self, adapter: Any) -> Any | None:
-        """The batches that a loop reads instead."""
+        """Return the batches set by `reorder` for a loop, or None."""
         return self._reordered.get(adapter)
 
     def set_epoch(self, epoch: int) -> None:
@@ -80,18 +91,18 @@ class KerasLoops:
         self._changes += 1
 
     def begin(self, adapter: Any) -> None:
-        """Keras: an epoch begins. Shuffled steps are refused before the first is read."""
+        """Handle `on_epoch_begin`: refuse shuffled steps before the first one is read."""
         if getattr(adapter, "shuffle", False):
-            raise _out_of_order("Batches in a plain Keras fit(shuffle=True), which is its default")
+            raise _out_of_order("Batches in a plain Keras fit(shuffle=True), which is Keras' default")
 
     def end(self, adapter: Any) -> None:
-        """Keras: an epoch ends. The first end in a loop is a reset: it closes the phantom epoch."""
+        """Handle `on_epoch_end`; the first one in a loop closes the extra epoch and resets the loop."""
         loop = self._loop(adapter)
         if not loop.training:
             loop.training, loop.next_step = True, 0
 
     def read(self, adapter: Any, step: int, steps: int) -> int:
-        """The epoch that step `step` of `steps` is of."""
+        """Record the read of a step, and return the epoch that it belongs to."""
         loop = self._loop(adapter)
         if step == 0:
             if loop.changes != self._changes:
@@ -99,7 +110,7 @@ class KerasLoops:
             elif loop.training and loop.next_step == steps:
                 loop.epoch += 1
         elif step != loop.next_step:
-            raise _out_of_order(f"a plain Keras loop that reads step {step} where {loop.next_step} is due")
+            raise _out_of_order(f"a plain Keras loop that reads step {step} instead of step {loop.next_step}")
         loop.next_step = step + 1
         self.epoch = loop.epoch
         return loop.epoch
@@ -111,6 +122,6 @@ class KerasLoops:
 def _out_of_order(received: str) -> StepError:
     return StepError(
         received,
-        expected="the steps of an epoch in their order: the sampler has shuffled already, reproducibly",
-        fix="pass fit(..., shuffle=False), or train with tailfit.Model, which reads in order whatever shuffle= says",
+        expected="the steps of an epoch in order, because the sampler has already shuffled the samples reproducibly",
+        fix="pass fit(..., shuffle=False), or train with tailfit.Model, which reads in order for any shuffle=",
     )

@@ -1,11 +1,10 @@
-"""Batches read and transformed in other processes, which arrive in their order and end with their reader.
+"""Batches read and transformed in worker processes, returned in order.
 
 Concepts:
-- *order*: tasks are handed out and their results taken in one order; nothing depends on how many processes there are.
-- *start*: always by `spawn`. A fork copies the locks of JAX' and TensorFlow's threads as they are at that moment, and
-  may wait for ever on one.
-- *end*: a process holds one end of a pipe whose other end is here. When that is closed, by `close` or as this process
-  ends, however it does, it ends, too, even in the midst of a batch.
+- *order*: tasks are submitted and their results returned in one order, so nothing depends on the number of workers.
+- *start*: always by `spawn`. A fork would copy locks held by threads of JAX or TensorFlow, and could deadlock on them.
+- *end*: each worker has one end of a pipe whose other end is in this process. When this process closes it, by `close`
+  or because it ends in any way, the worker exits, even during a batch.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.feeding.read_ahead import PATIENCE
+from tailfit.data.feeding.read_ahead import WAIT_TIMEOUT
 from tailfit.data.feeding.transforming import Transform
 from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, StepError
@@ -33,17 +32,17 @@ from tailfit.errors import ArgumentError, StepError
 __all__ = ["Processes", "Task"]
 
 
-_GRACE = 1.0  # seconds
+_GRACE = 1.0  # seconds that unfinished batches may take before the workers are stopped
 
 
 class Task(NamedTuple):
-    """A batch to be made.
+    """A batch to be made by a worker.
 
     Attributes:
-        epoch, step: Its place in the run.
-        indices: Its samples.
-        records: If they were read already; None: a process reads them.
-        rest: What follows the records in the batch.
+        epoch, step: Position of the batch in the run.
+        indices: Positions of its samples in the source.
+        records: Records if already read; None if the worker reads them.
+        rest: The parts of the batch after the records: labels and weights.
     """
 
     epoch: int
@@ -54,14 +53,14 @@ class Task(NamedTuple):
 
 
 class Processes:
-    """A pool that makes batches.
+    """A pool of worker processes that make batches.
 
     Args:
-        number: Of processes, >= 1.
-        source: What they read from; None: tasks bring their records.
-        transform: What they change batches with; None: nothing.
+        number: Number of workers, >= 1.
+        source: Source that the workers read from; None if tasks contain their records.
+        transform: Transform that the workers apply, or None.
     Raises:
-        ArgumentError: for what can't be sent to another process.
+        ArgumentError: If the source or transform can't be pickled.
     """
 
     def __init__(self, number: int, source: Source | None, transform: Transform | None) -> None:
@@ -70,26 +69,26 @@ class Processes:
             self._job = pickle.dumps((source, transform))
         except Exception as error:
             raise ArgumentError(
-                f"processes={number} with a source or transform that can't be sent to them ({error})",
-                expected="what pickle takes: functions and classes from the top level of a module",
+                f"processes={number} with a source or transform that can't be pickled ({error})",
+                expected="functions and classes defined at the top level of a module, which can be pickled",
                 fix="define the transform with `def` in a module, or use processes=0",
             ) from error
         self._pool: ProcessPoolExecutor | None = None
-        self._keep: Connection | None = None
+        self._lifeline: Connection | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pool": None, "_keep": None}
+        return {**self.__dict__, "_pool": None, "_lifeline": None}
 
     def make(self, tasks: Iterable[Task], ahead: int) -> Generator[tuple[Any, ...]]:
-        """The batches in the order of their tasks, some of them made before they are asked for.
+        """Yield the batches in the order of their tasks; several are made ahead.
 
-        An error in a process arrives in the place of its batch, with the traceback that it had there.
+        An error in a worker is raised in place of its batch, with the worker's traceback.
 
         Args:
-            tasks: What to make.
-            ahead: Batches that may wait here, beside one in each process.
+            tasks: Tasks in order.
+            ahead: Number of finished batches that may wait, in addition to one in each worker.
         Raises:
-            StepError: if a process ended by itself.
+            StepError: If a worker died.
         """
         waiting: deque[Future[tuple[Any, ...]]] = deque()
         try:
@@ -102,38 +101,38 @@ class Processes:
         except BrokenProcessPool as error:
             self.close()
             raise StepError(
-                f"processes={self.number}, one of which has ended",
-                expected="processes that live as long as they are asked for batches",
-                fix="look for its message above: it may have been out of memory; and a script that uses processes "
-                'begins its work under `if __name__ == "__main__":`',
+                f"processes={self.number}, one of which died",
+                expected="worker processes that run until the batches end",
+                fix="see the worker's output above, which may have run out of memory; in a script, put the code that "
+                'uses processes= under `if __name__ == "__main__":`',
             ) from error
         finally:
-            # Batches that nobody waits for any more must not keep the next loop, or Ctrl-C, waiting; but to end the
-            # processes for a few that are nearly done would cost more than those do.
+            # Unneeded batches must not delay the next loop or Ctrl-C. They get a short time to finish, because starting
+            # new workers usually costs more than that.
             begun = [future for future in waiting if not future.cancel()]
             if futures.wait(begun, timeout=_GRACE).not_done:
                 self.close()
 
     def close(self) -> None:
-        """End the processes; the next batch starts others."""
-        pool, keep, self._pool, self._keep = self._pool, self._keep, None, None
-        if keep is not None:
-            keep.close()
+        """Stop the workers; the next batch starts new ones."""
+        pool, lifeline, self._pool, self._lifeline = self._pool, self._lifeline, None, None
+        if lifeline is not None:
+            lifeline.close()
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, task: Task) -> "Future[tuple[Any, ...]]":
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            theirs, self._keep = context.Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(self.number, context, _begin, (self._job, theirs))
-        with _uninterrupted():
+            receiver, self._lifeline = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(self.number, context, _initialize, (self._job, receiver))
+        with _sigint_blocked():
             return self._pool.submit(_make, task)
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Around the start of processes, which take over the signals that are blocked: Ctrl-C is for their reader."""
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT while workers start, which inherit the mask, so that only the main process handles Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -145,37 +144,37 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _first_of(waiting: "deque[Future[tuple[Any, ...]]]") -> tuple[Any, ...]:
-    while futures.wait([waiting[0]], timeout=PATIENCE).not_done:
+    while futures.wait([waiting[0]], timeout=WAIT_TIMEOUT).not_done:
         pass
     batch = waiting[0].result()
-    waiting.popleft()  # only now: one that an interrupt came in between is still to be ended
+    waiting.popleft()  # last, so that after an interrupt the future is still in the queue and gets cancelled
     return batch
 
 
 _source: Source | None = None
 _transform: Transform | None = None
-_unfit: Exception | None = None
+_initialization_error: Exception | None = None
 
 
-def _begin(job: bytes, keep: Connection) -> None:
-    """In a process: what it needs for all batches."""
-    global _source, _transform, _unfit
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, which has no signals to block
-    threading.Thread(target=_end_with, args=(keep,), daemon=True).start()
+def _initialize(job: bytes, lifeline: Connection) -> None:
+    """Prepare a worker process."""
+    global _source, _transform, _initialization_error
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, which can't block signals
+    threading.Thread(target=_exit_with, args=(lifeline,), daemon=True).start()
     try:
         _source, _transform = pickle.loads(job)
-    except Exception as error:  # it should reach the reader, not end in a broken pool
-        _unfit = error
+    except Exception as error:  # raised with the first batch; here it would only break the pool
+        _initialization_error = error
 
 
-def _end_with(keep: Connection) -> None:
-    wait([keep])  # nothing is ever sent: it is ready when the other end is closed
+def _exit_with(lifeline: Connection) -> None:
+    wait([lifeline])  # nothing is ever sent, so it becomes ready when the other end is closed
     os._exit(0)
 
 
 def _make(task: Task) -> tuple[Any, ...]:
-    if _unfit is not None:
-        raise _unfit
+    if _initialization_error is not None:
+        raise _initialization_error
     records = task.records if _source is None else _source._read(task.indices)
     batch = (records, *task.rest)
     return batch if _transform is None else _transform(batch, task.epoch, task.step)

@@ -1,4 +1,4 @@
-"""Reading on past records that can't be read: each is replaced by another of its batch, and written down."""
+"""Replacement of unreadable records by readable ones of the same batch, for `on_error="skip"`."""
 
 from typing import Any, Final
 
@@ -12,12 +12,12 @@ __all__ = ["Substitute"]
 
 
 class Substitute:
-    """Reads batches of a source, the records that can't be read replaced by the next one of the batch that can.
+    """A reader of batches that replaces each unreadable record by the next readable one of its batch.
 
-    What a batch becomes depends on its own records only, so batches stay a pure function of their place in the run.
+    The result depends only on the batch's own records, so a batch remains a pure function of (seed, epoch, step).
 
     Attributes:
-        skipped: What is wrong with each record that was met and can't be read, by ID.
+        skipped: Error message of each unreadable record found so far, by ID.
     """
 
     def __init__(self, source: Source) -> None:
@@ -26,10 +26,10 @@ class Substitute:
         self._bad: Final = np.zeros(len(source), dtype=np.bool_)
 
     def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], Any]:
-        """The positions that were read in the place of these, and their records.
+        """Return the positions read instead of these, and their records.
 
         Raises:
-            DataError: if not one of them can be read.
+            DataError: If no record of the batch can be read.
         """
         while True:
             chosen = self._without_bad(indices)
@@ -37,7 +37,7 @@ class Substitute:
                 return chosen, self.source._read(chosen)
             except DataError:
                 if not self._find_bad(chosen):
-                    raise  # of the batch as such
+                    raise  # every record is readable by itself, so the error is about the batch
 
     def _find_bad(self, indices: NDArray[np.int64]) -> bool:
         found = False
@@ -57,7 +57,7 @@ class Substitute:
             name = self.source.ids[int(indices[0])]
             raise DataError(
                 f"a batch of {len(indices)} records, none of which can be read; the first: {self.skipped[name]}",
-                expected="one readable record a batch, at least, with on_error='skip'",
+                expected="at least one readable record per batch with on_error='skip'",
                 fix="restore the files",
             )
         good = np.flatnonzero(~bad)

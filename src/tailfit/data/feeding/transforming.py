@@ -1,4 +1,4 @@
-"""A user's change of whole batches, drawn anew for each (seed, epoch, step) and the same wherever it runs."""
+"""The user's transform of batches, whose random numbers are a function of (seed, epoch, step)."""
 
 import hashlib
 import sys
@@ -20,15 +20,15 @@ Function = Callable[[tuple[Any, ...], np.random.Generator], tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Transform:
-    """`function(batch, rng)` with a generator of its own for each batch, and its result checked.
+    """A call of `function(batch, rng)` with a separate generator for each batch, and a check of its result.
 
-    What the function draws with `keras.random` or Keras' layers without a seed of theirs is a function of the batch's
-    place, too. NumPy's global generator is not: other threads draw from it.
+    Unseeded random numbers of `keras.random` and of Keras layers are also a function of (seed, epoch, step). Those of
+    NumPy's global generator are not, because other threads use it too.
 
     Args:
-        function: What the user passed.
-        seed: Of the run.
-        shard: `(index, count)`: the parts of a batch are drawn independently.
+        function: Function of the user.
+        seed: Seed of the run.
+        shard: `(index, count)`; the shards of a batch use independent random numbers.
 
     >>> noise = Transform(lambda batch, rng: (batch[0] + rng.normal(),), seed=1)
     >>> bool(noise((np.zeros(1),), epoch=0, step=1) == noise((np.zeros(1),), epoch=0, step=1))
@@ -40,31 +40,31 @@ class Transform:
     shard: tuple[int, int] = (0, 1)
 
     def __call__(self, batch: tuple[Any, ...], epoch: int, step: int) -> tuple[Any, ...]:
-        """The changed batch.
+        """Return the transformed batch.
 
         Raises:
-            DataError: if it is not of the structure and size of the one before.
+            DataError: If its structure or number of samples differs from the original batch.
         """
         rows = len(next(leaves(batch))[1])
-        with _keras_drawing_from(int.from_bytes(self._digest("keras", epoch, step)[:4], "little") >> 1):
+        with _keras_seeded(int.from_bytes(self._digest("keras", epoch, step)[:4], "little") >> 1):
             changed = self.function(batch, self.generator(epoch, step))
         _check(batch, changed, rows)
         return changed
 
     def generator(self, epoch: int, step: int) -> np.random.Generator:
-        """What the batch at a place of the run is drawn with."""
+        """Return the random generator of batch (epoch, step)."""
         key = int.from_bytes(self._digest("transform", epoch, step), "little")
         return np.random.Generator(np.random.Philox(key=key))
 
     def _digest(self, use: str, epoch: int, step: int) -> bytes:
-        # Hashed, not added: seed 0 epoch 1 is unlike seed 1 epoch 0.
-        place = f"tailfit {use} {self.seed} {epoch} {step} {self.shard}"
-        return hashlib.blake2b(place.encode(), digest_size=16).digest()
+        # Hashed, not added, so that seed 0 epoch 1 differs from seed 1 epoch 0.
+        key = f"tailfit {use} {self.seed} {epoch} {step} {self.shard}"
+        return hashlib.blake2b(key.encode(), digest_size=16).digest()
 
 
-def _keras_drawing_from(seed: int) -> AbstractContextManager[None]:
-    """Within, what Keras draws without a seed follows from this one."""
-    if "keras" not in sys.modules:  # so the function draws nothing from it; and sources work without Keras
+def _keras_seeded(seed: int) -> AbstractContextManager[None]:
+    """Derive Keras' unseeded random numbers from this seed."""
+    if "keras" not in sys.modules:  # then the function can't use it; don't import Keras in a worker that does without
         return nullcontext()
     from tailfit.keras_private import unseeded_numbers_from
 
@@ -72,13 +72,13 @@ def _keras_drawing_from(seed: int) -> AbstractContextManager[None]:
 
 
 def _check(before: tuple[Any, ...], after: Any, rows: int) -> None:
-    sound = isinstance(after, tuple) and len(after) == len(before)
-    sound = sound and all(np.shape(leaf)[:1] == (rows,) for _, leaf in leaves(after) if leaf is not None)
-    if not sound:
-        got = tuple(np.shape(leaf) for _, leaf in leaves(after))
+    valid = isinstance(after, tuple) and len(after) == len(before)
+    valid = valid and all(np.shape(leaf)[:1] == (rows,) for _, leaf in leaves(after) if leaf is not None)
+    if not valid:
+        shapes = tuple(np.shape(leaf) for _, leaf in leaves(after))
         raise DataError(
-            f"transform's result, a {type(after).__name__} of shapes {got}",
-            expected=f"a tuple of {len(before)} like the batch passed in, each array with first axis {rows}",
-            fix="return (x, y) or (x, y, w) as received, of the same number of samples",
+            f"a {type(after).__name__} of shapes {shapes} from transform",
+            expected=f"a tuple of {len(before)} parts like the batch passed, with arrays whose first axis is {rows}",
+            fix="return (x, y) or (x, y, w) with the same number of parts and samples",
         )
     check_record_types(after[0], "from transform")

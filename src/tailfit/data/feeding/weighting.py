@@ -1,4 +1,4 @@
-"""The weight of each sample: its class's weight, which may follow a schedule, times its own."""
+"""The weight of each sample: its class weight, which may follow a schedule, times its sample weight."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ def weights_of(
     class_weight: Mapping[Any, float] | str | Schedule | None,
     sample_weight: ArrayLike | Mapping[str, float] | None,
 ) -> "Weights | None":
-    """The weight of each sample, or None where neither is given; see `tailfit.Batches` for the arguments."""
+    """Return the weight of each sample, or None without weights; see `tailfit.Batches` for the arguments."""
     if isinstance(class_weight, Schedule):
         return ScheduledWeights(source, class_weight, sample_weight)
     return combined_weights(source, class_weight, sample_weight)
@@ -41,7 +41,7 @@ def combined_weights(
     class_weight: Mapping[Any, float] | str | None,
     sample_weight: ArrayLike | Mapping[str, float] | None,
 ) -> NDArray[np.float64] | None:
-    """`float64[n]`, or None where neither is given; see `tailfit.Batches` for the arguments."""
+    """Return constant weights, `float64[n]`, or None without weights; see `tailfit.Batches` for the arguments."""
     given = [
         name for name, value in (("class_weight", class_weight), ("sample_weight", sample_weight)) if value is not None
     ]
@@ -50,22 +50,22 @@ def combined_weights(
     encoded = _labels_of(source, given[0])
     parts = []
     if class_weight is not None:
-        parts.append(_of_classes(source, encoded, class_weight))
+        parts.append(_from_classes(source, encoded, class_weight))
     if sample_weight is not None:
-        parts.append(_of_samples(source, sample_weight))
+        parts.append(_from_samples(source, sample_weight))
     weights: NDArray[np.float64] = np.prod(parts, axis=0)
     return weights
 
 
 class ScheduledWeights:
-    """The weight of each sample where the class weights follow a schedule.
+    """The weight of each sample with class weights that follow a schedule.
 
     Args:
-        source: Whose samples are weighed.
-        schedule: One weight a class, in the order of the class names.
-        sample_weight: As for `combined_weights`.
+        source: Source of the samples.
+        schedule: Schedule of one weight per class, in the order of the class names.
+        sample_weight: See `combined_weights`.
     Raises:
-        ArgumentError: at once for weights that the schedule's knots show to be out of range; at the epoch for others.
+        ArgumentError: If weights are out of range: by the constructor at a knot of the schedule, else at the epoch.
     """
 
     def __init__(
@@ -73,33 +73,33 @@ class ScheduledWeights:
     ) -> None:
         self._source, self._schedule = source, schedule
         self._encoded = _labels_of(source, "class_weight")
-        self._own = combined_weights(source, None, sample_weight)
-        self._latest = schedule(0), self._weigh(0)
+        self._sample_weights = combined_weights(source, None, sample_weight)
+        self._latest = schedule(0), self._compute(0)
         for knot in schedule.knots:
             self._table(knot)
 
     def at(self, epoch: int) -> NDArray[np.float64]:
-        """`float64[n]` in an epoch."""
+        """Return the weights in an epoch, `float64[n]`."""
         value, weights = self._latest
-        wanted = self._schedule(epoch)
-        if value != wanted:
-            weights = self._weigh(epoch)
-            self._latest = wanted, weights  # one assignment: a reading thread never sees half of it
+        current = self._schedule(epoch)
+        if value != current:
+            weights = self._compute(epoch)
+            self._latest = current, weights  # a single assignment, because reader threads use it too
         return weights
 
-    def _weigh(self, epoch: int) -> NDArray[np.float64]:
-        weights = _of_classes(self._source, self._encoded, self._table(epoch))
-        return weights if self._own is None else weights * self._own
+    def _compute(self, epoch: int) -> NDArray[np.float64]:
+        weights = _from_classes(self._source, self._encoded, self._table(epoch))
+        return weights if self._sample_weights is None else weights * self._sample_weights
 
     def _table(self, epoch: float) -> dict[int, float]:
         value, names = self._schedule(epoch), self._encoded.class_names
-        given = len(value) if isinstance(value, tuple) else 1
+        count = len(value) if isinstance(value, tuple) else 1
         where = f"at epoch {epoch:g} of {self._schedule!r}"
-        if not isinstance(value, tuple) or given != len(names):
+        if not isinstance(value, tuple) or count != len(names):
             raise ArgumentError(
-                f"class_weight of {given} number{'s' * (given != 1)} {where}",
+                f"class_weight of {count} number{'s' * (count != 1)} {where}",
                 expected=f"one weight for each of the {len(names)} classes",
-                fix="write them out, in the order of the source's class_names",
+                fix="pass a schedule of one weight per class, in the order of the source's class_names",
             )
         try:
             return _checked_table(dict(enumerate(value)), self._encoded)
@@ -108,14 +108,14 @@ class ScheduledWeights:
 
 
 class WeightsProduct:
-    """The weight of each sample where two weights multiply of which one or both follow schedules."""
+    """The product of two weights of each sample, at least one of which follows a schedule."""
 
     def __init__(self, one: "Weights", other: "Weights") -> None:
         self._factors = one, other
         self._latest: tuple[Any, Any, NDArray[np.float64]] | None = None
 
     def at(self, epoch: int) -> NDArray[np.float64]:
-        """`float64[n]` in an epoch."""
+        """Return the weights in an epoch, `float64[n]`."""
         one, other = (weights_at(factor, epoch) for factor in self._factors)
         latest = self._latest
         if latest is None or latest[0] is not one or latest[1] is not other:
@@ -127,12 +127,12 @@ Weights = NDArray[np.float64] | ScheduledWeights | WeightsProduct
 
 
 def weights_at(weights: Weights, epoch: int) -> NDArray[np.float64]:
-    """`float64[n]` in an epoch."""
+    """Return weights in an epoch, `float64[n]`."""
     return weights if isinstance(weights, np.ndarray) else weights.at(epoch)
 
 
 def multiplied(one: Weights | None, other: Weights | None) -> Weights | None:
-    """Both weights of each sample in one; None is a weight of 1.
+    """Multiply two weights of each sample; None stands for weights of 1.
 
     >>> multiplied(np.array([1.0, 2.0]), np.array([3.0, 0.5])).tolist()
     [3.0, 1.0]
@@ -145,9 +145,13 @@ def multiplied(one: Weights | None, other: Weights | None) -> Weights | None:
 
 
 def refuse_misread_weights(source: Source, class_weight: Any) -> None:
-    """Raise for a `class_weight` of a plain Keras `fit` that Keras would read otherwise, and not say so.
+    """Check that Keras interprets the `class_weight` of a plain Keras `fit` as intended.
 
-    Keras looks up the codes, or the largest entry of each row; a class that it doesn't find weighs 1.
+    Keras looks up the class index, or the index of the largest entry of a row; a class that is not in the dict silently
+    has weight 1.
+
+    Raises:
+        ArgumentError: If Keras would silently use different weights.
     """
     encoded = _labels_of(source, "class_weight")
     names = [key for key in class_weight if isinstance(key, str)] if isinstance(class_weight, Mapping) else []
@@ -155,8 +159,8 @@ def refuse_misread_weights(source: Source, class_weight: Any) -> None:
         what = f"with the key {names[0]!r}" if names else f"of type {type(class_weight).__name__} for {encoded.kind}"
         raise ArgumentError(
             f"class_weight {what} in the fit of a plain keras.Model",
-            expected="weights by class code, of labels that are one class a sample: Keras reads no others",
-            fix="pass class_weight to the Batches, or train with tailfit.Model",
+            expected="weights by class index and one class per sample, because plain Keras handles nothing else",
+            fix="pass class_weight= to the Batches, or train with tailfit.Model",
         )
     _checked_table(class_weight, encoded)
 
@@ -165,20 +169,20 @@ def _labels_of(source: Source, for_what: str) -> Encoded:
     if source.encoded is None:
         raise ArgumentError(
             f"{for_what} for an unlabelled source",
-            expected="labels: there is no loss to weigh without",
-            fix="leave it out",
+            expected="a source with labels, because weights apply to the loss",
+            fix=f"drop {for_what}=, or pass labels to the source",
         )
     return source.encoded
 
 
-def _of_classes(source: Source, encoded: Encoded, given: Mapping[Any, float] | str) -> NDArray[np.float64]:
+def _from_classes(source: Source, encoded: Encoded, given: Mapping[Any, float] | str) -> NDArray[np.float64]:
     if encoded.kind == "multi-label":
         raise ArgumentError(
             "class_weight for multi-label samples, which have several classes",
-            expected="one class a sample, or soft labels",
-            fix="pass class_weights= to the loss, which weighs each label, or sample_weight= here",
+            expected="one class per sample, or soft labels",
+            fix="pass class_weights= to the loss, which weights each label, or sample_weight= here",
         )
-    scheme: Any = given  # class_weights checks the name
+    scheme: Any = given  # class_weights() checks the name
     table = class_weights(source, scheme) if isinstance(given, str) else _checked_table(given, encoded)
     return by_class(encoded, table)
 
@@ -194,13 +198,13 @@ def _checked_table(given: Any, encoded: Encoded) -> dict[int, float]:
     if missing:
         raise ArgumentError(
             f"class_weight without the class {missing[0]!r}",
-            expected="a weight for every class: one left out would silently weigh 1",
-            fix=f"add {missing[0]!r}: 1.0 if that is meant",
+            expected="a weight for every class, because a missing class would silently have weight 1",
+            fix=f"add {missing[0]!r}: 1.0 if that is intended",
         )
     return table
 
 
-def _of_samples(source: Source, given: ArrayLike | Mapping[str, float]) -> NDArray[np.float64]:
+def _from_samples(source: Source, given: ArrayLike | Mapping[str, float]) -> NDArray[np.float64]:
     if isinstance(given, Mapping):
         return np.asarray(sample_weights(source, given), dtype=np.float64)
     weights = np.asarray(given)
@@ -208,7 +212,7 @@ def _of_samples(source: Source, given: ArrayLike | Mapping[str, float]) -> NDArr
         raise ArgumentError(
             f"sample_weight of shape {weights.shape} and type {weights.dtype}",
             expected=f"one number for each of the source's {len(source)} samples, in their order",
-            fix="index the weights as the source was split, e.g. weights[part.indices]",
+            fix="for a part of a split, index the weights with weights[part.indices]",
         )
     weights = weights.astype(np.float64)
     bad = ~(np.isfinite(weights) & (weights >= 0))
