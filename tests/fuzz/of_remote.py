@@ -13,7 +13,7 @@ import fsspec
 
 from fuzz.bounds import REFUSED, answer, scratch
 from fuzz.targets import parser
-from tailfit.data.remote.fetching import fetched
+from tailfit.data.remote.fetching import fetch
 
 
 class Lying(fsspec.AbstractFileSystem):
@@ -58,7 +58,7 @@ def remote_listing(data: bytes) -> None:
         return
     cache = scratch("listing") / "cache"
     shutil.rmtree(cache, ignore_errors=True)
-    target = answer(lambda: fetched("lying://set", cache))
+    target = answer(lambda: fetch("lying://set", cache))
     beside = {path.name for path in cache.parent.iterdir()}
     assert beside <= {"cache"}, "a file outside of the cache"
     if target is not REFUSED:
@@ -76,11 +76,11 @@ def remote_manifest(data: bytes) -> None:
     cache = scratch("manifest") / "cache"
     with fsspec.open("memory://fuzzed/a.bin", "wb") as file:
         file.write(b"1234")
-    target = answer(lambda: fetched("memory://fuzzed", cache))
+    target = answer(lambda: fetch("memory://fuzzed", cache))
     assert target is not REFUSED
     (target.parent / "manifest.json").write_bytes(data)
     (target / "a.bin").write_bytes(b"12345")
-    again = answer(lambda: fetched("memory://fuzzed", cache))
+    again = answer(lambda: fetch("memory://fuzzed", cache))
     assert (again / "a.bin").read_bytes() == b"1234", "another content than the server has"
 
 
@@ -141,7 +141,7 @@ def http_answer(data: bytes) -> None:
     shutil.rmtree(cache, ignore_errors=True)
     server().says = data
     port = server().server_address[1]
-    target = answer(lambda: fetched(f"http://127.0.0.1:{port}/a.npy", cache))
+    target = answer(lambda: fetch(f"http://127.0.0.1:{port}/a.npy", cache))
     if target is not REFUSED:
         body = target.read_bytes()
         assert len(body) <= len(data)

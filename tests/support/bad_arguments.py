@@ -298,7 +298,7 @@ CHANGES = {
     "a spread of NaN": argument("std", lambda: Normalize(mean=np.zeros(2), std=np.array([1.0, NAN]))),
     "a spread below zero": argument("std", lambda: Normalize(mean=np.zeros(2), std=np.array([1.0, -1.0]))),
     "a spread of others": argument("mean of 2 channels", lambda: Normalize(mean=np.zeros(2), std=np.ones(3))),
-    "lengths that do not add up": argument("4 steps, for 5", lambda: Ragged(np.zeros(5), [2, 2])),
+    "lengths that do not add up": argument("4 for 5 steps", lambda: Ragged(np.zeros(5), [2, 2])),
     "lengths below zero": argument("lengths", lambda: Ragged(np.zeros(5), [6, -1])),
 }
 

@@ -77,10 +77,10 @@ ARRAYS = {
     "an unknown ID": data("'e'", lambda: SOURCE.positions(["e"])),
     "an ID that is a list": data(r"\['a'\]", lambda: SOURCE.positions([["a"]])),
     "a subset out of range": argument("9", lambda: Subset(SOURCE, [9])),
-    "a subset of a sample twice": argument("twice", lambda: Subset(SOURCE, [1, 1])),
+    "a subset of a sample twice": argument("repeated", lambda: Subset(SOURCE, [1, 1])),
     "a subset by fractions": argument("float64", lambda: Subset(SOURCE, [0.5])),
     "a subset by text": argument("<U1", lambda: Subset(SOURCE, ["a"])),
-    "a concatenation of nothing": argument("0 sources", lambda: Concat()),
+    "a concatenation of nothing": argument("0 arguments", lambda: Concat()),
     "a concatenation of arrays": argument("ndarray", lambda: Concat(X)),
     "sources with the same IDs": data("'a'", lambda: Concat(SOURCE, SOURCE)),
     "prefixes too few": argument("prefixes", lambda: Concat(SOURCE, SOURCE, prefixes=["x"])),
@@ -91,7 +91,7 @@ ARRAYS = {
 }
 
 PARTS = {
-    "nothing": argument("none", lambda: SOURCE.split()),
+    "nothing": argument("no shares", lambda: SOURCE.split()),
     "one share": argument("0.5", lambda: SOURCE.split(0.5)),
     "shares beyond one": argument("0.9, 0.9", lambda: SOURCE.split(0.9, 0.9)),
     "a share of NaN": argument("nan", lambda: SOURCE.split(float("nan"), 0.5)),
@@ -161,11 +161,11 @@ PICKLE = npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }") + b"\x8
 
 FILES = {
     "nothing there": data("no such file", lambda folder: tailfit.data.open(folder / "x.npy")),
-    "an empty folder": data("nothing known", lambda folder: tailfit.data.open(folder)),
+    "an empty folder": data("no data set in a known format", lambda folder: tailfit.data.open(folder)),
     "an unknown option": argument("colour=1", written("x.npy", HUGE, lambda path: tailfit.data.open(path, colour=1))),
     "no path": argument("type int", lambda folder: tailfit.data.open(3)),
     "NUL in a path": data("x", lambda folder: tailfit.data.open("x\0.npy")),
-    "an empty .npy": record("x.npy: empty", written("x.npy", b"", tailfit.data.open)),
+    "an empty .npy": record("x.npy: an empty file", written("x.npy", b"", tailfit.data.open)),
     "text as .npy": record("not a .npy", written("x.npy", "id,label", tailfit.data.open)),
     "a pickle": record("object array", written("x.npy", PICKLE, tailfit.data.open)),
     "an exabyte": record("truncated", written("x.npy", HUGE, tailfit.data.open)),
@@ -180,7 +180,7 @@ FILES = {
         DataError,
         "x.tfrecord",
     ),
-    "a folder for a file": data("no file to read", lambda folder: Parquet(folder)),
+    "a folder for a file": data("no such files", lambda folder: Parquet(folder)),
     "labels of an unknown kind": argument("labels.txt", labels("labels.txt", "a,0\nb,1\n")),
     "labels of no JSON": record("labels.json", labels("labels.json", '{"a": 0, ')),
     "labels of JSON without end": record("labels.json", labels("labels.json", "[" * 100_000)),
@@ -206,19 +206,19 @@ FILES = {
         "class_names.json", written("class_names.json", "[" * 200_000, lambda path: opened_beside(path))
     ),
     "a partition of brackets": record("partition.json", partition("[" * 200_000)),
-    "an array of none that no memory holds": record("no memory holds", one_npy("(0, 1 << 61, 1 << 61)")),
-    "an array of 70 axes": record("no memory holds", one_npy(f"(0,{'1,' * 69})")),
+    "an array of none that no memory holds": record("too large for any memory", one_npy("(0, 1 << 61, 1 << 61)")),
+    "an array of 70 axes": record("too large for any memory", one_npy(f"(0,{'1,' * 69})")),
     "an array of a size of 6,000 digits": record("damaged header", one_npy(f"(0x{'f' * 6000},)")),
     "a partition of no JSON": record("partition.json", partition("{")),
     "a partition of a list": record("partition.json", partition('["a"]')),
     "a partition of numbers": data("'train'", partition('{"train": 3}')),
     "a partition of objects": data("'train'|{}", partition('{"train": [{}]}')),
     "a partition of unknown IDs": data("'e'", partition('{"train": ["e"]}')),
-    "writing to a folder with files": argument("exists", lambda folder: save_npy_folder(folder, X)),
+    "writing to a folder with files": argument("existing path", lambda folder: save_npy_folder(folder, X)),
     "writing a path for an ID": data(r"'\.\./x'", lambda folder: save_npy_folder(folder / "n", X[:1], ids=["../x"])),
     "packing nothing": argument("shard_bytes=0", lambda folder: pack(SOURCE, folder / "n", shard_bytes=0)),
     "packing an array": argument("ndarray", lambda folder: pack(X, folder / "n")),
-    "no packed folder": data("no pack.json", lambda folder: Packed(folder)),
+    "no packed folder": data("without pack.json", lambda folder: Packed(folder)),
 }
 
 

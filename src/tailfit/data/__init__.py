@@ -1,8 +1,8 @@
-"""Where the samples are: sources (IDs to arrays), their split into parts, and `Batches`.
+"""Sources of samples, their split into parts, and `Batches`.
 
-A `Source` knows its IDs, labels, class names and metadata, and reads a whole batch in one call. `split`
-divides one into parts that share its storage. `Batches` joins a source, a sampler and weights into what
-`fit` takes. Sources need NumPy and polars only: Keras is imported with `Batches`, on first use.
+A `Source` has IDs, labels, class names and metadata, and reads a whole batch of records in one call. `split` divides it
+into parts that share its storage. `Batches` combines a source, a sampler and weights into a data set for `fit`. Sources
+need only NumPy and polars; Keras is imported on the first use of `Batches`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""A look at a data set before anything is trained on it."""
+"""Inspection of a data set before training."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,30 +19,30 @@ from tailfit.weights import label_quality
 
 __all__ = ["Inspection", "inspect"]
 
-_CHUNK_SIZE = 256  # records
-_RARE = 0.01
+_CHUNK_SIZE = 256  # records read together
+_RARE = 0.01  # share of the samples
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found.
+    """Results of `inspect`.
 
     Attributes:
-        samples: Records in the source.
-        arrays: Shape and type of each array of a record, by its path (`""` where a record is one array).
+        samples: Number of samples.
+        arrays: Shape and dtype of each array of a record, by its path (`""` if a record is one array).
         nbytes: Bytes of all records.
-        classes: DataFrame of `class`, `count` and `share`, the most frequent first; empty if unlabelled. Of soft labels
-            the expected counts. With probabilities also the mean `quality` of its labels.
+        classes: DataFrame of `class`, `count` and `share`, the most frequent class first; empty if unlabelled. Soft
+            labels give expected counts. With probabilities it also has the mean `quality` of the labels.
         missing: IDs of records with NaN or infinity.
-        unreadable: What is wrong with each record that can't be read, by ID.
-        duplicates: IDs of records that are equal to the byte, group by group.
-        across: Those groups of duplicates that lie in several of the parts that were given.
-        lookalikes: Groups of class names that differ only in white space, case, Unicode form or invisible characters.
+        unreadable: Error message of each unreadable record, by ID.
+        duplicates: Groups of IDs of identical records.
+        across: Groups of duplicates that are in several of the given parts.
+        lookalikes: Groups of class names that differ only in whitespace, case, Unicode form or invisible characters.
         missing_names: Class names that look like a missing value: "NA", "nan", "", ...
-        steps: Of records that differ in length, the shortest, the median and the longest one's; else None.
-        left_out: Columns that are no part of the records because they only number the rows.
-        quality: With probabilities, DataFrame of `id`, `label`, the label's `quality`, the lowest first, and whether it
-            is `doubtful`: whether the confident joint counts the sample under another class.
+        steps: Minimum, median and maximum number of steps of ragged records; else None.
+        left_out: Columns that are not part of the records because they only number the rows.
+        quality: With probabilities, DataFrame of `id`, `label`, the label's `quality`, lowest first, and `doubtful`,
+            which is True if the confident joint assigns the sample to a different class.
     """
 
     samples: int
@@ -61,7 +61,7 @@ class Inspection:
 
     @property
     def imbalance_ratio(self) -> float:
-        """Count of the most frequent class to that of the rarest one; infinity for a class without a sample."""
+        """Count of the most frequent class divided by that of the rarest; infinity if a class has no samples."""
         counts = self.classes["count"].to_list()
         if not counts:
             return 1.0
@@ -69,12 +69,12 @@ class Inspection:
 
     @property
     def rare(self) -> pl.DataFrame:
-        """The classes below 1 % of the samples."""
+        """Classes with less than 1 % of the samples."""
         return self.classes.filter(pl.col("share") < _RARE)
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is missing, unreadable or in two parts, and no class name in doubt."""
+        """Whether no record is missing values, unreadable or in two parts, and no class name is suspicious."""
         return not (self.missing or self.unreadable or self.across or self.lookalikes or self.missing_names)
 
 
@@ -85,16 +85,17 @@ def inspect(
     probabilities: ArrayLike | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Read every record once, and say what there is to know before training.
+    """Read every record once, and report problems that should be solved before training.
 
     Args:
-        source: Opened with `nan="keep"`; otherwise records with NaN count as unreadable.
-        parts: Of the source, as `split` gives them: to find records that are in two of them.
-        probabilities: Of the C classes for each sample `[n, C]`, out-of-fold: see `tailfit.weights.label_quality`.
-        progress: Called with (samples read, samples in all).
+        source: Source, opened with `nan="keep"`; otherwise records with NaN count as unreadable.
+        parts: Parts of the source, as returned by `split`, to find duplicates in different parts.
+        probabilities: Out-of-fold probabilities of the C classes for each sample, `[n, C]`; see
+            `tailfit.weights.label_quality`.
+        progress: Function called as `progress(samples_read, samples)`.
     Raises:
-        ArgumentError: for parts that are not of this source.
-        DataError: for probabilities that are none, or beside labels that have not one class each.
+        ArgumentError: If a part does not belong to this source.
+        DataError: If probabilities are invalid, or labels are not one class per sample.
 
     >>> import tailfit
     >>> x = np.array([[1.0], [2.0], [1.0], [np.nan]])
@@ -129,10 +130,10 @@ def inspect(
 
 
 class _Reading:
-    """What there is to know of the records of a source, each read once.
+    """Statistics of the records of a source, each of which is read once.
 
     Attributes:
-        ragged: The source to read instead, where records differ in length although that was not expected.
+        ragged: Ragged version of the source, to be read instead if records unexpectedly differ in length.
     """
 
     def __init__(self, source: Source) -> None:
@@ -147,24 +148,24 @@ class _Reading:
 
     @property
     def steps(self) -> tuple[int, float, int] | None:
-        """The shortest, the median and the longest record's, where they differ in length."""
+        """Minimum, median and maximum number of steps of ragged records; else None."""
         if not self._steps:
             return None
         steps = np.concatenate(self._steps)
         return int(steps.min()), float(np.median(steps)), int(steps.max())
 
     def all(self, progress: Callable[[int, int], None] | None) -> None:
-        """Read everything; stop where records differ in length although that was not expected."""
+        """Read all records; stop if they unexpectedly differ in length."""
         for indices in index_chunks(0, len(self.source), _CHUNK_SIZE):
             for chosen, batch in self._readable(indices):
-                self._nan_check(chosen, batch)
+                self._add(chosen, batch)
             if self.ragged is not None:
                 return
             if progress is not None:
                 progress(int(indices[-1]) + 1, len(self.source))
 
-    def _nan_check(self, chosen: NDArray[np.int64], batch: Any) -> None:
-        flat = sorted(leaves(batch), key=lambda pair: pair[0])  # a dict's keys may come in another order
+    def _add(self, chosen: NDArray[np.int64], batch: Any) -> None:
+        flat = sorted(leaves(batch), key=lambda pair: pair[0])  # dict keys may differ in order between records
         self.arrays = self.arrays or {path: f"{leaf.shape[1:]} {leaf.dtype}" for path, leaf in flat}
         self.nbytes += sum(leaf.nbytes for _, leaf in flat)
         self._steps += [leaf.lengths for _, leaf in flat if isinstance(leaf, Ragged)][:1]
@@ -179,7 +180,7 @@ class _Reading:
             self.by_content.setdefault(content.digest(), []).append(position)
 
     def _readable(self, indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:
-        """The batch, or where one of its records can't be read, each that can be, by itself."""
+        """Yield the batch; if a record can't be read, yield each readable record by itself."""
         try:
             yield indices, self.source.read(indices)
             return
@@ -213,24 +214,24 @@ def _owners(source: Source, parts: Mapping[str, Source]) -> dict[int, str]:
             owners.update(dict.fromkeys(source.positions(part.ids).tolist(), name))
         except DataError as error:
             raise ArgumentError(
-                f"part {name!r}, which is not of this source ({error})",
-                expected="parts of it",
-                fix="use source.split()",
+                f"part {name!r}, which does not belong to this source ({error})",
+                expected="parts of the source",
+                fix="pass the result of source.split()",
             ) from error
     return owners
 
 
 def _quality(source: Source, probabilities: ArrayLike) -> pl.DataFrame:
-    codes = source.encoded
-    if codes is None or codes.kind != "codes":
+    encoded = source.encoded
+    if encoded is None or encoded.kind != "codes":
         raise DataError(
-            f"probabilities for {source.label_kind or 'no'} labels",
-            expected="labels of one class a sample",
-            fix="leave probabilities out",
+            f"probabilities for a source with {source.label_kind or 'no'} labels",
+            expected="labels of one class per sample",
+            fix="drop probabilities=",
         )
-    quality = label_quality(codes.values, probabilities)
-    doubtful = label_quality(codes.values, probabilities, "confident_joint") == 0
-    names = [codes.class_names[code] for code in codes.values.tolist()]
+    quality = label_quality(encoded.values, probabilities)
+    doubtful = label_quality(encoded.values, probabilities, "confident_joint") == 0
+    names = [encoded.class_names[index] for index in encoded.values.tolist()]
     table = pl.DataFrame({"id": list(source.ids), "label": names, "quality": quality, "doubtful": doubtful})
     return table.sort("quality", maintain_order=True)
 

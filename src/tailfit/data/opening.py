@@ -1,4 +1,4 @@
-"""What lies at a path, told by looking at it; what lies behind a URL, copied first."""
+"""Detection of the format of a data set at a path or URL, and opening of it."""
 
 import inspect
 import os
@@ -12,7 +12,7 @@ from tailfit.data.files.npy import map_array
 from tailfit.data.files.reading import KnownFile
 from tailfit.data.files.record_files import ARRAY_RECORD, TFRECORD
 from tailfit.data.records.finite import checked_policy
-from tailfit.data.remote.fetching import fetched, is_url
+from tailfit.data.remote.fetching import fetch, is_url
 from tailfit.data.source import Source
 from tailfit.data.sources.arrays import Arrays
 from tailfit.data.sources.hdf5 import HDF5
@@ -31,8 +31,8 @@ from tailfit.extras import needed
 
 __all__ = ["open", "open_alike"]
 
-_KINDS = (
-    "a folder that pack wrote, of .npy files (or with them in data/), of .parquet files, record files or images, "
+_FORMATS = (
+    "a folder written by pack, a folder of .npy files (or with them in data/), .parquet files, record files or images, "
     "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv, .tsv, .ndjson, "
     ".tfrecord or .array_record file, or a zipped Zarr store"
 )
@@ -41,34 +41,32 @@ _KINDS = (
 def open(
     path: str | PathLike[str], *, nan: str = "raise", cache: str | PathLike[str] | None = None, **options: Any
 ) -> Source:
-    """The source at a path or URL, its kind recognised by what lies there.
+    """Open the data set at a path or URL as a source; its format is detected.
 
-    - a folder that `pack` wrote: `Packed`;
-    - a folder of `.npy` files, or the classic layout with them in `data/`: `NpyFolder`, its labels (`labels.json`,
-      `.csv`, `.ndjson` or `.parquet`), class names (`class_names.json`) and metadata (`metadata.parquet`, `.csv` or
-      `.json`) found beside the records' folder or in it. A partition is applied by
-      `open(root).split(f"{root}/partition.json")`;
-    - `.parquet` files: `Parquet`; `.arrow`, `.feather`, `.csv`, `.tsv` and `.ndjson` files: `Table`;
-    - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`; an `.npy` file: `Arrays`, mapped;
-    - `.tfrecord` files: `TFRecord`; `.array_record` files: `ArrayRecord`;
-    - a folder of images, or of folders of images: `ImageFolder`, with labels and metadata as of `.npy` files;
-    - what a Hugging Face data set's `save_to_disk` wrote: `HuggingFace`.
+    - A folder written by `pack`: `Packed`.
+    - A folder of `.npy` files, or the classic layout with them in `data/`: `NpyFolder`. Labels (`labels.json`, `.csv`,
+      `.ndjson` or `.parquet`), class names (`class_names.json`) and metadata (`metadata.parquet`, `.csv` or `.json`)
+      are found in the same folder, or next to `data/`. Apply a partition with
+      `open(root).split(f"{root}/partition.json")`.
+    - `.parquet` files: `Parquet`; `.arrow`, `.feather`, `.csv`, `.tsv` and `.ndjson` files: `Table`.
+    - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`; an `.npy` file: `Arrays`, memory-mapped.
+    - `.tfrecord` files: `TFRecord`; `.array_record` files: `ArrayRecord`.
+    - A folder of images, or of folders of images: `ImageFolder`, with labels and metadata as for `.npy` files.
+    - A Hugging Face data set saved by `save_to_disk`: `HuggingFace`.
 
-    A URL (`s3://`, `https://`, `hf://` and all that fsspec knows) is copied into `cache`, and compared with what is
-    there each time; the packages of its protocol must be installed.
+    A URL (`s3://`, `https://`, `hf://` and every other protocol of fsspec) is copied into `cache`, and the copy is
+    compared with the server at each call. The package for its protocol must be installed.
 
     Args:
         path: A folder, a file, or a URL.
-        nan: What to do with NaN or infinity in a record that is read: `"raise"`, `"warn"` (once) or
-            `"keep"`.
-        cache: Folder of the copies; `$TAILFIT_CACHE` without it, or `tailfit` in the user's cache folder.
-        **options: What else the source takes, e.g. `label="cause"` of Parquet, `size=(64, 64)` of images,
-            `strip=True` to drop white space around names of classes, or
-            `ragged=True` of `.npy` files.
+        nan: Policy for NaN and infinity in records: `"raise"`, `"warn"` (once) or `"keep"`.
+        cache: Folder of the copies. Default: `$TAILFIT_CACHE`, or else `tailfit` in the user's cache folder.
+        **options: Further arguments of the source, for example `label="cause"` for Parquet, `size=(64, 64)` for images,
+            `strip=True` to strip whitespace around class names, or `ragged=True` for `.npy` files.
     Raises:
-        ArgumentError: for what is no path, or options that the source does not take.
-        DataError: if nothing known lies there; `RecordError` names a file that can't be read.
-        PackageError: naming what to install, where a format's package is missing.
+        ArgumentError: If `path` is not a path, or the source does not accept an option.
+        DataError: If there is no data set in a known format; `RecordError` if a file can't be read.
+        PackageError: If the package for the format is not installed; the message names it.
 
     >>> import tempfile, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +79,9 @@ def open(
 
 
 def open_alike(path: str | PathLike[str], *, nan: str, options: Mapping[str, Any]) -> Source:
-    """As `open`, with those of the options that what lies there takes: data like others, perhaps in another form.
+    """Open a data set as `open` does, but ignore options that its source does not accept.
+
+    For data that correspond to an earlier data set, possibly in a different format.
 
     >>> import tempfile, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -100,27 +100,27 @@ def _opened(
         raise ArgumentError(
             f"path of type {type(path).__name__}",
             expected="a path or URL",
-            fix="wrap arrays: tailfit.data.Arrays(x, y)",
+            fix="pass a path, or wrap arrays as tailfit.data.Arrays(x, y)",
         )
-    where = fetched(fspath(path), cache) if is_url(path) else Path(fspath(path))
+    where = fetch(fspath(path), cache) if is_url(path) else Path(fspath(path))
     found = _in_folder(where) if where.is_dir() else _in_file(where, given.get("id"))
     if found is None:
         raise DataError(
-            f"{where}: {'nothing known lies there' if where.exists() else 'no such file or folder'}",
-            expected=_KINDS,
-            fix="check the path, or make the source yourself, e.g. tailfit.data.HDF5(path, ...)",
+            f"{where}: {'no data set in a known format' if where.exists() else 'no such file or folder'}",
+            expected=_FORMATS,
+            fix="check the path, or construct the source directly, for example tailfit.data.HDF5(path, ...)",
         )
     kind, prepare = found
-    known = list(inspect.signature(kind).parameters)[1:]
-    unknown = sorted(given.keys() - set(known))
+    accepted = list(inspect.signature(kind).parameters)[1:]
+    unknown = sorted(given.keys() - set(accepted))
     if unknown and strict:
         raise ArgumentError(
             f"{unknown[0]}={given[unknown[0]]!r} for {where}",
-            expected=", ".join(known),
-            fix=f"leave it out: what lies there is read by {kind.__name__}, which does not take it",
+            expected=f"options of {kind.__name__}, which reads this data set: {', '.join(accepted)}",
+            fix=f"drop {unknown[0]}=",
         )
-    options = {name: value for name, value in given.items() if name in known}
-    if "nan" in known:
+    options = {name: value for name, value in given.items() if name in accepted}
+    if "nan" in accepted:
         options["nan"] = nan
     first = prepare(where)
     if kind in (NpyFolder, ImageFolder):
@@ -128,11 +128,12 @@ def _opened(
     return kind(first, **options)
 
 
-_Found = tuple[Callable[..., Source], Callable[[Path], Any]]  # a source, and what makes its first argument of the path
+# The class of a source, and a function from the path to its first argument.
+_Found = tuple[Callable[..., Source], Callable[[Path], Any]]
 
 
 def _in_folder(root: Path) -> _Found | None:
-    # lexists: a pipe in the place of such a file is refused when it is read, rather than passed over.
+    # lexists, so that a pipe of such a name is refused when it is read, not skipped.
     if os.path.lexists(root / "pack.json"):
         return Packed, Path
     if any(os.path.lexists(root / name) for name in ("zarr.json", ".zgroup", ".zarray")):
@@ -141,7 +142,11 @@ def _in_folder(root: Path) -> _Found | None:
         return HuggingFace, _saved_dataset
     if (root / "dataset_dict.json").is_file():
         splits = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-        raise DataError(f"{root}: the splits {splits}", expected="one data set", fix=f"open one, {root}/<split>")
+        raise DataError(
+            f"{root}: a Hugging Face data set with the splits {splits}",
+            expected="a single split",
+            fix=f"open one split, {root}/<split>",
+        )
     folder = records_folder(root)
     if folder is not None:
         return NpyFolder, lambda _: folder
@@ -179,10 +184,10 @@ def _arrow_table(path: Path) -> Any:
     file = KnownFile.of(path)
     if file.size > available_memory():
         raise DataError(
-            f"{path}: {file.size} bytes", expected="a file that fits into memory", fix="write it as Parquet"
+            f"{path}: {file.size} bytes", expected="a file that fits into memory", fix="write the table as Parquet"
         )
     try:
-        with pa.OSFile(file.path) as opened:  # read, not mapped
+        with pa.OSFile(file.path) as opened:  # not memory-mapped, because truncating a mapped file kills the process
             try:
                 table = ipc.open_file(opened).read_all()
             except pa.ArrowInvalid:
@@ -191,7 +196,7 @@ def _arrow_table(path: Path) -> Any:
         table.validate(full=True)
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
-        raise RecordError(f"{path}: {what}", expected="a whole Arrow file", fix="write it again") from error
+        raise RecordError(f"{path}: {what}", expected="an intact Arrow file", fix="write the file again") from error
     return table
 
 
@@ -199,6 +204,8 @@ def _saved_dataset(path: Path) -> Any:
     datasets = needed("datasets", "huggingface", str(path))
     try:
         return datasets.load_from_disk(path)
-    except Exception as error:  # of many kinds
+    except Exception as error:  # datasets raises errors of many classes
         what = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RecordError(f"{path}: {what}", expected="what save_to_disk wrote", fix="write it again") from error
+        raise RecordError(
+            f"{path}: {what}", expected="a data set written by save_to_disk", fix="save the data set again"
+        ) from error

@@ -1,13 +1,11 @@
-"""Sources: samples that have an ID each, and perhaps a label and a row of metadata.
+"""Sources: collections of samples, each with an ID and optionally a label and a row of metadata.
 
 Concepts:
-- *position*: `0 <= i < len(source)`. Samplers draw positions; `read` takes them, a whole batch in a call.
-- *ID*: a string that names the sample in messages, partitions and metadata; unique within the source.
-- *record*: what `read` gives for a sample, an array or a nest of arrays (dict, tuple, list). A *ragged* source's
-  records differ in their first axis, the steps; `read` gives a `Ragged` in the place of an array.
-- *part*: a `Subset`, some positions of a source, which shares its storage.
-
-A new source derives from `Source`, hands IDs, labels and metadata to its constructor and implements `_read`.
+- *position*: `0 <= i < len(source)`. Samplers draw positions, and `read` reads a whole batch of them in one call.
+- *ID*: a string that identifies a sample in messages, partitions and metadata; unique within the source.
+- *record*: the data of a sample, an array or a nest of arrays (dict, tuple, list). Records of a *ragged* source differ
+  in length on their first axis, the steps; `read` returns a `Ragged` in place of an array.
+- *part*: a `Subset` of a source, which shares its storage.
 """
 
 from abc import ABC, abstractmethod
@@ -32,20 +30,38 @@ __all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_duplicate", "in
 
 
 class Source(ABC):
-    """Samples on disk or in memory, read by position a batch at a time.
+    """Samples on disk or in memory, read by position, a batch at a time.
 
-    Attributes are read-only; a source never changes after its construction, and `read` may be called from
-    several threads at once.
+    A source never changes after its construction, and `read` may be called from several threads at once.
+
+    To write a source, derive from this class, pass IDs, encoded labels and metadata to the constructor, and implement
+    `_read(indices)`, which returns new arrays. `Source.read` checks the positions before it calls `_read`. Override
+    `_read_into` if records can be copied directly into the arrays of a batch; set the attribute `in_memory` if reading
+    only copies from memory, and `ragged` together with the property `lengths` if records differ in length. `Batches`
+    calls `_read` from its reader thread, and pickles the source for worker processes.
 
     Args:
         ids: n unique IDs.
-        labels: Their labels brought to one form, or None.
-        metadata: polars DataFrame, or None; brought into the order of `ids`, see `tailfit.data.tables.metadata.align`.
+        labels: Encoded labels, see `tailfit.labels.encode`, or None.
+        metadata: polars DataFrame, or None. Its rows are sorted by the order of `ids`, see
+            `tailfit.data.tables.metadata.align`.
 
     Attributes:
-        in_memory: Whether reading is copying from memory, which no thread need do ahead.
+        in_memory: Whether `read` only copies from memory, so that reading ahead in a thread gains nothing.
         ragged: Whether records differ in length.
-        left_out: Columns of a table that are no part of the records because they only number the rows.
+        left_out: Columns of a table that are not part of the records because they only number the rows.
+
+    >>> import tailfit
+    >>> from tailfit.labels import encode
+    >>> class Sines(tailfit.data.Source):
+    ...     def __init__(self, frequencies):
+    ...         super().__init__([f"{value} Hz" for value in frequencies], encode(["low", "high"]))
+    ...         self._frequencies = np.array(frequencies)
+    ...
+    ...     def _read(self, indices):
+    ...         return np.sin(2 * np.pi * self._frequencies[indices, None] * np.arange(4) / 16)
+    >>> Sines([1, 4]).read([1]).round(2).tolist(), tailfit.Batches(Sines([1, 4]), batch_size=2)[0][0].shape
+    ([[0.0, 1.0, 0.0, -1.0]], (2, 4))
     """
 
     in_memory: bool = False
@@ -60,12 +76,19 @@ class Source(ABC):
         self._metadata: Final = None if metadata is None else align(metadata, ids)
 
     def as_ragged(self) -> "Source | None":
-        """The same samples read as records of different length, where that was a choice; else None."""
+        """Return the same samples with `ragged=True`, if the source has this option and it was off; else None."""
         return None
 
     @abstractmethod
     def _read(self, indices: NDArray[np.int64]) -> Any:
-        """Fresh arrays of the records at these positions, known to be within range."""
+        """Return new arrays of the records at these positions, which are valid `int64` positions.
+
+        To be implemented by each source. The result is an array, a `Ragged`, or a nest of them, with first axis
+        `len(indices)`, of the same structure, dtype and record shape for any indices, also for none.
+
+        Raises:
+            DataError: If a record can't be read; the message should name its ID.
+        """
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -81,99 +104,102 @@ class Source(ABC):
 
     @property
     def encoded(self) -> Encoded | None:
-        """Labels with their kind and class names, or None."""
+        """Labels with their kind and class names; None if unlabelled."""
         return self._encoded
 
     @property
     def labels(self) -> NDArray[Any] | None:
-        """Codes `int64[n]`; of soft and multi-label samples `float32[n, C]`; None if unlabelled."""
+        """Class indices `int64[n]`; soft and multi-label `float32[n, C]`; None if unlabelled."""
         return None if self._encoded is None else self._encoded.values
 
     @property
     def label_kind(self) -> Kind | None:
-        """`"codes"`, `"soft"` or `"multi-label"`; None if unlabelled."""
+        """`"codes"` (class indices), `"soft"` or `"multi-label"`; None if unlabelled."""
         return None if self._encoded is None else self._encoded.kind
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the C classes in the order of their codes; empty if unlabelled."""
+        """Names of the C classes in the order of the class indices; empty if unlabelled."""
         return () if self._encoded is None else self._encoded.class_names
 
     @property
     def class_counts(self) -> NDArray[np.float64]:
-        """Samples per class, `float64[C]`; of soft labels the expected number; empty if unlabelled."""
+        """Number of samples per class, `float64[C]`; the expected number for soft labels; empty if unlabelled."""
         return np.zeros(0) if self._encoded is None else self._encoded.class_counts
 
     @property
     def metadata(self) -> pl.DataFrame | None:
-        """One row a sample in the order of `ids`, with the column `id`; or None."""
+        """Table with one row per sample in the order of `ids` and the column `id`; or None."""
         return self._metadata
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
-        """Steps of each record of a ragged source, `int64[n]`; None where all have one shape."""
+        """Number of steps of each record of a ragged source, `int64[n]`; None if all records have one shape."""
         return None
 
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
-        """As `_read`, into arrays that are there; a source that can spares a copy."""
+        """Read the records at these positions into existing arrays with the structure that `_read` returns.
+
+        A source may override it to avoid the copy. It is not called for ragged sources.
+        """
         for into, records in pairs(out, self._read(indices)):
             into[...] = records
 
     def read(self, indices: ArrayLike, out: Any = None) -> Any:
-        """Records at these positions, stacked: an array (or a nest of arrays) with first axis `len(indices)`.
+        """Return the records at these positions, stacked: an array (or a nest of arrays) with first axis n.
 
         Args:
-            indices: Positions, `0 <= i < len(source)`, in any order, repeated or none.
-            out: Where to put them, instead of fresh arrays: what another `read` of as many records gave. From memory
-                they are copied there at once. Not for records of different length.
+            indices: Positions `[n]`, `0 <= i < len(source)`, in any order, with or without repetitions; n may be 0.
+            out: Arrays to read into instead of new ones, as returned by a `read` of the same number of records. Not
+                supported by ragged sources.
         Raises:
-            ArgumentError: for positions outside the range; negative ones do not count from the end; and for an `out`
-                with another first axis.
-            DataError: naming the sample that can't be read.
+            ArgumentError: If a position is out of range (negative ones do not count from the end), or the first axis of
+                `out` is not n.
+            DataError: If a record can't be read; the message names the sample.
         """
-        wanted = _as_indices(indices)
-        if wanted.size == 0:
-            wanted = wanted.astype(np.int64)
-        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
+        positions = _as_indices(indices)
+        if positions.size == 0:
+            positions = positions.astype(np.int64)
+        if positions.ndim != 1 or positions.dtype.kind not in "iu":
             raise ArgumentError(
-                f"indices of shape {wanted.shape} and type {wanted.dtype}",
+                f"indices of shape {positions.shape} and type {positions.dtype}",
                 expected="a one-dimensional array of integers",
-                fix="pass positions, e.g. np.arange(32); of a mask, np.flatnonzero(mask)",
+                fix="pass positions such as np.arange(32), or np.flatnonzero(mask) for a mask",
             )
-        outside = (wanted < 0) | (wanted >= len(self))
+        outside = (positions < 0) | (positions >= len(self))
         if outside.any():
             raise ArgumentError(
-                f"index {wanted[int(np.argmax(outside))]} of a source of {len(self)} samples",
-                expected=f"0 to {len(self) - 1}" if len(self) else "none, the source is empty",
+                f"index {positions[int(np.argmax(outside))]} of a source of {len(self)} samples",
+                expected=f"positions from 0 to {len(self) - 1}" if len(self) else "no positions for an empty source",
                 fix="count positions from 0; negative ones do not count from the end",
             )
-        wanted = wanted.astype(np.int64, copy=False)
+        positions = positions.astype(np.int64, copy=False)
         if out is None:
-            return self._read(wanted)
-        if self.ragged or any(np.shape(leaf)[:1] != wanted.shape for _, leaf in leaves(out)):
+            return self._read(positions)
+        if self.ragged or any(np.shape(leaf)[:1] != positions.shape for _, leaf in leaves(out)):
             raise ArgumentError(
-                f"out of shapes {[np.shape(leaf) for _, leaf in leaves(out)]} for {len(wanted)} of {self!r}",
-                expected="arrays as `read` returns them, of as many records, all of one shape",
-                fix="leave it out",
+                f"out of shapes {[np.shape(leaf) for _, leaf in leaves(out)]} for {len(positions)} of {self!r}",
+                expected="arrays as `read` returns them for the same number of records, and records of one shape",
+                fix="drop out=",
             )
-        self._read_into(out, wanted)
+        self._read_into(out, positions)
         return out
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Where these IDs are.
+        """Return the positions of these IDs.
 
         Raises:
-            DataError: If an ID is unknown; the message names the first ID that the source does not have.
+            DataError: If an ID is unknown; the message names the first one.
         """
         table = self._positions
         try:
             return np.fromiter((table[name] for name in ids), dtype=np.int64, count=len(ids))
-        except (KeyError, TypeError):  # a list can't even be looked up
+        except (KeyError, TypeError):  # TypeError for unhashable names, such as lists
             name = next(name for name in ids if not isinstance(name, str) or name not in table)
             raise DataError(
                 f"ID {name!r}",
-                expected=f"an ID of the source's {len(self)} samples",
-                fix="correct the ID, or leave it out",
+                expected=f"the ID of one of the source's {len(self)} samples",
+                fix="correct or drop the ID",
             ) from None
 
     @cached_property
@@ -187,19 +213,20 @@ class Source(ABC):
     def split(self, /, *shares: float, by: str | ArrayLike | None = None, seed: int = 0) -> "tuple[Subset, ...]": ...
 
     def split(self, /, *shares: Any, by: Any = None, seed: int = 0) -> Any:
-        """Divide the source into parts that share its storage, no sample in two of them.
+        """Divide the source into disjoint parts that share its storage.
 
         Args:
-            *shares: One partition, or two or more fractions. A partition is a dict of part names to IDs, or a JSON
-                file of one; IDs in no part are left out. Fractions are positive and sum to one; each class is spread
-                over the parts in proportion: its count in each part, and each part's size, is the exact share rounded
-                down or up. Where a class has too few samples, the part with the largest remainder gets them (the
-                earlier of equal ones), as far as sizes allow.
-            by: A metadata column, or n keys: samples of equal key stay together. The largest groups are placed
-                first, each where classes and sizes lack most, so shares are as close as the groups allow.
-            seed: Selects one of the possible splits of the same shares.
+            *shares: One partition, or two or more fractions. A partition is a dict of part names to IDs, or a JSON file
+                with such an object; samples in no part are left out. Fractions are positive and sum to one. Splits are
+                stratified: the count of each class in each part, and the size of each part, is the exact share rounded
+                down or up. A class with too few samples goes to the part with the largest remainder (the first of
+                equal ones), as far as sizes allow.
+            by: A metadata column, or n keys. Samples with equal keys stay in one part. The largest groups are placed
+                first, each in the part that lacks most of its classes and size, so that shares are as close as the
+                groups allow.
+            seed: Seed that selects one of the possible splits with these shares.
         Returns:
-            For a partition a dict of `Subset`, in its order; for fractions a tuple of `Subset`.
+            A dict of `Subset` in the order of the partition, or a tuple of `Subset` for fractions.
         Raises:
             DataError: If an ID is in two parts, twice in one, or not in the source.
             ArgumentError: If fractions are not positive or do not sum to one, or a part would be empty.
@@ -216,7 +243,7 @@ class Source(ABC):
             if by is not None or seed != 0:
                 raise ArgumentError(
                     "a partition together with by= or seed=",
-                    expected="a partition alone",
+                    expected="by= and seed= only together with fractions",
                     fix="drop by= and seed=",
                 )
             parts = by_partition(self, shares[0])
@@ -225,20 +252,20 @@ class Source(ABC):
 
 
 def split(source: Source, /, *shares: Any, by: str | ArrayLike | None = None, seed: int = 0) -> Any:
-    """Divide a source into parts; the same as `source.split(*shares, by=by, seed=seed)`."""
+    """Divide a source into parts; see `Source.split`."""
     return source.split(*shares, by=by, seed=seed)
 
 
 class Subset(Source):
-    """Some positions of a source, in a given order: the same storage, class names and codes.
+    """A selection of a source's positions in a given order, as returned by `split`.
 
-    Classes without a sample in the part keep their place. What `split` returns.
+    It shares the storage, class names and class indices of the source, including classes without a sample in the part.
 
     Args:
-        source: The whole.
-        indices: Distinct positions in it.
+        source: The whole source.
+        indices: Distinct positions in the source.
     Raises:
-        ArgumentError: for positions out of range, or given twice.
+        ArgumentError: If a position is out of range, or repeated.
 
     >>> import tailfit
     >>> whole = tailfit.data.Arrays(np.arange(4.0), ["a", "b", "a", "b"])
@@ -251,20 +278,22 @@ class Subset(Source):
         given = _as_indices(indices)
         if given.size and given.dtype.kind not in "iu":
             raise ArgumentError(
-                f"indices of type {given.dtype}", expected="whole numbers", fix="of a mask, np.flatnonzero(mask)"
+                f"indices of type {given.dtype}",
+                expected="whole numbers",
+                fix="pass positions, or np.flatnonzero(mask) for a mask",
             )
         chosen = given.astype(np.int64)
         if chosen.ndim != 1 or (chosen.size and (chosen.min() < 0 or chosen.max() >= len(source))):
             raise ArgumentError(
                 f"indices {np.asarray(indices)!r}",
-                expected=f"positions of the source's {len(source)} samples",
-                fix="count from 0",
+                expected=f"a list of positions of the source's {len(source)} samples",
+                fix="count positions from 0",
             )
         if len(np.unique(chosen)) != len(chosen):
             raise ArgumentError(
-                "indices with a position twice",
-                expected="each sample at most once",
-                fix="draw samples repeatedly through a sampler",
+                "indices with a repeated position",
+                expected="each position at most once",
+                fix="drop the repetition; to draw samples repeatedly, use a sampler",
             )
         encoded = source.encoded
         if encoded is not None:
@@ -297,12 +326,12 @@ class Subset(Source):
 def _as_indices(indices: Any) -> NDArray[Any]:
     try:
         return np.asarray(indices)
-    except ValueError:  # rows of unequal length
+    except ValueError:  # rows of different length
         return np.array(list(indices), dtype=object)
 
 
 def first_duplicate(names: Sequence[str]) -> str | None:
-    """The first name that was there before; None if all differ.
+    """Return the first name that occurred before; None if all differ.
 
     >>> first_duplicate(["a", "b", "b", "a"])
     'b'
@@ -312,20 +341,22 @@ def first_duplicate(names: Sequence[str]) -> str | None:
 
 
 def checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
-    """The IDs of `size` records: non-empty strings, all different.
+    """Check that IDs are `size` non-empty, unique strings; return them as a tuple.
 
     >>> checked_ids(["a", "a"], 2)
     Traceback (most recent call last):
     tailfit.errors.DataError: Received ID 'a' twice. Expected unique IDs. Fix: rename or drop one of them.
     """
     if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise DataError(f"ids={ids!r}", expected="a list of strings", fix="pass one ID a record")
+        raise DataError(f"ids={ids!r}", expected="a list of strings", fix="pass one ID per record")
     names = tuple(ids)
     if len(names) != size:
-        raise DataError(f"{len(names)} ids for {size} records", expected="one ID a record", fix="check ids")
+        raise DataError(
+            f"{len(names)} ids for {size} records", expected="one ID per record", fix="pass ids of the same length as x"
+        )
     for name in names:
         if not isinstance(name, str) or not name:
-            raise DataError(f"ID {name!r}", expected="non-empty strings", fix="write the IDs as strings")
+            raise DataError(f"ID {name!r}", expected="non-empty strings as IDs", fix="convert the IDs to strings")
     again = first_duplicate(names)
     if again is not None:
         raise DataError(f"ID {again!r} twice", expected="unique IDs", fix="rename or drop one of them")
@@ -333,7 +364,7 @@ def checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:
 
 
 def index_chunks(start: int, stop: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """Positions from `start` to before `stop`, `size` at a time: to read a source piece by piece.
+    """Yield the positions from `start` to before `stop` in chunks of `size`, to read a source piece by piece.
 
     >>> [positions.tolist() for positions in index_chunks(0, 5, 2)]
     [[0, 1], [2, 3], [4]]

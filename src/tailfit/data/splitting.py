@@ -1,12 +1,12 @@
-"""Parts of a source: by a partition of IDs, by stratified shares, or by shares of whole groups.
+"""Positions of the parts of a source: by a partition of IDs, by stratified shares, or by shares of whole groups.
 
 Concepts:
-- *stratum*: the samples that a split keeps in proportion: a class; of soft labels the most likely class; of
-  multi-label samples each combination of labels. An unlabelled source is one stratum.
-- *share*: of stratum c part p wants `n_c * f_p` samples, rarely a whole number. `_quotas` rounds the table of
-  strata and parts so that each cell and each column (a part's size) is its exact value rounded down or up.
-- *order*: which samples of a stratum go where is decided by a hash of (seed, position): the same on every
-  platform and NumPy version, and no global generator is touched.
+- *stratum*: a set of samples that a split divides in proportion: a class, the most likely class of soft labels, or a
+  combination of labels of multi-label samples. An unlabelled source is one stratum.
+- *share*: part p should have `n_c * f_p` samples of stratum c, rarely a whole number. `_quotas` rounds the table of
+  strata and parts so that each cell and each column sum (a part's size) is its exact value rounded down or up.
+- *order*: a hash of (seed, position) decides which samples of a stratum go to which part, so that splits are the same
+  on every platform and NumPy version, and independent of global random state.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from tailfit.names import check_names
 
 __all__ = ["Samples", "by_partition", "by_shares"]
 
-_UNIT = 10**9  # shares in whole billionths: sums and remainders are exact
+_UNIT = 10**9  # shares are whole billionths, so that sums and remainders are exact
 
 
 class Samples(Protocol):
@@ -56,19 +56,19 @@ class Samples(Protocol):
 def by_shares(source: Samples, shares: tuple[Any, ...], by: Any, seed: Any) -> list[NDArray[np.int64]]:
     """Return the positions of each part; see `Source.split`."""
     if not isinstance(seed, int | np.integer):
-        raise ArgumentError(f"seed={seed!r}", expected="a whole number", fix="use seed=0")
+        raise ArgumentError(f"seed={seed!r}", expected="a whole number", fix="pass seed=0, for example")
     seed = int(seed)
-    wanted = _checked_shares(shares)
+    units = _checked_shares(shares)
     strata = _strata(source)
-    groups = None if by is None else _group_codes(source, by)
-    part = _stratified(strata, wanted, seed) if groups is None else _grouped(strata, wanted, groups, seed)
-    parts = [np.flatnonzero(part == number) for number in range(len(wanted))]
+    groups = None if by is None else _group_indices(source, by)
+    part = _stratified(strata, units, seed) if groups is None else _grouped(strata, units, groups, seed)
+    parts = [np.flatnonzero(part == number) for number in range(len(units))]
     for share, indices in zip(shares, parts, strict=True):
         if not len(indices):
             raise ArgumentError(
                 f"the share {share} of {len(source)} samples" + (f" in groups by {by!r}" if by is not None else ""),
-                expected="shares that give each part a sample",
-                fix="raise the share, or leave the part out",
+                expected="shares with at least one sample in each part",
+                fix="increase the share, or drop the part",
             )
     return parts
 
@@ -77,8 +77,8 @@ def by_partition(source: Samples, partition: Mapping[str, Any] | str | PathLike[
     """Return the positions of each part of a partition, in its order; see `Source.split`."""
     table = partition if isinstance(partition, Mapping) else read_json(partition)
     where = "" if isinstance(partition, Mapping) else f" in {fspath(partition)}"
-    known, there = KnownIDs(source.ids), set(source.ids)
-    home: dict[str, str] = {}
+    known, names = KnownIDs(source.ids), set(source.ids)
+    part_of: dict[str, str] = {}
     chosen: dict[str, list[str]] = {}
     check_names(table, "partition")
     for name, ids in table.items():
@@ -90,47 +90,51 @@ def by_partition(source: Samples, partition: Mapping[str, Any] | str | PathLike[
             )
         for sample in ids:
             if not isinstance(sample, str):
-                raise DataError(f"ID {sample!r} in partition {name!r}{where}", expected="strings", fix="'7' and not 7")
-        spellings = known.spellings(sample for sample in ids if sample not in there)
+                raise DataError(
+                    f"ID {sample!r} in partition {name!r}{where}",
+                    expected="strings as IDs",
+                    fix="convert the IDs to strings: '7', not 7",
+                )
+        spellings = known.spellings(sample for sample in ids if sample not in names)
         chosen[name] = [str(spellings.get(sample, sample)) for sample in ids]
         for sample in chosen[name]:
-            if sample in home:
+            if sample in part_of:
                 again = f"twice in partition {name!r}"
-                both = f"in the partitions {home[sample]!r} and {name!r}"
+                both = f"in the partitions {part_of[sample]!r} and {name!r}"
                 raise DataError(
-                    f"ID {sample!r} {again if home[sample] == name else both}{where}",
-                    expected="each ID once, in one partition",
-                    fix="keep it in one: a sample that is trained on tells nothing about unseen ones",
+                    f"ID {sample!r} {again if part_of[sample] == name else both}{where}",
+                    expected="each ID at most once, in one partition",
+                    fix="keep it in one partition, because a model must not be tested on samples it was trained on",
                 )
-            home[sample] = name
-    for sample, name in home.items():
-        if sample not in there:
+            part_of[sample] = name
+    for sample, name in part_of.items():
+        if sample not in names:
             raise DataError(
                 f"the unknown ID {sample!r} in partition {name!r}{where}",
                 expected=f"IDs of the source's {len(source)} samples",
-                fix="correct the ID, or leave it out",
+                fix="correct or drop the ID",
             )
     return {name: source.positions(ids) for name, ids in chosen.items()}
 
 
 def _checked_shares(shares: tuple[Any, ...]) -> NDArray[np.int64]:
-    """Fractions in whole billionths that sum to exactly one."""
-    sound = len(shares) >= 2 and all(
+    """Check the fractions; return them in billionths, which sum to exactly `_UNIT`."""
+    valid = len(shares) >= 2 and all(
         isinstance(share, int | float | np.integer | np.floating) and 0 < share < 1 for share in shares
     )
-    if not sound or abs(sum(shares) - 1) > 1e-6:
+    if not valid or abs(sum(shares) - 1) > 1e-6:
         raise ArgumentError(
-            f"shares {', '.join(map(str, shares)) or 'none'}",
+            f"the shares {', '.join(map(str, shares))}" if shares else "no shares",
             expected="two or more positive fractions that sum to one, or one partition of IDs",
-            fix="name all parts, e.g. split(0.8, 0.1, 0.1)",
+            fix="pass the fractions of all parts, for example split(0.8, 0.1, 0.1)",
         )
-    wanted = np.array([round(float(share) * _UNIT) for share in shares], dtype=np.int64)
-    wanted[np.argmax(wanted)] += _UNIT - wanted.sum()
-    return wanted
+    units = np.array([round(float(share) * _UNIT) for share in shares], dtype=np.int64)
+    units[np.argmax(units)] += _UNIT - units.sum()
+    return units
 
 
 def _strata(source: Samples) -> NDArray[np.int64]:
-    """The stratum of each sample, from 0 without gaps."""
+    """Return the stratum of each sample as consecutive numbers from 0."""
     labels = source.labels
     if labels is None:
         return np.zeros(len(source), dtype=np.int64)
@@ -139,22 +143,23 @@ def _strata(source: Samples) -> NDArray[np.int64]:
     return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _stratified(strata: NDArray[np.int64], wanted: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    quotas = _quotas(np.bincount(strata), wanted)
+def _stratified(strata: NDArray[np.int64], units: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return the part of each sample."""
+    quotas = _quotas(np.bincount(strata), units)
     order = np.lexsort((_hash(seed, len(strata)), strata))
     part = np.empty(len(strata), dtype=np.int64)
-    part[order] = np.repeat(np.tile(np.arange(len(wanted)), len(quotas)), quotas.reshape(-1))
+    part[order] = np.repeat(np.tile(np.arange(len(units)), len(quotas)), quotas.reshape(-1))
     return part
 
 
-def _quotas(counts: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The table `counts[c] * wanted[p] / _UNIT` in whole numbers, rows exact, cells and columns off by less than 1.
+def _quotas(counts: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Round the table `counts[c] * units[p] / _UNIT`: row sums stay exact, cells and column sums change by less than 1.
 
-    A table with whole row sums can always be rounded so (its cells are a flow, and flows have whole solutions).
-    Start from each row's largest remainders; then columns that are off trade units along the shortest chain of
-    rows that may round the other way.
+    A table with whole row sums can always be rounded like this, because its cells are a flow, and flows with whole
+    bounds have whole solutions. Start by rounding up the largest remainders of each row. Then columns whose sum is too
+    large pass units to columns whose sum is too small, along the shortest chain of rows that may round differently.
     """
-    exact = counts[:, None] * wanted[None, :]  # whole billionths: int64 holds 9 * 10**9 samples
+    exact = counts[:, None] * units[None, :]  # in billionths, so int64 is enough for 9 * 10**9 samples
     low, rest = exact // _UNIT, exact % _UNIT
     spare = (rest.sum(axis=1) // _UNIT)[:, None]
     rank = np.argsort(np.argsort(-rest, axis=1, kind="stable"), axis=1, kind="stable")
@@ -162,24 +167,24 @@ def _quotas(counts: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.
     total = rest.sum(axis=0)
     least, most = total // _UNIT, -(-total // _UNIT)
     while True:
-        units = up.sum(axis=0)
-        if (units > most).any():
-            givers, takers = units > most, units < most
-        elif (units < least).any():
-            givers, takers = units > least, units < least
+        rounded_up = up.sum(axis=0)
+        if (rounded_up > most).any():
+            givers, takers = rounded_up > most, rounded_up < most
+        elif (rounded_up < least).any():
+            givers, takers = rounded_up > least, rounded_up < least
         else:
             quotas: NDArray[np.int64] = low + up
             return quotas
-        room = ~up & (rest > 0)
-        chain = _shortest_chain(up.T.astype(np.int64) @ room > 0, givers, takers)
+        may_go_up = ~up & (rest > 0)
+        chain = _shortest_chain(up.T.astype(np.int64) @ may_go_up > 0, givers, takers)
         for giver, taker in pairwise(chain):
-            # The largest stratum that can: one sample is the smallest part of it.
-            row = int(np.argmax(np.where(up[:, giver] & room[:, taker], counts, -1)))
+            # Of the strata that allow it choose the largest, whose proportions change least by one sample.
+            row = int(np.argmax(np.where(up[:, giver] & may_go_up[:, taker], counts, -1)))
             up[row, giver], up[row, taker] = False, True
 
 
 def _shortest_chain(steps: NDArray[np.bool_], starts: NDArray[np.bool_], goals: NDArray[np.bool_]) -> list[int]:
-    """Columns from a start to a goal by the fewest allowed steps; it exists, see `_quotas`."""
+    """Return the columns of a shortest path from a start to a goal; one exists, see `_quotas`."""
     queue = deque([[int(start)] for start in np.flatnonzero(starts)])
     seen = set(np.flatnonzero(starts).tolist())
     while True:
@@ -192,77 +197,84 @@ def _shortest_chain(steps: NDArray[np.bool_], starts: NDArray[np.bool_], goals: 
                 queue.append([*chain, column])
 
 
-def _group_codes(source: Samples, by: Any) -> NDArray[np.int64]:
+def _group_indices(source: Samples, by: Any) -> NDArray[np.int64]:
+    """Return the group of each sample as consecutive numbers from 0."""
     if isinstance(by, str):
         if source.metadata is None or by not in source.metadata.columns:
             columns = "no metadata" if source.metadata is None else f"metadata columns {source.metadata.columns}"
             raise ArgumentError(
-                f"by={by!r} with {columns}", expected="a metadata column", fix="name one, or pass an array of keys"
+                f"by={by!r} with {columns}",
+                expected="the name of a metadata column",
+                fix="pass an existing name, or an array of keys",
             )
         column = source.metadata[by]
-        if column.dtype.is_float():  # NaN is as missing as null is
+        if column.dtype.is_float():  # NaN means missing, like null
             column = column.fill_nan(None)
         if column.null_count():
             name = source.ids[int(np.argmax(column.is_null().to_numpy()))]
             raise DataError(
-                f"no {by!r} for ID {name!r}", expected="a group for each sample", fix="fill in the metadata"
+                f"ID {name!r} without a value of {by!r}",
+                expected="a group for each sample",
+                fix="fill in the value in the metadata",
             )
         keys: NDArray[Any] = column.to_numpy()
     else:
         try:
             keys = np.asarray(by)
-        except ValueError:  # keys of unequal length
+        except ValueError:  # keys of different length
             keys = np.empty(0)
     if keys.shape != (len(source),):
         raise ArgumentError(
-            f"by of shape {keys.shape}", expected=f"one key for each of {len(source)} samples", fix="check by"
+            f"by of shape {keys.shape}",
+            expected=f"one key for each of {len(source)} samples",
+            fix="pass an array of this length",
         )
     try:
-        codes: NDArray[np.int64] = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+        groups: NDArray[np.int64] = np.unique(keys, return_inverse=True)[1].astype(np.int64)
     except TypeError:
         raise ArgumentError(
             f"by with keys of the types {sorted({type(key).__name__ for key in keys})}",
-            expected="keys of one type that can be sorted",
-            fix="write them as strings",
+            expected="keys of one sortable type",
+            fix="convert the keys to strings",
         ) from None
-    return codes
+    return groups
 
 
 def _grouped(
-    strata: NDArray[np.int64], wanted: NDArray[np.int64], groups: NDArray[np.int64], seed: int
+    strata: NDArray[np.int64], units: NDArray[np.int64], groups: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
-    """Largest group first, each to the part where its classes, and the size, lack most of what they should have."""
-    sizes, counts, shares = np.bincount(groups), np.bincount(strata), (wanted / _UNIT).tolist()
+    """Return the part of each sample. Groups are placed by size, each in the part that lacks most of its strata."""
+    sizes, counts, shares = np.bincount(groups), np.bincount(strata), (units / _UNIT).tolist()
     if len(sizes) < len(shares):
         raise ArgumentError(
             f"{len(sizes)} groups for {len(shares)} parts",
-            expected="a group for each part, at least",
+            expected="at least one group for each part",
             fix="split without by=, or into fewer parts",
         )
     pairs, members = np.unique(np.stack([groups, strata], axis=1), axis=0, return_counts=True)
     starts = np.searchsorted(pairs[:, 0], np.arange(len(sizes) + 1))
     lack = [[share * count for count in counts.tolist()] for share in shares]
-    room = [share * len(strata) for share in shares]
-    home, empty = np.full(len(sizes), -1, dtype=np.int64), set(range(len(shares)))
+    free = [share * len(strata) for share in shares]
+    part_of, empty = np.full(len(sizes), -1, dtype=np.int64), set(range(len(shares)))
     order = np.lexsort((_hash(seed, len(sizes)), -sizes)).tolist()
     for left, group in zip(range(len(order), 0, -1), order, strict=True):
         span = slice(starts[group], starts[group + 1])
         inside = list(zip(pairs[span, 1].tolist(), members[span].tolist(), strict=True))
         size = int(sizes[group])
 
-        # The fall of the squared relative error, halved and without the terms that are the same for all parts.
+        # The decrease of the squared relative error, halved, without the terms that are equal for all parts.
         def gain(part: int, inside: list[tuple[int, int]] = inside, size: int = size) -> float:
             per_class = (count * lack[part][c] / int(counts[c]) ** 2 for c, count in inside)
-            return math.fsum([*per_class, size * room[part] / len(strata) ** 2])
+            return math.fsum([*per_class, size * free[part] / len(strata) ** 2])
 
         best = max(sorted(empty) if left <= len(empty) else range(len(shares)), key=gain)
         empty.discard(best)
-        home[group] = best
-        room[best] -= size
+        part_of[group] = best
+        free[best] -= size
         for c, count in inside:
             lack[best][c] -= count
-    part: NDArray[np.int64] = home[groups]
-    return part
+    parts: NDArray[np.int64] = part_of[groups]
+    return parts
 
 
 def _hash(seed: int, size: int) -> NDArray[np.uint64]:

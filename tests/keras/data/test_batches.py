@@ -1,4 +1,4 @@
-"""Batches: a pure function of (seed, epoch, step), whole and fresh, with weights that multiply."""
+"""Batches: a pure function of (seed, epoch, step), in new arrays, with weights that multiply."""
 
 import gc
 import pickle
@@ -52,7 +52,7 @@ def test_steps_are_the_plans_positions_in_order(batch_size: int, epoch: int, see
         assert (y.dtype, len(x)) == (np.int32, min(batch_size, size - step * batch_size))
 
 
-def test_the_default_order_is_shuffled_anew_each_epoch() -> None:
+def test_the_default_order_is_reshuffled_each_epoch() -> None:
     batches = tailfit.Batches(source(), 4, seed=1)
     assert isinstance(batches.sampler, Shuffle)
     assert sorted(drawn(batches, 0)) == sorted(drawn(batches, 1)) == list(range(SIZE))
@@ -66,7 +66,7 @@ def test_the_last_batch_is_short_or_dropped() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 12), st.integers(1, 12), st.booleans())
-def test_shards_part_each_global_batch(batch_size: int, count: int, drop: bool) -> None:
+def test_shards_divide_each_global_batch(batch_size: int, count: int, drop: bool) -> None:
     def build(index: int) -> tailfit.Batches:
         return tailfit.Batches(source(), batch_size, seed=3, drop_remainder=drop, shard=(index, count))
 
@@ -106,7 +106,7 @@ def test_nested_records() -> None:
 
 
 @pytest.mark.parametrize("by", ["name", "code"])
-def test_class_weights_by_name_or_code(by: str) -> None:
+def test_class_weights_by_name_or_index(by: str) -> None:
     table = dict(zip(NAMES if by == "name" else range(3), [2.0, 1.0, 0.5], strict=True))
     _, y, w = tailfit.Batches(source(), SIZE, Sequential(), class_weight=table)[0]
     np.testing.assert_array_equal(w, np.array([2.0, 1.0, 0.5], "float32")[y])
@@ -141,7 +141,7 @@ def test_sample_weights_by_condition() -> None:
 
 
 @pytest.mark.parametrize("sampler", [Sequential(), Shuffle(), ClassBalanced(power=0.5), Bootstrap()], ids=repr)
-def test_class_counts_are_what_is_delivered(sampler: Any) -> None:
+def test_class_counts_match_the_batches(sampler: Any) -> None:
     own = np.linspace(1, 2, SIZE)
     batches = tailfit.Batches(source(), 6, sampler, class_weight="balanced", sample_weight=own)
     epochs, total = 60, np.zeros(3)
@@ -234,7 +234,7 @@ def test_transform_is_seeded_by_epoch_and_step() -> None:
     assert values[:10] == [noise(0, 0, step, transform=jitter) for step in range(10)]
 
 
-def test_what_keras_draws_in_a_transform_is_seeded_too() -> None:
+def test_keras_random_numbers_in_a_transform_are_seeded() -> None:
     def keras_jitter(batch: Any, rng: Any) -> Any:
         drawn = keras.ops.convert_to_numpy(keras.random.normal((len(batch[0]),)))
         return (batch[0] + drawn.reshape(-1, *[1] * (batch[0].ndim - 1)), *batch[1:])
@@ -249,7 +249,7 @@ def test_what_keras_draws_in_a_transform_is_seeded_too() -> None:
     assert float(keras.random.normal(())) != float(outside)  # its own sequence goes on
 
 
-def test_transform_is_the_same_read_ahead_or_not() -> None:
+def test_transform_does_not_depend_on_read_ahead() -> None:
     def jitter(batch: Any, rng: np.random.Generator) -> Any:
         return batch[0] * rng.random(), batch[1]
 
@@ -279,7 +279,7 @@ def test_the_current_epoch_by_hand() -> None:
     np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), X[drawn(batches, 7)])
 
 
-def test_pickled_it_gives_the_same() -> None:
+def test_a_pickled_batches_is_the_same() -> None:
     batches = tailfit.Batches(source(), 4, Bootstrap(), seed=5, class_weight="balanced")
     batches.set_epoch(2)
     again = pickle.loads(pickle.dumps(batches))
@@ -289,13 +289,13 @@ def test_pickled_it_gives_the_same() -> None:
             np.testing.assert_array_equal(left, right)
 
 
-def test_repr_says_what_it_is() -> None:
+def test_repr() -> None:
     shown = repr(tailfit.Batches(source(), 4, class_weight="balanced", shard=(1, 2)))
     for part in ("6 of 4", "Arrays", "3 classes", "Shuffle", "weighted", "shard 1 of 2"):
         assert part in shown
 
 
-def test_records_that_can_not_be_read_are_skipped_on_request(tmp_path: Path) -> None:
+def test_unreadable_records_are_skipped_on_request(tmp_path: Path) -> None:
     x = np.arange(24, dtype="float32").reshape(12, 2)
     for number, record in enumerate(x):
         np.save(tmp_path / f"{number:02d}.npy", record)
@@ -391,7 +391,7 @@ def readers() -> list[str]:
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 2, 50])
-def test_read_ahead_is_in_order_and_fresh(prefetch: int) -> None:
+def test_read_ahead_keeps_order_and_makes_new_arrays(prefetch: int) -> None:
     batches = tailfit.Batches(source(), 4, prefetch=prefetch)
     for start in range(len(batches) + 1):
         stream = list(batches.iterate(3, start=start))

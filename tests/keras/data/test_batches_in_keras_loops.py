@@ -1,4 +1,4 @@
-"""Batches in plain Keras loops: each epoch in its order, or an error; phantom epochs and validation do not count."""
+"""Batches in plain Keras loops: epochs in order, or an error; extra epochs and validation do not count."""
 
 import contextlib
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_each_epoch_in_its_order(batch_size: int, built: bool) -> None:
     assert batches.epoch == 2
 
 
-def test_another_fit_begins_where_it_is_told() -> None:
+def test_a_second_fit_starts_at_the_set_epoch() -> None:
     batches, net = tailfit.Batches(source(), 4), model()
     net.fit(batches, epochs=2, shuffle=False, verbose=0)
     net.fit(batches, epochs=1, shuffle=False, verbose=0)
@@ -119,7 +119,7 @@ class Loop:
         return self.py_dataset[step]
 
 
-def test_keras_hands_its_adapter_over_as_it_did() -> None:
+def test_keras_calls_data_sets_through_its_adapter() -> None:
     """The one undocumented thing `Batches` needs; see `tailfit.data.feeding.keras_loops`."""
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
@@ -172,7 +172,7 @@ def test_evaluate_and_predict_between_fits() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [4, 11, SIZE])
-def test_predict_reads_the_epoch_that_was_set(batch_size: int) -> None:
+def test_predict_reads_the_set_epoch(batch_size: int) -> None:
     """Also where TensorFlow, to learn shapes, reads all there is beforehand."""
     batches, net = tailfit.Batches(source(), batch_size, Shuffle()), model()
     batches.set_epoch(3)
@@ -200,7 +200,7 @@ def test_an_early_stop_leaves_nothing_behind() -> None:
     assert net.trained()[12:] == order(batches, 0, 1)
 
 
-def test_batches_of_ones_own_while_training() -> None:
+def test_own_reads_during_training() -> None:
     batches, net = tailfit.Batches(source(), 4), model()
     read = []
     back = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: read.append(batches[0][0]))
@@ -216,7 +216,7 @@ def test_fewer_validation_steps() -> None:
     assert net.evaluated() == list(range(8)) * 3
 
 
-def test_fewer_steps_an_epoch_go_on_through_the_data() -> None:
+def test_fewer_steps_per_epoch_continue_through_the_data() -> None:
     batches, net = tailfit.Batches(source(), 4), model()
     with contextlib.suppress(RuntimeWarning):
         net.fit(batches, steps_per_epoch=3, epochs=4, shuffle=False, verbose=0)

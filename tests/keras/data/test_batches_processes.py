@@ -1,4 +1,4 @@
-"""`Batches(processes=)`: the same fit whoever makes the batches, and nothing left when it ends."""
+"""`Batches(processes=)`: the same fit for any number of workers, which stop at its end."""
 
 import multiprocessing
 
@@ -26,7 +26,7 @@ def fitted(data):
     return model.fit(data, epochs=2, verbose=0).history["loss"]
 
 
-def test_trap_22_processes_draw_as_this_one_does_and_fit_ends_them():
+def test_trap_22_workers_draw_the_same_numbers_and_fit_stops_them():
     made = batches(transform=transforms.jitter, processes=2)
     here = batches(transform=transforms.jitter)
     doubled = {"sample_weight": np.full(40, 2.0)}
@@ -40,7 +40,7 @@ def test_trap_22_processes_draw_as_this_one_does_and_fit_ends_them():
     assert not multiprocessing.active_children()
 
 
-def test_an_error_in_a_process_stops_fit_and_ends_them(tmp_path):
+def test_an_error_in_a_worker_stops_fit_and_the_workers(tmp_path):
     for number in range(12):
         np.save(tmp_path / f"{number:02d}.npy", X[number])
     folder = NpyFolder(tmp_path, {f"{number:02d}": number % 2 for number in range(12)})
@@ -51,7 +51,7 @@ def test_an_error_in_a_process_stops_fit_and_ends_them(tmp_path):
     assert not multiprocessing.active_children()
 
 
-def test_processes_that_would_do_nothing_or_can_not_are_refused():
+def test_useless_or_impossible_processes_are_refused():
     with pytest.raises(ArgumentError, match="without a transform"):
         batches(processes=2)
     with pytest.raises(ArgumentError, match="def"):

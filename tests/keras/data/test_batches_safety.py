@@ -1,4 +1,4 @@
-"""Batches in a process that is interrupted, or forked: nothing is left running, and nothing is read twice or lost."""
+"""Batches in a process that is interrupted or forked: no threads left, no batch read twice or lost."""
 
 import contextlib
 import gc
@@ -66,7 +66,7 @@ def test_several_batches_read_at_once_each_in_its_order(folder):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.only_on("torch")  # JAX warns of any fork, and the rest is the same on all backends
-def test_a_fork_in_the_midst_of_an_epoch_reads_on_as_its_parent(tmp_path):
+def test_a_fork_during_an_epoch_continues_like_its_parent(tmp_path):
     """In a process of its own, whose backend's threads are of no concern here."""
     script = """
 import os, sys
@@ -179,7 +179,7 @@ def test_fits_that_fail_leave_no_thread(where):
 
 
 @pytest.mark.parametrize("ended", ["at its end", "early", "by an error"])
-def test_records_live_no_longer_than_the_loops_that_read_them(ended):
+def test_records_are_released_with_their_loop(ended):
     """TensorFlow keeps what it made of each loop for good: the arrays of every fold of a cross-validation, say."""
 
     class Ends(keras.callbacks.Callback):

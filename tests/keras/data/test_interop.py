@@ -48,7 +48,7 @@ def test_keras_trains_on_it(made):
     assert int(keras.ops.convert_to_numpy(model.optimizer.iterations)) == 6
 
 
-def test_trap_25_grain_knows_the_length_and_has_the_class_weights():
+def test_trap_25_grain_has_the_length_and_the_class_weights():
     pytest.importorskip("grain")
     made = to_grain(batches(), epoch=2)
     assert len(made) == 3

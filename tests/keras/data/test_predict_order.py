@@ -29,7 +29,7 @@ def perfect(request):
     return model
 
 
-def test_a_row_is_the_sample_of_its_number(perfect):
+def test_row_i_is_sample_i(perfect):
     data = batches(seed=3, class_weight="balanced")
     trained_on = [data.indices(1, step).tolist() for step in range(len(data))]
     for _ in range(2):
@@ -45,7 +45,7 @@ def test_evaluate_reads_every_sample_once(perfect):
     assert perfect.evaluate(batches(sample_weight=weights), verbose=0) == pytest.approx(want, rel=1e-5)
 
 
-def test_a_sampler_that_was_passed_is_followed_and_told_once(perfect):
+def test_a_given_sampler_is_used_and_warned_about_once(perfect):
     data = batches(sampler=ClassBalanced())
     with pytest.warns(
         UserWarning, match=r"order of ClassBalanced.*The samples of a step are batches\.indices\(0, step\)"
@@ -58,14 +58,14 @@ def test_a_sampler_that_was_passed_is_followed_and_told_once(perfect):
         perfect.predict(batches(sampler=Sequential()), verbose=0)
 
 
-def test_rows_are_not_left_out(perfect):
+def test_rows_are_not_dropped(perfect):
     with pytest.raises(ArgumentError, match=r"drop the last 2 of 22 samples.*drop_remainder=False"):
         perfect.predict(batches(drop_remainder=True), verbose=0)
     whole = tailfit.Batches(Arrays(X[:20], Y[:20]), 4, drop_remainder=True)
     np.testing.assert_array_equal(perfect.predict(whole, verbose=0), X[:20])
 
 
-def test_a_shard_is_told(perfect):
+def test_a_shard_is_warned_about(perfect):
     data = batches(shard=(1, 2))
     with pytest.warns(UserWarning, match=r"shard 1 of 2.*batches\.in_source_order\(\)\.indices\(0, step\)"):
         scores = perfect.predict(data, verbose=0)
@@ -73,14 +73,14 @@ def test_a_shard_is_told(perfect):
     np.testing.assert_array_equal(scores, X[np.concatenate([ordered.indices(0, step) for step in range(len(data))])])
 
 
-def test_a_loop_of_ones_own_and_a_fit_follow_the_sampler(perfect):
+def test_custom_loops_and_fit_follow_the_sampler(perfect):
     data = batches(seed=1)
     first = [x for x, *_ in data]
     np.testing.assert_array_equal(np.concatenate(first), X[np.concatenate([data.indices(0, s) for s in range(6)])])
     assert not np.array_equal(np.concatenate(first), X)
 
 
-def test_a_predict_within_a_fit_is_a_predict(perfect):
+def test_predict_within_a_fit(perfect):
     """What callbacks do with the test data."""
     data, scores = batches(), []
     back = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: scores.append(perfect.predict(data, verbose=0)))

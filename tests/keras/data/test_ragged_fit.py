@@ -50,7 +50,7 @@ def test_lengths_may_differ_after_two_batches_that_agree():
     assert model.predict(batches, verbose=0).shape == (16, 2)
 
 
-def test_a_padding_value_is_skipped_as_keras_has_it():
+def test_a_padding_value_is_skipped_by_masking():
     inputs = keras.Input((None, 2))
     model = keras.Model(inputs, keras.layers.SimpleRNN(3)(keras.layers.Masking(mask_value=-9.0)(inputs)))
     padded = Pad(value=-9.0)(Ragged(RECORDS[:3]))
@@ -70,7 +70,7 @@ def test_few_shapes_reach_the_network(network):
     assert history[1] != history[0]
 
 
-def test_records_of_different_length_are_refused_where_nothing_pads_them():
+def test_unpadded_records_of_different_length_are_refused():
     with pytest.raises(ArgumentError, match="Pad"):
         tailfit.Batches(source())
     with pytest.raises(ArgumentError, match="Pad"):

@@ -1,4 +1,4 @@
-"""What a model carries of `Normalize`."""
+"""`Normalize` as a layer of a model."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from tailfit.data import Arrays, Normalize
 
 
-def test_the_layer_does_the_same_and_is_saved(tmp_path):
+def test_the_layer_is_equivalent_and_saved(tmp_path):
     x = np.random.default_rng(0).normal([5.0, -3.0, 2.0], [2.0, 0.1, 0.0], (40, 6, 3)).astype("float32")
     normalize = Normalize.fit(Arrays(x))
     inputs = keras.Input((6, 3))

@@ -1,4 +1,4 @@
-"""`inspect`, by Python and on the command line; `tailfit pack`."""
+"""`inspect` in Python and on the command line, and `tailfit pack`."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def test_rare_empty_and_soft_classes():
     assert inspect(Arrays(X)).imbalance_ratio == 1.0
 
 
-def test_what_is_missing_unreadable_or_twice(tmp_path):
+def test_missing_values_unreadable_records_and_duplicates(tmp_path):
     x = X.copy()
     x[1, 2], x[4, 0] = np.nan, np.inf
     x[7] = x[2]
@@ -60,7 +60,7 @@ def test_what_is_missing_unreadable_or_twice(tmp_path):
     found = inspect(source, parts, progress=lambda done, of: seen.append((done, of)))
     assert found.missing == ("p1", "p4")
     assert list(found.unreadable) == ["p5"]
-    assert "p5.npy: empty" in found.unreadable["p5"]
+    assert "p5.npy: an empty file" in found.unreadable["p5"]
     assert found.duplicates == (("p2", "p7"),)
     assert found.across == (("p2", "p7"),)
     assert not found.sound
@@ -68,7 +68,7 @@ def test_what_is_missing_unreadable_or_twice(tmp_path):
     assert inspect(source, source.split({"train": ["p2", "p7"]})).across == ()
 
 
-def test_records_that_differ_in_length_are_no_unreadable_ones(tmp_path):
+def test_records_of_different_length_are_not_unreadable(tmp_path):
     for number in range(300):
         np.save(tmp_path / f"r{number:03}.npy", np.full((4 + number % 3, 2), float(number)))
     source = NpyFolder(tmp_path)
@@ -87,10 +87,10 @@ def test_records_that_differ_in_length_are_no_unreadable_ones(tmp_path):
     assert done.returncode == 1
     assert done.stdout.count("records differ in length: 4 to 6 steps, median 5") == 1
     assert done.stdout.count("Expected") == 1  # said once for both files
-    assert "r000.npy: empty; " in done.stdout
+    assert "r000.npy: an empty file; " in done.stdout
 
 
-def test_a_first_file_that_is_damaged_does_not_make_the_others_so(tmp_path):
+def test_a_damaged_first_file_leaves_the_others_readable(tmp_path):
     for number in range(3):
         np.save(tmp_path / f"r{number}.npy", X)
     (tmp_path / "r0.npy").write_bytes(b"")
@@ -100,13 +100,13 @@ def test_a_first_file_that_is_damaged_does_not_make_the_others_so(tmp_path):
     np.testing.assert_array_equal(NpyFolder(tmp_path).read([1, 2]), [X, X])
 
 
-def test_lists_that_differ_in_length(tmp_path):
+def test_lists_of_different_length(tmp_path):
     pl.DataFrame({"x": [[1.0], [1.0, 2.0], [3.0]]}).write_parquet(tmp_path / "set.parquet")
     found = inspect(Parquet(tmp_path / "set.parquet"))
     assert (found.steps, found.sound) == ((1, 1.0, 2), True)
 
 
-def test_names_in_doubt_are_findings(tmp_path):
+def test_suspicious_class_names_are_findings(tmp_path):
     names = ["ok", "ok ", "Leak", "leak", "NA", "worn"]
     found = inspect(Arrays(X[:6], names))
     assert {frozenset(group) for group in found.lookalikes} == {frozenset({"ok", "ok "}), frozenset({"Leak", "leak"})}
@@ -133,13 +133,13 @@ def test_row_numbers_are_a_notice(tmp_path):
     assert "record (1,) float64" in done.stdout
 
 
-def test_nests_are_equal_only_as_wholes():
+def test_nests_are_duplicates_only_if_all_arrays_are_equal():
     same = np.zeros((2, 1))
     assert inspect(Arrays({"a": same, "b": same})).duplicates == (("0", "1"),)
     assert inspect(Arrays({"a": same, "b": np.array([[0.0], [1.0]])})).duplicates == ()
 
 
-def test_parts_of_another_source_are_refused():
+def test_parts_of_a_different_source_are_refused():
     with pytest.raises(ArgumentError, match="part 'train'"):
         inspect(Arrays(X, ids=IDS), {"train": Arrays(X)})
 
@@ -212,7 +212,7 @@ def test_the_commands(tmp_path):
     np.testing.assert_array_equal(packed.read(range(8)), x[[list(IDS).index(name) for name in packed.ids]])
     done = command("pack", root, tmp_path / "packed")
     assert done.returncode == 2
-    assert "which exists" in done.stderr
+    assert "existing path" in done.stderr
     done = command("inspect", tmp_path / "nothing")
     assert done.returncode == 2
     assert "no such file or folder" in done.stderr

@@ -1,4 +1,4 @@
-"""`pack`: what is written is what was read, goes on after a crash, and says what is wrong with a spoilt folder."""
+"""`pack`: round trips, resuming after a crash, and errors about damaged folders."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ def packed(path: Path, **given: Any) -> Packed:
     return Packed(path / "set", **given)
 
 
-def test_numpy_and_polars_read_it_without_us(tmp_path):
+def test_numpy_and_polars_read_it_without_tailfit(tmp_path):
     packed(tmp_path)
     files = sorted((tmp_path / "set" / "data").iterdir())
     assert [file.name for file in files] == [f"00-0000{n}.npy" for n in range(4)]
@@ -39,7 +39,7 @@ def test_numpy_and_polars_read_it_without_us(tmp_path):
 
 
 @pytest.mark.parametrize("memory", [True, False])
-def test_it_is_the_source_again(tmp_path, memory):
+def test_packed_equals_the_source(tmp_path, memory):
     ours, theirs = packed(tmp_path, memory=memory), source()
     assert ours.ids == theirs.ids
     assert ours.class_names == theirs.class_names
@@ -64,7 +64,7 @@ def test_every_kind_of_labels(tmp_path, y):
     np.testing.assert_array_equal(ours.labels, whole.labels)
 
 
-def test_a_class_without_a_sample_keeps_its_place(tmp_path):
+def test_a_class_without_samples_keeps_its_index(tmp_path):
     pack(Arrays(X[:2], [0, 2], class_names=["a", "b", "c"]), tmp_path / "set")
     assert Packed(tmp_path / "set").class_counts.tolist() == [1.0, 0.0, 1.0]
 
@@ -85,7 +85,7 @@ class Stops(Source):
         return X[indices]
 
 
-def test_after_a_crash_it_goes_on(tmp_path):
+def test_packing_resumes_after_a_crash(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pack(Stops(3), tmp_path / "set", shard_bytes=SHARD)  # the first record, for its shape, and two shards
     assert not (tmp_path / "set").exists()
@@ -99,18 +99,18 @@ def test_after_a_crash_it_goes_on(tmp_path):
     np.testing.assert_array_equal(Packed(tmp_path / "set").read(range(10)), X)
 
 
-def test_what_another_source_began_is_left_alone(tmp_path):
+def test_an_unfinished_folder_of_a_different_source_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pack(Stops(2), tmp_path / "set", shard_bytes=SHARD)
-    with pytest.raises(ArgumentError, match="another source"):
+    with pytest.raises(ArgumentError, match="a different source"):
         pack(Arrays(X, None), tmp_path / "set", shard_bytes=SHARD)
-    with pytest.raises(ArgumentError, match="another source"):
+    with pytest.raises(ArgumentError, match="a different source"):
         pack(source(), tmp_path / "set", shard_bytes=2 * SHARD)
 
 
 def test_an_existing_folder_and_bad_arguments_are_refused(tmp_path):
     packed(tmp_path)
-    with pytest.raises(ArgumentError, match="exists"):
+    with pytest.raises(ArgumentError, match="existing path"):
         pack(source(), tmp_path / "set")
     with pytest.raises(ArgumentError, match="shard_bytes"):
         pack(source(), tmp_path / "other", shard_bytes=0)
@@ -143,7 +143,7 @@ def test_a_dict_is_packed_by_key(tmp_path):
     ],
     ids=["key", "list", "deeper"],
 )
-def test_records_of_another_structure_are_refused(tmp_path, change, found):
+def test_records_of_a_different_structure_are_refused(tmp_path, change, found):
     whole = Arrays({"a": np.zeros((9, 2)), "b": np.zeros((9, 2))})
     seen = []
 
@@ -183,7 +183,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_a_spoilt_folder_is_named(tmp_path, case):
+def test_a_damaged_folder_is_named(tmp_path, case):
     packed(tmp_path)
     spoil, message = SPOILT[case]
     spoil(tmp_path / "set")
@@ -191,7 +191,7 @@ def test_a_spoilt_folder_is_named(tmp_path, case):
         Packed(tmp_path / "set")
 
 
-def test_an_altered_record_is_found_when_it_is_loaded(tmp_path):
+def test_an_altered_record_is_detected_when_loaded(tmp_path):
     ours = packed(tmp_path, memory=True)
     file = tmp_path / "set" / "data" / "00-00002.npy"
     content = bytearray(file.read_bytes())
@@ -201,7 +201,7 @@ def test_an_altered_record_is_found_when_it_is_loaded(tmp_path):
         ours.read([0])
 
 
-def test_a_file_truncated_while_in_use_is_an_error_and_no_signal(tmp_path):
+def test_truncating_a_file_in_use_is_an_error_not_a_signal(tmp_path):
     ours = packed(tmp_path, memory=False)
     np.testing.assert_array_equal(ours.read([7]), X[[7]])
     os.truncate(tmp_path / "set" / "data" / "00-00002.npy", 140)
@@ -210,7 +210,7 @@ def test_a_file_truncated_while_in_use_is_an_error_and_no_signal(tmp_path):
 
 
 @pytest.mark.parametrize("memory", [True, False])
-def test_nan_is_found_at_the_first_look(tmp_path, memory):
+def test_nan_is_found_at_the_first_read(tmp_path, memory):
     x = X.copy()
     x[4, 1] = np.nan
     pack(Arrays(x, ids=[f"p{n}" for n in range(10)], nan="keep"), tmp_path / "set", shard_bytes=SHARD)
@@ -222,7 +222,7 @@ def test_nan_is_found_at_the_first_look(tmp_path, memory):
     assert np.isnan(Packed(tmp_path / "set", memory=memory, nan="keep").read([4])).any()
 
 
-def test_a_loaded_source_travels_without_its_records(tmp_path):
+def test_a_loaded_source_is_pickled_without_its_records(tmp_path):
     ours = packed(tmp_path, memory=True)
     ours.read([0])
     assert len(pickle.dumps(ours)) < len(pickle.dumps(packed_like(ours))) + 1000
@@ -233,7 +233,7 @@ def packed_like(ours: Packed) -> Packed:
     return Packed(ours._root, memory=True)
 
 
-def test_memory_by_itself(tmp_path, monkeypatch):
+def test_memory_auto(tmp_path, monkeypatch):
     monkeypatch.setattr("tailfit.data.files.memory.available_memory", lambda: X.nbytes * 2)
     assert packed(tmp_path).in_memory
     monkeypatch.setattr("tailfit.data.files.memory.available_memory", lambda: X.nbytes * 2 - 1)

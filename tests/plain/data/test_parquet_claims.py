@@ -1,4 +1,5 @@
-"""What Parquet pages claim: right for files of two writers, and a claim beyond memory is refused before it is met."""
+"""Memory claimed by Parquet pages: correct for files of two writers; claims beyond memory are refused before they
+are allocated."""
 
 import io
 
@@ -33,7 +34,7 @@ def written(write, **options):
 
 @pytest.mark.parametrize("options", [{}, {"compression": "snappy"}, {"row_group_size": 100}], ids=str)
 @pytest.mark.parametrize("writer", ["polars", "arrow", "arrow, pages of version 2"])
-def test_claims_of_sound_files(writer, options):
+def test_claims_of_intact_files(writer, options):
     if writer == "polars":
         content = written(TABLE.write_parquet, **options)
     else:
@@ -55,7 +56,7 @@ def test_a_page_of_a_billion_values_is_refused(tmp_path, monkeypatch):
     (tmp_path / "labels.parquet").write_bytes(content)
     assert 16 * 10**9 < claimed_memory(bytes(content)) < 17 * 10**9
     monkeypatch.setattr("tailfit.data.tables.reading.available_memory", lambda: 1 << 33)
-    with pytest.raises(RecordError, match=r"labels\.parquet: 500 rows .* claim more than fits into memory"):
+    with pytest.raises(RecordError, match=r"labels\.parquet: 500 rows .* do not fit into memory"):
         read_table(tmp_path / "labels.parquet")
 
 
@@ -70,7 +71,7 @@ def varint(number):
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_any_bytes_have_an_answer(data):
+def test_any_bytes_give_a_number(data):
     whole = bytearray(written(TABLE.head(4).write_parquet))
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
@@ -78,7 +79,7 @@ def test_any_bytes_have_an_answer(data):
     assert claimed_memory(data.draw(st.binary(max_size=60))) >= 0
 
 
-def test_a_page_of_less_than_no_values_is_refused(tmp_path):
+def test_a_page_with_a_negative_count_is_refused(tmp_path):
     """What reads it takes the number without its sign, asks for 2**61 bytes, and the process ends."""
     pl.DataFrame({"id": ["a", "b", "a", "b"], "x": [1, 2, 1, 2]}).write_parquet(file := io.BytesIO())
     content = file.getvalue()
@@ -89,5 +90,5 @@ def test_a_page_of_less_than_no_values_is_refused(tmp_path):
     assert claimed_memory(spoilt) > 1 << 60
     path = tmp_path / "index.parquet"
     path.write_bytes(spoilt)
-    with pytest.raises(RecordError, match="claim more than fits into memory"):
+    with pytest.raises(RecordError, match="do not fit into memory"):
         read_table(path)

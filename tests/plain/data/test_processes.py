@@ -1,4 +1,4 @@
-"""`Processes`: batches made elsewhere are those made here, in their order; errors arrive; nothing stays behind."""
+"""`Processes`: batches are equal to those made in the main process, errors are raised, and no process is left."""
 
 import contextlib
 import multiprocessing
@@ -41,7 +41,7 @@ def pool(function, number=2, source=None):
         assert not multiprocessing.active_children()
 
 
-def test_batches_are_those_made_here_however_many_processes():
+def test_batches_do_not_depend_on_the_number_of_processes():
     source, transform = Arrays(X), Transform(in_processes.noise, seed=7)
     expected = [transform((task.records, *task.rest), 3, task.step)[0] for task in tasks(source)]
     for number in (1, 3):
@@ -52,7 +52,7 @@ def test_batches_are_those_made_here_however_many_processes():
                 assert [y.tolist() for _, y in got] == [[2 * step, 2 * step + 1] for step in range(6)]
 
 
-def test_the_work_is_done_elsewhere_and_processes_are_kept_for_the_next_epoch(tmp_path):
+def test_workers_do_the_work_and_are_reused_in_the_next_epoch(tmp_path):
     with pool(in_processes.where) as processes:
         assert not multiprocessing.active_children()  # none before a batch is asked for
         epochs = [np.unique([x for x, _ in processes.make(tasks(Arrays(X)), 1)]) for _ in range(2)]
@@ -63,7 +63,7 @@ def test_the_work_is_done_elsewhere_and_processes_are_kept_for_the_next_epoch(tm
         again.close()
 
 
-def test_errors_arrive_in_their_place_with_file_name_and_traceback(tmp_path):
+def test_errors_are_raised_in_order_with_file_name_and_traceback(tmp_path):
     for number, value in enumerate(X):
         np.save(tmp_path / f"{number:02d}.npy", value)
     folder = NpyFolder(tmp_path)
@@ -71,7 +71,7 @@ def test_errors_arrive_in_their_place_with_file_name_and_traceback(tmp_path):
     with pool(None, source=folder) as processes:
         stream = processes.make(tasks(), 1)
         assert [next(stream)[0].tolist() for _ in range(2)] == [[0.0, 1.0], [2.0, 3.0]]
-        with pytest.raises(RecordError, match=r"05\.npy: empty"):
+        with pytest.raises(RecordError, match=r"05\.npy: an empty file"):
             next(stream)
     with pool(in_processes.fail_at_five) as processes:
         with pytest.raises(LookupError, match="five is not in the table") as caught:
@@ -81,14 +81,14 @@ def test_errors_arrive_in_their_place_with_file_name_and_traceback(tmp_path):
         assert "fail_at_five" in shown
 
 
-def test_a_process_that_ends_is_an_error_and_not_a_wait():
+def test_a_dead_worker_is_an_error_not_a_deadlock():
     with pool(in_processes.end_at_five) as processes:
         with pytest.raises(StepError, match="one of which died"):
             list(processes.make(tasks(Arrays(X)), 1))
         assert len(list(processes.make(tasks(Arrays(X + 100)), 1))) == 6  # by new ones
 
 
-def test_closing_waits_for_no_batch():
+def test_closing_does_not_wait_for_a_batch():
     with pool(in_processes.sleep_long) as processes:
         stream = processes.make(tasks(Arrays(X)), 0)
         children = start_and_give_up(stream)
@@ -114,7 +114,7 @@ def start_and_give_up(stream):
 
 
 @pytest.mark.parametrize("killed", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_outlives_the_process_that_reads(killed):
+def test_workers_exit_with_the_main_process(killed):
     """Ctrl-C goes to the whole group; a kill to one process only, and the others see it."""
     script = """
 import multiprocessing, threading, time
@@ -166,12 +166,12 @@ def is_alive(pid):
         return False
 
 
-def test_what_can_not_be_sent_is_refused():
+def test_unpicklable_arguments_are_refused():
     with pytest.raises(ArgumentError, match="processes=2"):
         Processes(2, None, Transform(lambda batch, rng: batch, 0))
 
 
-def test_ctrl_c_ends_a_wait_for_a_thread_and_again_the_wait_for_its_end():
+def test_ctrl_c_interrupts_the_wait_for_a_batch_and_for_the_thread():
     """Polars' handler of the signal would have waits resumed; see `tailfit.data.feeding.read_ahead`."""
     script = """
 import time

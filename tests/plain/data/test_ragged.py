@@ -1,4 +1,4 @@
-"""Records of different length: read from every kind of storage, padded with a mask, batched by length."""
+"""Records of different length: reading from all formats, padding with masks, batching by length."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -124,7 +124,7 @@ def same(batch, indices):
 
 
 class TestSources:
-    def test_read_is_the_truth(self, source):
+    def test_read_returns_the_records(self, source):
         rng = np.random.default_rng(1)
         for indices in (np.arange(23), np.arange(23)[::-1], rng.integers(0, 23, 60), [22], []):
             same(source.read(indices), indices)
@@ -132,11 +132,11 @@ class TestSources:
         assert source.ragged
         assert source.lengths.tolist() == LENGTHS.tolist()
 
-    def test_every_batch_is_fresh(self, source):
+    def test_every_batch_has_new_arrays(self, source):
         source.read(np.arange(23)).values[...] = 0
         same(source.read([0, 1]), [0, 1])
 
-    def test_pickled_it_reads_the_same(self, source):
+    def test_a_pickled_source_reads_the_same(self, source):
         if isinstance(source, Mapped):
             pytest.skip("its function is a lambda")
         source.read([0])
@@ -150,7 +150,7 @@ class TestSources:
             for indices, batch in zip(orders, pool.map(source.read, orders), strict=True):
                 same(batch, indices)
 
-    def test_parts_have_their_lengths(self, source):
+    def test_lengths_of_parts(self, source):
         part = source.split(0.5, 0.5, seed=3)[0]
         assert part.lengths.tolist() == LENGTHS[part.indices].tolist()
         same(part.read([0, 2]), part.indices[[0, 2]])
@@ -170,7 +170,7 @@ class TestSources:
         empty = {tuple(name for name, steps in zip(source.ids, LENGTHS, strict=True) if steps == 0)}
         assert set(found.duplicates) == empty
 
-    def test_packed_again_they_are_the_same(self, source, tmp_path):
+    def test_packed_records_are_the_same(self, source, tmp_path):
         pack(source, tmp_path / "again", shard_bytes=200)
         same(Packed(tmp_path / "again").read(np.arange(23)), np.arange(23))
 
@@ -205,11 +205,11 @@ class TestTables:
             ({"flow": [1.0, 2.0]}, "ragged=True without a record column of lists"),
         ],
     )
-    def test_what_is_no_record_is_named_by_its_row(self, columns, match):
+    def test_invalid_records_are_named_by_row(self, columns, match):
         with pytest.raises(DataError, match=match):
             Table(pyarrow.table(columns), ragged=True).read([0, 1])
 
-    def test_lists_that_differ_are_refused_with_what_to_pass(self, tmp_path):
+    def test_lists_of_different_length_are_refused_with_the_fix(self, tmp_path):
         with pytest.raises(RecordError, match="ragged=True"):
             Table(arrow())
         parquet(False)(tmp_path)
@@ -223,13 +223,13 @@ class TestTables:
 
 
 class TestMapped:
-    def test_a_function_may_end_the_difference(self, tmp_path):
+    def test_a_function_may_return_records_of_one_length(self, tmp_path):
         padded = Mapped(arrays(tmp_path), Pad(to=9))
         assert not padded.ragged
         assert padded.lengths is None
         assert padded.read([3]).shape == (1, 9, 2)
 
-    def test_arrays_that_go_apart_are_refused(self, tmp_path):
+    def test_arrays_that_differ_in_steps_are_refused(self, tmp_path):
         apart = Mapped(arrays(tmp_path), lambda x: (x, Ragged(np.zeros(len(x)), np.ones(len(x), int))))
         assert apart.ragged
         with pytest.raises(DataError, match="from the function of Mapped"):
@@ -243,7 +243,7 @@ def test_a_layout_on_disk_and_back(tmp_path):
         open(tmp_path / "set").read(np.arange(23))
 
 
-def test_a_file_of_another_kind_is_named(tmp_path):
+def test_a_file_with_a_different_dtype_is_named(tmp_path):
     source = npy_folder(tmp_path)
     for bad in (np.zeros((3, 3), "float32"), np.zeros((3, 2)), np.float32(1)):
         np.save(tmp_path / "r07.npy", bad)
@@ -276,14 +276,14 @@ def test_a_nan_is_named_by_its_record(nan):
         (([np.zeros((2, 3)), np.zeros((2, 4))],), "record 1 of shape"),
         (([np.zeros(2), np.zeros(2, "float32")],), "record 1"),
         (([1.0, 2.0],), "record 0"),
-        (([],), "no records"),
-        ((np.zeros(5), [2, 2]), "in all 4 steps"),
+        (([],), "an empty list of records"),
+        ((np.zeros(5), [2, 2]), "sum 4 for 5 steps"),
         ((np.zeros(5), [6, -1]), "lengths"),
         ((np.zeros(5), [2.5, 2.5]), "lengths"),
         ((np.array([None]), [1]), "type object"),
     ],
 )
-def test_what_is_no_such_records_is_refused(given, message):
+def test_invalid_ragged_arguments_are_refused(given, message):
     with pytest.raises((ArgumentError, DataError), match=message):
         Ragged(*given)
 
@@ -302,7 +302,7 @@ def test_damage_to_a_packed_index_is_named(tmp_path):
 class TestPad:
     @pytest.mark.parametrize("to", [None, 8, [4, 8, 30]])
     @pytest.mark.parametrize("mask", [None, "input", "channel"])
-    def test_a_record_is_whole_and_the_rest_is_value(self, to, mask):
+    def test_records_are_complete_and_padded_with_value(self, to, mask):
         given = Ragged(RECORDS).take(np.array([3, 1, 4, 1]))
         longest = given.lengths.max()
         x = Pad(to=to, value=-5.0, mask=mask)(given)
@@ -320,7 +320,7 @@ class TestPad:
         for row, record in zip(x, given, strict=True):
             np.testing.assert_array_equal(row[: len(record)], record)
 
-    def test_of_a_nest_only_what_differs_in_length(self):
+    def test_only_ragged_arrays_of_a_nest_are_padded(self):
         (x, mask) = Mapped(Arrays({"a": Ragged(RECORDS), "b": np.arange(23)}), Pad(mask="input")).read([2, 1])
         assert x["a"].shape == (2, LENGTHS[[2, 1]].max(), 2)
         assert (x["b"].tolist(), mask.sum(axis=1).tolist()) == ([2, 1], LENGTHS[[2, 1]].tolist())
@@ -328,13 +328,13 @@ class TestPad:
     @pytest.mark.parametrize(
         ("options", "x", "message"),
         [
-            ({}, np.zeros((2, 3)), "a Ragged"),
+            ({}, np.zeros((2, 3)), "Expected ragged records"),
             ({"to": 3}, Ragged(RECORDS), "at most 3 steps"),
             ({"mask": "channel"}, Ragged([np.zeros(2)]), "channels"),
-            ({}, {"a": Ragged(RECORDS), "b": Ragged(RECORDS[::-1])}, "differ in steps"),
+            ({}, {"a": Ragged(RECORDS), "b": Ragged(RECORDS[::-1])}, "arrays differ in their number of steps"),
         ],
     )
-    def test_records_that_can_not_be_padded_are_refused(self, options, x, message):
+    def test_unpaddable_records_are_refused(self, options, x, message):
         with pytest.raises(DataError, match=message):
             Pad(**options)(x)
 
@@ -344,7 +344,7 @@ class TestPad:
             Pad(**options)
 
 
-def test_steps_are_normalised_and_filled_as_in_their_own_records():
+def test_steps_are_normalised_and_filled_within_their_record():
     source = Arrays(Ragged(RECORDS))
     flat = np.concatenate(RECORDS)
     normalize = Normalize.fit(source)
@@ -365,7 +365,7 @@ class TestByLength:
     @given(
         lengths=some_lengths, buckets=st.integers(1, 6), seed=seeds, batch=st.integers(1, 20), epoch=st.integers(0, 99)
     )
-    def test_all_but_a_few_batches_are_of_one_bucket(self, lengths, buckets, seed, batch, epoch):
+    def test_almost_all_batches_are_from_one_bucket(self, lengths, buckets, seed, batch, epoch):
         sampler = ByLength(lengths, buckets=buckets)
         drawn = epoch_of(sampler.plan(len(lengths), seed, batch), epoch)
         assert sorted(drawn) == list(range(len(lengths)))
@@ -376,7 +376,7 @@ class TestByLength:
 
     @settings(deadline=None, max_examples=60)
     @given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=20), buckets=st.integers(1, 4))
-    def test_no_other_edges_pad_less(self, lengths, buckets):
+    def test_edges_are_optimal(self, lengths, buckets):
         def padding(edges):
             return sum(min(edge for edge in edges if edge >= length) - length for length in lengths)
 
@@ -398,7 +398,7 @@ class TestByLength:
         assert len(edges) == 12
         assert ours < 0.8 * equal
 
-    def test_batches_meet_anew_each_epoch_and_come_in_any_order(self):
+    def test_batches_are_recombined_and_shuffled_each_epoch(self):
         lengths = np.repeat([5, 50], [500, 500])
         plan = ByLength(lengths, buckets=2).plan(1000, 0, 10)
         orders = [lengths[epoch_of(plan, epoch)[::10]] for epoch in range(20)]
@@ -409,7 +409,7 @@ class TestByLength:
         early = [np.count_nonzero(order[:50] == 50) for order in orders]
         assert abs(np.mean(early) - 25) < 4 * np.std(early) / np.sqrt(20) + 1
 
-    def test_the_short_batch_is_of_any_length(self):
+    def test_the_short_batch_may_have_any_length(self):
         lengths = np.repeat([5, 50], [50, 53])
         plan = ByLength(lengths, buckets=2).plan(103, 0, 10)
         last = [set(lengths[plan.indices(epoch, 100, 103)]) for epoch in range(60)]
@@ -435,7 +435,7 @@ class TestByLength:
         with pytest.raises(ArgumentError):
             ByLength(np.array(lengths), buckets=buckets)
 
-    def test_another_number_of_samples_is_refused(self):
+    def test_a_different_number_of_samples_is_refused(self):
         with pytest.raises(ArgumentError, match="2 lengths for 3 samples"):
             ByLength([1, 2]).plan(3)
 
@@ -445,5 +445,5 @@ class TestByLength:
         assert eval(repr(sampler)) == sampler == ByLength(np.array([1, 9]), buckets=(8, 16)) != ByLength([1, 9])
 
 
-def test_leaves_take_records_of_different_length_for_one_leaf():
+def test_a_ragged_is_one_leaf():
     assert [path for path, _ in leaves({"a": Ragged(RECORDS)})] == ["['a']"]

@@ -1,4 +1,4 @@
-"""Reading ahead in a thread, where it ends in ways that `Batches` can't show."""
+"""Reading ahead in a thread, and the ends of it that `Batches` can't show."""
 
 import itertools
 import sys
@@ -9,7 +9,7 @@ from tailfit.data.feeding import read_ahead as module
 from tailfit.data.feeding.read_ahead import read_ahead
 
 
-def test_an_interpreter_that_ends_takes_names_away_before_it_drops_generators(monkeypatch):
+def test_an_open_generator_at_interpreter_exit(monkeypatch):
     """Then a generator that is still open said so with a traceback, and waited for its thread, which runs no more."""
     woken, ending = threading.Event(), []
     monkeypatch.setattr(sys, "is_finalizing", lambda: bool(ending))
@@ -34,7 +34,7 @@ def test_an_interpreter_that_ends_takes_names_away_before_it_drops_generators(mo
     assert took < 5
 
 
-def test_the_items_in_their_order_and_no_more_than_were_asked_for():
+def test_items_in_order_and_no_more_than_requested():
     read = []
 
     def items():

@@ -1,4 +1,4 @@
-"""Types that no network is trained on are refused where a source is opened, in every source."""
+"""Dtypes that networks can't be trained on are refused by every source."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from tailfit.samplers import Sequential
 
 BAD = {
     "complex": (np.ones(4, "complex64"), "np.stack"),
-    "text": (np.array(["a", "b", "c", "d"]), "encode it"),
-    "bytes": (np.array([b"a", b"b", b"c", b"d"]), "encode it"),
+    "text": (np.array(["a", "b", "c", "d"]), "encode the text"),
+    "bytes": (np.array([b"a", b"b", b"c", b"d"]), "encode the text"),
     "dates": (np.zeros(4, "datetime64[s]"), "timedelta64"),
     "durations": (np.zeros(4, "timedelta64[s]"), "timedelta64"),
     "structures": (np.zeros(4, [("flow", "f4")]), "dict"),
@@ -79,7 +79,7 @@ def in_zarr(path: Path, array: Any) -> Zarr:
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("make", ANY.values(), ids=ANY)
-def test_a_type_that_is_refused(make: Any, kind: str, tmp_path: Path) -> None:
+def test_unsupported_dtypes_are_refused(make: Any, kind: str, tmp_path: Path) -> None:
     array, fix = BAD[kind]
     with pytest.raises(DataError, match=f"of type .*real numbers.*{fix}"):
         make(tmp_path, array)
@@ -89,7 +89,7 @@ def test_a_type_that_is_refused(make: Any, kind: str, tmp_path: Path) -> None:
     ("store", "kind"),
     [("Packed", "complex"), ("Packed", "dates"), ("HDF5", "complex"), ("HDF5", "structures"), ("Zarr", "complex")],
 )
-def test_a_store_of_such(store: str, kind: str, tmp_path: Path) -> None:
+def test_unsupported_dtypes_in_stores_are_refused(store: str, kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"set\..*of type|pack.json.*of type"):
         STORES[store](tmp_path, BAD[kind][0])
 
@@ -100,6 +100,6 @@ def test_numbers_are_read(dtype: Any) -> None:
     assert source.read([0]).astype("float32").tolist() == [[1.0, 1.0, 1.0]]
 
 
-def test_the_type_of_a_feature() -> None:
+def test_dtypes_of_features() -> None:
     with pytest.raises(ArgumentError, match="real numbers"):
         Examples({"signal": ((2,), "complex64")})

@@ -1,4 +1,4 @@
-"""`Normalize` and `FillMissing`: fitted by a stream as on the whole, and right about what is missing."""
+"""`Normalize` and `FillMissing`: streamed statistics, and the treatment of missing readings."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def readings(n=50, seed=0):
 
 
 @pytest.mark.parametrize("at_once", [1, 1000, 1 << 24])
-def test_the_stream_is_the_whole(monkeypatch, at_once):
+def test_streamed_statistics_equal_those_of_the_whole(monkeypatch, at_once):
     monkeypatch.setattr("tailfit.data.changes.sensors._CHUNK_SIZE", at_once)
     x = readings()
     normalize = Normalize.fit(Arrays(x, nan="keep"))
@@ -31,7 +31,7 @@ def test_the_stream_is_the_whole(monkeypatch, at_once):
     assert np.array_equal(np.isnan(done), np.isnan(x))
 
 
-def test_only_the_part_it_is_fitted_on_counts():
+def test_only_the_fitted_part_counts():
     x = readings()
     train, _ = Arrays(x, nan="keep").split(0.5, 0.5)
     np.testing.assert_allclose(Normalize.fit(train).mean, np.nanmean(train.read(range(25)), axis=(0, 1)), rtol=1e-12)
@@ -45,7 +45,7 @@ def test_kinds_of_numbers():
     assert normalize(np.ones((5, 6, 4), "float32")).shape == (5, 6, 4)
 
 
-def test_a_channel_that_never_changes_is_centred():
+def test_a_constant_channel_is_centred():
     normalize = Normalize.fit(Arrays(np.full((3, 2), 7.0)))
     assert normalize.std.tolist() == [0.0, 0.0]
     assert normalize(np.array([[7.0, 8.0]])).tolist() == [[0.0, 1.0]]
@@ -83,7 +83,7 @@ def slowly_filled(record, mean):
 
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
-def test_forward_is_the_last_reading(data):
+def test_forward_fills_with_the_previous_reading(data):
     shape = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 3)))
     cells = st.one_of(st.just(NAN), st.floats(-10, 10, width=32))
     flat = data.draw(st.lists(cells, min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))

@@ -1,4 +1,4 @@
-"""The battery of sources: what every class of source in `tailfit.data` keeps to."""
+"""The battery of sources: the contract of every class of source in `tailfit.data`."""
 
 import inspect
 import pickle
@@ -49,7 +49,7 @@ def same(batch: Any, truth: Any, indices: Any) -> None:
 
 
 @pytest.mark.parametrize("order", ["all", "reversed", "random", "repeated", "one", "none"])
-def test_read_is_the_truth(case: tuple[Source, Any], order: str) -> None:
+def test_read_returns_the_records(case: tuple[Source, Any], order: str) -> None:
     source, truth = case
     everything = np.arange(len(source))
     rng = np.random.default_rng(1)
@@ -65,7 +65,7 @@ def test_read_is_the_truth(case: tuple[Source, Any], order: str) -> None:
     same(source.read(indices.tolist()), truth, indices)
 
 
-def test_every_batch_is_fresh_and_writable(case: tuple[Source, Any]) -> None:
+def test_every_batch_has_new_writable_arrays(case: tuple[Source, Any]) -> None:
     source, truth = case
     first = source.read([0, 1])
     for _, leaf in leaves(first):
@@ -73,7 +73,7 @@ def test_every_batch_is_fresh_and_writable(case: tuple[Source, Any]) -> None:
     same(source.read([0, 1]), truth, [0, 1])
 
 
-def test_read_fills_arrays_that_are_there(case: tuple[Source, Any]) -> None:
+def test_read_into_existing_arrays(case: tuple[Source, Any]) -> None:
     source, truth = case
     indices = np.random.default_rng(2).integers(0, len(source), 7)
     out = map_tree(lambda leaf: np.zeros_like(leaf), source.read(indices))
@@ -101,7 +101,7 @@ def test_bad_positions_are_refused(case: tuple[Source, Any], bad: Any) -> None:
         case[0].read(bad)
 
 
-def test_attributes_agree(case: tuple[Source, Any]) -> None:
+def test_attributes_are_consistent(case: tuple[Source, Any]) -> None:
     source, truth = case
     size = len(next(leaves(truth))[1])
     assert len(source) == len(source.ids) == size
@@ -125,7 +125,7 @@ def test_an_unknown_id_is_named(case: tuple[Source, Any]) -> None:
         case[0].positions(["nobody"])
 
 
-def test_pickled_it_reads_the_same(case: tuple[Source, Any]) -> None:
+def test_a_pickled_source_reads_the_same(case: tuple[Source, Any]) -> None:
     source, truth = case
     source.read([0])
     again = pickle.loads(pickle.dumps(source))
@@ -155,7 +155,7 @@ def test_a_partition_of_ids_gives_views(case: tuple[Source, Any]) -> None:
         assert parts["train"].metadata["id"].to_list() == names[2:]
 
 
-def test_shares_hold_each_sample_once(case: tuple[Source, Any]) -> None:
+def test_shares_contain_each_sample_once(case: tuple[Source, Any]) -> None:
     source, truth = case
     parts = source.split(0.5, 0.5, seed=3)
     assert Counter(name for part in parts for name in part.ids) == Counter(source.ids)
@@ -163,7 +163,7 @@ def test_shares_hold_each_sample_once(case: tuple[Source, Any]) -> None:
         same(part.read(np.arange(len(part))), truth, part.indices)
 
 
-def test_repr_says_what_it_is(case: tuple[Source, Any]) -> None:
+def test_repr(case: tuple[Source, Any]) -> None:
     assert type(case[0]).__name__ in repr(case[0])
     assert f"{len(case[0])} samples" in repr(case[0])
 

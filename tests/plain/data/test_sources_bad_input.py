@@ -1,4 +1,4 @@
-"""Bad input to sources: one error each, which names the file, the ID or the key; nothing is ever unpickled."""
+"""Bad input to sources: each error names the file, ID or key; nothing is ever unpickled."""
 
 import io
 import json
@@ -86,7 +86,7 @@ def test_a_bad_file_is_named(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["other shape", "other type"])
-def test_a_different_file_is_told_from_which(name: str, tmp_path: Path) -> None:
+def test_a_different_file_names_the_first_one(name: str, tmp_path: Path) -> None:
     with pytest.raises(RecordError) as caught:
         folder_with(tmp_path, SPOILT[name][0]).read([1])
     assert "shape (4, 3), type float32" in caught.value.expected
@@ -138,7 +138,7 @@ def write_version(path: Path, version: tuple[int, int]) -> None:
 )
 @pytest.mark.filterwarnings("ignore:Stored array in format:UserWarning")
 @pytest.mark.parametrize("where", ["bad", "a"])
-def test_other_ways_to_write_the_same_record(write: Callable[[Path], Any], where: str, tmp_path: Path) -> None:
+def test_the_same_record_written_differently(write: Callable[[Path], Any], where: str, tmp_path: Path) -> None:
     source = folder_with(tmp_path, lambda path: write(path.with_name(f"{where}.npy")))
     np.testing.assert_array_equal(source.read([1, 0, 2]), np.stack([RECORD] * 3))
     assert source.read([0]).dtype == np.dtype("float32").newbyteorder("=")
@@ -160,7 +160,7 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["whole", "view", "nest", "windows", "offset"])
-def test_a_memmap_that_is_truncated_ends_no_process(kind: str, tmp_path: Path) -> None:
+def test_truncating_a_memmap_does_not_kill_the_process(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "all.npy"
     np.save(path, np.zeros((4096, 8)))
     x = np.load(path, mmap_mode="r")
@@ -174,7 +174,7 @@ def test_a_memmap_that_is_truncated_ends_no_process(kind: str, tmp_path: Path) -
         source.read([len(source) - 1])
 
 
-def test_a_replaced_file_leaves_a_memmap_whole(tmp_path: Path) -> None:
+def test_replacing_a_file_keeps_a_memmap_intact(tmp_path: Path) -> None:
     np.save(tmp_path / "all.npy", np.ones((4096, 8)))
     source = Arrays(np.load(tmp_path / "all.npy", mmap_mode="r"))
     np.save(tmp_path / "new.npy", np.zeros(1))
@@ -185,7 +185,7 @@ def test_a_replaced_file_leaves_a_memmap_whole(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(source)).read([4095]).sum() == 8.0
 
 
-def test_nan_kept_where_asked(tmp_path: Path) -> None:
+def test_nan_keep(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([np.nan, 1.0]))
     assert np.isnan(NpyFolder(tmp_path, nan="keep").read([0])).any()
     assert np.isnan(Arrays(np.array([[np.nan]]), nan="keep").read([0])).all()
@@ -370,8 +370,8 @@ def test_no_folder(tmp_path: Path) -> None:
     assert len(NpyFolder(tmp_path)) == 0
 
 
-def test_open_recognises_or_says_what_it_would(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nothing known lies there.*of .npy files"):
+def test_open_lists_known_formats(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no data set in a known format.*of .npy files"):
         open_source(tmp_path)
     with pytest.raises(DataError, match="no such file or folder"):
         open_source(tmp_path / "nowhere")

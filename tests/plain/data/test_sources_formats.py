@@ -1,4 +1,4 @@
-"""Bad input to the sources of file formats: one battery for all, each error naming the file or the ID."""
+"""Bad input to the sources of file formats: one battery for all; each error names the file or the ID."""
 
 import multiprocessing
 import os
@@ -54,7 +54,7 @@ def read_all(source: Source) -> Any:
     return source.read(np.arange(len(source)))
 
 
-def test_what_was_written_is_read(written: Written) -> None:
+def test_round_trip(written: Written) -> None:
     source = written.write().open()
     order = source.positions([written.what.known_as(name, label) for name, label in zip(IDS, Y, strict=True)])
     np.testing.assert_array_equal(source.read(order).reshape(X.shape), X)
@@ -70,7 +70,7 @@ def test_missing(written: Written) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\0", b"not one\n" * 100, pickle.dumps(os.abort)], ids=["empty", "a byte", "text", "a pickle"]
 )
-def test_not_such_a_file(written: Written, content: bytes) -> None:
+def test_a_file_of_a_different_format(written: Written, content: bytes) -> None:
     written.write()
     written.file.write_bytes(content)
     with pytest.raises(RecordError) as caught:
@@ -79,7 +79,7 @@ def test_not_such_a_file(written: Written, content: bytes) -> None:
     assert len(str(caught.value)) < 600
 
 
-def test_a_truncated_file_is_refused_or_read_whole(written: Written) -> None:
+def test_a_truncated_file_is_refused_or_read_completely(written: Written) -> None:
     whole = written.write().file.read_bytes()
     truth, refused = read_all(written.open()), 0
     sizes = [*range(1, len(whole), max(1, len(whole) // 40)), len(whole) - 1]
@@ -95,7 +95,7 @@ def test_a_truncated_file_is_refused_or_read_whole(written: Written) -> None:
     assert refused == len(sizes)
 
 
-def test_damaged_bytes_end_in_an_error_or_a_reading(written: Written) -> None:
+def test_damaged_bytes_give_an_error_or_data(written: Written) -> None:
     whole = written.write().file.read_bytes()
     rng = np.random.default_rng(3)
     for _ in range(40):
@@ -113,7 +113,7 @@ def test_damaged_bytes_end_in_an_error_or_a_reading(written: Written) -> None:
 
 
 @pytest.mark.parametrize("how", ["truncated", "replaced", "grown", "removed"])
-def test_changed_after_it_was_opened(written: Written, how: str) -> None:
+def test_a_file_changed_after_opening(written: Written, how: str) -> None:
     if not written.what.watched and how != "truncated":
         pytest.skip("the library reads what it finds")
     source = written.write().open()
@@ -137,7 +137,7 @@ def test_changed_after_it_was_opened(written: Written, how: str) -> None:
         assert caught.value.received.startswith(written.named)
 
 
-def test_a_folder_or_a_pipe_in_the_place_of_a_file(written: Written) -> None:
+def test_a_folder_or_pipe_instead_of_a_file(written: Written) -> None:
     written.write().file.unlink()
     if written.what.watched:
         written.file.mkdir()
@@ -199,7 +199,7 @@ def test_nan_by_policy(written: Written, value: float) -> None:
         written.open(nan="drop")
 
 
-def test_an_id_twice(written: Written) -> None:
+def test_a_duplicate_id(written: Written) -> None:
     if written.what.unique:
         pytest.skip("its IDs are names of files")
     with pytest.raises(DataError, match="'b' twice"):

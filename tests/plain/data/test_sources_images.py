@@ -1,4 +1,4 @@
-"""ImageFolder: sizes, depths, orientation, labels. The battery of formats has the damaged files."""
+"""ImageFolder: sizes, bit depths, orientation, labels. Damaged files are in the battery of formats."""
 
 import struct
 import threading
@@ -52,7 +52,7 @@ class TestLabels:
 
 
 class TestPixels:
-    def test_a_size_is_scaled_to(self, tmp_path: Path) -> None:
+    def test_images_are_resized(self, tmp_path: Path) -> None:
         write(tmp_path / "a.png")
         write(tmp_path / "b.png", np.full((50, 20, 3), 7, "uint8"))
         batch = ImageFolder(tmp_path, size=(2, 3)).read([0, 1])
@@ -67,7 +67,7 @@ class TestPixels:
         write(tmp_path / "a.png")
         write(tmp_path / "b.png", RGB[:2])
         source = ImageFolder(tmp_path)
-        with pytest.raises(RecordError, match=r"b.png: an image of 2 x 6 pixels.*4 x 6, as the first one"):
+        with pytest.raises(RecordError, match=r"b.png: an image of 2 x 6 pixels.*4 x 6 pixels as in the first image"):
             source.read([1])
 
     @pytest.mark.parametrize("orientation", range(1, 9))
@@ -88,9 +88,9 @@ class TestPixels:
         np.testing.assert_array_equal(ImageFolder(tmp_path).read([0])[0], RGB)
 
     @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-    def test_sixteen_bits_are_not_cut_off(self, tmp_path: Path, mode: Any) -> None:
+    def test_sixteen_bits_are_not_clipped(self, tmp_path: Path, mode: Any) -> None:
         write(tmp_path / "a.png", np.array([[0, 256, 65535]], dtype="uint16"))
-        with pytest.raises(RecordError, match=r"a.png: an image of mode I;16.*mode='I;16' reads 16"):
+        with pytest.raises(RecordError, match=r"a.png: an image of mode I;16.*16 with mode='I;16'"):
             ImageFolder(tmp_path, mode=mode).read([0])
         assert ImageFolder(tmp_path, mode="I;16").read([0]).ravel().tolist() == [0, 256, 65535]
 
@@ -155,7 +155,7 @@ class TestRefusals:
             ImageFolder(tmp_path)
 
 
-def test_the_first_error_in_order_ends_the_threads(tmp_path: Path) -> None:
+def test_the_first_error_in_order_is_raised_and_threads_end(tmp_path: Path) -> None:
     for number in range(9):
         write(tmp_path / f"{number}.png")
     for number in (3, 6):

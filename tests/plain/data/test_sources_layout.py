@@ -1,4 +1,4 @@
-"""The classic layout: what is written is read back; nothing is ever half-written."""
+"""The classic layout: round trips, and atomic writing."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_round_trip(labels: Any, tmp_path: Path) -> None:
     }
 
 
-def test_labels_are_what_a_reader_wants_to_see(tmp_path: Path) -> None:
+def test_labels_are_written_as_names(tmp_path: Path) -> None:
     save_npy_folder(tmp_path / "a", X, [1, 0, 1, 1], IDS, class_names=["leak", "ok"])
     assert json.loads((tmp_path / "a" / "labels.json").read_text()) == {
         "r1": "ok",
@@ -53,7 +53,7 @@ def test_labels_are_what_a_reader_wants_to_see(tmp_path: Path) -> None:
     assert np.load(tmp_path / "a" / "data" / "r2.npy").tolist() == [3.0, 4.0, 5.0]
 
 
-def test_a_class_without_a_sample_keeps_its_place(tmp_path: Path) -> None:
+def test_a_class_without_samples_keeps_its_index(tmp_path: Path) -> None:
     save_npy_folder(tmp_path / "a", X, ["ok"] * 4, class_names=["leak", "ok"])
     assert open_source(tmp_path / "a").class_counts.tolist() == [0.0, 4.0]
 
@@ -61,7 +61,7 @@ def test_a_class_without_a_sample_keeps_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", ["np.save", "write_parquet", "json", "rename"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_nothing_half_written(
+def test_writing_is_atomic(
     stage: str, error: BaseException, overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if overwrite:
@@ -88,7 +88,7 @@ def test_nothing_half_written(
         np.testing.assert_array_equal(open_source(tmp_path / "out").read([0, 1, 2, 3]), X + 1)
 
 
-def test_the_old_comes_back_if_the_new_cannot_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_old_folder_is_restored_if_the_rename_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_npy_folder(tmp_path / "out", X, ids=IDS)
     rename, names = Path.rename, []
 
@@ -108,7 +108,7 @@ def test_the_old_comes_back_if_the_new_cannot_take_its_place(tmp_path: Path, mon
 
 def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
     save_npy_folder(tmp_path / "out", X)
-    with pytest.raises(ArgumentError, match="which exists"):
+    with pytest.raises(ArgumentError, match="existing path"):
         save_npy_folder(tmp_path / "out", X)
     save_npy_folder(tmp_path / "out", X[:2], overwrite=True)
     assert len(open_source(tmp_path / "out")) == 2
@@ -130,13 +130,13 @@ def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_does_not_match_is_not_written(arguments: dict[str, Any], tmp_path: Path) -> None:
+def test_inconsistent_arguments_write_nothing(arguments: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(DataError):
         save_npy_folder(tmp_path / "out", X, **arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_parents_labels_are_not_another_folders(tmp_path: Path) -> None:
+def test_labels_of_the_parent_are_ignored_for_other_folders(tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     np.save(tmp_path / "records" / "a.npy", X)
     (tmp_path / "labels.json").write_text('{"someone": "else"}')

@@ -1,4 +1,4 @@
-"""Sources made of other sources: `Concat`, `Mapped`, `Windows`."""
+"""Sources derived from other sources: `Concat`, `Mapped`, `Windows`."""
 
 import numpy as np
 import polars as pl
@@ -38,7 +38,7 @@ class TestConcat:
         assert table["speed"].to_list() == [3.0, None, 2.5]
         assert Concat(b, Arrays(X[:1], ids=["d"])).metadata is None
 
-    def test_records_that_differ_are_refused_when_they_meet(self):
+    def test_different_records_are_refused_in_one_batch(self):
         both = Concat(Arrays(X), Arrays(X[:, :3]), prefixes=["a", "b"])
         assert both.read([0, 1]).shape == (2, 6, 2)
         assert both.read([4]).shape == (1, 3, 2)
@@ -69,12 +69,12 @@ class TestMapped:
         np.testing.assert_allclose(mapped.read([2, 1]), X[[2, 1]].mean(axis=1))
 
     @pytest.mark.parametrize("function", [lambda records: records[:1], lambda records: 3.0, lambda records: {}])
-    def test_another_number_of_records_is_refused(self, function):
+    def test_a_different_number_of_records_is_refused(self, function):
         with pytest.raises(DataError, match="function of Mapped, for 2 records"):
             Mapped(Arrays(X), function).read([0, 1])
 
     @pytest.mark.parametrize("given", [(X, np.sqrt), (Arrays(X), "sqrt")])
-    def test_what_is_no_source_or_function_is_refused(self, given):
+    def test_arguments_of_wrong_type_are_refused(self, given):
         with pytest.raises(ArgumentError, match="Mapped of"):
             Mapped(*given)
 
@@ -96,7 +96,7 @@ class TestWindowsOfASource:
         assert not set(train.metadata["record"]) & set(test.metadata["record"])
         assert len(train) + len(test) == 60
 
-    def test_a_record_is_read_once_a_batch(self, tmp_path):
+    def test_a_record_is_read_once_per_batch(self, tmp_path):
         for name, record in zip("abcd", X, strict=True):
             np.save(tmp_path / f"{name}.npy", record)
         folder = NpyFolder(tmp_path)
@@ -107,7 +107,7 @@ class TestWindowsOfASource:
         windows.read([0, 1, 2, 4, 5])
         assert reads == [2]
 
-    def test_nests_share_their_steps(self):
+    def test_windows_of_nests(self):
         windows = Windows(Arrays({"a": X, "b": X[..., 0]}), length=4)
         batch = windows.read([1])
         np.testing.assert_array_equal(batch["b"], X[[1], :4, 0])
@@ -116,7 +116,7 @@ class TestWindowsOfASource:
         with pytest.raises(DataError, match="steps"):
             Windows(Arrays(np.arange(3.0)), length=1)
 
-    def test_what_belongs_to_arrays_is_refused_beside_a_source(self):
+    def test_options_of_arrays_are_refused_with_a_source(self):
         with pytest.raises(ArgumentError, match="together with a source"):
             Windows(Arrays(X), 2, by=[0, 1, 2, 3])
 
@@ -124,7 +124,7 @@ class TestWindowsOfASource:
 class TestWindowsOfALongArray:
     LONG = np.arange(20.0).reshape(10, 2)
 
-    def test_none_across_a_border(self):
+    def test_no_window_spans_two_records(self):
         windows = Windows(self.LONG, 3, 1, by=["a"] * 4 + ["b"] * 2 + ["c"] * 4)
         assert windows.ids == ("a@0", "a@1", "c@0", "c@1")  # b is too short
         np.testing.assert_array_equal(windows.read([3, 0]), [self.LONG[7:10], self.LONG[:3]])

@@ -1,4 +1,4 @@
-"""MapStyle: data sets of other libraries, and what they may do wrong."""
+"""MapStyle: data sets of other libraries, and errors in them."""
 
 import re
 from typing import Any
@@ -28,7 +28,7 @@ class TestItems:
         assert source.read([1]).tolist() == [[3.0, 4.0]]
         assert source.labels.tolist() == [1, 0]
 
-    def test_where_the_label_stands(self) -> None:
+    def test_position_of_the_label(self) -> None:
         items = [{"x": 1.0, "z": 2, "cause": "leak"}, {"x": 3.0, "z": 4, "cause": "ok"}]
         source = MapStyle(items, label="cause", class_names=["ok", "leak"])
         batch = source.read([1, 0])
@@ -37,7 +37,7 @@ class TestItems:
         assert MapStyle([(1.0, 2.0, 1)], label=-1).read([0])[1].tolist() == [2.0]
         assert MapStyle([(1.0, 1)], [0]).read([0])[1].tolist() == [1]  # no label=: it is part of the record
 
-    def test_labels_that_are_given_are_not_gathered(self) -> None:
+    def test_given_labels_are_not_collected(self) -> None:
         asked = []
 
         class Items(list):
@@ -51,7 +51,7 @@ class TestItems:
         assert source.read([1]).tolist() == [2.0]
         assert asked == [1]
 
-    def test_in_batches_on_errors_skipped(self) -> None:
+    def test_on_error_skip_in_batches(self) -> None:
         class Items(list):
             def __getitem__(self, index: Any) -> Any:
                 if index == 1:
@@ -102,7 +102,7 @@ class TestRefusals:
             MapStyle(Items([1, 2]), ids=["a", "b"]).read([0, 1])
         assert isinstance(caught.value.__cause__, KeyError)
 
-    def test_batches_of_another_length(self) -> None:
+    def test_batches_of_wrong_length(self) -> None:
         class Items(list):
             def __getitems__(self, indices: Any) -> Any:
                 return [1.0]
@@ -114,6 +114,6 @@ class TestRefusals:
         with pytest.raises(ArgumentError, match="class_names= without labels"):
             MapStyle([1.0], class_names=["a"])
 
-    def test_none(self) -> None:
+    def test_no_items(self) -> None:
         source = MapStyle([])
         assert (len(source), len(source.read([]))) == (0, 0)

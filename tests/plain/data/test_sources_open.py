@@ -1,4 +1,4 @@
-"""`open` tells what lies at a path, and hands on what each source takes."""
+"""`open`: detection of formats, and options passed on to sources."""
 
 from pathlib import Path
 from typing import Any
@@ -147,14 +147,17 @@ def test_each_kind_is_recognised(write: Any, kind: type, tmp_path: Path) -> None
         assert sorted(source.class_counts.tolist()) == [1.0, 2.0]
 
 
-def test_options_are_handed_on(tmp_path: Path) -> None:
+def test_options_are_passed_on(tmp_path: Path) -> None:
     FRAME.write_parquet(tmp_path / "set.parquet")
     assert open_source(tmp_path / "set.parquet", columns=["b"]).read([1]).tolist() == [[3.0]]
     source = open_source(images(tmp_path), size=(3, 4), mode="L", labels={f"{y}/{n}.png": n for n, y in enumerate(Y)})
     assert source.read([1]).shape == (1, 3, 4, 1)
     assert source.labels.tolist() == [0, 1, 2]
     assert open_source(tfrecord(tmp_path), label="label").class_names == ("leak", "ok")
-    with pytest.raises(ArgumentError, match=r"siz=3 for .*Expected labels, size, mode, metadata"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"siz=3 for .*Expected options of ImageFolder.*: labels, size, mode",
+    ):
         open_source(tmp_path / "set", siz=3)
     with pytest.raises(ArgumentError, match="nan='drop'"):
         open_source(tmp_path / "set", nan="drop")
@@ -164,26 +167,26 @@ def test_options_are_handed_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [None, 3, X, b"set"], ids=lambda path: type(path).__name__)
-def test_what_is_no_path(path: Any) -> None:
+def test_values_that_are_not_paths(path: Any) -> None:
     with pytest.raises(ArgumentError, match="a path or URL"):
         open_source(path)
 
 
 @pytest.mark.parametrize("kind", [Parquet, HDF5, Zarr, ImageFolder, TFRecord, ArrayRecord])
-def test_what_is_no_path_of_a_source(kind: type) -> None:
+def test_sources_refuse_values_that_are_not_paths(kind: type) -> None:
     with pytest.raises(ArgumentError, match="type int"):
         kind(3)
     with pytest.raises(DataError, match="nowhere"):
         kind("nowhere")
 
 
-def test_an_array_of_nothing(tmp_path: Path) -> None:
+def test_an_empty_array(tmp_path: Path) -> None:
     np.save(tmp_path / "none.npy", X[:0])
     source = open_source(tmp_path / "none.npy")
     assert (len(source), source.read([]).shape) == (0, (0, 2))
 
 
-def test_labels_beside_images(tmp_path: Path) -> None:
+def test_labels_next_to_images(tmp_path: Path) -> None:
     for number in range(3):
         PIL.Image.new("RGB", (2, 1)).save(tmp_path / f"{number}.png")
     (tmp_path / "labels.json").write_text('{"0.png": "ok", "2.png": "leak", "1.png": "ok"}')
@@ -210,7 +213,7 @@ def test_a_truncated_arrow_file(tmp_path: Path) -> None:
 
 def test_splits_of_hugging_face_are_named(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": datasets.Dataset.from_polars(FRAME)}).save_to_disk(tmp_path / "set")
-    with pytest.raises(DataError, match=r"splits \['train'\].*open one, .*<split>"):
+    with pytest.raises(DataError, match=r"splits \['train'\].*open one split, .*<split>"):
         open_source(tmp_path / "set")
     assert len(open_source(tmp_path / "set" / "train")) == 3
     (tmp_path / "set" / "train" / "state.json").write_text("{")

@@ -1,4 +1,4 @@
-"""TFRecord and ArrayRecord: features, labels, and what is refused. The battery of formats has the damaged files."""
+"""TFRecord and ArrayRecord: features, labels, refused input. Damaged files are in the battery of formats."""
 
 import gzip
 import re
@@ -38,7 +38,7 @@ def array_record(folder: Path, *contents: bytes) -> Path:
 KINDS = pytest.mark.parametrize(("write", "kind"), [(tfrecord, TFRecord), (array_record, ArrayRecord)])
 
 
-def test_what_tensorflow_wrote(tmp_path: Path) -> None:
+def test_files_written_by_tensorflow(tmp_path: Path) -> None:
     (tmp_path / "set.tfrecord").write_bytes(WRITTEN_BY_TENSORFLOW)
     source = TFRecord(tmp_path / "set.tfrecord", {"x": ((2, 1), "float32"), "n": ((2,), "int64")})
     assert source.read([0])["x"].tolist() == [[[1.5], [-2.0]]]
@@ -49,7 +49,7 @@ def test_what_tensorflow_wrote(tmp_path: Path) -> None:
 
 @KINDS
 class TestFeatures:
-    def test_bytes_as_they_lie_in_memory(self, tmp_path: Path, write: Any, kind: Any) -> None:
+    def test_raw_bytes(self, tmp_path: Path, write: Any, kind: Any) -> None:
         image = np.arange(6, dtype="<u2").reshape(2, 3) * 1000
         source = kind(write(tmp_path, example(image=image.tobytes(), y="ok")), {"image": ((2, 3), "uint16")}, "y")
         np.testing.assert_array_equal(source.read([0]), image[None])
@@ -67,16 +67,16 @@ class TestFeatures:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"features": {"z": ((1,), "int8")}}, "record 0: no feature 'z', but ['text', 'x', 'y']"),
+            ({"features": {"z": ((1,), "int8")}}, "record 0: no feature 'z'; it contains ['text', 'x', 'y']"),
             ({"features": {"x": ((3,), "int8")}}, "record 0: 2 values in feature 'x'"),
             ({"features": {"text": ((3,), "int8")}}, "record 0: 2 bytes in feature 'text'"),
             ({"features": {"x": ((2,), "bool")}}, "record 0: feature 'x' with the value 2.0"),
             ({"label": "z"}, "record 0: no feature 'z'"),
-            ({"label": "text"}, "record 0: feature 'text' is no text"),
+            ({"label": "text"}, "record 0: bytes that are not text in feature 'text'"),
             ({"parse": lambda content: 1 / 0}, "record 0: ZeroDivisionError"),
         ],
     )
-    def test_what_a_record_has_not(self, tmp_path: Path, write: Any, kind: Any, options: Any, words: str) -> None:
+    def test_missing_features(self, tmp_path: Path, write: Any, kind: Any, options: Any, words: str) -> None:
         path = write(tmp_path, example(x=[1.0, 2.0], y=1, text=b"\xff\xfe"))
         with pytest.raises(RecordError, match=re.escape(words)) as caught:
             kind(path, **options).read([0])
@@ -87,8 +87,8 @@ class TestFeatures:
         with pytest.raises(DataError, match=r"ID 'b': a record of x \(\) float32.*\(2,\) float32 as for ID 'a'"):
             kind(path, id="id").read([0, 1])
 
-    def test_what_is_no_example(self, tmp_path: Path, write: Any, kind: Any) -> None:
-        with pytest.raises(RecordError, match=r"record 1: no tf.train.Example.*parse="):
+    def test_content_that_is_not_an_example(self, tmp_path: Path, write: Any, kind: Any) -> None:
+        with pytest.raises(RecordError, match=r"record 1: content that is not a tf.train.Example.*parse="):
             kind(write(tmp_path, example(x=1), b"\xff\xff")).read([1])
 
     @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ class TestFeatures:
         assert (source.read([1]).tolist(), source.labels.tolist()) == ([2], [0, 1])
 
 
-def test_a_compressed_file_says_so(tmp_path: Path) -> None:
+def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
     path = tfrecord(tmp_path, example(x=1))
     path.write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(RecordError, match=r"set.tfrecord: compressed.*decompress it"):
+    with pytest.raises(RecordError, match=r"set.tfrecord: a compressed file.*decompress the file"):
         TFRecord(path)
 
 
-def test_a_huge_length_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+def test_a_huge_length_is_refused_before_allocation(tmp_path: Path) -> None:
     length = struct.pack("<Q", 1 << 60)
     crc = google_crc32c.value(length)
     head = length + struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
@@ -130,14 +130,14 @@ def test_a_huge_length_is_refused_before_memory_is_asked_for(tmp_path: Path) -> 
         TFRecord(tmp_path / "set.tfrecord")
 
 
-def test_a_flipped_bit_is_found_where_it_is(tmp_path: Path) -> None:
+def test_a_flipped_bit_names_its_record(tmp_path: Path) -> None:
     path = tfrecord(tmp_path, *(example(x=[1.0, 2.0]) for _ in range(3)))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     source = TFRecord(path)
     assert source.read([0, 2]).tolist() == [[1.0, 2.0]] * 2
-    with pytest.raises(RecordError, match="record 1 is not what its checksum says"):
+    with pytest.raises(RecordError, match="a wrong checksum of record 1"):
         source.read([1])
 
 

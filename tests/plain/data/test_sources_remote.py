@@ -1,4 +1,4 @@
-"""Sources behind URLs: copied once, compared each time, never trusted."""
+"""Sources at URLs: copied once, compared at each call, never trusted."""
 
 import contextlib
 import gzip
@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tailfit.data import NpyFolder, Parquet, save_npy_folder
 from tailfit.data import open as open_source
-from tailfit.data.remote.fetching import fetched
+from tailfit.data.remote.fetching import fetch
 from tailfit.errors import DataError, PackageError, RecordError
 from tailfit.storage import Draft
 
@@ -65,7 +65,7 @@ def test_a_folder_is_copied_once(url: str, tmp_path: Path, copied: list[str]) ->
     assert len(copied) == 6
 
 
-def test_what_changed_there_is_copied_again(url: str, tmp_path: Path, copied: list[str]) -> None:
+def test_files_changed_on_the_server_are_copied_again(url: str, tmp_path: Path, copied: list[str]) -> None:
     read(url, tmp_path / "cache")
     with fsspec.open(f"{url}/data/2.npy", "wb") as file:
         np.save(file, X[2] + 100)
@@ -77,7 +77,7 @@ def test_what_changed_there_is_copied_again(url: str, tmp_path: Path, copied: li
 
 
 @pytest.mark.parametrize("damage", ["truncated", "a bit", "a link", "removed", "manifest"])
-def test_a_damaged_copy_is_mended(url: str, tmp_path: Path, copied: list[str], damage: str) -> None:
+def test_a_damaged_copy_is_replaced(url: str, tmp_path: Path, copied: list[str], damage: str) -> None:
     read(url, tmp_path / "cache")
     (path,) = (tmp_path / "cache").rglob("2.npy")
     if damage == "truncated":
@@ -109,7 +109,9 @@ def test_a_touched_copy_is_hashed_and_kept(url: str, tmp_path: Path, copied: lis
     assert copied == []
 
 
-def test_what_was_cut_off_goes_on(url: str, tmp_path: Path, copied: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_copies_resume(
+    url: str, tmp_path: Path, copied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = MemoryFileSystem.open
 
     def fails(self: Any, path: str, *args: Any, **options: Any) -> Any:
@@ -128,14 +130,14 @@ def test_what_was_cut_off_goes_on(url: str, tmp_path: Path, copied: list[str], m
     assert sorted(copied) == ["0.npy", "1.npy", "2.npy", "3.npy", "class_names.json", "labels.json"]
 
 
-def test_a_file_that_comes_short_is_refused(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_transfer_is_refused(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = MemoryFileSystem.info
     monkeypatch.setattr(
         MemoryFileSystem,
         "info",
         lambda self, path, **options: (found := info(self, path, **options)) | {"size": (found["size"] or 0) + 1},
     )
-    with pytest.raises(RecordError, match=r"\d+ bytes came of \d+"):
+    with pytest.raises(RecordError, match=r"\d+ of \d+ bytes"):
         read(url, tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["manifest.json"]
 
@@ -147,43 +149,43 @@ def test_names_stay_in_the_cache(tmp_path: Path, name: str, monkeypatch: pytest.
     listing = {f"/evil/set/{name}": {"name": "/evil/set/a.npy", "size": 4, "type": "file"}}
     monkeypatch.setattr(MemoryFileSystem, "find", lambda *args, **options: listing)
     with pytest.raises(RecordError, match="unsafe name"):
-        fetched("memory://evil/set", tmp_path / "cache")
+        fetch("memory://evil/set", tmp_path / "cache")
     assert not list(tmp_path.rglob("*.npy"))
 
 
-def test_copies_are_private_and_room_is_needed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_private_and_need_disk_space(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read(url, tmp_path / "cache")
     for path in (tmp_path / "cache").rglob("*.npy"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
-    with pytest.raises(DataError, match="the 100 bytes free there"):
+    with pytest.raises(DataError, match="at most 100 bytes"):
         read(url, tmp_path / "other")
 
 
 def test_the_environment_names_the_cache(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAILFIT_CACHE", str(tmp_path / "named"))
-    assert fetched(url).is_relative_to(tmp_path / "named")
+    assert fetch(url).is_relative_to(tmp_path / "named")
     monkeypatch.delenv("TAILFIT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert fetched(url).is_relative_to(tmp_path / "xdg" / "tailfit")
+    assert fetch(url).is_relative_to(tmp_path / "xdg" / "tailfit")
 
 
-def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecordError, match=r"memory://nowhere: FileNotFoundError"):
-        fetched("memory://nowhere", tmp_path)
+        fetch("memory://nowhere", tmp_path)
     with pytest.raises(RecordError, match=r"nosuch://set: ValueError"):
-        fetched("nosuch://set", tmp_path)
+        fetch("nosuch://set", tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
     with pytest.raises(PackageError, match=r"s3://set"):
-        fetched("s3://set", tmp_path)
+        fetch("s3://set", tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
     with pytest.raises(PackageError, match=r"pip install 'tailfit\[remote\]'"):
-        fetched("memory://set", tmp_path)
+        fetch("memory://set", tmp_path)
 
 
 def test_a_local_url_is_not_copied(tmp_path: Path) -> None:
     save_npy_folder(tmp_path / "set", X)
-    assert fetched(f"file://{tmp_path}/set", tmp_path / "cache") == tmp_path / "set"
+    assert fetch(f"file://{tmp_path}/set", tmp_path / "cache") == tmp_path / "set"
     assert not (tmp_path / "cache").exists()
 
 
@@ -289,31 +291,31 @@ def no_part_in(folder: Path) -> bool:
     return not list(folder.rglob("*.draft")) and not list(folder.rglob("*.csv"))
 
 
-def test_a_body_without_length_leaves_room(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_without_length_is_limited(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a disk of 300 MiB, of which 256 are to stay free."""
     monkeypatch.setattr(
         "shutil.disk_usage", lambda path: type("Usage", (), {"free": (300 << 20) - Hostile.sent}), raising=True
     )
-    with pytest.raises(DataError, match=r"a file of unknown size, \d+ bytes of which came"):
-        fetched(f"{hostile}/endless.csv", tmp_path)
+    with pytest.raises(DataError, match=r"a file of unknown size, of which \d+ bytes arrived"):
+        fetch(f"{hostile}/endless.csv", tmp_path)
     assert Hostile.sent < 128 << 20
     assert no_part_in(tmp_path)
 
 
-def test_what_is_compressed_for_the_transfer_is_not_unpacked(hostile: str, tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="sent compressed"):
-        fetched(f"{hostile}/packed.csv", tmp_path)
+def test_compressed_responses_are_refused(hostile: str, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="unrequested compression"):
+        fetch(f"{hostile}/packed.csv", tmp_path)
     assert no_part_in(tmp_path)
 
 
 def test_a_server_that_never_answers(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailfit.data.remote.fetching._IDLE", 1.0)
-    with pytest.raises(RecordError, match=r"silent\.csv: no byte for 1 s"):
-        fetched(f"{hostile}/silent.csv", tmp_path)
+    monkeypatch.setattr("tailfit.data.remote.fetching._IDLE_TIMEOUT", 1.0)
+    with pytest.raises(RecordError, match=r"silent\.csv: no data from the server for 1 s"):
+        fetch(f"{hostile}/silent.csv", tmp_path)
     assert no_part_in(tmp_path)
 
 
-def test_parts_that_a_killed_download_left_are_removed(url: str, tmp_path: Path) -> None:
+def test_drafts_of_a_killed_download_are_removed(url: str, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     read(url, cache)
     (copy,) = cache.rglob("2.npy")

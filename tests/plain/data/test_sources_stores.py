@@ -1,4 +1,4 @@
-"""HDF5 and Zarr: which arrays are what, and what is refused. The battery of formats has the damaged files."""
+"""HDF5 and Zarr: roles of arrays, and refused input. Damaged files are in the battery of formats."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class TestHDF5:
             assert source.ids[0] == "5"
         assert HDF5(path).labels is None
 
-    def test_names_that_are_not_there(self, tmp_path: Path) -> None:
+    def test_missing_names(self, tmp_path: Path) -> None:
         path = hdf5(tmp_path, **{"x": X, "plant/y": np.zeros(10, int), "z": X[:3]})
         with pytest.raises(DataError, match=r"no array 'signal'; it contains \['plant/y', 'x', 'z'\]"):
             HDF5(path, "signal")
@@ -62,7 +62,7 @@ class TestHDF5:
             HDF5(hdf5(tmp_path, x=h5py.Empty("f")))
 
     @pytest.mark.parametrize("options", [{}, {"chunks": (2, 4)}, {"shape": (2**40, 2**20), "chunks": (1, 4)}], ids=str)
-    def test_what_was_never_written_is_refused(self, tmp_path: Path, options: dict[str, Any]) -> None:
+    def test_partly_unwritten_datasets_are_refused(self, tmp_path: Path, options: dict[str, Any]) -> None:
         with h5py.File(tmp_path / "set.h5", "w") as file:
             data = file.create_dataset("x", **{"shape": (10, 4), "dtype": "f4", **options})
             if options:
@@ -89,7 +89,7 @@ class TestHDF5:
             HDF5(tmp_path / "set.h5", "broken")
         np.testing.assert_array_equal(HDF5(tmp_path / "set.h5", "soft").read([3]), X[3:4])
 
-    def test_a_chunk_is_decoded_once_a_batch(self, tmp_path: Path) -> None:
+    def test_a_chunk_is_decoded_once_per_batch(self, tmp_path: Path) -> None:
         wide = np.zeros((64, 1 << 16), "float32")  # a chunk of 16 MiB: HDF5's own cache would keep none
         with h5py.File(tmp_path / "set.h5", "w") as file:
             file.create_dataset("x", data=wide, chunks=wide.shape, compression="gzip", compression_opts=1)
@@ -109,7 +109,7 @@ class TestZarr:
     @pytest.mark.parametrize(
         "shape", [[2**70, 2], [2**63, 2], [2, 2**70], [0, 2**61, 2**61], [2**50, 2], [2, 2**50], [1] * 70], ids=str
     )
-    def test_shapes_beyond_reason(self, tmp_path: Path, shape: list[int]) -> None:
+    def test_impossible_shapes(self, tmp_path: Path, shape: list[int]) -> None:
         zarr.create_group(tmp_path / "set.zarr").create_array("x", data=np.zeros((2, 2)))
         file = tmp_path / "set.zarr/x/zarr.json"
         described = json.loads(file.read_text())
@@ -130,7 +130,7 @@ class TestZarr:
         with pytest.raises(RecordError, match="pickle"):
             Zarr(tmp_path / "set.zarr").read([0])
 
-    def test_only_the_chunks_asked_for_are_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_only_the_requested_chunks_are_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         zarr.create_array(tmp_path / "set.zarr", data=X, chunks=(2, 4))
         source, read = Zarr(tmp_path / "set.zarr", memory=False), []
         get = zarr.storage.LocalStore.get
@@ -143,7 +143,7 @@ class TestZarr:
         np.testing.assert_array_equal(source.read([9, 1, 0, 8, 9]), X[[9, 1, 0, 8, 9]])
         assert sorted(read) == ["c/0/0", "c/4/0"]
 
-    def test_what_is_none(self, tmp_path: Path) -> None:
+    def test_not_a_zarr_store(self, tmp_path: Path) -> None:
         with pytest.raises(RecordError, match="nowhere"):
             Zarr(tmp_path / "nowhere")
         (tmp_path / "empty").mkdir()
@@ -182,7 +182,7 @@ def test_links_to_other_files_are_not_followed(tmp_path):
     with no_longer_than(20):
         assert HDF5(tmp_path / "set.h5", "inner/soft").read([1]).tolist() == [[0, 1]]
         for name in ("out", "through", "out/x", "circle"):
-            with pytest.raises(RecordError, match="lies in other files"):
+            with pytest.raises(RecordError, match="whose data are in other files"):
                 HDF5(tmp_path / "set.h5", name)
         with pytest.raises(DataError, match=r"no array 'x', but \['inner/soft', 'inner/x'\]"):
             HDF5(tmp_path / "set.h5")
@@ -200,7 +200,7 @@ def test_chunks_fit_into_memory(tmp_path, monkeypatch):
         made.id.write_direct_chunk((0, 0), bomb)
         file.create_dataset("wide", shape=(1 << 20, 8), chunks=(1 << 20, 8), dtype="f8")
     assert HDF5(tmp_path / "set.h5", "sound").read([3]).sum() == 512
-    with pytest.raises(RecordError, match=r"'bomb' with a chunk at \(0, 0\) that holds more than its 1048576 bytes"):
+    with pytest.raises(RecordError, match=r"'bomb' with a chunk at \(0, 0\) of more than its 1048576 bytes"):
         HDF5(tmp_path / "set.h5", "bomb")
     with pytest.raises(RecordError, match="'wide' in chunks of 67108864 bytes"):
         HDF5(tmp_path / "set.h5", "wide")

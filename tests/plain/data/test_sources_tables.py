@@ -1,4 +1,4 @@
-"""Tables: which columns are what, and what is refused. The battery of formats has the damaged files."""
+"""Tables: roles of columns, and refused input. Damaged files are in the battery of formats."""
 
 import io
 from pathlib import Path
@@ -29,7 +29,7 @@ class TestRoles:
         assert (list(source.ids), source.class_names) == (["p1", "p2", "p3"], ("leak", "ok"))
         assert source.metadata is None
 
-    def test_what_is_left_is_metadata(self) -> None:
+    def test_remaining_columns_are_metadata(self) -> None:
         source = Table(FLOW, columns=["heat"])
         assert source.read([1]).tolist() == [[4]]
         assert source.metadata.columns == ["id", "pump", "flow", "cause"]
@@ -51,7 +51,7 @@ class TestRoles:
         source = Table(table)
         assert (source.labels.tolist(), source.class_names) == ([1, 0, 1], ("a", "b"))
 
-    def test_nothing_is_nan_in_floats_only(self) -> None:
+    def test_null_is_nan_only_in_floats(self) -> None:
         table = pl.DataFrame({"flow": [0.5, None], "heat": [3, 4]})
         assert np.isnan(Table(table, nan="keep").read([1])[0, 0])
         with pytest.raises(RecordError, match="ID '1': NaN"):
@@ -148,7 +148,7 @@ class TestRowNumbers:
         with pytest.raises(DataError, match=r"no column for the records among index: int64 \(row numbers\)"):
             Table(table.drop("flow"))
 
-    def test_beside_images(self) -> None:
+    def test_next_to_images(self) -> None:
         encoded = io.BytesIO()
         PIL.Image.new("L", (3, 2)).save(encoded, "png")
         with pytest.warns(DataWarning):
@@ -164,7 +164,7 @@ class TestParquet:
             Parquet(tmp_path)
         assert len(Parquet([tmp_path / "b.parquet", tmp_path / "b.parquet"])) == 6
 
-    def test_lists_that_differ(self, tmp_path: Path) -> None:
+    def test_lists_of_different_length(self, tmp_path: Path) -> None:
         path = tmp_path / "lists.parquet"
         pq.write_table(pa.table({"x": [[1.0, 2.0], [3.0], [4.0]]}), path, row_group_size=3)
         with pytest.raises(RecordError, match=r"lists.parquet: row 1: a list of length 1 in column 'x'"):
@@ -200,7 +200,7 @@ class TestParquet:
         source.read([0])
         assert read == [1, 4, 0]
 
-    def test_memory_by_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_memory_auto(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         frame().write_parquet(tmp_path / "set.parquet")
         assert Parquet(tmp_path / "set.parquet").in_memory
         monkeypatch.setattr("tailfit.data.files.memory.available_memory", lambda: 800)  # half is below 23 x 3 x 8
@@ -210,7 +210,7 @@ class TestParquet:
             Parquet(tmp_path / "set.parquet", memory="no")
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="no file to read"):
+        with pytest.raises(DataError, match="no such files"):
             Parquet(tmp_path)
         with pytest.raises(RecordError, match=r"nowhere: No such file"):
             Parquet(tmp_path / "nowhere")
@@ -266,7 +266,7 @@ class TestImages:
             Table(table).read([1])
         assert Table(table, image_size=(2, 2), image_mode="L").read([1, 0]).shape == (2, 2, 2, 1)
 
-    def test_images_that_are_none(self) -> None:
+    def test_invalid_images(self) -> None:
         source = Table(pa.table({"photo": pa.array([*self.encoded()[:1], b"no", None], pa.binary())}))
         with pytest.raises(RecordError, match="row 1, column 'photo': cannot identify"):
             source.read([0, 1])

@@ -1,4 +1,4 @@
-"""Splits: each sample in one part, classes and sizes in proportion, groups whole, the same on every machine."""
+"""Splits: disjoint parts, proportional classes and sizes, whole groups, the same on every machine."""
 
 import json
 from collections import Counter
@@ -42,7 +42,7 @@ def test_laws_of_shares(counts: list[int], wanted: tuple[float, ...], seed: int)
     assert [part.ids for part in again] == [part.ids for part in parts]
 
 
-def test_what_is_too_few_goes_to_training() -> None:
+def test_too_few_samples_go_to_the_largest_part() -> None:
     source = Arrays(np.arange(103), [0] * 100 + [1, 2, 2])
     train, validation, test = source.split(0.8, 0.1, 0.1)
     assert train.class_counts.tolist() == [80.0, 1.0, 2.0]
@@ -67,7 +67,7 @@ def test_seeds_give_uniform_parts() -> None:
     assert ((times - expected) ** 2 / expected).sum() < 45  # p = 0.0007 at 19 degrees of freedom
 
 
-def test_no_global_generator_is_touched() -> None:
+def test_global_random_state_is_unchanged() -> None:
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
     Arrays(np.arange(20), [0, 1] * 10).split(0.8, 0.2)
@@ -113,7 +113,7 @@ def test_groups_come_near_the_shares() -> None:
         np.testing.assert_allclose(part.class_counts / source.class_counts, share, atol=0.03)
 
 
-def test_many_groups_are_quick() -> None:
+def test_many_groups_are_fast() -> None:
     keys = np.arange(60_000) // 3
     assert sum(map(len, Arrays(keys, keys % 7).split(0.9, 0.1, by=keys))) == 60_000
 
@@ -133,7 +133,7 @@ def test_other_bad_arguments() -> None:
         source.split(0.99, 0.01)
     with pytest.raises(ArgumentError, match=r"by='place'.*'site'"):
         source.split(0.5, 0.5, by="place")
-    with pytest.raises(DataError, match="'site' for ID 'q'"):
+    with pytest.raises(DataError, match="ID 'q' without a value of 'site'"):
         source.split(0.5, 0.5, by="site")
     with pytest.raises(DataError, match="'depth' for ID 'r'"):
         source.split(0.5, 0.5, by="depth")

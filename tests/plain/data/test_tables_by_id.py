@@ -1,4 +1,4 @@
-"""Tables that belong to records: rows are found by the IDs' values, whatever the column, file and spelling."""
+"""Tables that belong to records: rows are matched by the values of IDs, for any column, format and spelling."""
 
 import json
 import os
@@ -85,7 +85,7 @@ class TestOneRule:
         assert sample_weights(source, {"site = 'B'": 0.5}).tolist() == [0.5, 1, 1, 1]
 
     @pytest.mark.parametrize("kind", SOURCES)
-    def test_never_by_position_where_ids_exist(self, kind: str, folder: Path) -> None:
+    def test_never_by_position_if_ids_exist(self, kind: str, folder: Path) -> None:
         with pytest.raises(DataError, match=r"none of which contains an ID of the 4 samples.*such as '001"):
             SOURCES[kind](folder, TABLE.select("site"))
 
@@ -98,7 +98,7 @@ class TestOneRule:
         same = TABLE.rename({"ID": "run"}).with_columns(file=pl.col("run") + ".npy")  # two columns, one order
         assert Arrays(np.eye(4), ids=IDS, metadata=same).metadata["site"].to_list() == SITES
 
-    def test_the_user_may_tell_the_column(self, folder: Path) -> None:
+    def test_the_user_may_name_the_column(self, folder: Path) -> None:
         both = TABLE.rename({"ID": "run"}).with_columns(pair=pl.Series(IDS), id=pl.Series([7, 7, 8, 9]))
         both.write_csv(folder / "metadata.csv")
         source = tailfit.data.open(folder, id="run")
@@ -108,7 +108,7 @@ class TestOneRule:
         with pytest.raises(ArgumentError, match=r"id='nun'.*'run'"):
             tailfit.data.open(folder, id="nun")
 
-    def test_a_column_that_is_not_there_is_refused(self) -> None:
+    def test_a_missing_column_is_refused(self) -> None:
         with pytest.raises(ArgumentError, match=r"id='run' for tables with the columns.*'ID'"):
             Arrays(np.eye(4), ids=IDS, metadata=TABLE, id="run")
         with pytest.raises(ArgumentError, match="id='run' without a table"):
@@ -120,7 +120,7 @@ class TestOneRule:
         with pytest.raises(DataError, match=r"several rows for ID '1' in column 'ID'"):
             NpyFolder(folder / "data", metadata=pl.concat([TABLE, TABLE[2:3]]))
 
-    def test_numbers_that_lost_their_zeros_are_not_the_ids(self, folder: Path) -> None:
+    def test_numbers_without_leading_zeros_are_not_ids(self, folder: Path) -> None:
         numbers = TABLE.filter(pl.col("ID") != "1").with_columns(pl.col("ID").cast(pl.Int64))
         with pytest.raises(DataError, match=r"ID '001'.*in column 'ID', which begins with '10'.*zeros"):
             NpyFolder(folder / "data", metadata=numbers)
@@ -137,7 +137,7 @@ class TestOneRule:
         assert Arrays(np.eye(2), ids=["7", "8"], metadata=table).metadata["site"].to_list() == ["B", "A"]
 
     @pytest.mark.parametrize(("name", "first"), [("", 0), ("Unnamed: 0", 0), ("index", 0), ("", 1)])
-    def test_row_numbers_of_a_data_frame_are_no_ids(self, name: str, first: int) -> None:
+    def test_row_numbers_of_a_data_frame_are_not_ids(self, name: str, first: int) -> None:
         ids = [str(number) for number in range(first, first + 4)]
         table = pl.DataFrame({name: range(first, first + 4), "site": SITES})
         with pytest.raises(DataError, match=r"row numbers.*id="):
@@ -287,7 +287,7 @@ class TestReading:
         ("last", "dtype"), [("1.5", pl.Float64), ("150A", pl.String), ("2" * 25, pl.String), ("", pl.Int64)]
     )
     @pytest.mark.parametrize("suffix", ["csv", "json", "ndjson"])
-    def test_types_are_told_from_all_rows(self, last: str, dtype: Any, suffix: str, tmp_path: Path) -> None:
+    def test_types_are_inferred_from_all_rows(self, last: str, dtype: Any, suffix: str, tmp_path: Path) -> None:
         if suffix == "csv":
             text = "id,v\n" + "".join(f"{row},1\n" for row in range(150)) + f"x,{last}\n"
         else:
@@ -299,7 +299,7 @@ class TestReading:
         assert table["v"].dtype == dtype
         assert table["id"].to_list()[-2:] == ["149", "x"]
 
-    def test_whole_labels_stay_codes(self, folder: Path) -> None:
+    def test_whole_numbers_are_class_indices(self, folder: Path) -> None:
         (folder / "labels.csv").write_text("id,y\n001,0\n002,1\n010,1\n1,2\n")
         assert tailfit.data.open(folder).labels.tolist() == [0, 1, 1, 2]
 
@@ -309,7 +309,7 @@ class TestReading:
             (b"id,site\na,caf\xe9\n", "byte 0xe9 in line 2, which is not UTF-8.*save it as UTF-8"),
             ("id,site\na,b\n".encode("utf-16-le"), "UTF-16 without a byte-order mark"),
             (b"\xff\xfei", "line 1, which is not UTF-16"),
-            (b"a;b,c\n1;2,3\n", "either delimiter, ',' or ';'.*separator=','"),
+            (b"a;b,c\n1;2,3\n", "several possible delimiters, ',' and ';'.*separator=','"),
         ],
     )
     def test_the_cause_is_named(self, content: bytes, message: str, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ class TestReading:
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
     @pytest.mark.parametrize("name", ["labels.csv", "labels.json", "metadata.parquet", "partition.json"])
-    def test_pipes_and_devices_are_not_waited_for(self, name: str, folder: Path) -> None:
+    def test_pipes_and_devices_do_not_block(self, name: str, folder: Path) -> None:
         os.mkfifo(folder / name)
         os.symlink("/dev/zero", folder / f"zero.{name.rpartition('.')[2]}")
         source = NpyFolder(folder / "data")
@@ -336,7 +336,7 @@ class TestReading:
                 read(path)
 
     @pytest.mark.parametrize("name", ["labels.csv", "class_names.json", "metadata.json", "partition.json"])
-    def test_nothing_beside_the_records_leads_out(self, name: str, folder: Path) -> None:
+    def test_companion_files_must_not_link_out(self, name: str, folder: Path) -> None:
         (folder / "in").mkdir()
         (folder / "data").rename(folder / "in" / "data")
         if name == "class_names.json":
@@ -347,7 +347,7 @@ class TestReading:
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
     @pytest.mark.parametrize("name", ["labels.csv", "class_names.json", "metadata.tsv"])
-    def test_pipes_beside_the_records_are_refused(self, name: str, folder: Path) -> None:
+    def test_pipes_as_companion_files_are_refused(self, name: str, folder: Path) -> None:
         if name == "class_names.json":
             (folder / "labels.json").write_text(json.dumps(LABELLED))
         os.mkfifo(folder / name)

@@ -40,7 +40,7 @@ def test_a_table_of_many_equal_values_is_refused_before_it_is_read(tmp_path, mon
     pl.DataFrame({"label": pl.repeat(0, 1 << 20, dtype=pl.Int8, eager=True)}).write_parquet(path)
     assert path.stat().st_size < 1 << 16
     monkeypatch.setattr("tailfit.data.tables.reading.available_memory", lambda: 1 << 22)
-    with pytest.raises(RecordError, match=r"labels.parquet: 1048576 rows .* claim more than fits into memory"):
+    with pytest.raises(RecordError, match=r"labels.parquet: 1048576 rows .* do not fit into memory"):
         read_table(path)
 
 

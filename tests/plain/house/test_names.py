@@ -272,7 +272,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     shown = done.stdout + done.stderr.replace("\x1b[?25l", "")
     assert all(line.isprintable() for line in done.stdout.splitlines()), shown
-    for part in (r"\x1b]0;pwned\x07\u202e[red]", r"a\x1b[31m = b", r"c\u202e", r"d\x1b.npy: empty"):
+    for part in (r"\x1b]0;pwned\x07\u202e[red]", r"a\x1b[31m = b", r"c\u202e", r"d\x1b.npy: an empty file"):
         assert part in done.stdout
     done = subprocess.run(
         [sys.executable, "-c", code, "inspect", tmp_path / "no\x1b]0;x\x07"],

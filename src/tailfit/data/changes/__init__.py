@@ -1,3 +1,3 @@
-"""Sources that change the records of another source."""
+"""Preprocessing of records: padding, filling of missing values, normalisation."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Records of different length brought to one, and a mask of what is theirs: what a network can take in a batch."""
+"""Padding of records of different length to one length, with an optional mask."""
 
 import operator
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.changes.sensors import OfRecords
+from tailfit.data.changes.sensors import RecordFunction
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.records.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
@@ -19,23 +19,23 @@ _MASKS = (None, "input", "channel")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pad(OfRecords):
-    """Fills records up at their end, to one length in a batch, for `Mapped` or as `.transform` for `Batches`.
+class Pad(RecordFunction):
+    """Pad records at their end to one length per batch, for `Mapped`, or for `Batches` as `transform=Pad().transform`.
 
     Args:
-        to: The lengths that batches may have, one or several: the least that holds the batch's longest record. A
-            network is traced once for each. None: that of the longest record, perhaps another one in each batch.
-        value: What the records are filled up with. `keras.layers.Masking(mask_value=value)` skips the steps that have
-            it in every channel; choose one that no real step has.
-        mask: None: records only. `"input"`: `(records, mask)`, the mask `bool[n, steps]`, True where a step is the
-            record's own: a second input of the network, which hands it to a layer as `layer(x, mask=mask)`.
-            `"channel"`: a last channel more, 1 where a step is the record's own and 0 in the padding.
-    Shapes: A `Ragged` of `[steps, ...]` to `[n, length, ...]`, in the units and type of the records; other arrays of a
-        nest stay as they are.
+        to: Lengths that batches may have, one or several; the smallest one that is not less than the batch's longest
+            record is used. A network is traced once for each. None pads to the longest record of each batch.
+        value: Padding value. `keras.layers.Masking(mask_value=value)` skips steps with this value in every channel, so
+            choose one that no real step has.
+        mask: None returns only the records. `"input"` returns `(records, mask)` with a mask `bool[n, steps]`, True for
+            real steps, as a second input of the network, which passes it on as `layer(x, mask=mask)`. `"channel"`
+            appends a channel that is 1 in real steps and 0 in the padding.
+    Shapes: A `Ragged` of `[steps, ...]` to `[n, length, ...]`, with the units and dtype of the records. Other arrays of
+        a nest stay the same.
     Raises:
-        ArgumentError: for lengths that are no whole numbers >= 1, or an unknown mask.
-        DataError: when called with a record that is longer than the last of `to`, or without records to pad; for
-            `"channel"`, with records without channels.
+        ArgumentError: If lengths are not whole numbers >= 1, or the mask is unknown.
+        DataError: When called, if a record is longer than every length in `to`, there are no ragged records, or
+            `"channel"` is used for records without channels.
 
     >>> records = Ragged([np.array([[5.0], [6.0]]), np.array([[7.0]])])
     >>> Pad(to=[3, 8], mask="channel")(records).tolist()
@@ -51,25 +51,27 @@ class Pad(OfRecords):
 
     def __post_init__(self) -> None:
         if self.mask not in _MASKS:
-            raise ArgumentError(f"mask={self.mask!r}", expected=f"one of {_MASKS}", fix="leave it out")
+            raise ArgumentError(
+                f"mask={self.mask!r}", expected=f"one of {_MASKS}", fix="drop mask=, or pass one of these"
+            )
         if self.to is not None:
             object.__setattr__(self, "to", _checked_lengths(self.to))
 
     def __call__(self, x: Any) -> Any:
-        """Padded records."""
+        """Return the padded records."""
         ragged = [leaf for _, leaf in leaves(x) if isinstance(leaf, Ragged)]
         if not ragged:
             raise DataError(
                 f"records of the types {[type(leaf).__name__ for _, leaf in leaves(x)]}",
-                expected="records of different length, a Ragged",
-                fix="leave Pad out where all records have one length",
+                expected="ragged records, as a source with ragged=True returns them",
+                fix="drop Pad if all records have one length, else make the source with ragged=True",
             )
         lengths = ragged[0].lengths
         if any(not np.array_equal(lengths, other.lengths) for other in ragged[1:]):
             raise DataError(
-                "a nest whose arrays differ in steps within a record",
-                expected="as many steps in all arrays of a record",
-                fix="pad them apart, e.g. Mapped(source, lambda x: {**x, 'a': Pad()(x['a'])})",
+                "a record whose arrays differ in their number of steps",
+                expected="the same number of steps in all arrays of a record",
+                fix="pad each array separately, for example with Mapped(source, lambda x: {**x, 'a': Pad()(x['a'])})",
             )
         length = self._length(int(lengths.max(initial=0)))
         padded = map_tree(lambda leaf: self._padded(leaf, length) if isinstance(leaf, Ragged) else leaf, x)
@@ -88,8 +90,8 @@ class Pad(OfRecords):
             (len(records), length, *records.values.shape[1:-1], records.values.shape[-1] + 1), records.dtype
         )
         array[..., :-1] = self.value
-        own = records.mask(length)
-        array[own, ..., :-1], array[own, ..., -1] = records.values, 1
+        mask = records.mask(length)
+        array[mask, ..., :-1], array[mask, ..., -1] = records.values, 1
         return array
 
     def _length(self, longest: int) -> int:
@@ -99,7 +101,7 @@ class Pad(OfRecords):
             raise DataError(
                 f"a record of {longest} steps",
                 expected=f"at most {lengths[-1]} steps, the last of to={list(lengths)}",
-                fix="add a length, or cut the records with Mapped before they are padded",
+                fix="add a longer length to to=, or crop the records with Mapped before padding",
             )
         return int(fitting[0])
 
@@ -110,5 +112,9 @@ def _checked_lengths(to: Any) -> tuple[int, ...]:
     except TypeError:
         lengths = ()
     if not lengths or lengths[0] < 1 or isinstance(to, bool):
-        raise ArgumentError(f"to={to!r}", expected="one or several whole numbers >= 1, in steps", fix="leave it out")
+        raise ArgumentError(
+            f"to={to!r}",
+            expected="one or several whole numbers >= 1, in steps",
+            fix="pass such lengths, or drop to= to pad to the longest record of each batch",
+        )
     return lengths

@@ -1,7 +1,7 @@
-"""Readings of sensors before they reach a network: missing ones filled, channels brought to one scale.
+"""Preprocessing of sensor records: filling of missing readings and normalisation of channels.
 
-Each is a function of a batch of records `[n, ..., channels]` or of a `Ragged` of them, for `Mapped` or by itself, and
-as `.transform` for `Batches(transform=)`. What it learnt, from the training part only, is in its fields.
+Each class is a function of a batch of records `[n, ..., channels]` or of a `Ragged`, for use by itself, in `Mapped`, or
+in `Batches` as `transform=object.transform`. Its fields contain the statistics, fitted on the training part only.
 """
 
 from abc import ABC, abstractmethod
@@ -15,35 +15,37 @@ from tailfit.data.records.ragged import Ragged
 from tailfit.data.source import Source, index_chunks
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["FillMissing", "Normalize", "OfRecords"]
+__all__ = ["FillMissing", "Normalize", "RecordFunction"]
 
-_CHUNK_SIZE = 1 << 24  # bytes read from the source at once, about
+_CHUNK_SIZE = 1 << 24  # approximate bytes read from the source at once
 _METHODS = ("forward", "mean", "zero")
 
 
-class OfRecords(ABC):
-    """A function of records, and as what `Batches` takes."""
+class RecordFunction(ABC):
+    """A function of records that can also be the `transform` of `Batches`."""
 
     @abstractmethod
     def __call__(self, x: Any) -> Any:
-        """Changed records."""
+        """Return the changed records."""
 
     def transform(self, batch: tuple[Any, ...], rng: np.random.Generator) -> tuple[Any, ...]:
-        """For `Batches(transform=...)`: the records of a batch changed."""
+        """Change the records of a batch, for `Batches(transform=...)`."""
         del rng
         return (self(batch[0]), *batch[1:])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Normalize(OfRecords):
-    """`(x - mean) / std` for each channel, the last axis.
+class Normalize(RecordFunction):
+    """Normalise each channel, the last axis, to `(x - mean) / std`.
 
     Args:
-        mean, std: One a channel, `float64[channels]`. A channel that never changes has std 0 and is only centred.
-    Shapes: `[..., channels]` in the channel's unit to the same shape in standard deviations, of the same float type.
+        mean, std: Mean and standard deviation of each channel, `float64[channels]`. A constant channel has std 0 and is
+            only centred.
+    Shapes: `[..., channels]` in the channel's unit to the same shape in standard deviations, with the same float dtype;
+        integers become float32.
     Raises:
-        ArgumentError: for what are not finite numbers, one a channel, or a std below 0.
-        DataError: when called with another number of channels.
+        ArgumentError: If mean or std is not one finite number per channel, or a std is negative.
+        DataError: When called, if the number of channels differs.
 
     >>> import tailfit
     >>> train = tailfit.data.Arrays(np.array([[[0.0, 7.0], [2.0, 7.0]], [[4.0, 7.0], [6.0, 7.0]]]))
@@ -60,7 +62,7 @@ class Normalize(OfRecords):
         if len(mean) != len(std) or (std < 0).any():
             raise ArgumentError(
                 f"mean of {len(mean)} channels and std={std!r}",
-                expected="one of both a channel, std >= 0",
+                expected="one mean and one std >= 0 per channel",
                 fix="use Normalize.fit(training_source)",
             )
         object.__setattr__(self, "mean", mean)
@@ -68,12 +70,13 @@ class Normalize(OfRecords):
 
     @classmethod
     def fit(cls, source: Source) -> "Normalize":
-        """Mean and standard deviation of each channel over a source, the training part; missing readings left out.
+        """Compute mean and standard deviation of each channel over a source, which should be the training part.
 
-        Streamed in batches; Chan, Golub & LeVeque 1983, eq. 2.1, so that no large sum loses small differences.
+        Missing readings are ignored. Batches are combined by Chan, Golub & LeVeque 1983, eq. 2.1, which avoids the
+        cancellation of large sums.
 
         Raises:
-            DataError: for records that are no arrays of numbers with a last axis, or a channel without a reading.
+            DataError: If records are not arrays of numbers with a channel axis, or a channel has no reading.
         """
         count = mean = squares = np.zeros(1)
         for records in _batches(source):
@@ -90,47 +93,50 @@ class Normalize(OfRecords):
         if (count == 0).any():
             raise DataError(
                 f"channel {int(np.argmax(count == 0))} without a reading in {source!r}",
-                expected="one finite value a channel, at least",
+                expected="at least one finite value in each channel",
                 fix="drop the channel",
             )
         return cls(mean=mean, std=np.sqrt(squares / count))
 
     def __call__(self, x: Any) -> Any:
-        """Normalised records."""
+        """Return the normalised records."""
         if isinstance(x, Ragged):
             return x.map(self)
         x = np.asarray(x)
         if x.ndim == 0 or x.shape[-1] != len(self.mean):
             raise DataError(
-                f"records of shape {x.shape}", expected=f"{len(self.mean)} channels in the last axis", fix="check x"
+                f"records of shape {x.shape}",
+                expected=f"{len(self.mean)} channels in the last axis",
+                fix="pass records with the channels that Normalize was fitted on",
             )
         kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
         normalised: NDArray[Any] = ((x - self.mean) / np.where(self.std == 0, 1.0, self.std)).astype(kind)
         return normalised
 
     def layer(self) -> Any:
-        """The same as a `keras.layers.Normalization`, which is saved with the model it is put into."""
+        """Return the same function as a `keras.layers.Normalization`, which is saved as part of a model."""
         import keras
 
-        # The layer never divides by less than its epsilon: a channel that never changes would be blown up.
+        # The layer divides by max(std, epsilon), which would amplify a constant channel; with variance 1 it does not.
         variance = np.where(self.std == 0, 1.0, self.std**2)
         return keras.layers.Normalization(axis=-1, mean=self.mean.tolist(), variance=variance.tolist())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FillMissing(OfRecords):
-    """NaN, a missing reading, replaced; and told to the network, if wished, by a channel more for each channel.
+class FillMissing(RecordFunction):
+    """Replace NaN, a missing reading, and optionally append a mask of the readings.
 
     Args:
-        method: `"forward"`: the channel's last reading before it in the record, of steps on the axis before the last;
-            before the first reading, and where there is none, its mean. `"mean"`: its mean. `"zero"`: 0.
-        mean: One a channel, what `fit` found; without it 0.
-        mask: Whether channels are added that are 1 where a reading was there, and 0 where it was missing.
-    Shapes: `[n, steps, channels]` to the same, or `[n, steps, 2 * channels]` with the mask; `"mean"` and `"zero"` take
-        `[n, channels]`, too.
+        method: Replacement of a missing reading. `"forward"`: the channel's previous reading in the record, along the
+            axis before the last, or the channel's mean before the first reading. `"mean"`: the channel's mean.
+            `"zero"`: 0.
+        mean: Mean of each channel, as computed by `fit`; 0 by default.
+        mask: Whether to append a channel for each channel that is 1 at a reading and 0 at a missing one.
+    Shapes: `[n, steps, channels]` to the same shape, or `[n, steps, 2 * channels]` with the mask. `"mean"` and `"zero"`
+        also accept `[n, channels]`.
     Raises:
-        ArgumentError: for an unknown method, or a mean that is not a finite number a channel.
-        DataError: when called with another number of channels, or with records without steps for `"forward"`.
+        ArgumentError: If the method is unknown, or the mean is not one finite number per channel.
+        DataError: When called, if the number of channels differs, or records have no steps for `"forward"`.
 
     >>> fill = FillMissing(method="forward", mask=True)
     >>> fill(np.array([[[np.nan], [5.0], [np.nan]]])).tolist()
@@ -143,19 +149,21 @@ class FillMissing(OfRecords):
 
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
-            raise ArgumentError(f"method={self.method!r}", expected=f"one of {_METHODS}", fix="leave it out")
+            raise ArgumentError(
+                f"method={self.method!r}", expected=f"one of {_METHODS}", fix="drop method=, or pass one of these"
+            )
         if self.mean is not None:
             object.__setattr__(self, "mean", _per_channel("mean", self.mean))
 
     @classmethod
     def fit(cls, source: Source, **options: Any) -> "FillMissing":
-        """With the mean of each channel over a source, the training part."""
+        """Build `FillMissing` with the mean of each channel over a source, which should be the training part."""
         return cls(mean=Normalize.fit(source).mean, **options)
 
     def __call__(self, x: Any) -> Any:
-        """Records without NaN."""
+        """Return the records without NaN."""
         if isinstance(x, Ragged):
-            # What is filled depends on nothing that comes after it, so not on the padding.
+            # A filled value depends only on earlier steps, so never on the padding.
             filled = self(x.padded())
             return Ragged(filled[x.mask()], x.lengths)
         x = np.asarray(x)
@@ -165,14 +173,14 @@ class FillMissing(OfRecords):
             raise DataError(
                 f"records of shape {x.shape} and type {x.dtype}",
                 expected=f"numbers of {'any' if self.mean is None else len(self.mean)} channels in the last axis"
-                + (", steps in the axis before" if self.method == "forward" else ""),
-                fix="check x",
+                + (", and steps in the axis before it" if self.method == "forward" else ""),
+                fix="pass records with the channels that FillMissing was fitted on",
             )
         missing = np.isnan(x)
-        instead: Any = np.zeros(x.shape[-1]) if self.mean is None or self.method == "zero" else self.mean
-        filled = np.where(missing, instead.astype(x.dtype), x)
+        default: Any = np.zeros(x.shape[-1]) if self.mean is None or self.method == "zero" else self.mean
+        filled = np.where(missing, default.astype(x.dtype), x)
         if self.method == "forward" and missing.any():
-            # The step of the last reading at or before each step; -1 where there is none yet.
+            # The step of the last reading at or before each step; -1 before the first reading.
             step = np.arange(x.shape[-2])[:, None]
             last = np.maximum.accumulate(np.where(missing, -1, step), axis=-2)
             filled = np.where(last < 0, filled, np.take_along_axis(x, np.maximum(last, 0), axis=-2))
@@ -185,7 +193,7 @@ def _per_channel(what: str, values: Any) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         array = np.empty(())
     if array.ndim != 1 or not np.isfinite(array).all():
-        raise ArgumentError(f"{what}={values!r}", expected="a finite number a channel", fix="use Normalize.fit")
+        raise ArgumentError(f"{what}={values!r}", expected="one finite number per channel", fix="use Normalize.fit")
     return array
 
 
@@ -195,7 +203,7 @@ def _batches(source: Source) -> Any:
         raise DataError(
             f"{source!r} with records of the type {type(first).__name__}",
             expected="arrays of numbers whose last axis is the channels",
-            fix="pick the array with Mapped(source, lambda records: records['name'])",
+            fix="select the array with Mapped(source, lambda records: records['name'])",
         )
     together = max(1, _CHUNK_SIZE // max(first.nbytes, 1))
     for positions in index_chunks(0, len(source), together):

@@ -1,3 +1,3 @@
-"""`Batches` and its parts: from a source, a sampler and weights to what `fit` takes."""
+"""`Batches`, a Keras data set of a source, a sampler and weights, and its parts."""
 
 __all__: list[str] = []

@@ -30,7 +30,7 @@ def calling_adapter(batches: object) -> Any | None:
     """
     # Nothing simpler works: no documented hook passes the adapter, and a counter of on_epoch_begin and on_epoch_end can
     # tell neither a new loop from the next epoch of the same one, nor the shuffle= and class_weight= of the call.
-    # Guarded by tests/keras/data/test_batches_in_keras_loops.py.
+    # Guarded by test_keras_calls_data_sets_through_its_adapter in tests/keras/data/test_batches_in_keras_loops.py.
     caller = sys._getframe(2).f_locals.get("self")
     return caller if getattr(caller, "py_dataset", None) is batches else None
 
@@ -40,7 +40,7 @@ def loop_around() -> str | None:
 
     If it is not found, `predict` reads in the sampler's order.
     """
-    # Keras passes no hook that names the loop. Guarded by tests/keras/data/test_predict_order.py.
+    # No Keras hook names the loop. Guarded by test_row_i_is_sample_i in tests/keras/data/test_predict_order.py.
     frame = sys._getframe(1).f_back
     while frame is not None:
         name = frame.f_code.co_name

@@ -132,7 +132,7 @@ def weights_at(weights: Weights, epoch: int) -> NDArray[np.float64]:
 
 
 def multiplied(one: Weights | None, other: Weights | None) -> Weights | None:
-    """Multiply two weights of each sample; None stands for weights of 1.
+    """Multiply two weights of each sample; None means weights of 1.
 
     >>> multiplied(np.array([1.0, 2.0]), np.array([3.0, 0.5])).tolist()
     [3.0, 1.0]

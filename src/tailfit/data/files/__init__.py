@@ -1,3 +1,3 @@
-"""Single files of each format: bytes to arrays, within stated bounds."""
+"""Readers of single files of each format, from bytes to arrays, with limits on size and memory."""
 
 __all__: list[str] = []

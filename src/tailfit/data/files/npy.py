@@ -1,9 +1,9 @@
-"""One `.npy` file: its header, checked against the file's size before memory is asked for; its body, into a row.
+"""Reader of single `.npy` files, which checks the header against the file's size before it allocates memory.
 
-A data set's records share one header, so the reader compares bytes: the first file's header is parsed, and each
-other file is read by a single `preadv` into (header, row, one byte more). Equal header bytes and an exact length
-prove shape, type and order. Anything else goes the slow way, which parses and says what is wrong. Object arrays
-are pickles and are refused; nothing is ever unpickled.
+The records of a data set usually have identical headers. So the header of the first file is parsed, and each other file
+is read by a single `preadv` into (header, row, one extra byte). Equal header bytes and an exact length prove that
+shape, dtype and order are the same. If they differ, a slower path parses the header and reports what is wrong. Object
+arrays contain pickles and are refused; nothing is ever unpickled.
 """
 
 import ast
@@ -24,8 +24,8 @@ from tailfit.storage.reading import open_regular
 __all__ = ["Header", "map_array", "read_array", "read_header", "read_row", "stored_dtype"]
 
 _MAGIC = b"\x93NUMPY"
-_LENGTH = {1: "<H", 2: "<I", 3: "<I"}  # format versions 1.0, 2.0, 3.0: the type of the header's length
-_LONGEST = 10_000  # NumPy's own limit: ast.literal_eval is not safe on longer input
+_LENGTH = {1: "<H", 2: "<I", 3: "<I"}  # struct format of the header's length in versions 1.0, 2.0 and 3.0
+_MAX_HEADER = 10_000  # NumPy's own limit, because ast.literal_eval is not safe on longer input
 _CODE = re.compile(r"[<>|=][biufcmMOSUV]\d*(\[\w+\])?")  # of a type: byte order, kind, size, unit of time
 _OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -33,11 +33,12 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 @dataclass(frozen=True)
 class Header:
-    """What a `.npy` file says about itself.
+    """The header of a `.npy` file.
 
     Attributes:
-        raw: The file's bytes up to its data.
-        shape, dtype, fortran: Of the array.
+        raw: The bytes of the file before its data.
+        shape, dtype: Shape and dtype of the array.
+        fortran: Whether the data are in Fortran order.
     """
 
     raw: bytes
@@ -47,7 +48,7 @@ class Header:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of data; exact for any shape (no overflow)."""
+        """Bytes of data, exact for any shape because Python integers don't overflow."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __str__(self) -> str:
@@ -55,21 +56,21 @@ class Header:
 
 
 def read_header(path: str) -> Header:
-    """The header of a file, whose size agrees with it.
+    """Return the header of a file, and check that the size of the file matches it.
 
     Raises:
-        RecordError: beginning with the path: missing, unreadable, empty, not a `.npy` file, pickled, truncated,
-            or longer than its header says.
+        RecordError: If the file is missing, unreadable, empty, not a `.npy` file, pickled, truncated, or longer than
+            its header states. The message begins with the path.
     """
     with _opened(path) as file:
         return _parse(file, path)
 
 
 def read_row(path: str, row: NDArray[Any], reference: Header, reference_path: str) -> None:
-    """Read a file of the reference's shape and type into `row`, a C-contiguous array of native byte order.
+    """Read a file with the reference's shape and dtype into `row`, a C-contiguous array in native byte order.
 
     Raises:
-        RecordError: as `read_header`, and where shape or type differ from the reference's.
+        RecordError: See `read_header`; also if shape or dtype differs from the reference.
     """
     if not (_PREADV and _read_exactly(path, row, reference)):
         _read_slowly(path, row, reference, reference_path)
@@ -79,7 +80,7 @@ def read_array(path: str) -> NDArray[Any]:
     """Read a whole file.
 
     Raises:
-        RecordError: as `read_header`, and for an array that does not fit into memory.
+        RecordError: See `read_header`; also if the array does not fit into memory.
     """
     with _opened(path) as file:
         header = _parse(file, path)
@@ -89,10 +90,10 @@ def read_array(path: str) -> NDArray[Any]:
 
 
 def map_array(path: str) -> NDArray[Any]:
-    """Map a file's array into memory, to read from; one without elements, which can't be mapped, is made.
+    """Memory-map the array in a file, read-only; an empty array, which can't be mapped, is created instead.
 
     Raises:
-        RecordError: as `read_header`.
+        RecordError: See `read_header`.
     """
     header = read_header(path)
     order: Literal["F", "C"] = "F" if header.fortran else "C"
@@ -105,12 +106,12 @@ _PREADV = hasattr(os, "preadv")
 
 
 def _read_exactly(path: str, row: NDArray[Any], reference: Header) -> bool:
-    """Whether the file was, byte for byte, the reference's header and a body of the right length."""
+    """Read the file into `row`; return whether it has exactly the reference's header, and data of the right length."""
     if reference.fortran or not reference.dtype.isnative:
         return False
     head, more = bytearray(len(reference.raw)), bytearray(1)
     try:
-        # O_NONBLOCK: a pipe put in the place of a file must not hang the reader.
+        # O_NONBLOCK, so that a pipe that replaced the file can't block the reader.
         descriptor = os.open(path, _OPEN | _NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
@@ -131,7 +132,7 @@ def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path
             raise RecordError(
                 f"{path}: {header}",
                 expected=f"{reference} as in the first file, {reference_path}",
-                fix="bring all records to one shape and type; where they differ in length, pass ragged=True",
+                fix="save all records with one shape and dtype, or pass ragged=True if they differ in length",
             )
         row[...] = _body(file, path, header)
 
@@ -139,13 +140,13 @@ def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path
 def _body(file: IO[bytes], path: str, header: Header) -> NDArray[Any]:
     body = bytearray(header.nbytes)
     if file.readinto(body) != header.nbytes:  # type: ignore[attr-defined]
-        _refuse(path, "truncated while it was read", fix="do not write to a folder in use")
+        _refuse(path, "truncated while it was read", fix="do not write to a data set that is in use")
     array: NDArray[Any] = np.frombuffer(body, dtype=header.dtype)
     return array.reshape(header.shape, order="F" if header.fortran else "C")
 
 
 def _as_bytes(row: NDArray[Any]) -> Any:
-    # reshape first: a memoryview of shape () can't be cast, and dtypes such as datetime64 have no buffer.
+    # reshape first, because a memoryview of shape () can't be cast, and dtypes such as datetime64 have no buffer.
     return row.reshape(-1).view(np.uint8).data
 
 
@@ -156,7 +157,7 @@ def _opened(path: str) -> IO[bytes]:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise RecordError(
-            f"{path}: no such file", expected="one .npy file an ID", fix="restore it, or drop its label"
+            f"{path}: no such file", expected="one .npy file per ID", fix="restore the file, or drop its label"
         ) from error
 
 
@@ -165,22 +166,22 @@ def _parse(file: IO[bytes], path: str) -> Header:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)
         if not start:
-            _refuse(path, "empty")
+            _refuse(path, "an empty file")
         if start[:6] != _MAGIC[: len(start)]:
-            _refuse(path, "not a .npy file", fix="write it with numpy.save")
+            _refuse(path, "not a .npy file", fix="write the file with numpy.save")
         length_type = _LENGTH.get(start[6]) if len(start) == 8 and start[7] == 0 else None
         if len(start) == 8 and length_type is None:
-            _refuse(path, f"of the unknown .npy version {start[6]}.{start[7]}", fix="write it with numpy.save")
+            _refuse(path, f"the unknown .npy version {start[6]}.{start[7]}", fix="write the file with numpy.save")
         length_bytes = file.read(struct.calcsize(length_type or "<H"))
         if length_type is None or len(length_bytes) != struct.calcsize(length_type):
             _refuse(path, f"truncated in its header (it has {size} bytes)")
         (length,) = struct.unpack(length_type, length_bytes)
-        if length > _LONGEST:
-            _refuse(path, f"with a header of {length} bytes", fix="write it with numpy.save")
+        if length > _MAX_HEADER:
+            _refuse(path, f"a header of {length} bytes", fix="write the file with numpy.save")
         text = file.read(length)
         if len(text) != length:
             _refuse(path, f"truncated in its header (it has {size} bytes)")
-    except RecordError:  # one of the above, which is an OSError too
+    except RecordError:  # raised above; it is also an OSError
         raise
     except OSError as error:
         _refuse(path, error.strerror or str(error))
@@ -192,8 +193,8 @@ def _parse(file: IO[bytes], path: str) -> Header:
             path,
             f"{'truncated' if size < expected else 'too long'}: {size} bytes for {header}, which needs {expected}",
         )
-    if not holdable(shape, dtype.itemsize):  # of nothing, or of ones: the size of the file may be right
-        _refuse(path, f"of {len(shape)} axes that no memory holds")
+    if not holdable(shape, dtype.itemsize):  # with sizes of 0 or 1, the size of the file may still be right
+        _refuse(path, f"an array of {len(shape)} axes that is too large for any memory")
     return header
 
 
@@ -202,28 +203,28 @@ def _fields(text: bytes, path: str, encoding: str) -> tuple[tuple[int, ...], np.
         fields = ast.literal_eval(text.decode(encoding))
         shape, fortran = fields["shape"], fields["fortran_order"]
         dtype = stored_dtype(fields["descr"])
-        sound = len(fields) == 3 and isinstance(fortran, bool) and isinstance(shape, tuple)
-        sound = sound and all(type(size) is int and 0 <= size < 1 << 63 for size in shape)
+        valid = len(fields) == 3 and isinstance(fortran, bool) and isinstance(shape, tuple)
+        valid = valid and all(type(size) is int and 0 <= size < 1 << 63 for size in shape)
     except (ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError):
-        sound = False
-    if not sound:
-        _refuse(path, "with a damaged header", fix="write it again with numpy.save")
+        valid = False
+    if not valid:
+        _refuse(path, "a damaged header", fix="write the file again with numpy.save")
     if dtype.hasobject:
         _refuse(
             path,
-            "an object array, which is a pickle: unpickling a file can run any code in it",
-            fix="save numbers, e.g. np.save(path, np.asarray(record, dtype='float32'))",
+            "an object array, which is a pickle, and unpickling can run any code in the file",
+            fix="save numbers, for example np.save(path, np.asarray(record, dtype='float32'))",
         )
     return shape, dtype, fortran
 
 
 def stored_dtype(descr: Any) -> np.dtype[Any]:
-    """Return the type that a file names as NumPy writes it: a code such as "<f8", or a list of fields.
+    """Return the dtype for the description that NumPy writes to a file: a code such as "<f8", or a list of fields.
 
-    NumPy itself takes many other spellings, and warns of some.
+    NumPy itself accepts many other spellings, and warns about some of them.
 
     Raises:
-        ValueError, TypeError, IndexError: If it is none.
+        ValueError, TypeError, IndexError: If the description is invalid.
 
     >>> stored_dtype("<f8"), stored_dtype([("a", "<i4")])
     (dtype('float64'), dtype([('a', '<i4')]))
@@ -240,4 +241,4 @@ def _codes(descr: Any) -> list[str]:
 
 
 def _refuse(path: str, what: str, fix: str = "write the file again, or drop its ID and label") -> NoReturn:
-    raise RecordError(f"{path}: {what}", expected="a whole .npy file of numbers", fix=fix)
+    raise RecordError(f"{path}: {what}", expected="an intact .npy file of numbers", fix=fix)

@@ -1,7 +1,7 @@
-"""What a Parquet file claims that reading it takes, told from the headers of its pages alone.
+"""The memory that a Parquet file requires according to its page headers.
 
-A header of a few bytes may claim a billion values. What reads Parquet asks for their memory first, and where there is
-less, the process ends instead of an error. The headers are in Thrift's compact protocol, read here field by field.
+A header of a few bytes may claim a billion values. polars allocates memory for all of them first, and aborts the
+process if there is not enough. The headers, in Thrift's compact protocol, are parsed here without reading the pages.
 
 Source: https://github.com/apache/parquet-format, README and parquet.thrift; Thrift's compact protocol specification.
 """
@@ -10,15 +10,15 @@ from typing import Any, Final
 
 __all__ = ["claimed_memory"]
 
-_VALUE: Final = 16  # bytes that a value takes while it is decoded: of text, its place and length
-_DEEPEST: Final = 32
-_ENDLESS: Final = 1 << 62
-# Fields that are numbers or lengths: of a data page, of a dictionary's, of a data page of version 2.
+_VALUE_BYTES: Final = 16  # per value during decoding: for text, its offset and length
+_MAX_DEPTH: Final = 32
+_INFINITE: Final = 1 << 62
+# Fields that are counts or lengths in the headers of data pages, dictionary pages and data pages of version 2.
 _COUNTS: Final = {5: (1,), 7: (1,), 8: (1, 2, 3, 5, 6)}
 
 
 def claimed_memory(content: bytes) -> int:
-    """Bytes that the values of all pages take, by their headers; what can't be understood counts nothing.
+    """Return the bytes that the values of all pages take according to their headers; unparsable parts count as 0.
 
     >>> import io, polars
     >>> polars.DataFrame({"x": [1.0, 2.0]}).write_parquet(file := io.BytesIO())
@@ -31,11 +31,11 @@ def claimed_memory(content: bytes) -> int:
         chunks = [chunk[3] for group in footer.get(4, []) for chunk in group[1] if 3 in chunk]
         return sum(_of_chunk(content, chunk) for chunk in chunks)
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
-        return 0  # damaged where every reader of the format looks first: it will say so
+        return 0  # a damaged footer, which polars reports
 
 
 def _of_chunk(content: bytes, chunk: dict[int, Any]) -> int:
-    """Of one column in one group of rows: its pages stand end to end."""
+    """Return the bytes for one column of one row group, whose pages are stored consecutively."""
     place = min(chunk[9], chunk.get(11) or chunk[9])
     end, total = place + chunk[7], 0
     while 0 <= place < end:
@@ -45,8 +45,8 @@ def _of_chunk(content: bytes, chunk: dict[int, Any]) -> int:
             kind = next((kind for kind in _COUNTS if kind in page), 0)
             own: dict[int, Any] = page.get(kind, {})
             if min(page[2], page[3], *(own.get(field, 0) for field in _COUNTS.get(kind, (1,)))) < 0:
-                return _ENDLESS  # read without its sign it is a number beyond any memory
-            total += page[2] + _VALUE * own.get(1, 0)
+                return _INFINITE  # a reader that takes it as unsigned would allocate more than any memory
+            total += page[2] + _VALUE_BYTES * own.get(1, 0)
             place = reader.place + page[3]
         except (IndexError, KeyError, TypeError, ValueError, AttributeError):
             break
@@ -54,7 +54,7 @@ def _of_chunk(content: bytes, chunk: dict[int, Any]) -> int:
 
 
 class _Compact:
-    """Reads Thrift's compact protocol from a place on: structs as dicts by the number of the field."""
+    """A parser of Thrift's compact protocol from an offset on; structs become dicts by field number."""
 
     def __init__(self, content: bytes, place: int) -> None:
         if not 0 <= place < len(content):
@@ -62,8 +62,8 @@ class _Compact:
         self.content, self.place = content, place
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        if depth > _DEEPEST:
-            raise ValueError("structs without end")
+        if depth > _MAX_DEPTH:
+            raise ValueError("structs nested too deeply")
         fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
@@ -77,7 +77,7 @@ class _Compact:
             return self._signed()
         if kind in (1, 2, 3):
             return self._byte()
-        if kind in (7, 8):  # a fraction, a text: passed over
+        if kind in (7, 8):  # skip a double or a binary
             size = 8 if kind == 7 else self._unsigned()
             self.place += size
             return None

@@ -1,4 +1,4 @@
-"""Files of a data set: listed without following links out of their folder, and known again when they are read."""
+"""Lists of the files of a data set without links out of their folder, and detection of files that changed."""
 
 import mmap
 import os
@@ -18,11 +18,12 @@ __all__ = ["KnownFile", "MappedFile", "absolute", "files_in", "known_files", "ma
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file as it was when its source was made: offsets and shapes read from it then hold for that one only.
+    """The state of a file when its source was made, on which offsets and shapes in the source depend.
 
     Attributes:
-        path: Where it is.
-        size, changed: Its bytes, and the time of its last change in nanoseconds.
+        path: Absolute path.
+        size: Size in bytes.
+        changed: Modification time in nanoseconds.
     """
 
     path: str
@@ -31,16 +32,17 @@ class KnownFile:
 
     @classmethod
     def of(cls, path: str | PathLike[str]) -> "KnownFile":
-        """The regular file at a path.
+        """Return the state of the regular file at a path.
 
         Raises:
-            RecordError: beginning with the path: missing, unreadable, empty, or none.
+            RecordError: If the file is missing, unreadable, empty, or not a regular file. The message begins with its
+                path.
         """
         name = absolute(path)
         found = cls._now(name)
-        open_regular(name).close()  # permissions are told here, not by each library in its own words
+        open_regular(name).close()  # so that missing permissions give the same error for all formats
         if not found.size:
-            raise RecordError(f"{name}: empty", expected="a whole file", fix="write the file again")
+            raise RecordError(f"{name}: an empty file", expected="an intact file", fix="write the file again")
         return found
 
     @classmethod
@@ -50,31 +52,31 @@ class KnownFile:
         except OSError as error:
             raise unreadable(name, error) from error
         if not stat.S_ISREG(found.st_mode):
-            raise RecordError(f"{name}: not a regular file", expected="a file", fix="check the path")
+            raise RecordError(f"{name}: not a regular file", expected="a regular file", fix="check the path")
         return cls(name, found.st_size, found.st_mtime_ns)
 
     def check(self) -> None:
-        """Refuse the file if it was changed, truncated or taken away since.
+        """Check that the file is unchanged.
 
         Raises:
-            RecordError: beginning with the path.
+            RecordError: If it was changed, truncated or removed. The message begins with its path.
         """
         now = self._now(self.path)
         if now != self:
             raise RecordError(
                 f"{self.path}: changed since it was opened ({self.size} bytes then, {now.size} now)",
-                expected="files that stay as they are while they are read",
-                fix="open the source again when the file is whole",
+                expected="files that do not change while they are read",
+                fix="open the source again when the file is complete",
             )
 
 
 @dataclass(frozen=True)
 class MappedFile:
-    """A file that an array is mapped from: reading past its end ends the process (SIGBUS), not the call.
+    """The file of a memory-mapped array; reading past its end would kill the process with SIGBUS.
 
     Attributes:
-        path, inode: Which file.
-        needed: Bytes that it must have.
+        path, inode: Path and inode of the file.
+        needed: Minimum size in bytes.
     """
 
     path: str
@@ -83,24 +85,24 @@ class MappedFile:
 
     @classmethod
     def of(cls, array: np.memmap[Any, Any]) -> "MappedFile | None":
-        """Of a memmap or a view of one; None where its file has no name."""
+        """Return the file of a memmap or a view of one; None if the file has no name."""
         base: Any = array
         while isinstance(base, np.ndarray):
             base = base.base
         if array.filename is None or not isinstance(base, mmap.mmap):
             return None
-        start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY  # what is mapped begins with a page
+        start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY  # a mapping starts at a page boundary
         name = os.path.abspath(fspath(array.filename))
         try:
             return cls(name, os.stat(name).st_ino, start + len(base))
-        except OSError:  # removed meanwhile: what is mapped stays
+        except OSError:  # the file was removed, but its mapping remains valid
             return None
 
     def check(self) -> None:
-        """Refuse the file if it is shorter by now. Between this look and the reading it may still become so.
+        """Check that the file was not truncated; it could still be truncated between this check and the read.
 
         Raises:
-            RecordError: beginning with the path.
+            RecordError: If it is too short. The message begins with its path.
         """
         try:
             found = os.stat(self.path)
@@ -108,14 +110,14 @@ class MappedFile:
             return
         if found.st_ino == self.inode and found.st_size < self.needed:
             raise RecordError(
-                f"{self.path}: truncated to {found.st_size} bytes while it is mapped",
-                expected=f"the {self.needed} bytes that the array lies in",
-                fix="open it again when it is whole; to replace a file, rename another one to its name",
+                f"{self.path}: truncated to {found.st_size} bytes while it is memory-mapped",
+                expected=f"a file of at least the {self.needed} bytes of the array",
+                fix="open it again when it is complete; to replace a file, rename a new file to its name",
             )
 
 
 def mapped_files(arrays: Iterable[Any]) -> tuple[MappedFile, ...]:
-    """Those of the memmaps among some arrays."""
+    """Return the files of all memmaps among some arrays."""
     files = [MappedFile.of(array) for array in arrays if isinstance(array, np.memmap)]
     return tuple(file for file in files if file is not None)
 
@@ -123,11 +125,11 @@ def mapped_files(arrays: Iterable[Any]) -> tuple[MappedFile, ...]:
 def known_files(
     path: str | PathLike[str] | Sequence[str | PathLike[str]], suffixes: Collection[str]
 ) -> list[KnownFile]:
-    """One file; those of a folder, by name, that end in one of `suffixes`; or a list of files, in its order.
+    """Return a file, the files of a folder that end in one of `suffixes` sorted by name, or a list of files.
 
     Raises:
-        DataError: if there is none.
-        RecordError: for one that can't be read.
+        DataError: If there is no file.
+        RecordError: If a file can't be read.
     """
     if isinstance(path, Sequence) and not isinstance(path, str | bytes):
         paths = [absolute(one) for one in path]
@@ -137,17 +139,17 @@ def known_files(
         paths = [absolute(path)]
     if not paths:
         raise DataError(
-            f"{path}: no file to read", expected=f"files that end in {', '.join(suffixes)}", fix="check the path"
+            f"{path}: no such files", expected=f"files that end in {', '.join(suffixes)}", fix="check the path"
         )
     return [KnownFile.of(one) for one in paths]
 
 
 def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = False) -> Iterator[str]:
-    """The paths of a folder's files, and with `deep` of those in the folders within it; `.name`s only if `hidden`.
+    """Yield the paths of the files in a folder, with `deep` also in its subfolders, with `hidden` also `.name`s.
 
     Raises:
-        DataError: if there is no such folder.
-        RecordError: for a link out of it, or what is neither a file nor a folder.
+        DataError: If the folder does not exist.
+        RecordError: If it contains a link out of it, or anything except files and folders.
     """
     pending = [absolute(folder)]
     root = os.path.realpath(pending[0])
@@ -167,15 +169,19 @@ def files_in(folder: str | PathLike[str], *, deep: bool = False, hidden: bool = 
             elif entry.is_file():
                 yield entry.path
             else:
-                raise RecordError(f"{entry.path}: not a regular file", expected="files and folders", fix="remove it")
+                raise RecordError(
+                    f"{entry.path}: not a regular file", expected="only files and folders", fix="remove it"
+                )
 
 
 def absolute(path: str | PathLike[str]) -> str:
-    """The whole path.
+    """Return the absolute path.
 
     Raises:
-        ArgumentError: for what is none.
+        ArgumentError: If `path` is not a path.
     """
     if not isinstance(path, str | PathLike):
-        raise ArgumentError(f"a path of type {type(path).__name__}", expected="text or a Path", fix="pass one")
+        raise ArgumentError(
+            f"a path of type {type(path).__name__}", expected="a str or Path", fix="pass the path of a file or folder"
+        )
     return os.path.abspath(fspath(path))

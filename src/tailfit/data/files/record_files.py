@@ -1,7 +1,7 @@
-"""Files of records that are bytes: TFRecord and ArrayRecord, read by position.
+"""TFRecord and ArrayRecord files, whose records (bytes) are read by position.
 
-A TFRecord file is a run of (length, CRC, content, CRC) and has no index: one pass over the lengths makes it. An
-ArrayRecord file has one at its end, which its own library reads.
+A TFRecord file is a sequence of (length, CRC, content, CRC) without an index, so one pass over the lengths builds it.
+An ArrayRecord file has an index at its end, which the array-record library reads.
 """
 
 import os
@@ -28,11 +28,11 @@ _CRC = struct.Struct("<I")
 
 
 class RecordFiles:
-    """Records of several files, one after another.
+    """The records of several files, concatenated.
 
     Args:
-        path: A file, a folder of them, or a list of files.
-        suffixes: That the files of a folder end in.
+        path: A file, a folder of files, or a list of files.
+        suffixes: File name extensions of the files in a folder.
     """
 
     def __init__(self, path: str | PathLike[str] | Sequence[str | PathLike[str]], suffixes: tuple[str, ...]) -> None:
@@ -43,19 +43,19 @@ class RecordFiles:
         return int(self._ends[-1])
 
     def named(self, index: int) -> str:
-        """A record's file and its number there, for messages."""
+        """Return the name of a record in messages: its file, and its number there."""
         owner = int(np.searchsorted(self._ends, index, side="right"))
         return f"{self._files[owner].path}: record {index - (int(self._ends[owner - 1]) if owner else 0)}"
 
     def read(self, indices: NDArray[np.int64]) -> list[bytes]:
-        """The content of the records at these positions."""
+        """Return the content of the records at these positions."""
         owners = np.searchsorted(self._ends, indices, side="right")
         found: list[bytes] = [b""] * len(indices)
         for owner in np.unique(owners).tolist():
             self._files[owner].check()
             rows = np.flatnonzero(owners == owner)
             within = indices[rows] - (int(self._ends[owner - 1]) if owner else 0)
-            # In the order of the file; on a disk that is the shorter way.
+            # In the order of the file, for fewer seeks.
             order = np.argsort(within, kind="stable")
             for row, content in zip(rows[order].tolist(), self._contents(owner, within[order].tolist()), strict=True):
                 found[row] = content
@@ -63,18 +63,18 @@ class RecordFiles:
 
     @abstractmethod
     def _count(self, number: int) -> int:
-        """Records of a file."""
+        """Return the number of records in a file."""
 
     @abstractmethod
     def _contents(self, number: int, records: list[int]) -> list[bytes]:
-        """Of these records of a file, which ascend."""
+        """Return the content of some records of a file, given in ascending order."""
 
     def _damaged(self, file: KnownFile, what: str, fix: str = "write the file again") -> RecordError:
-        return RecordError(f"{file.path}: {what}", expected="a whole file of records", fix=fix)
+        return RecordError(f"{file.path}: {what}", expected="an intact file of records", fix=fix)
 
 
 class TFRecordFiles(RecordFiles):
-    """Of TFRecord files, not compressed. Every checksum is compared.
+    """The records of uncompressed TFRecord files, whose checksums are all compared.
 
     Args:
         path: A file, a folder of `.tfrecord` files, or a list of files.
@@ -82,7 +82,7 @@ class TFRecordFiles(RecordFiles):
 
     def __init__(self, path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> None:
         self._crc: Final = needed("google_crc32c", "records", "a TFRecord file").value
-        self._starts: Final[list[NDArray[np.int64]]] = []  # of each file's records; and its end
+        self._starts: Final[list[NDArray[np.int64]]] = []  # for each file, the offset of each record and the end
         super().__init__(path, TFRECORD)
 
     def _count(self, number: int) -> int:
@@ -97,8 +97,10 @@ class TFRecordFiles(RecordFiles):
                     gzipped = head[:2] == b"\x1f\x8b"
                     raise self._damaged(
                         file,
-                        "compressed" if gzipped else f"no record at byte {place}, or a damaged one",
-                        "decompress it: records can't be found by position in it" if gzipped else "write it again",
+                        "a compressed file" if gzipped else f"no record, or a damaged one, at byte {place}",
+                        "decompress the file, because records of a compressed file can't be found by position"
+                        if gzipped
+                        else "write the file again",
                     )
                 place += _HEAD.size + length + _CRC.size
                 if place > file.size:
@@ -116,7 +118,7 @@ class TFRecordFiles(RecordFiles):
                 opened.seek(start)
                 body = opened.read(stop - start)
                 if len(body) != stop - start or not self._agrees(body[:-4], *_CRC.unpack(body[-4:])):
-                    raise self._damaged(file, f"record {record} is not what its checksum says")
+                    raise self._damaged(file, f"a wrong checksum of record {record}")
                 found.append(body[:-4])
         return found
 
@@ -126,7 +128,7 @@ class TFRecordFiles(RecordFiles):
 
 
 class ArrayRecordFiles(RecordFiles):
-    """Of ArrayRecord files, best written with groups of one record.
+    """The records of ArrayRecord files, preferably written with groups of one record.
 
     Args:
         path: A file, a folder of `.array_record` files, or a list of files.
@@ -138,21 +140,21 @@ class ArrayRecordFiles(RecordFiles):
         super().__init__(path, ARRAY_RECORD)
 
     def _reader(self, number: int) -> Any:
-        """A file's reader, one a process: its place in the file is its own."""
+        """Return the reader of a file in this process; a fork must not share its position in the file."""
         if self._readers[0] != os.getpid():
             self._readers = (os.getpid(), {})
-        held = self._readers[1].get(number)
-        if held is None:
+        reader = self._readers[1].get(number)
+        if reader is None:
             module = needed("array_record.python.array_record_module", "records", "an ArrayRecord file")
             file = self._files[number]
             try:
-                held = module.ArrayRecordReader(file.path, "readahead_buffer_size:0,max_parallelism:0")
+                reader = module.ArrayRecordReader(file.path, "readahead_buffer_size:0,max_parallelism:0")
             except RuntimeError as error:
                 raise self._damaged(file, str(error).splitlines()[0]) from error
-            if not held.ok():
+            if not reader.ok():
                 raise self._damaged(file, "not an ArrayRecord file, or truncated")
-            self._readers[1][number] = held
-        return held
+            self._readers[1][number] = reader
+        return reader
 
     def _count(self, number: int) -> int:
         return int(self._reader(number).num_records())
@@ -161,11 +163,11 @@ class ArrayRecordFiles(RecordFiles):
         reader = self._reader(number)
         try:
             found: list[bytes] = reader.read(records)
-            sound = reader.ok() and len(found) == len(records)
+            complete = reader.ok() and len(found) == len(records)
         except (RuntimeError, IndexError, ValueError) as error:
             self._readers[1].pop(number, None)
             raise self._damaged(self._files[number], str(error).splitlines()[0]) from error
-        if not sound:  # it answers nothing for all that follows
+        if not complete:  # drop the reader, which returns nothing after a damaged record
             self._readers[1].pop(number, None)
             raise self._damaged(self._files[number], "a damaged record")
         return found

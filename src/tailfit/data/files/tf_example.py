@@ -1,6 +1,6 @@
-"""`tf.train.Example`, the usual content of a TFRecord, as arrays: parsed by protobuf, without TensorFlow.
+"""Parser of `tf.train.Example`, the usual content of a TFRecord, to arrays by protobuf, without TensorFlow.
 
-An Example is a map from names to lists of floats, whole numbers or bytes; it knows no shapes and no other types.
+An Example maps names of features to lists of floats, whole numbers or bytes, without shapes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,57 +21,57 @@ Feature = tuple[Sequence[int], DTypeLike]
 
 @dataclass(frozen=True)
 class Examples:
-    """Reads the features of an Example.
+    """A parser of the features of an Example.
 
     Attributes:
-        features: Shape and type of each that belongs to the record; bytes are taken as they lie in memory, C order,
-            little-endian. None: all of numbers, as vectors; a single number as such.
-        others: Names of features beside the record: its label, its ID.
+        features: Shape and dtype of each feature of the record; bytes are raw memory in C order, little-endian. None
+            for all numeric features, as vectors, or as scalars if they have a single value.
+        not_in_record: Names of the features that are not part of the record, such as its label and ID.
     """
 
     features: Mapping[str, Feature] | None
-    others: Sequence[str] = ()
+    not_in_record: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _example_class()
         for name, feature in (self.features or {}).items():
             try:
                 shape, dtype = feature
-                sound = all(int(size) == size >= 0 for size in shape) and np.dtype(dtype).kind in "biuf"
+                valid = all(int(size) == size >= 0 for size in shape) and np.dtype(dtype).kind in "biuf"
             except (TypeError, ValueError):
-                sound = False
-            if not sound:
+                valid = False
+            if not valid:
                 raise ArgumentError(
                     f"features[{name!r}]={feature!r}",
-                    expected="(shape, type) of real numbers",
-                    fix="write it so, e.g. {'signal': ((128, 12), 'float32')}",
+                    expected="a pair (shape, dtype) of real numbers",
+                    fix="pass such pairs, for example {'signal': ((128, 12), 'float32')}",
                 )
 
     def numbers(self, content: bytes, where: str) -> list[str]:
-        """The names of the features of numbers in an Example, which are its record where none are told."""
-        given = _features(content, where)
-        rest = sorted(set(given) - set(self.others))
-        return [name for name in rest if given[name].WhichOneof("kind") in ("float_list", "int64_list")]
+        """Return the names of the numeric features of an Example, which by default form its record."""
+        found = _features(content, where)
+        rest = sorted(set(found) - set(self.not_in_record))
+        return [name for name in rest if found[name].WhichOneof("kind") in ("float_list", "int64_list")]
 
     def record(self, content: bytes, where: str) -> Any:
-        """The record in an Example: of one feature its array, of several a dict.
+        """Return the record in an Example: an array for one feature, a dict for several.
 
         Raises:
-            RecordError: beginning with `where`, for what is no Example, or has not the features.
+            RecordError: If the content is not an Example, or lacks a feature. The message begins with `where`.
         """
-        given = _features(content, where)
+        found = _features(content, where)
         names: Iterable[str] = self.numbers(content, where) if self.features is None else self.features
-        record = {name: self._array(_values(given, name, where), name, where) for name in names}
+        record = {name: self._array(_values(found, name, where), name, where) for name in names}
         return next(iter(record.values())) if len(record) == 1 else record
 
     def excluded(self, content: bytes, where: str) -> dict[str, Any]:
-        """The features beside the record, each a number, text or a vector.
+        """Return the features that are not part of the record, each a number, text or a vector.
 
         Raises:
-            RecordError: as `record`.
+            RecordError: See `record`.
         """
-        given = _features(content, where)
-        return {name: _single(_values(given, name, where), name, where) for name in self.others}
+        found = _features(content, where)
+        return {name: _single(_values(found, name, where), name, where) for name in self.not_in_record}
 
     def _array(self, values: NDArray[Any] | list[bytes], name: str, where: str) -> NDArray[Any]:
         if self.features is None:
@@ -84,7 +84,7 @@ class Examples:
             if values.size == size:
                 return values.view(np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype)
         elif values.size == int(np.prod(shape, dtype=np.int64)):
-            return _converted(values, np.dtype(dtype), f"{where}: feature {name!r}").reshape(shape)
+            return _convert(values, np.dtype(dtype), f"{where}: feature {name!r}").reshape(shape)
         raise RecordError(
             f"{where}: {values.size} {'bytes' if values.dtype == np.uint8 else 'values'} in feature {name!r}",
             expected=f"shape {tuple(shape)}, type {np.dtype(dtype)}",
@@ -92,21 +92,21 @@ class Examples:
         )
 
 
-def _converted(values: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArray[Any]:
-    """Convert numbers to the type that was asked for, which must hold them; floats may be rounded."""
+def _convert(values: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArray[Any]:
+    """Convert numbers to a dtype; floats may be rounded, but no value may overflow or be truncated."""
     with np.errstate(invalid="ignore", over="ignore"):
-        made = values.astype(dtype)
+        converted = values.astype(dtype)
         if dtype.kind == "f":
-            lost = np.isfinite(values) & ~np.isfinite(made)
+            lost = np.isfinite(values) & ~np.isfinite(converted)
         else:
-            lost = (made.astype(values.dtype) != values) | ((made < 0) != (values < 0))
+            lost = (converted.astype(values.dtype) != values) | ((converted < 0) != (values < 0))
     if lost.any():
         raise RecordError(
             f"{where} with the value {values[int(np.argmax(lost))]}",
-            expected=f"values that {dtype} can hold",
-            fix="name a wider type in features=",
+            expected=f"values that {dtype} can represent",
+            fix="pass a wider dtype in features=",
         )
-    return made
+    return converted
 
 
 def _features(content: bytes, where: str) -> Any:
@@ -115,41 +115,55 @@ def _features(content: bytes, where: str) -> Any:
         example.ParseFromString(content)
     except needed("google.protobuf.message", "records", where).DecodeError as error:
         raise RecordError(
-            f"{where}: no tf.train.Example", expected="records that are", fix="pass parse= for other content"
+            f"{where}: content that is not a tf.train.Example",
+            expected="records of tf.train.Example messages",
+            fix="pass a function as parse= for other content",
         ) from error
     return example.features.feature
 
 
-def _values(given: Any, name: str, where: str) -> NDArray[Any] | list[bytes]:
-    if name not in given:  # before it is asked for: a map of protobuf makes what is not there
-        raise RecordError(f"{where}: no feature {name!r}, but {sorted(given)[:20]}", expected="it", fix="name another")
-    kind = given[name].WhichOneof("kind")
+def _values(features: Any, name: str, where: str) -> NDArray[Any] | list[bytes]:
+    if name not in features:  # checked first, because indexing a protobuf map creates the entry
+        raise RecordError(
+            f"{where}: no feature {name!r}; it contains {sorted(features)[:20]}",
+            expected=f"an Example with the feature {name!r}",
+            fix="correct the name, or write the record again",
+        )
+    kind = features[name].WhichOneof("kind")
     if kind == "bytes_list":
-        return list(given[name].bytes_list.value)
+        return list(features[name].bytes_list.value)
     if kind == "float_list":
-        floats = given[name].float_list
+        floats = features[name].float_list
         size = len(floats.value)
-        # Its bytes end in the floats as they lie in memory: a fiftieth of the time of reading one after another.
+        # The serialized list ends with the raw floats. Reading these takes a fiftieth of the time of iterating values.
         packed = floats.SerializeToString()
         return np.frombuffer(packed, "<f4", size, len(packed) - 4 * size).astype(np.float32)
-    return np.array(given[name].int64_list.value, dtype=np.int64)
+    return np.array(features[name].int64_list.value, dtype=np.int64)
 
 
 def _single(values: NDArray[Any] | list[bytes], name: str, where: str) -> Any:
-    """A label or an ID: text, a number, or a vector of indicators."""
+    """Return a label or an ID: text, a number, or a vector of indicators."""
     if isinstance(values, list) and len(values) == 1:
         try:
             return values[0].decode()
         except UnicodeDecodeError as error:
-            raise RecordError(f"{where}: feature {name!r} is no text", expected="UTF-8", fix="name another") from error
+            raise RecordError(
+                f"{where}: bytes that are not text in feature {name!r}",
+                expected="a label or an ID as text in UTF-8",
+                fix="pass the name of a different feature, or write it in UTF-8",
+            ) from error
     if isinstance(values, list) or not values.size:
-        raise RecordError(f"{where}: {len(values)} values in feature {name!r}", expected="one", fix="name another")
+        raise RecordError(
+            f"{where}: {len(values)} values in feature {name!r}",
+            expected="a single text, or numbers, as label or ID",
+            fix="pass the name of a different feature",
+        )
     return values[0] if values.size == 1 else values
 
 
 @cache
 def _example_class() -> Any:
-    """The message class, from a description of its own: TensorFlow's, if it is imported, stays apart."""
+    """Build the message class in a separate descriptor pool, so that it can't collide with TensorFlow's."""
     descriptor = needed("google.protobuf.descriptor_pb2", "records", "a tf.train.Example")
     pool = needed("google.protobuf.descriptor_pool", "records", "a tf.train.Example").DescriptorPool()
     factory = needed("google.protobuf.message_factory", "records", "a tf.train.Example")

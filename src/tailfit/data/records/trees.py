@@ -1,4 +1,4 @@
-"""Nested records: an array, or a dict, tuple or list of records. Leaves are told apart by nothing else."""
+"""Nested records: an array, or a dict, tuple or list of nested records. Everything else is a leaf."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["leaves", "map_tree", "pairs"]
 
 
 def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The same nest with `function` applied to each leaf.
+    """Apply `function` to each leaf of a nest.
 
     >>> map_tree(lambda leaf: leaf + 1, {"a": 1, "b": (2, [3])})
     {'a': 2, 'b': (3, [4])}
@@ -24,7 +24,7 @@ def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf with its path, e.g. `("['sensor'][0]", array)`.
+    """Yield each leaf with its path, for example `("['sensor'][0]", array)`.
 
     >>> list(leaves({"a": 1, "b": (2, [3])}))
     [("['a']", 1), ("['b'][0]", 2), ("['b'][1][0]", 3)]
@@ -40,10 +40,10 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
-    """The leaves of two nests that are at the same place, in dicts by key: libraries that rebuild a nest sort keys.
+    """Yield the leaves of two nests with the same path; the order of dict keys, which some libraries sort, may differ.
 
     Raises:
-        ArgumentError: one has a leaf where the other has none.
+        ArgumentError: If the nests have different structures.
 
     >>> list(pairs({"z": 1, "a": 2}, {"a": 3, "z": 4}))
     [(2, 3), (1, 4)]
@@ -51,8 +51,8 @@ def pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
     first, second = dict(leaves(one)), dict(leaves(other))
     if first.keys() != second.keys():
         raise ArgumentError(
-            f"arrays at {sorted(first)} for records with {sorted(second)}",
-            expected="a nest of the same keys and places",
+            f"arrays with the paths {sorted(first)} for records with the paths {sorted(second)}",
+            expected="two nests with the same structure",
             fix="pass arrays as `read` returns them",
         )
     for path, leaf in second.items():

@@ -1,3 +1,3 @@
-"""Data sets behind a URL: download once, then compare with the server."""
+"""Data sets at URLs: downloaded once, then compared with the server."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Writing what a server sends: never more than it announced or there is room for."""
+"""Copying of files from servers, limited by the announced size or the free disk space."""
 
 import hashlib
 import shutil
@@ -7,16 +7,16 @@ from typing import IO
 
 from tailfit.errors import DataError, RecordError
 
-__all__ = ["received"]
+__all__ = ["copy_stream"]
 
-_COPIED = 1 << 22  # bytes at once
-_SPARE = 1 << 28  # bytes of the disk left free by a file of unknown size
+_CHUNK_SIZE = 1 << 22  # bytes copied at once
+_RESERVE = 1 << 28  # bytes of the disk that a file of unknown size must leave free
 
 
-def received(remote: IO[bytes], out: IO[bytes], announced: int | None, folder: Path, shown: str) -> tuple[int, str]:
-    """Copy what a server sends, no more than it announced; how many bytes came, and their SHA-256."""
+def copy_stream(remote: IO[bytes], out: IO[bytes], announced: int | None, folder: Path, shown: str) -> tuple[int, str]:
+    """Copy a stream, but hardly more than its announced size; return the number of bytes and their SHA-256."""
     digest, size = hashlib.sha256(), 0
-    while (announced is None or size <= announced) and (piece := remote.read(_COPIED)):
+    while (announced is None or size <= announced) and (piece := remote.read(_CHUNK_SIZE)):
         if announced is None:
             _check_unannounced(piece if not size else b"", size, folder, shown)
         digest.update(piece)
@@ -25,17 +25,17 @@ def received(remote: IO[bytes], out: IO[bytes], announced: int | None, folder: P
 
 
 def _check_unannounced(beginning: bytes, size: int, folder: Path, shown: str) -> None:
-    """Bound a file of unknown size by the free room; refuse one that a server compressed for the transfer."""
+    """Limit a file of unknown size by the free disk space; refuse a file that the server compressed for transfer."""
     if beginning.startswith(b"\x1f\x8b") and not shown.endswith("gz"):
         raise RecordError(
-            f"{shown}: sent compressed (Content-Encoding: gzip), though that was not asked for",
+            f"{shown}: a response with unrequested compression (Content-Encoding: gzip)",
             expected="the bytes of the file itself",
-            fix="switch the compression off on the server, or download the file by other means",
+            fix="disable compression on the server, or download the file in a different way",
         )
     free = shutil.disk_usage(folder).free
-    if free < _SPARE:
+    if free < _RESERVE:
         raise DataError(
-            f"{shown}: a file of unknown size, {size} bytes of which came; {free} bytes are left in {folder}",
-            expected=f"a file that leaves {_SPARE} bytes free",
-            fix="pass cache= a folder with more room, or check what the URL gives",
+            f"{shown}: a file of unknown size of which {size} bytes arrived, with {free} bytes left in {folder}",
+            expected=f"a file that leaves {_RESERVE} bytes free",
+            fix="pass a folder on a larger disk as cache=, or check the content of the URL",
         )

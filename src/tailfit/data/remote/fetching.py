@@ -1,13 +1,18 @@
-"""Data sets behind a URL: copied once into a local folder, and compared with what is there each time they are opened.
+"""A local cache of data sets at URLs, compared with the server each time a data set is opened.
 
 Concepts:
-- *tag*: what the server says of a file's content: an ETag, a checksum, or the time of its change.
-- *manifest*: beside the copies, of each file its size and tag there, its SHA-256, and its time of change here. A copy
-  whose size and time are as they were is trusted; one that was touched is hashed; what does not match is fetched again.
+- *tag*: the server's description of a file's content: an ETag, a checksum, or the modification time.
+- *manifest*: a file next to the copies with the size, tag, SHA-256 and local modification time of each file. A copy
+  with the same size and time is trusted; if only the time differs, it is hashed; a copy that does not match is fetched
+  again.
 
-Only URLs that the user named are opened, and only files that the server lists below them. What a server sends is
-bounded by the size it announced, else by the free room. Over HTTP a minute without a byte ends the copy, and bytes are
-kept as sent, never decompressed.
+Only URLs that the user named are opened, and only files that the server lists below them. A transfer is limited by the
+announced size, else by the free disk space. Over HTTP, a minute without a byte aborts the transfer, and bytes are
+stored as sent, without decompression.
+
+fsspec's own `filecache` does not replace this module: it renames files to hashes, so that readers of folders can't open
+them; it keeps files that the server has deleted; and it neither notices a file that changes during the copy or a
+damaged copy, nor limits the size of a transfer.
 """
 
 import contextlib
@@ -24,7 +29,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from tailfit.data.remote.downloading import received
+from tailfit.data.remote.downloading import copy_stream
 from tailfit.data.tables.ids import check_id
 from tailfit.errors import DataError, PackageError, RecordError, TailfitError
 from tailfit.extras import needed
@@ -32,20 +37,20 @@ from tailfit.storage.json_text import read_object
 from tailfit.storage.reading import digest_of
 from tailfit.storage.writing import Draft, is_draft, remove_abandoned, write_parts
 
-__all__ = ["fetched", "http_options", "is_url", "without_secrets"]
+__all__ = ["fetch", "http_options", "is_url", "without_secrets"]
 
-_URL = re.compile(r"[A-Za-z][\w+.-]+(://|::)")  # two letters or more: "C:" is a drive
-_TRIES = 2
-_SECONDS = 5.0  # between two writings of the manifest
-_MOST_MANIFEST = 1 << 30  # bytes
-_IDLE = 60.0  # seconds that an HTTP server may send nothing
+_URL = re.compile(r"[A-Za-z][\w+.-]+(://|::)")  # at least two letters, because "C:" is a drive
+_ATTEMPTS = 2
+_SAVE_INTERVAL = 5.0  # seconds between two writes of the manifest
+_MAX_MANIFEST_BYTES = 1 << 30
+_IDLE_TIMEOUT = 60.0  # seconds without a byte from an HTTP server
 _TAGS = ("ETag", "etag", "sha256", "md5", "md5Hash", "content_md5", "checksum", "blob_id", "generation", "uid")
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """A line of the manifest."""
+    """The manifest's entry of a copied file."""
 
     size: int
     tag: str
@@ -54,7 +59,7 @@ class _Copy:
 
 
 def is_url(path: str | PathLike[str]) -> bool:
-    """Whether a path is one.
+    """Return whether a path is a URL.
 
     >>> is_url("s3://bucket/set"), is_url("zip::https://host/set.zip"), is_url("C:/set"), is_url("set")
     (True, True, False, False)
@@ -63,10 +68,10 @@ def is_url(path: str | PathLike[str]) -> bool:
 
 
 def http_options(url: str) -> dict[str, Any]:
-    """Options for fsspec that bound what an HTTP server can do; none for other protocols.
+    """Return options for fsspec that limit an HTTP server; an empty dict for other protocols.
 
-    aiohttp's own limits are five minutes for a whole file and none between two bytes, and it unpacks what is sent
-    compressed, whatever its size.
+    By default aiohttp allows five minutes for a whole file and any time between two bytes, and decompresses responses
+    of any size.
 
     >>> sorted(http_options("zip::https://host/set.zip")), http_options("s3://bucket/set")
     (['https'], {})
@@ -75,49 +80,51 @@ def http_options(url: str) -> dict[str, Any]:
     if not protocols:
         return {}
     timeout = needed("aiohttp", "remote", without_secrets(url)).ClientTimeout(
-        total=None, sock_connect=_IDLE, sock_read=_IDLE
+        total=None, sock_connect=_IDLE_TIMEOUT, sock_read=_IDLE_TIMEOUT
     )
     client = {"timeout": timeout, "auto_decompress": False, "headers": {"Accept-Encoding": "identity"}}
     return {protocol: {"client_kwargs": client} for protocol in protocols}
 
 
-def fetched(url: str, cache: str | PathLike[str] | None = None) -> Path:
-    """The local copy of a file or folder, made or brought up to date.
+def fetch(url: str, cache: str | PathLike[str] | None = None) -> Path:
+    """Create or update the local copy of a file or folder, and return its path.
 
     Args:
-        url: What fsspec opens.
-        cache: Folder of the copies; the environment's `TAILFIT_CACHE` without it, else `tailfit` in the user's cache.
+        url: URL that fsspec can open.
+        cache: Folder of the copies. Default: the environment variable `TAILFIT_CACHE`, or else `tailfit` in the user's
+            cache folder.
     Raises:
-        RecordError: beginning with the URL: not there, cut off, changed while it was copied, or of unsafe names.
-        DataError: if there is no room for it on the disk.
-        PackageError: without fsspec, or the package that its protocol needs.
+        RecordError: If the file does not exist, is cut off, changes while it is copied, or has an unsafe name. The
+            message begins with the URL.
+        DataError: If the disk is too small.
+        PackageError: If fsspec or the package for the protocol is not installed.
 
     >>> import fsspec, tempfile
     >>> with fsspec.open("memory://pumps/a.bin", "wb") as file:
     ...     _ = file.write(b"1234")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     fetched("memory://pumps", folder).joinpath("a.bin").read_bytes()
+    ...     fetch("memory://pumps", folder).joinpath("a.bin").read_bytes()
     b'1234'
     """
     name = without_secrets(url)
-    with _named(url, name):
+    with _errors_with(url, name):
         system, path = needed("fsspec.core", "remote", name).url_to_fs(url, **http_options(url))
         if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
             return Path(path)
         folder = _cache_folder(cache) / hashlib.sha256(url.encode()).hexdigest()[:32]
         target = folder / (_safe(posixpath.basename(path.split("?")[0].rstrip("/")) or "data", name))
         remove_abandoned(folder)
-        there = _listed(system, path, name)
+        remote = _list_remote(system, path, name)
         known = _read_manifest(folder / "manifest.json")
-        stale = {part: file for part, file in there.items() if not _is_current(target, part, known.get(part), file)}
-        _check_room(folder, stale, name)
-        kept = {part: copy for part, copy in known.items() if part in there and part not in stale}
-        _remove_others(target, set(there))
+        stale = {part: file for part, file in remote.items() if not _is_current(target, part, known.get(part), file)}
+        _check_disk_space(folder, stale, name)
+        kept = {part: copy for part, copy in known.items() if part in remote and part not in stale}
+        _remove_deleted(target, set(remote))
         written = time.monotonic()
         try:
             for part, file in stale.items():
-                kept[part] = _copied(system, file, _local(target, part), f"{name}/{part}".rstrip("/"))
-                if time.monotonic() - written > _SECONDS:  # what a kill at any moment may cost
+                kept[part] = _copy_file(system, file, _local(target, part), f"{name}/{part}".rstrip("/"))
+                if time.monotonic() - written > _SAVE_INTERVAL:  # so that a kill loses only this much work
                     _write_manifest(folder / "manifest.json", kept)
                     written = time.monotonic()
         finally:
@@ -125,8 +132,8 @@ def fetched(url: str, cache: str | PathLike[str] | None = None) -> Path:
         return target
 
 
-def _listed(system: Any, path: str, shown: str) -> dict[str, dict[str, Any]]:
-    """What the server says of each file, by its path below the URL; `""` where that is the file itself."""
+def _list_remote(system: Any, path: str, shown: str) -> dict[str, dict[str, Any]]:
+    """Return the server's information on each file by its path below the URL; `""` if the URL is a file."""
     info = _info(system, path)
     if info["type"] != "directory":
         return {"": info}
@@ -136,12 +143,14 @@ def _listed(system: Any, path: str, shown: str) -> dict[str, dict[str, Any]]:
         for part in name.split("/"):
             _safe(part, shown)
     if not found:
-        raise RecordError(f"{shown}: no file", expected="a file, or a folder of files", fix="check the URL")
+        raise RecordError(
+            f"{shown}: a folder without files", expected="a file or a folder of files", fix="check the URL"
+        )
     return found
 
 
 def _info(system: Any, path: str) -> dict[str, Any]:
-    system.invalidate_cache()  # what it was told before is not what is there now
+    system.invalidate_cache()  # fsspec would answer from its listing of an earlier call
     info: dict[str, Any] = system.info(path)
     return info
 
@@ -151,7 +160,7 @@ def _safe(name: str, shown: str) -> str:
         check_id(name)
     except DataError as error:
         raise RecordError(
-            f"{shown}: a file of the unsafe name {name!r}", expected=error.expected, fix="rename it"
+            f"{shown}: a file with the unsafe name {name!r}", expected=error.expected, fix="rename it on the server"
         ) from None
     return name
 
@@ -182,46 +191,48 @@ def _sha256(path: Path) -> str:
     return str(digest_of(path)["sha256"])
 
 
-def _copied(system: Any, file: Mapping[str, Any], local: Path, shown: str) -> _Copy:
+def _copy_file(system: Any, file: Mapping[str, Any], local: Path, shown: str) -> _Copy:
     local.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         before = _info(system, file["name"])
         with Draft(local, private=True) as draft:
             with system.open(file["name"], "rb") as remote:
-                size, digest = received(remote, draft.file, before.get("size"), local.parent, shown)
+                size, digest = copy_stream(remote, draft.file, before.get("size"), local.parent, shown)
             if before.get("size") in (size, None) and _tag(_info(system, file["name"])) == _tag(before):
                 draft.place()
                 return _Copy(size, _tag(file), digest, local.stat().st_mtime_ns)
     raise RecordError(
-        f"{shown}: {size} bytes came of {before.get('size')}, or it changed meanwhile ({_TRIES} attempts)",
-        expected="a file that stays as it is while it is copied",
-        fix="try again",
+        f"{shown}: {size} of {before.get('size')} bytes, or a file that changed during the copy ({_ATTEMPTS} attempts)",
+        expected="a complete file that does not change while it is copied",
+        fix="try again later",
     )
 
 
-def _check_room(folder: Path, files: Mapping[str, Mapping[str, Any]], shown: str) -> None:
+def _check_disk_space(folder: Path, files: Mapping[str, Mapping[str, Any]], shown: str) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    wanted, free = sum(file.get("size") or 0 for file in files.values()), shutil.disk_usage(folder).free
-    if wanted > free:
+    needed_bytes, free = sum(file.get("size") or 0 for file in files.values()), shutil.disk_usage(folder).free
+    if needed_bytes > free:
         raise DataError(
-            f"{shown}: {wanted} bytes to copy to {folder}", expected=f"the {free} bytes free there", fix="pass cache="
+            f"{shown}: {needed_bytes} bytes to copy to {folder}",
+            expected=f"at most {free} bytes, the free disk space",
+            fix="pass a folder on a larger disk as cache=, or free disk space",
         )
 
 
-def _remove_others(target: Path, names: set[str]) -> None:
-    """What the server has no more must not be read as part of the set."""
+def _remove_deleted(target: Path, names: set[str]) -> None:
+    """Delete copies of files that the server no longer has, which must not be read as part of the data set."""
     if not target.is_dir():
         return
     for path in [path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()]:
-        # Another process may be writing a draft.
+        # Keep drafts, which a different process may be writing.
         if path.relative_to(target).as_posix() not in names and not is_draft(path.name):
             path.unlink()
 
 
 def _read_manifest(path: Path) -> dict[str, _Copy]:
-    """An unreadable one is none: all is fetched again."""
+    """Read the manifest; an unreadable one counts as empty, so that all files are fetched again."""
     try:
-        content = read_object(path, _MOST_MANIFEST)
+        content = read_object(path, _MAX_MANIFEST_BYTES)
         return {str(name): _Copy(**copy) for name, copy in content["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
@@ -240,7 +251,7 @@ def _cache_folder(cache: str | PathLike[str] | None) -> Path:
 
 
 def without_secrets(url: str) -> str:
-    """The URL without what may be a secret: a user's name and password, and its query.
+    """Return the URL without its user name, password and query, which may be secret.
 
     >>> without_secrets("https://me:pass@host/set.parquet?token=1")
     'https://host/set.parquet'
@@ -249,29 +260,31 @@ def without_secrets(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _named(url: str, shown: str) -> Iterator[None]:
-    """Errors of the many libraries behind fsspec as one that names the URL."""
+def _errors_with(url: str, shown: str) -> Iterator[None]:
+    """Convert errors of the libraries behind fsspec to a `RecordError` that names the URL."""
     try:
         yield
     except TailfitError:
         raise
     except ImportError as error:
-        raise PackageError(f"{shown}: {error}", expected="that package installed", fix="pip install it") from error
+        raise PackageError(
+            f"{shown}: {error}", expected="the package for this protocol installed", fix="install it with pip"
+        ) from error
     except Exception as error:
         if _timed_out(error):
             raise RecordError(
-                f"{shown}: no byte for {_IDLE:g} s",
-                expected="a server that answers",
+                f"{shown}: no data from the server for {_IDLE_TIMEOUT:g} s",
+                expected="a server that responds",
                 fix="check the URL and the network, or try again later",
             ) from error
         what = (str(error).splitlines() or [""])[0].replace(url, shown)
         raise RecordError(
             f"{shown}: {type(error).__name__}: {what}",
-            expected="a file or folder that can be read",
+            expected="a readable file or folder",
             fix="check the URL, the network and your credentials",
         ) from error
 
 
 def _timed_out(error: BaseException | None) -> bool:
-    """Whether a timeout lies behind an error; fsspec reports some as a file that is not there."""
+    """Return whether a timeout caused an error; fsspec reports some timeouts as a missing file."""
     return error is not None and (isinstance(error, TimeoutError) or _timed_out(error.__cause__ or error.__context__))

@@ -1,3 +1,3 @@
-"""Sources: one class for each place that records can be stored in."""
+"""Sources: one class for each storage format of records."""
 
 __all__: list[str] = []

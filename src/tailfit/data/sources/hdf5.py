@@ -107,9 +107,9 @@ class HDF5(Stored):
 
     def _has(self, name: str) -> bool:
         with self._opened() as file:
-            # Looked at before it is followed: what a link names in the place of a file may be waited for.
+            # Check links before following them, because opening the target of a link, such as a pipe, may block.
             if _leads_out(file, name):
-                self._refuse(name, "lies in other files", "open those, and join them with Concat")
+                self._refuse(name, "whose data are in other files", "open those files, and join them with Concat")
             return isinstance(file.get(name), needed("h5py", "hdf5", _WHAT).Dataset)
 
     def _names(self) -> list[str]:
@@ -145,22 +145,22 @@ class HDF5(Stored):
             return shape, dtype
 
     def _check_chunks(self, name: str, data: Any) -> None:
-        """Refuse chunks that would not fit into memory decoded; HDF5 decodes whatever one holds."""
-        room, size = available_memory(), math.prod(data.chunks) * data.dtype.itemsize
-        if size > room:
+        """Refuse chunks that do not fit into memory; HDF5 decompresses a chunk of any size."""
+        free, size = available_memory(), math.prod(data.chunks) * data.dtype.itemsize
+        if size > free:
             self._refuse(name, f"in chunks of {size} bytes, which do not fit into memory", "write it in smaller chunks")
-        if data.compression != "gzip" or data.id.get_storage_size() * _GZIP_RATIO <= room:
+        if data.compression != "gzip" or data.id.get_storage_size() * _GZIP_RATIO <= free:
             return
         large: list[tuple[int, ...]] = []
 
-        def look(chunk: Any) -> None:
-            if chunk.size * _GZIP_RATIO > room:
+        def collect(chunk: Any) -> None:
+            if chunk.size * _GZIP_RATIO > free:
                 large.append(chunk.chunk_offset)
 
-        data.id.chunk_iter(look)
+        data.id.chunk_iter(collect)
         for offset in large:
             if _inflates_beyond(data.id.read_direct_chunk(offset)[1], size):
-                self._refuse(name, f"with a chunk at {offset} that holds more than its {size} bytes", "write it again")
+                self._refuse(name, f"with a chunk at {offset} of more than its {size} bytes", "write the dataset again")
 
     def _refuse(self, name: str, what: str, fix: str) -> NoReturn:
         raise RecordError(
@@ -191,20 +191,20 @@ class HDF5(Stored):
         return {**super().__getstate__(), "_handle": None}
 
 
-def _inflates_beyond(content: bytes, most: int) -> bool:
-    """Whether gzip's stream holds more than so many bytes, told piece by piece."""
+def _inflates_beyond(content: bytes, limit: int) -> bool:
+    """Return whether a gzip stream decompresses to more bytes than a limit, without keeping them."""
     inflater, size = zlib.decompressobj(), 0
     try:
-        while content and not inflater.eof and size <= most:
+        while content and not inflater.eof and size <= limit:
             size += len(inflater.decompress(content, 1 << 20))
             content = inflater.unconsumed_tail
     except zlib.error:
-        return False  # HDF5 will say so
-    return size > most
+        return False  # HDF5 raises the error
+    return size > limit
 
 
 def _leads_out(file: Any, name: str, depth: int = 0) -> bool:
-    """Whether a name in a file is, or leads through, a link to another file; nothing is followed to tell it."""
+    """Return whether a name is a link to a different file, or leads through one, without following external links."""
     h5py = needed("h5py", "hdf5", _WHAT)
     parts = [part for part in name.split("/") if part not in ("", ".")]
     for end in range(1, len(parts) + 1):
@@ -212,9 +212,9 @@ def _leads_out(file: Any, name: str, depth: int = 0) -> bool:
         if isinstance(link, h5py.ExternalLink):
             return True
         if isinstance(link, h5py.SoftLink):
-            begun = [] if link.path.startswith("/") else parts[: end - 1]
-            aim = "/".join([*begun, link.path, *parts[end:]])
-            return depth == _MAX_LINKS or _leads_out(file, aim, depth + 1)
+            base = [] if link.path.startswith("/") else parts[: end - 1]
+            target = "/".join([*base, link.path, *parts[end:]])
+            return depth == _MAX_LINKS or _leads_out(file, target, depth + 1)
         if link is None:
             return False
     return False

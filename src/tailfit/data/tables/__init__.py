@@ -1,3 +1,3 @@
-"""Tables that go with records: IDs, labels and metadata, read from files and matched to records by ID."""
+"""Tables of IDs, labels and metadata, read from files and matched to records by ID."""
 
 __all__: list[str] = []

@@ -128,7 +128,7 @@ class KnownIDs:
         """Map names that are not IDs to the IDs that they spell; omit names that spell no ID."""
         forms = {name: _form(name) for name in names}
         prefix = next((found for form in forms.values() if (found := self._prefix(form)) is not None), "")
-        # A path with ".." is never an ID, whatever its last part is.
+        # A path with ".." never spells an ID, because it may leave the folder.
         inside = {name: form for name, form in forms.items() if ".." not in form.split("/")}
         spelled = {name: self._spelled(form.removeprefix(prefix)) for name, form in inside.items()}
         return {name: known for name, known in spelled.items() if known is not None}

@@ -1,4 +1,4 @@
-"""Writing arrays as a folder of `.npy` files, whole or not at all; see `tailfit.data.sources.layout`."""
+"""Atomic writer of arrays as a folder of `.npy` files; see `tailfit.data.sources.layout`."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tailfit.storage.writing import write_text
 
 __all__ = ["save_npy_folder"]
 
-_OURS = {"data", "class_names.json", "partition.json", *LABELS, *METADATA}
+_LAYOUT_FILES = {"data", "class_names.json", "partition.json", *LABELS, *METADATA}
 
 
 def save_npy_folder(
@@ -36,23 +36,23 @@ def save_npy_folder(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write arrays as the classic layout, which `open` reads.
+    """Write arrays in the classic layout, which `open` reads.
 
-    All is checked, then written to a folder beside the target, which is renamed at the end: after an error, or
-    Ctrl-C, the target is as it was.
+    Everything is checked and written to a temporary folder next to the target, which is renamed at the end. After an
+    error or Ctrl-C the target is unchanged.
 
     Args:
-        root: The folder to be made.
-        x: Array `[n, ...]`, or a `Ragged`; `root/data/<ID>.npy` gets `x[i]`.
-        labels: As in `Arrays`; written as class names if they were names, else as codes or rows.
-        ids: n names; "0", "1", ... without it.
-        metadata: polars DataFrame, as in `Arrays`.
-        partition: Part name to IDs.
+        root: Folder to create.
+        x: Array `[n, ...]`, or a `Ragged`; `x[i]` is written to `root/data/<ID>.npy`.
+        labels: See `Arrays`. Written as class names if the classes have names, else as class indices or rows.
+        ids: n unique IDs; "0", "1", ... by default.
+        metadata: polars DataFrame; see `Arrays`.
+        partition: IDs of each part.
         class_names: Class names in the order of the class indices.
-        overwrite: Whether an existing `root` is replaced, provided that it holds such a layout and nothing else.
+        overwrite: Whether to replace an existing `root`, which must contain only files of this layout.
     Raises:
-        ArgumentError: if `root` exists, or is not ours to replace.
-        DataError: if IDs, labels, metadata and partition do not match.
+        ArgumentError: If `root` exists, or contains other files with `overwrite=True`.
+        DataError: If IDs, labels, metadata and partition do not match.
     """
     target = Path(os.path.abspath(fspath(root)))
     if target.exists() or target.is_symlink():
@@ -69,7 +69,7 @@ def save_npy_folder(
     try:
         _write(fresh, x, source, metadata is not None, partition)
         if target.exists():
-            # A folder can't be renamed onto a full one: the old one steps aside, and comes back on an error.
+            # A folder can't be renamed onto a non-empty one, so rename the old one first, and back on an error.
             aside = fresh.with_name(f"{fresh.name}.old")
             target.rename(aside)
             try:
@@ -92,7 +92,7 @@ def _write(
     for name, record in zip(source.ids, x, strict=True):
         np.save(root / "data" / f"{name}.npy", record, allow_pickle=False)
     if source.labels is not None:
-        # Codes as names, where there are names: what a reader of labels.json wants to see.
+        # Write names instead of class indices if there are any, to make labels.json readable.
         named = source.class_names != tuple(map(str, range(len(source.class_names))))
         rows = source.labels.tolist()
         if source.label_kind == "codes" and named:
@@ -112,18 +112,18 @@ def _write_json(path: Path, content: Any) -> None:
 def _check_replaceable(target: Path, overwrite: bool) -> None:
     if not overwrite:
         raise ArgumentError(
-            f"{target}, which exists",
+            f"the existing path {target}",
             expected="a folder that does not exist yet",
-            fix="choose another, or pass overwrite=True",
+            fix="choose a different path, or pass overwrite=True",
         )
     inside = {entry.name for entry in target.iterdir()} if target.is_dir() and not target.is_symlink() else {"?"}
     records = target / "data"
-    foreign = not inside <= _OURS or any(not entry.name.endswith(".npy") for entry in _entries(records))
+    foreign = not inside <= _LAYOUT_FILES or any(not entry.name.endswith(".npy") for entry in _entries(records))
     if foreign:
         raise ArgumentError(
-            f"{target}, which holds more than records, labels, metadata and a partition",
-            expected="overwrite=True for a folder that save_npy_folder wrote",
-            fix="move it away yourself",
+            f"overwrite=True for {target}, which contains other files than records, labels, metadata and a partition",
+            expected="a folder written by save_npy_folder",
+            fix="move or delete the folder yourself, or choose a different path",
         )
 
 

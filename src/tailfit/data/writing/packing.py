@@ -1,4 +1,4 @@
-"""Writing a source as a packed folder: shard by shard, so that a run that was cut off goes on where it ended."""
+"""Writer of packed folders, shard by shard, so that an interrupted run can be resumed."""
 
 import contextlib
 import hashlib
@@ -28,8 +28,8 @@ from tailfit.storage.writing import Draft, remove_abandoned, write_text
 
 __all__ = ["pack"]
 
-_READ = 1 << 23  # bytes read from the source at once
-_MOST_STATE = 1 << 28  # bytes of state.json
+_READ_SIZE = 1 << 23  # bytes read from the source at once
+_MAX_STATE_BYTES = 1 << 28  # of state.json
 _Lengths = NDArray[np.int64] | None
 
 
@@ -42,18 +42,18 @@ def pack(
 ) -> None:
     """Write a source as plain `.npy` shards and a Parquet index, which `tailfit.data.Packed` reads.
 
-    Shards are written beside the target, in `.<name>.partial`, each one synced and renamed when it is whole. After a
-    crash the same call goes on after the last whole shard; the finished folder is renamed to `out` at the end.
+    Shards are written to `.<name>.partial` next to the target, each one synced and renamed when it is complete. After a
+    crash, the same call resumes after the last complete shard. The finished folder is renamed to `out`.
 
     Args:
-        source: Any source; its labels, class names and metadata go with it.
-        out: The folder to be made.
-        shard_bytes: Size of a shard, about; a shard holds one record at least.
-        progress: Called with (samples written, samples in all) after each read.
+        source: Any source; labels, class names and metadata are written, too.
+        out: Folder to create.
+        shard_bytes: Approximate size of a shard, which contains at least one record.
+        progress: Function called as `progress(samples_written, samples)` after each read.
     Raises:
-        ArgumentError: if `out` exists, or what was begun there is of another source.
-        DataError: for records whose shape or type differ from the first one's (their lengths may, of a ragged source);
-            or an unreadable one, named.
+        ArgumentError: If `out` exists, or the unfinished folder belongs to a different source.
+        DataError: If a record can't be read, or differs from the first one in shape or dtype (in a ragged source except
+            for its length); the message names its ID.
 
     >>> import tempfile, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -65,17 +65,19 @@ def pack(
     if not isinstance(source, Source):
         raise ArgumentError(
             f"a source of type {type(source).__name__}",
-            expected="a source",
-            fix="wrap arrays: tailfit.data.Arrays(x, y)",
+            expected="a tailfit.data.Source",
+            fix="wrap arrays as tailfit.data.Arrays(x, y)",
         )
     target = Path(os.path.abspath(fspath(out)))
     if target.exists() or target.is_symlink():
         raise ArgumentError(
-            f"{target}, which exists", expected="a folder that does not exist yet", fix="choose another"
+            f"the existing path {target}",
+            expected="a folder that does not exist yet",
+            fix="choose a different path, or delete the folder",
         )
     whole_number("shard_bytes", shard_bytes, least=1)
     if not len(source):
-        raise DataError(f"{source!r}", expected="a source with samples", fix="check its files")
+        raise DataError(f"{source!r}", expected="a source with at least one sample", fix="check its files")
     first = source.read([0])
     leaves = tuple(Leaf.of(leaf) for _, leaf in leaves_of(first))
     lengths = source.lengths
@@ -93,7 +95,7 @@ def pack(
     folder = target.with_name(f".{target.name}.partial")
     fingerprint = _fingerprint(source, manifest, lengths)
     names = [[file_name(leaf, shard) for leaf in range(len(leaves))] for shard in range(manifest.shards)]
-    digests = _begun(folder, fingerprint, set(itertools.chain(*names)))
+    digests = _resumed(folder, fingerprint, set(itertools.chain(*names)))
     manifest = replace(manifest, digests=digests)
     for shard in range(manifest.shards):
         if not all(name in digests for name in names[shard]):
@@ -112,12 +114,12 @@ def pack(
     disk.sync_folder(target.parent)
 
 
-def _begun(folder: Path, fingerprint: str, names: Collection[str]) -> dict[str, str]:
-    """Find the files of an earlier call that are as it left them, with their digests; make the folder if there is none.
+def _resumed(folder: Path, fingerprint: str, names: Collection[str]) -> dict[str, str]:
+    """Return the digests of the unchanged files of an earlier call; create the folder if it does not exist.
 
     Raises:
-        ArgumentError: it was begun for another source.
-        RecordError: its state is damaged.
+        ArgumentError: If the folder belongs to a different source.
+        RecordError: If the state of the earlier call is damaged.
     """
     (folder / "data").mkdir(parents=True, exist_ok=True)
     state = folder / "state.json"
@@ -125,16 +127,16 @@ def _begun(folder: Path, fingerprint: str, names: Collection[str]) -> dict[str, 
         _write_state(folder, fingerprint, {})
         return {}
     remove_abandoned(folder)
-    begun = read_object(state, _MOST_STATE)
-    if begun.get("source") != fingerprint or not isinstance(begun.get("digests"), dict):
+    earlier = read_object(state, _MAX_STATE_BYTES)
+    if earlier.get("source") != fingerprint or not isinstance(earlier.get("digests"), dict):
         raise ArgumentError(
-            f"{folder}, in which another source, or another shard_bytes, was begun to be packed",
-            expected="the same source to go on with",
-            fix="delete the folder to begin anew",
+            f"the unfinished folder {folder} of a different source or shard_bytes",
+            expected="the same source and shard_bytes, to resume packing",
+            fix="delete the folder to start again, or pass the same arguments",
         )
     written = {name: folder / "data" / name for name in names if os.path.lexists(folder / "data" / name)}
     digests = {name: str(digest_of(path)["sha256"]) for name, path in written.items()}
-    return {name: digest for name, digest in digests.items() if begun["digests"].get(name) == digest}
+    return {name: digest for name, digest in digests.items() if earlier["digests"].get(name) == digest}
 
 
 def _write_state(folder: Path, fingerprint: str, digests: dict[str, str]) -> None:
@@ -142,14 +144,14 @@ def _write_state(folder: Path, fingerprint: str, digests: dict[str, str]) -> Non
 
 
 def _fingerprint(source: Source, manifest: Manifest, lengths: _Lengths) -> str:
-    known = hashlib.sha256(repr((len(source), manifest.rows, manifest.leaves, source.class_names)).encode())
+    digest = hashlib.sha256(repr((len(source), manifest.rows, manifest.leaves, source.class_names)).encode())
     if lengths is not None:
-        known.update(lengths.tobytes())
+        digest.update(lengths.tobytes())
     for name in source.ids:
-        known.update(name.encode() + b"\0")
+        digest.update(name.encode() + b"\0")
     if source.labels is not None:
-        known.update(np.ascontiguousarray(source.labels).tobytes())
-    return known.hexdigest()
+        digest.update(np.ascontiguousarray(source.labels).tobytes())
+    return digest.hexdigest()
 
 
 def _write_shard(
@@ -161,7 +163,7 @@ def _write_shard(
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, str]:
     start, stop = shard * manifest.rows, shard * manifest.rows + manifest.rows_of(shard)
-    together = max(1, _READ // max(manifest.record_bytes, 1))
+    together = max(1, _READ_SIZE // max(manifest.record_bytes, 1))
     names = [file_name(leaf, shard) for leaf in range(len(manifest.leaves))]
     with contextlib.ExitStack() as drafts:
         files = [_Hashed(drafts.enter_context(Draft(folder / "data" / name))) for name in names]
@@ -169,7 +171,7 @@ def _write_shard(
             rows = int(lengths[start:stop].sum()) if leaf.ragged and lengths is not None else stop - start
             _write_header(file, leaf, rows)
         for indices in index_chunks(start, stop, together):
-            batch = _listed(source, manifest, indices)
+            batch = _read_leaves(source, manifest, indices)
             for file, leaf, array in zip(files, manifest.leaves, batch, strict=True):
                 body = array.values if isinstance(array, Ragged) else array
                 file.write(np.ascontiguousarray(body, dtype=leaf.dtype).tobytes())
@@ -181,7 +183,7 @@ def _write_shard(
 
 
 class _Hashed:
-    """A file that is written, and the digest of what was."""
+    """A file with the digest of what is written to it."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft, self.digest = draft, hashlib.sha256()
@@ -196,8 +198,8 @@ def _write_header(file: _Hashed, leaf: Leaf, rows: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _listed(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> list[Any]:
-    """The arrays of some records, in the order of the manifest's leaves."""
+def _read_leaves(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> list[Any]:
+    """Read the arrays of some records, in the order of the manifest's leaves."""
     records = source.read(indices)
     arrays: list[Any] = []
     found: list[Leaf] | ValueError
@@ -208,9 +210,9 @@ def _listed(source: Source, manifest: Manifest, indices: NDArray[np.int64]) -> l
         found = error
     if found != list(manifest.leaves):
         raise DataError(
-            f"the records of ID {source.ids[int(indices[0])]!r} and after: {found}",
-            expected=f"{list(manifest.leaves)} as in the first",
-            fix="bring all records to one shape and type",
+            f"{found} in the records from ID {source.ids[int(indices[0])]!r} on",
+            expected=f"{list(manifest.leaves)} as in the first record",
+            fix="convert all records to one shape and dtype",
         )
     return arrays
 
