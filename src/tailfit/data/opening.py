@@ -68,7 +68,7 @@ def open(
         DataError: If there is no data set in a known format; `RecordError` if a file can't be read.
         PackageError: If the package for the format is not installed; the message names it.
 
-    >>> import tempfile, tailfit
+    >>> import tempfile, numpy as np, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     tailfit.data.save_npy_folder(f"{folder}/pumps", np.eye(2), ["leak", "ok"])
     ...     source = open(f"{folder}/pumps")
@@ -83,7 +83,7 @@ def open_alike(path: str | PathLike[str], *, nan: str, options: Mapping[str, Any
 
     For data that correspond to an earlier data set, possibly in a different format.
 
-    >>> import tempfile, tailfit
+    >>> import tempfile, numpy as np, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     tailfit.data.pack(tailfit.data.Arrays(np.eye(2)), f"{folder}/packed")
     ...     open_alike(f"{folder}/packed", nan="raise", options={"label": "cause"})

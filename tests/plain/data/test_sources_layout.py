@@ -113,7 +113,7 @@ def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
     save_npy_folder(tmp_path / "out", X[:2], overwrite=True)
     assert len(open_source(tmp_path / "out")) == 2
     (tmp_path / "out" / "thesis.tex").touch()
-    with pytest.raises(ArgumentError, match="holds more"):
+    with pytest.raises(ArgumentError, match="contains other files"):
         save_npy_folder(tmp_path / "out", X, overwrite=True)
     assert (tmp_path / "out" / "thesis.tex").exists()
 

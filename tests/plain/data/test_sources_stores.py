@@ -184,7 +184,7 @@ def test_links_to_other_files_are_not_followed(tmp_path):
         for name in ("out", "through", "out/x", "circle"):
             with pytest.raises(RecordError, match="whose data are in other files"):
                 HDF5(tmp_path / "set.h5", name)
-        with pytest.raises(DataError, match=r"no array 'x', but \['inner/soft', 'inner/x'\]"):
+        with pytest.raises(DataError, match=r"no array 'x'; it contains \['inner/soft', 'inner/x'\]"):
             HDF5(tmp_path / "set.h5")
 
 

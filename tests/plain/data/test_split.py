@@ -135,7 +135,7 @@ def test_other_bad_arguments() -> None:
         source.split(0.5, 0.5, by="place")
     with pytest.raises(DataError, match="ID 'q' without a value of 'site'"):
         source.split(0.5, 0.5, by="site")
-    with pytest.raises(DataError, match="'depth' for ID 'r'"):
+    with pytest.raises(DataError, match="ID 'r' without a value of 'depth'"):
         source.split(0.5, 0.5, by="depth")
     with pytest.raises(ArgumentError, match=r"\(3,\)"):
         source.split(0.5, 0.5, by=[1, 2, 3])
