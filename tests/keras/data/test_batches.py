@@ -246,7 +246,7 @@ def test_keras_random_numbers_in_a_transform_are_seeded() -> None:
     values = [value(epoch, step) for epoch in range(2) for step in range(3)]
     assert values == [value(epoch, step) for epoch in range(2) for step in range(3)]
     assert len(set(values)) == 6
-    assert float(keras.random.normal(())) != float(outside)  # its own sequence goes on
+    assert float(keras.random.normal(())) != float(outside)  # its own sequence continues
 
 
 def test_transform_does_not_depend_on_read_ahead() -> None:
@@ -311,14 +311,14 @@ def test_unreadable_records_are_skipped_on_request(tmp_path: Path) -> None:
     for prefetch in (2, 0):
         *steps, skipped = epoch(prefetch=prefetch)
         read = [(batch[0][:, 0] / 2).astype(int).tolist() for batch in steps]
-        assert read == [[0, 1, 2, 3], [5, 5, 6, 5], [8, 9, 10, 8]]  # 4, 7 and 11 are gone
+        assert read == [[0, 1, 2, 3], [5, 5, 6, 5], [8, 9, 10, 8]]  # 4, 7 and 11 are unreadable
         for rows, (_, y, w) in zip(read, steps, strict=True):
             assert y.tolist() == [row % 3 for row in rows]
             assert w.tolist() == rows
         assert sorted(skipped) == ["04", "07", "11"]
         assert "empty" in skipped["04"]
         assert "NaN" in skipped["07"]
-    # A batch is the same whatever was read before it.
+    # A batch does not depend on earlier reads.
     alone = tailfit.Batches(folder, 4, Sequential(), on_error="skip").read(0, 2)[0]
     np.testing.assert_array_equal(alone, steps[2][0])
     with pytest.raises(RecordError, match="04"):
@@ -362,7 +362,7 @@ def test_shards_have_the_same_class_mix(sampler: Any) -> None:
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_trap_24_shards_are_of_equal_length_and_step(index: int) -> None:
-    """A last short batch is shared out, too: no reader waits for another one's step."""
+    """A short last batch is divided, too, so that no shard waits for a step of another."""
     shard = tailfit.Batches(source(), 6, shard=(index, 2))
     assert len(shard) == 4
     assert [len(x) for x, _ in shard.iterate(0)] == [3, 3, 3, 2 if index == 0 else 3]
@@ -399,7 +399,7 @@ def test_read_ahead_keeps_order_and_makes_new_arrays(prefetch: int) -> None:
         for step, (x, _) in enumerate(stream, start):
             np.testing.assert_array_equal(x, X[batches.indices(3, step)])
         buffers = {x.__array_interface__["data"][0] for x, _ in stream}
-        assert len(buffers) == len(stream)  # all of them alive at once: none was handed out twice
+        assert len(buffers) == len(stream)  # all are alive at once, so none was returned twice
     assert not readers()
 
 
@@ -420,7 +420,7 @@ def test_read_ahead_is_bounded() -> None:
 def test_no_thread_outlives_its_stream() -> None:
     batches = tailfit.Batches(source(), 2, prefetch=4)
     stream = batches.iterate(0)
-    assert not readers()  # none before the first batch is asked for
+    assert not readers()  # no thread before the first batch is requested
     next(stream)
     assert len(readers()) <= 1
     stream.close()
@@ -468,6 +468,6 @@ def test_a_sampler_by_class_refuses_a_class_without_a_sample(sampler, codes):
     source = tailfit.data.Arrays(np.zeros((3, 2)), codes, class_names=["ok", "leak", "wear"])
     with pytest.raises(DataError, match="'leak'" if codes[2] == 2 else "'wear'"):
         tailfit.Batches(source, sampler=sampler)
-    assert len(tailfit.Batches(source)) == 1  # Shuffle does not mind
+    assert len(tailfit.Batches(source)) == 1  # Shuffle accepts it
     with pytest.raises(ArgumentError, match="unlabelled"):
         tailfit.Batches(tailfit.data.Arrays(np.zeros((3, 2))), sampler=sampler)

@@ -22,7 +22,7 @@ def source() -> Arrays:
 
 
 class Recorder(keras.Model):
-    """Notes which samples its steps were given, through a variable: it runs compiled on every backend."""
+    """A model that records its samples in a variable, so that it works in compiled steps on every backend."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_shuffled_steps_are_refused_before_any_is_trained() -> None:
 
 
 def test_steps_out_of_order_are_refused() -> None:
-    """Even were Keras' `shuffle` not to be seen: the steps themselves are followed, each loop's on their own."""
+    """Also if Keras' `shuffle` could not be seen: the order of steps is checked for each loop."""
     batches = tailfit.Batches(source(), 4)
     one, other = Loop(batches), Loop(batches)
     for loop, step in ((one, 0), (other, 0), (one, 1), (other, 1), (one, 2)):
@@ -110,7 +110,7 @@ def test_steps_out_of_order_are_refused() -> None:
 
 
 class Loop:
-    """Reads as Keras' adapter does."""
+    """A reader like Keras' adapter."""
 
     def __init__(self, batches: tailfit.Batches) -> None:
         self.py_dataset = batches
@@ -120,7 +120,7 @@ class Loop:
 
 
 def test_keras_calls_data_sets_through_its_adapter() -> None:
-    """The one undocumented thing `Batches` needs; see `tailfit.data.feeding.keras_loops`."""
+    """The undocumented behaviour that `Batches` depends on; see `tailfit.data.feeding.keras_loops`."""
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
     found: list[Any] = []
@@ -166,14 +166,14 @@ def test_evaluate_and_predict_between_fits() -> None:
     net.fit(batches, epochs=2, shuffle=False, verbose=0)
     net.evaluate(batches, verbose=0)
     assert net.predict(batches, verbose=0).shape == (SIZE, 2)
-    assert net.evaluated() == [*range(SIZE), *range(SIZE)]  # in the source's order, for no sampler was passed
+    assert net.evaluated() == [*range(SIZE), *range(SIZE)]  # in the source's order, because no sampler was passed
     net.fit(batches, epochs=1, shuffle=False, verbose=0)
     assert net.trained() == order(batches, 0, 1, 0)
 
 
 @pytest.mark.parametrize("batch_size", [4, 11, SIZE])
 def test_predict_reads_the_set_epoch(batch_size: int) -> None:
-    """Also where TensorFlow, to learn shapes, reads all there is beforehand."""
+    """Also if TensorFlow reads everything first to find shapes."""
     batches, net = tailfit.Batches(source(), batch_size, Shuffle()), model()
     batches.set_epoch(3)
     with pytest.warns(UserWarning, match=r"order of Shuffle.*batches\.indices\(3, step\)"):
@@ -231,7 +231,7 @@ def test_weights_reach_the_loss() -> None:
     for net in (plain, fed):
         net.train_on_batch(x, y)
     plain.set_weights(fed.get_weights())
-    plain.reset_metrics()  # train_on_batch of an older Keras goes on averaging
+    plain.reset_metrics()  # train_on_batch of an older Keras continues averaging
     history = fed.fit(batches, shuffle=False, verbose=0).history["loss"]
     np.testing.assert_allclose(history[0], plain.train_on_batch(x, y, sample_weight=w), rtol=1e-6)
 
@@ -250,7 +250,7 @@ def test_a_bad_file_stops_fit_with_its_name(tmp_path: Path) -> None:
     labels = {f"{number}": number % 2 for number in range(8)}
     batches, net = tailfit.Batches(NpyFolder(tmp_path, labels), 2, Sequential()), model()
     (tmp_path / "5.npy").write_bytes(b"")
-    # TensorFlow hands errors of a data set on as its own, with the message inside.
+    # TensorFlow wraps errors of a data set in its own, with the message inside.
     kind: Any = Exception if keras.backend.backend() == "tensorflow" else RecordError
     with pytest.raises(kind, match=r"5\.npy: empty"):
         net.fit(batches, shuffle=False, verbose=0)

@@ -41,7 +41,7 @@ def test_ctrl_c_in_a_fit_leaves_no_reader_and_no_open_file(folder):
     class Interrupt(keras.callbacks.Callback):
         def on_train_batch_end(self, step, logs=None):
             if step == 2:
-                assert readers()  # which is reading ahead
+                assert readers()  # a thread is reading ahead
                 signal.raise_signal(signal.SIGINT)
 
     batches, model = tailfit.Batches(folder, 2, seed=1), compiled()
@@ -52,7 +52,7 @@ def test_ctrl_c_in_a_fit_leaves_no_reader_and_no_open_file(folder):
     assert not readers()
     if opened:
         assert len(list(Path("/proc/self/fd").iterdir())) <= opened
-    model.fit(batches, epochs=1, verbose=0)  # and goes on
+    model.fit(batches, epochs=1, verbose=0)  # training continues
 
 
 def test_several_batches_read_at_once_each_in_its_order(folder):
@@ -67,7 +67,7 @@ def test_several_batches_read_at_once_each_in_its_order(folder):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.only_on("torch")  # JAX warns of any fork, and the rest is the same on all backends
 def test_a_fork_during_an_epoch_continues_like_its_parent(tmp_path):
-    """In a process of its own, whose backend's threads are of no concern here."""
+    """In a separate process, without the threads of this process' backend."""
     script = """
 import os, sys
 import numpy as np
@@ -83,7 +83,7 @@ for source in (tailfit.data.Arrays(x), tailfit.data.Packed(sys.argv[1] + "/packe
     first = next(stream)[0].tolist()
     child = os.fork()
     if child == 0:
-        # The reading thread is not in the child: it starts a stream of its own.
+        # The reader thread does not exist in the child, which starts its own stream.
         good = [batch[0].tolist() for batch in batches.iterate(0)] == expected
         os._exit(0 if good else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -147,7 +147,7 @@ def test_a_set_larger_than_the_memory_it_may_take_is_trained_on_in_flat_memory(b
     told = json.loads(read.stdout.splitlines()[-1])
     assert told["steps"] == 256
     assert told["growth"] < 16 << 20
-    held = ran("held")  # and the limit is one
+    held = ran("held")  # so the limit is effective
     assert held.returncode != 0
     assert "emory" in held.stderr
 
@@ -155,7 +155,7 @@ def test_a_set_larger_than_the_memory_it_may_take_is_trained_on_in_flat_memory(b
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list threads")
 @pytest.mark.parametrize("where", ["transform", "callback", "interrupt"])
 def test_fits_that_fail_leave_no_thread(where):
-    """TensorFlow's iterator reads on in threads for as long as anything holds it: an error's traceback does."""
+    """TensorFlow's iterator keeps reading while anything references it, such as an error's traceback."""
     error = KeyboardInterrupt if where == "interrupt" else ZeroDivisionError
 
     class Fails(keras.callbacks.Callback):
@@ -175,12 +175,12 @@ def test_fits_that_fail_leave_no_thread(where):
         del batches
         gc.collect()
         counts.append(len(list(Path("/proc/self/task").iterdir())))
-    assert counts[-1] <= counts[1]  # the first fit starts pools that stay
+    assert counts[-1] <= counts[1]  # the first fit starts pools that are kept
 
 
 @pytest.mark.parametrize("ended", ["at its end", "early", "by an error"])
 def test_records_are_released_with_their_loop(ended):
-    """TensorFlow keeps what it made of each loop for good: the arrays of every fold of a cross-validation, say."""
+    """By itself, TensorFlow keeps the data of each loop forever, for example of every cross-validation fold."""
 
     class Ends(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -219,7 +219,7 @@ for seed in range(20):
 
 @pytest.mark.slow
 def test_early_ends_write_nothing_to_the_log(backend):
-    """TensorFlow reads on for a while after a loop has ended, and tells what goes wrong there."""
+    """TensorFlow continues to read for a while after a loop, and logs errors there."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "0"}
     done = subprocess.run([sys.executable, "-c", _ENDED_EARLY], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

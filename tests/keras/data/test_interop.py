@@ -30,7 +30,7 @@ has_data_sets = pytest.mark.only_on("tensorflow", "torch")
 @has_data_sets
 def test_each_pass_is_the_next_epoch(made):
     assert len(made) == 3
-    next(iter(made))  # a look does not count
+    next(iter(made))  # an incomplete pass does not count
     for epoch in (2, 3):
         for got, expected in zip(made, batches().iterate(epoch), strict=True):
             for one, other in zip(as_numpy(got), expected, strict=True):

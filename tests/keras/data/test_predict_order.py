@@ -22,7 +22,7 @@ def batches(**given):
 
 @pytest.fixture(params=[tailfit.Model, keras.Model], ids=["tailfit", "keras"])
 def perfect(request):
-    """A model that gives its input, which tells the class."""
+    """A model that returns its input, from which the class is known."""
     inputs = keras.Input((2,))
     model = request.param(inputs, keras.layers.Dense(2, kernel_initializer="identity")(inputs))
     model.compile(keras.optimizers.SGD(0.0), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -81,7 +81,7 @@ def test_custom_loops_and_fit_follow_the_sampler(perfect):
 
 
 def test_predict_within_a_fit(perfect):
-    """What callbacks do with the test data."""
+    """Callbacks may predict during a fit."""
     data, scores = batches(), []
     back = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: scores.append(perfect.predict(data, verbose=0)))
     perfect.fit(batches(), epochs=1, shuffle=False, callbacks=[back], verbose=0)

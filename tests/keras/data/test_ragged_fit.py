@@ -37,7 +37,7 @@ def test_a_mask_input_gives_the_numbers_of_records_without_padding(network):
 
 
 def test_lengths_may_differ_after_two_batches_that_agree():
-    """TensorFlow takes the shapes of all batches from the first two."""
+    """TensorFlow infers the shapes of all batches from the first two."""
     lengths = [4] * 12 + [9] * 4
     ragged = Ragged([np.ones((steps, 2), "float32") for steps in lengths])
     inputs = keras.Input((None, 2))

@@ -79,14 +79,14 @@ def test_records_of_different_length_are_not_unreadable(tmp_path):
     part = Subset(source, np.arange(1, 299))
     assert inspect(part).steps == (4, 5.0, 6)
     assert inspect(NpyFolder(tmp_path, ragged=True)).nbytes == found.nbytes
-    (tmp_path / "r000.npy").write_bytes(b"")  # the first one, which the others are compared with
+    (tmp_path / "r000.npy").write_bytes(b"")  # the file that the others are compared with
     (tmp_path / "r007.npy").write_bytes(b"")
     assert list(inspect(NpyFolder(tmp_path)).unreadable) == ["r000", "r007"]
 
     done = command("inspect", tmp_path)
     assert done.returncode == 1
     assert done.stdout.count("records differ in length: 4 to 6 steps, median 5") == 1
-    assert done.stdout.count("Expected") == 1  # said once for both files
+    assert done.stdout.count("Expected") == 1  # stated once for both files
     assert "r000.npy: an empty file; " in done.stdout
 
 

@@ -70,7 +70,7 @@ def test_a_class_without_samples_keeps_its_index(tmp_path):
 
 
 class Stops(Source):
-    """Fails at its `fails`-th read."""
+    """A source whose read number `fails` raises."""
 
     def __init__(self, fails: int) -> None:
         whole = source()
@@ -124,7 +124,7 @@ def test_an_existing_folder_and_bad_arguments_are_refused(tmp_path):
 
 
 def test_a_dict_is_packed_by_key(tmp_path):
-    """Records whose keys come in another order, as of a source that others were joined to, keep their names."""
+    """Records whose keys have a different order, as in a concatenation of sources, keep their names."""
     x = np.arange(20.0).reshape(10, 2)
     whole = Concat(Arrays({"a": x, "b": -x}), Arrays({"b": -x, "a": x}), prefixes=["1", "2"])
     pack(whole, tmp_path / "set", shard_bytes=160)
@@ -229,7 +229,7 @@ def test_a_loaded_source_is_pickled_without_its_records(tmp_path):
 
 
 def packed_like(ours: Packed) -> Packed:
-    """The same folder, opened anew and not read yet."""
+    """Return a second source of the same folder that was not read yet."""
     return Packed(ours._root, memory=True)
 
 

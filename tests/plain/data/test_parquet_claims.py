@@ -45,7 +45,7 @@ def test_claims_of_intact_files(writer, options):
     file = pq.ParquetFile(io.BytesIO(content)).metadata
     columns = [file.row_group(group).column(k) for group in range(file.num_row_groups) for k in range(file.num_columns)]
     values = sum(column.num_values for column in columns)
-    # The values of all pages, and their bytes; those of dictionaries, at most as many, come on top.
+    # The values of all pages and their bytes, and in addition those of dictionaries, at most as many.
     assert 16 * values < claimed_memory(content) < 2 * 16 * values + sum(c.total_uncompressed_size for c in columns)
 
 
@@ -61,7 +61,7 @@ def test_a_page_of_a_billion_values_is_refused(tmp_path, monkeypatch):
 
 
 def varint(number):
-    """As Thrift writes it: seven bits a byte."""
+    """Encode a number as Thrift does, with seven bits per byte."""
     out = []
     while number > 127:
         out.append(number & 127 | 128)
@@ -80,7 +80,7 @@ def test_any_bytes_give_a_number(data):
 
 
 def test_a_page_with_a_negative_count_is_refused(tmp_path):
-    """What reads it takes the number without its sign, asks for 2**61 bytes, and the process ends."""
+    """polars reads the number as unsigned, allocates 2**61 bytes, and aborts the process."""
     pl.DataFrame({"id": ["a", "b", "a", "b"], "x": [1, 2, 1, 2]}).write_parquet(file := io.BytesIO())
     content = file.getvalue()
     header = bytes([0x15, 0x08, 0x15, 0x10, 0x15, 0x06, 0x15, 0x06])  # 4 values, by dictionary; levels run-length

@@ -25,7 +25,7 @@ X = np.arange(12.0)
 
 
 def tasks(source=None, epoch=3):
-    """Six batches of two, read here if there is a source."""
+    """Yield tasks for six batches of two samples, with their records if there is a source."""
     for step in range(6):
         indices = np.array([2 * step, 2 * step + 1])
         yield Task(epoch, step, indices, None if source is None else source.read(indices), (indices,))
@@ -54,7 +54,7 @@ def test_batches_do_not_depend_on_the_number_of_processes():
 
 def test_workers_do_the_work_and_are_reused_in_the_next_epoch(tmp_path):
     with pool(in_processes.where) as processes:
-        assert not multiprocessing.active_children()  # none before a batch is asked for
+        assert not multiprocessing.active_children()  # no worker before the first batch is requested
         epochs = [np.unique([x for x, _ in processes.make(tasks(Arrays(X)), 1)]) for _ in range(2)]
         assert os.getpid() not in epochs[0]
         assert len(set(epochs[0].tolist()) | set(epochs[1].tolist())) <= 2
@@ -85,7 +85,7 @@ def test_a_dead_worker_is_an_error_not_a_deadlock():
     with pool(in_processes.end_at_five) as processes:
         with pytest.raises(StepError, match="one of which died"):
             list(processes.make(tasks(Arrays(X)), 1))
-        assert len(list(processes.make(tasks(Arrays(X + 100)), 1))) == 6  # by new ones
+        assert len(list(processes.make(tasks(Arrays(X + 100)), 1))) == 6  # by new workers
 
 
 def test_closing_does_not_wait_for_a_batch():
@@ -98,7 +98,7 @@ def test_closing_does_not_wait_for_a_batch():
 
 
 def start_and_give_up(stream):
-    """Ask for a batch that takes for ever, and be interrupted."""
+    """Request a batch that never ends, and raise KeyboardInterrupt."""
 
     def interrupt(signum, frame):
         raise KeyboardInterrupt
@@ -115,7 +115,7 @@ def start_and_give_up(stream):
 
 @pytest.mark.parametrize("killed", [signal.SIGINT, signal.SIGKILL])
 def test_workers_exit_with_the_main_process(killed):
-    """Ctrl-C goes to the whole group; a kill to one process only, and the others see it."""
+    """Ctrl-C reaches the whole process group; a kill reaches only one process, and the workers must detect it."""
     script = """
 import multiprocessing, threading, time
 import numpy as np
@@ -159,7 +159,7 @@ if __name__ == "__main__":
 
 
 def is_alive(pid):
-    """Whether a process runs; one that has ended and was not yet collected does not."""
+    """Return whether a process is running and not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -172,7 +172,7 @@ def test_unpicklable_arguments_are_refused():
 
 
 def test_ctrl_c_interrupts_the_wait_for_a_batch_and_for_the_thread():
-    """Polars' handler of the signal would have waits resumed; see `tailfit.data.feeding.read_ahead`."""
+    """polars' signal handler makes waits resume; see `tailfit.data.feeding.read_ahead`."""
     script = """
 import time
 import tailfit.data

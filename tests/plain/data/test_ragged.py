@@ -54,7 +54,7 @@ def npy_folder(folder):
 
 def packed(memory):
     def build(folder):
-        pack(arrays(folder), folder / "set", shard_bytes=150)  # of several records, the last of fewer
+        pack(arrays(folder), folder / "set", shard_bytes=150)  # shards of several records, the last one shorter
         return Packed(folder / "set", memory=memory)
 
     return build
@@ -89,7 +89,7 @@ def parquet(memory):
 
 
 def mapped(folder):
-    """Each step twice, and then every second one: there are other steps on the way, and the same at the end."""
+    """A source that doubles the steps of another, and then drops every second one: the result is the original."""
     doubled = Mapped(arrays(folder), lambda x: Ragged(np.repeat(x.values, 2, axis=0), x.lengths * 2))
     return Mapped(doubled, lambda x: Ragged(x.values[::2], x.lengths // 2))
 
@@ -251,7 +251,7 @@ def test_a_file_with_a_different_dtype_is_named(tmp_path):
             NpyFolder(tmp_path, ragged=True).read([7])
     np.save(tmp_path / "r07.npy", np.zeros((3, 2), ">f4"))
     np.testing.assert_array_equal(source.read([7])[0], np.zeros((3, 2), "float32"))
-    np.save(tmp_path / "r07.npy", np.zeros((4, 2), "float32"))  # it has grown since it was looked at
+    np.save(tmp_path / "r07.npy", np.zeros((4, 2), "float32"))  # grown since its header was read
     with pytest.raises(RecordError, match=r"r07\.npy"):
         source.read([7])
 
@@ -371,7 +371,7 @@ class TestByLength:
         assert sorted(drawn) == list(range(len(lengths)))
         bucket = np.searchsorted(sampler.edges, np.array(lengths)[drawn])
         parts = [bucket[start : start + batch] for start in range(0, len(bucket), batch)]
-        # On each border between two buckets one batch, at most: they share out the buckets' changes.
+        # At most one batch contains samples of two adjacent buckets for each border between them.
         assert sum(int(np.ptp(part)) for part in parts) <= len(sampler.edges) - 1
 
     @settings(deadline=None, max_examples=60)

@@ -10,7 +10,7 @@ from tailfit.data.feeding.read_ahead import read_ahead
 
 
 def test_an_open_generator_at_interpreter_exit(monkeypatch):
-    """Then a generator that is still open said so with a traceback, and waited for its thread, which runs no more."""
+    """Module names are cleared before open generators are closed: it must neither print a traceback nor wait."""
     woken, ending = threading.Event(), []
     monkeypatch.setattr(sys, "is_finalizing", lambda: bool(ending))
 

@@ -77,7 +77,7 @@ def test_read_into_existing_arrays(case: tuple[Source, Any]) -> None:
     source, truth = case
     indices = np.random.default_rng(2).integers(0, len(source), 7)
     out = map_tree(lambda leaf: np.zeros_like(leaf), source.read(indices))
-    wide = map_tree(lambda leaf: np.zeros((7, 2, *leaf.shape[1:]), leaf.dtype)[:, 1], out)  # of another layout
+    wide = map_tree(lambda leaf: np.zeros((7, 2, *leaf.shape[1:]), leaf.dtype)[:, 1], out)  # with different strides
     for there in (out, wide, rebuilt(out)):
         assert source.read(indices, out=there) is there
         for path, leaf in leaves(there):
@@ -89,7 +89,7 @@ def test_read_into_existing_arrays(case: tuple[Source, Any]) -> None:
 
 
 def rebuilt(tree: Any) -> Any:
-    """As a library does it that sorts keys, or here the other way: all dicts in another order."""
+    """Reverse the order of all dicts, like a library that sorts keys."""
     if isinstance(tree, dict):
         return {key: rebuilt(value) for key, value in reversed(tree.items())}
     return type(tree)(map(rebuilt, tree)) if isinstance(tree, list | tuple) else np.zeros_like(tree)

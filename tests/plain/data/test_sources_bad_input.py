@@ -21,7 +21,7 @@ RECORD = np.arange(12, dtype="float32").reshape(4, 3)
 
 
 def folder_with(tmp_path: Path, spoil: Callable[[Path], Any]) -> NpyFolder:
-    """Three records; the one called `bad` is spoilt after the folder was opened, or before where it must be."""
+    """Three records; the one called `bad` is damaged after the folder was opened, or before if necessary."""
     for name in ("a", "bad", "c"):
         np.save(tmp_path / f"{name}.npy", RECORD)
     source = NpyFolder(tmp_path, {"a": 0, "bad": 1, "c": 0})
@@ -323,7 +323,7 @@ def test_damaged_tables_are_read_or_refused(suffix: str, tmp_path: Path) -> None
         path.write_bytes(content)
         try:
             NpyFolder(tmp_path, metadata=path)
-        except DataError:  # not a panic of what parses it, which no `except Exception` would catch
+        except DataError:  # not a panic of a parser, which `except Exception` does not catch
             refused += 1
     assert 0 < refused < 60
 

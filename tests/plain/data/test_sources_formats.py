@@ -24,7 +24,7 @@ IDS = [f"r{number} ä日" for number in range(10)]
 
 
 class Written:
-    """A set of one format on disk."""
+    """A data set in one format on disk."""
 
     def __init__(self, root: Path, what: Format) -> None:
         self.root, self.what = root, what
@@ -90,7 +90,7 @@ def test_a_truncated_file_is_refused_or_read_completely(written: Written) -> Non
         except RecordError as error:
             refused += error.received.startswith(written.named)
         else:
-            np.testing.assert_array_equal(found, truth)  # what is cut off stands behind the data
+            np.testing.assert_array_equal(found, truth)  # the part cut off is after the data
             refused += 1
     assert refused == len(sizes)
 
@@ -151,7 +151,7 @@ def test_a_folder_or_pipe_instead_of_a_file(written: Written) -> None:
 
 def test_unreadable(written: Written) -> None:
     written.write().file.chmod(0)
-    if os.geteuid() == 0:  # root reads everything: be somebody else
+    if os.geteuid() == 0:  # root can read everything, so change the user
         with tempfile.TemporaryDirectory() as folder:
             os.chmod(folder, 0o755)
             shutil.copytree(written.root, f"{folder}/set")
@@ -235,7 +235,7 @@ def in_a_fork(source: Source, indices: Any) -> Any:
     receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(target=lambda: sender.send(source.read(indices)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside the threads of libraries
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forking in a process with threads
         child.start()
     assert receiver.poll(60), "the forked process hangs"
     found = receiver.recv()

@@ -12,7 +12,7 @@ from tailfit.samplers import Sequential
 
 
 class Tensor:
-    """What NumPy makes an array of, and is none: as torch's are."""
+    """A tensor that is not a NumPy array but convertible to one, like torch's."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

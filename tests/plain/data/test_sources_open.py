@@ -143,7 +143,7 @@ def test_each_kind_is_recognised(write: Any, kind: type, tmp_path: Path) -> None
     assert len(source) == 3
     if kind is not ImageFolder:
         np.testing.assert_array_equal(source.read([2, 0]), X[[2, 0]])
-    if kind not in (Arrays, TFRecord, ArrayRecord):  # which can't tell a label by themselves
+    if kind not in (Arrays, TFRecord, ArrayRecord):  # which have no default label
         assert sorted(source.class_counts.tolist()) == [1.0, 2.0]
 
 

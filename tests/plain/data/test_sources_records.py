@@ -15,7 +15,7 @@ from support.formats import example, framed
 from tailfit.data import ArrayRecord, DataWarning, TFRecord
 from tailfit.errors import ArgumentError, DataError, PackageError, RecordError
 
-# Of TensorFlow 2.21: an Example of x = [1.5, -2.0], n = [300, -1] and y = b"ok", then a record of no bytes.
+# Written by TensorFlow 2.21: an Example of x = [1.5, -2.0], n = [300, -1] and y = b"ok", then an empty record.
 WRITTEN_BY_TENSORFLOW = bytes.fromhex(
     "39000000000000008b0737f10a370a150a016e12101a0e0a0cac02ffffffffffffffffff010a110a0178120c120a0a080000c03f000000c0"
     "0a0b0a017912060a040a026f6b73620310000000000000000029039807d8ea82a2"

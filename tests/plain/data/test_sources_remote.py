@@ -38,7 +38,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that were copied from the server."""
+    """Names of the files copied from the server."""
     names: list[str] = []
     original = MemoryFileSystem.open
 
@@ -242,7 +242,7 @@ def test_over_http(tmp_path: Path, server: str) -> None:
 
 
 class Hostile(http.server.BaseHTTPRequestHandler):
-    """Serves /endless without a length, /packed compressed unasked, and /silent not at all."""
+    """A server that sends /endless without a length, /packed with unrequested compression, and /silent never."""
 
     sent = 0
     released = threading.Event()
@@ -262,7 +262,7 @@ class Hostile(http.server.BaseHTTPRequestHandler):
         if self.path == "/packed.csv":
             self.wfile.write(PACKED)
             return
-        with contextlib.suppress(OSError):  # the client has had enough
+        with contextlib.suppress(OSError):  # the client closed the connection
             for _ in range(1 << 12):
                 self.wfile.write(bytes(1 << 16))
                 type(self).sent += 1 << 16
@@ -292,11 +292,11 @@ def no_part_in(folder: Path) -> bool:
 
 
 def test_a_response_without_length_is_limited(hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a disk of 300 MiB, of which 256 are to stay free."""
+    """On a disk with 300 MiB, of which 256 must stay free."""
     monkeypatch.setattr(
         "shutil.disk_usage", lambda path: type("Usage", (), {"free": (300 << 20) - Hostile.sent}), raising=True
     )
-    with pytest.raises(DataError, match=r"a file of unknown size, of which \d+ bytes arrived"):
+    with pytest.raises(DataError, match=r"a file of unknown size of which \d+ bytes arrived"):
         fetch(f"{hostile}/endless.csv", tmp_path)
     assert Hostile.sent < 128 << 20
     assert no_part_in(tmp_path)

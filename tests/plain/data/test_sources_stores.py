@@ -90,7 +90,7 @@ class TestHDF5:
         np.testing.assert_array_equal(HDF5(tmp_path / "set.h5", "soft").read([3]), X[3:4])
 
     def test_a_chunk_is_decoded_once_per_batch(self, tmp_path: Path) -> None:
-        wide = np.zeros((64, 1 << 16), "float32")  # a chunk of 16 MiB: HDF5's own cache would keep none
+        wide = np.zeros((64, 1 << 16), "float32")  # one chunk of 16 MiB, more than HDF5's default cache
         with h5py.File(tmp_path / "set.h5", "w") as file:
             file.create_dataset("x", data=wide, chunks=wide.shape, compression="gzip", compression_opts=1)
         source = HDF5(tmp_path / "set.h5", memory=False)
@@ -168,11 +168,11 @@ class Bomb:
         return os.abort, ()
 
 
-# -- chunks and links of files that nobody wrote -------------------------------------------------------
+# -- chunks and links in hostile files ------------------------------------------------------------------
 
 
 def test_links_to_other_files_are_not_followed(tmp_path):
-    """A pipe that a link names would be waited for; links within the file are followed."""
+    """Opening a pipe behind a link would block; links within the file are followed."""
     os.mkfifo(tmp_path / "pipe")
     with h5py.File(tmp_path / "set.h5", "w") as file:
         inner = file.create_group("inner")
@@ -189,7 +189,7 @@ def test_links_to_other_files_are_not_followed(tmp_path):
 
 
 def test_chunks_fit_into_memory(tmp_path, monkeypatch):
-    """By what they say, and by what gzip makes of them: a few kilobytes may be gigabytes."""
+    """By their declared size and their decompressed size: a few kilobytes may become gigabytes."""
     for module in ("hdf5", "zarr_store"):
         monkeypatch.setattr(f"tailfit.data.sources.{module}.available_memory", lambda: 1 << 25)
     bomb = zlib.compress(bytes(1 << 26), 9)

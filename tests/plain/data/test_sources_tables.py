@@ -19,7 +19,7 @@ from tailfit.errors import ArgumentError, DataError, PackageError, RecordError
 
 FLOW = pl.DataFrame({"pump": ["p1", "p2", "p3"], "flow": [0.5, 1.5, 2.5], "heat": [3, 4, 5], "cause": [1, 0, 1]})
 
-STREAM = datasets.IterableDataset.__new__(datasets.IterableDataset)  # to make one in earnest imports torch
+STREAM = datasets.IterableDataset.__new__(datasets.IterableDataset)  # the constructor imports torch
 
 
 class TestRoles:
@@ -195,7 +195,7 @@ class TestParquet:
         )
         source.read([22, 6, 7, 20])
         assert read == [1, 4]
-        source.read([8, 21])  # kept
+        source.read([8, 21])  # cached
         assert read == [1, 4]
         source.read([0])
         assert read == [1, 4, 0]

@@ -30,7 +30,7 @@ def test_laws_of_shares(counts: list[int], wanted: tuple[float, ...], seed: int)
     try:
         parts = split(source, *wanted, seed=seed)
     except ArgumentError:
-        assert min(wanted) * len(labels) < 1 + 1e-6  # only a part that may round to nothing is refused
+        assert min(wanted) * len(labels) < 1 + 1e-6  # only parts that may round to 0 samples are refused
         return
     drawn = np.concatenate([part.read(np.arange(len(part))) for part in parts])
     assert sorted(drawn.tolist()) == list(range(len(labels)))
@@ -60,7 +60,7 @@ def test_golden_order() -> None:
 
 
 def test_seeds_give_uniform_parts() -> None:
-    """Each sample is in the smaller part as often as any other: 400 splits, 20 samples, chi-square."""
+    """Every sample is equally often in the smaller part: chi-square test of 400 splits of 20 samples."""
     source = Arrays(np.arange(20), [0, 1] * 10)
     times = sum(np.bincount(source.split(0.8, 0.2, seed=seed)[1].indices, minlength=20) for seed in range(400))
     expected = 400 * 0.2

@@ -154,7 +154,7 @@ class TestOneRule:
         assert Arrays(np.eye(4), metadata=numbered).metadata["site"].to_list() == SITES
 
     def test_tables_of_parts_stay_in_order(self, folder: Path) -> None:
-        # Both columns hold every ID of the part, in different orders: it was decided when the whole was made.
+        # Both columns contain every ID of the part, in different orders; the column was chosen for the whole source.
         table = pl.DataFrame({"id": IDS, "pair": IDS[::-1]})
         parts = Arrays(np.eye(4), ids=IDS, metadata=table).split({"a": IDS[1:3][::-1]})
         assert parts["a"].metadata.rows() == [("010", "002"), ("002", "010")]
@@ -262,12 +262,12 @@ class TestLabels:
         composed, decomposed = "dépôt", unicodedata.normalize("NFD", "dépôt")
         np.save(tmp_path / f"{decomposed}.npy", np.zeros(2))
         source = NpyFolder(tmp_path, {composed: "ok"}, pl.DataFrame({"run": [composed], "site": ["A"]}))
-        assert source.ids == (decomposed,)  # as the file is called, which has to be opened
+        assert source.ids == (decomposed,)  # the name of the file, which must be opened
         assert source.read([0]).shape == (1, 2)
         assert source.split({"test": [f"{composed}.npy"]})["test"].ids == (decomposed,)
         if len(os.listdir(tmp_path)) == 1:
             np.save(tmp_path / f"{composed}.npy", np.ones(2))
-        if len(os.listdir(tmp_path)) == 2:  # not where file systems take both for one name
+        if len(os.listdir(tmp_path)) == 2:  # unless the file system treats both as one name
             both = NpyFolder(tmp_path, {composed: "ok", decomposed: "leak"})
             assert both.read([0, 1]).tolist() == [[1, 1], [0, 0]]
 
