@@ -457,7 +457,7 @@ def test_an_error_arrives_at_its_own_batch(prefetch: int, tmp_path: Path) -> Non
     (tmp_path / "3.npy").write_bytes(b"")
     stream = batches.iterate(0)
     assert next(stream)[0].shape == (2, 3)
-    with pytest.raises(RecordError, match=r"3\.npy: empty"):
+    with pytest.raises(RecordError, match=r"3\.npy: an empty file"):
         next(stream)
     assert not readers()
 

@@ -252,5 +252,5 @@ def test_a_bad_file_stops_fit_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "5.npy").write_bytes(b"")
     # TensorFlow wraps errors of a data set in its own, with the message inside.
     kind: Any = Exception if keras.backend.backend() == "tensorflow" else RecordError
-    with pytest.raises(kind, match=r"5\.npy: empty"):
+    with pytest.raises(kind, match=r"5\.npy: an empty file"):
         net.fit(batches, shuffle=False, verbose=0)

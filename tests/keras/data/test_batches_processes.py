@@ -46,7 +46,7 @@ def test_an_error_in_a_worker_stops_fit_and_the_workers(tmp_path):
     folder = NpyFolder(tmp_path, {f"{number:02d}": number % 2 for number in range(12)})
     data = tailfit.Batches(folder, 4, tailfit.samplers.Sequential(), transform=transforms.jitter, processes=1)
     (tmp_path / "05.npy").write_bytes(b"")
-    with pytest.raises(tailfit.errors.RecordError, match=r"05\.npy: empty"):
+    with pytest.raises(tailfit.errors.RecordError, match=r"05\.npy: an empty file"):
         fitted(data)
     assert not multiprocessing.active_children()
 
