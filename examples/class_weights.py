@@ -1,7 +1,7 @@
-"""Class weights from one-hot labels: n_samples / (n_classes * count), and what they do.
+"""Compute class weights from one-hot labels, n_samples / (n_classes * count), and show their effect.
 
-Keras' `class_weight=` takes the dict that `class_weights` returns. Through `Batches(class_weight=...)` it also
-combines with sample weights, which Keras refuses.
+Keras' `class_weight=` accepts the dict that `class_weights` returns. With `Batches(class_weight=...)` it can also be
+combined with sample weights, which Keras does not allow.
 """
 
 import keras

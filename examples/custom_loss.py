@@ -1,7 +1,7 @@
-"""A custom loss: any function of (y_true, y_pred), or one of tailfit's, through `compile`.
+"""Custom losses: pass any function of (y_true, y_pred), or a loss of tailfit, to `compile`.
 
-Keras calls the function with a batch and averages what it returns a sample. The labels below are one-hot, as
-`categorical_crossentropy` wants them; tailfit's losses take one-hot rows and integer codes alike.
+Keras calls the function with a batch and averages the losses of the samples. The labels below are one-hot, as
+`categorical_crossentropy` requires; tailfit's losses accept both one-hot labels and class indices.
 """
 
 import keras
@@ -16,7 +16,7 @@ x, y = (x / 16.0).astype("float32"), keras.utils.to_categorical(codes, 10)
 
 
 def custom_loss(y_true, y_pred):
-    """Cross-entropy plus a price on being confident: the negative entropy of the prediction, one value a sample."""
+    """Return cross-entropy minus 0.1 times the entropy of the prediction, a penalty on confidence, per sample."""
     y_pred = ops.clip(y_pred, 1e-7, 1.0)
     cross_entropy = -ops.sum(y_true * ops.log(y_pred), axis=-1)
     entropy = -ops.sum(y_pred * ops.log(y_pred), axis=-1)
@@ -33,7 +33,8 @@ def main() -> dict[str, float]:
     heads_and_losses = {
         "custom_loss": ("softmax", custom_loss),
         "categorical_crossentropy": ("softmax", "categorical_crossentropy"),
-        # Numerically best: logits out of the network, and a loss that is told so. tailfit.Model refuses a mismatch.
+        # Most accurate numerically: a network that outputs logits, and a loss with from_logits=True. tailfit.Model
+        # raises an error if the two do not match.
         "tailfit.losses.Focal": (None, tailfit.losses.Focal(gamma=2.0, from_logits=True)),
     }
     accuracy = {}
@@ -45,7 +46,7 @@ def main() -> dict[str, float]:
         accuracy[name] = history.history["accuracy"][-1]
         print(f"{name:26} loss {history.history['loss'][-1]:.4f}  training accuracy {accuracy[name]:.4f}")
     predicted = model.predict(x, verbose=0).argmax(axis=1)
-    print("recall a class:", np.round([np.mean(predicted[codes == k] == k) for k in range(10)], 2))
+    print("recall by class:", np.round([np.mean(predicted[codes == k] == k) for k in range(10)], 2))
     return accuracy
 
 

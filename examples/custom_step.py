@@ -1,7 +1,7 @@
-"""A custom training step: `train_step(self, data)`, the same signature and code on every backend.
+"""Write a custom training step: `train_step(self, data)`, with the same signature and code on every backend.
 
-This one trains with two optimizers, a slow one for the body and a fast one for the head, and logs the size of the
-gradient. `fit` keeps doing the rest: callbacks, validation, metrics, progress.
+This one trains with two optimizers, a slow one for the body and a fast one for the head, and logs the norm of the
+gradient. `fit` still takes care of callbacks, validation, metrics and progress.
 """
 
 import keras
@@ -43,7 +43,7 @@ def main() -> dict[str, list[float]]:
     x, y = load_digits(return_X_y=True)
     x = (x / 16.0).astype("float32")
     model = TwoSpeeds(units=32, classes=10)
-    model(x[:1])  # build: the optimizer below is for the body alone
+    model(x[:1])  # create the variables, so that the optimizer can be built for those of the body alone
     loss = tailfit.losses.CrossEntropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-3), loss, metrics=[tailfit.metrics.BalancedAccuracy()])
     model.optimizer.build(model.body.trainable_variables)

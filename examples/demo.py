@@ -1,9 +1,9 @@
-"""The main job, end to end: records on disk in, a better classifier and an honest report out.
+"""The complete workflow: read records from disk, train two classifiers, and compare them in a report.
 
-Ten "root causes" (scikit-learn's handwritten digits: 8x8 records, real, no download) with a long tail: the most
-frequent cause has about a hundred records to learn from, the rarest has two. Three in ten labels come from a hurried
-site, which writes down some common cause for half of its records. The same network is trained twice from the same
-files: by plain fit, and tailored to such data.
+Ten "root causes" (scikit-learn's handwritten digits: real 8x8 records, no download) form a long tail: the most frequent
+cause has about a hundred training records, the rarest has two. Three in ten labels come from a hurried site, which
+assigns a wrong, common cause to half of its records. The same network is trained twice from the same files: by plain
+fit, and with methods for such data.
 
 `tailfit demo` runs this file, and so does `python examples/demo.py`.
 """
@@ -24,24 +24,24 @@ EPOCHS, BATCH_SIZE, RATIO, TRUST = 50, 32, 56, 0.25
 
 
 def write_records(folder: Path, seed: int) -> None:
-    """The classic layout: data/<ID>.npy, partition.json, labels.json, metadata.parquet."""
+    """Write the common layout: data/<ID>.npy, partition.json, labels.json, metadata.parquet."""
     rng = np.random.default_rng(seed)
     images, causes = load_digits(return_X_y=True)
     records = (images / 16.0).reshape(-1, 8, 8, 1).astype("float32")
     names = [f"cause {digit}" for digit in range(10)]
     ids = np.array([f"record-{i:04d}" for i in range(len(causes))])
 
-    # Hold a test and a small validation set back first: they keep the natural mix and the true labels.
+    # First hold out a test part and a small validation part, which keep all records and the true labels.
     everything = tailfit.data.Arrays(records, causes, ids=ids)
     train, validation, test = everything.split(0.65, 0.05, 0.30, seed=seed)
 
-    # Thin the training part out to a long tail: cause k keeps a share of RATIO ** (-k / 9).
+    # Subsample the training part to a long tail: cause k keeps a fraction RATIO ** (-k / 9) of its records.
     of_cause = [train.indices[causes[train.indices] == k] for k in range(10)]
     largest = min(map(len, of_cause))
     kept = np.concatenate([rng.permutation(of_cause[k])[: round(largest * RATIO ** (-k / 9))] for k in range(10)])
 
-    # A hurried site labelled 30 % of them (never a cause's last two). In half of its records it is wrong: it wrote
-    # down another one of the five most common causes.
+    # A hurried site labelled 30 % of them (but at most all except two records of a cause). Half of its labels are
+    # wrong: each is a different one of the five most common causes.
     labels, site = causes.copy(), np.full(len(causes), "careful", dtype="<U7")
     counts = np.bincount(causes[kept], minlength=10)
     spare = np.concatenate([kept[causes[kept] == k][2:] for k in range(10)])
@@ -75,7 +75,7 @@ def network(model_class: type[keras.Model]) -> keras.Model:
 
 
 class Tailored(tailfit.Model):
-    """A training step written once: the same code runs compiled on JAX, TensorFlow and PyTorch."""
+    """A model with a custom training step; the same code runs compiled on JAX, TensorFlow and PyTorch."""
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -101,33 +101,36 @@ def train_tailored(parts: dict, seed: int) -> keras.Model:
     batches = tailfit.Batches(
         train,
         BATCH_SIZE,
-        # Rare causes come more often: the shares of the causes are the square roots of what they are in the data.
+        # Draw rare causes more often: in proportion to the square root of their number of records.
         sampler=tailfit.samplers.ClassBalanced(power=0.5),
-        # Labels of the hurried site count less.
+        # Give the labels of the hurried site less weight.
         sample_weight=tailfit.weights.sample_weights(train, {"site = 'hurried'": TRUST}),
         seed=seed,
     )
-    # The imbalance that is left the loss corrects. It must know the class counts of the stream *as sampled and
-    # weighted*, which the Batches tell: with the natural counts it would correct twice, and overdo it.
+    # The loss corrects the remaining imbalance. It needs the class counts of the stream *as sampled and weighted*,
+    # which Batches computes: with the counts of the data it would correct the imbalance twice.
     loss = tailfit.losses.LogitAdjusted(batches.class_counts, from_logits=True)
     fit(model, loss, batches, parts["validation"], "tailored")
     return model
 
 
 def fit(model: keras.Model, loss, batches: tailfit.Batches, validation, name: str) -> None:
-    """The same optimizer, steps and epochs for both."""
+    """Train a model with the optimizer, batch size and epochs that both have in common."""
     model.compile(keras.optimizers.Adam(1e-3), loss, metrics=[tailfit.metrics.BalancedAccuracy()])
-    held_back = tailfit.Batches(validation, BATCH_SIZE, tailfit.samplers.Sequential())
+    validation_batches = tailfit.Batches(validation, BATCH_SIZE, tailfit.samplers.Sequential())
     with Progress() as bar:
         task = bar.add_task(name, total=EPOCHS)
 
         def show(epoch, logs):
-            now = f"{name}: loss {logs['loss']:.3f}, balanced accuracy held back {logs['val_balanced_accuracy']:.3f}"
-            bar.update(task, completed=epoch + 1, description=now)
+            accuracy = logs["val_balanced_accuracy"]
+            text = f"{name}: loss {logs['loss']:.3f}, validation balanced accuracy {accuracy:.3f}"
+            bar.update(task, completed=epoch + 1, description=text)
 
         progress = keras.callbacks.LambdaCallback(on_epoch_end=show)
-        # A plain keras.Model needs shuffle=False: the Batches are shuffled already, reproducibly.
-        model.fit(batches, validation_data=held_back, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[progress])
+        # A plain keras.Model needs shuffle=False, because the Batches are already shuffled, reproducibly.
+        model.fit(
+            batches, validation_data=validation_batches, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[progress]
+        )
 
 
 def main(out: Path, seed: int = 0) -> dict[str, tailfit.Evaluation]:
@@ -152,7 +155,7 @@ def main(out: Path, seed: int = 0) -> dict[str, tailfit.Evaluation]:
         notes=[" ".join(__doc__.split("\n\n")[1].split())],
         details={"Keras": f"{keras.__version__} on {keras.backend.backend()}", "seed": str(seed)},
     )
-    console = Console() if sys.stdout.isatty() else Console(width=100)  # a file or a pipe has no width of its own
+    console = Console() if sys.stdout.isatty() else Console(width=100)  # a file or a pipe has no width
     console.print(tailfit.evaluation.compare_table(evaluations))
     console.print("Written:", *sorted(path for path in out.iterdir() if not path.name.startswith(".")), sep="\n  ")
     return evaluations

@@ -1,8 +1,8 @@
-"""The classic loop from scratch: MNIST by hand, epoch by epoch and batch by batch, on every backend.
+"""A training loop from scratch: MNIST, epoch by epoch and batch by batch, with the same code on every backend.
 
-A network of 784-64-64-10, plain SGD, batches of 64, the last 10,000 training images held back for validation, two
-epochs. The two functions below are written once; `tailfit.function` compiles them, and finds by itself that they
-read and write the model, the optimizer and the metrics.
+A network of 784-64-64-10, plain SGD, batches of 64, the last 10,000 training images held out for validation, two
+epochs. `tailfit.function` compiles the two functions below, and detects that they read and update the model, the
+optimizer and the metrics.
 
     KERAS_BACKEND=jax python examples/mnist_loop.py                    # keras.datasets.mnist downloads the images
     KERAS_BACKEND=torch python examples/mnist_loop.py --data FILE.npz  # x_train, y_train, ... or X, y, is_train
@@ -26,16 +26,16 @@ def load_mnist(path: str | None) -> tuple[np.ndarray, np.ndarray]:
                 x, y = file["x_train"], file["y_train"]
             else:
                 x, y = file["X"][file["is_train"]], file["y"][file["is_train"]]
-    # As in the classic, pixels stay 0 to 255: at a learning rate of 1e-3, scaled ones would need more than two epochs.
+    # Pixels stay 0 to 255, as in Keras' guide: at a learning rate of 1e-3, scaled ones would need more than two epochs.
     return x.reshape(len(x), 784).astype("float32"), y.astype("int32")
 
 
-def main(data: str | None = None, epochs: int = 2, batch_size: int = 64, held_back: int = 10_000) -> float:
+def main(data: str | None = None, epochs: int = 2, batch_size: int = 64, held_out: int = 10_000) -> float:
     keras.utils.set_random_seed(0)
     x, y = load_mnist(data)
-    train = tailfit.Batches(tailfit.data.Arrays(x[:-held_back], y[:-held_back]), batch_size)
+    train = tailfit.Batches(tailfit.data.Arrays(x[:-held_out], y[:-held_out]), batch_size)
     validation = tailfit.Batches(
-        tailfit.data.Arrays(x[-held_back:], y[-held_back:]), batch_size, tailfit.samplers.Sequential()
+        tailfit.data.Arrays(x[-held_out:], y[-held_out:]), batch_size, tailfit.samplers.Sequential()
     )
 
     model = keras.Sequential(

@@ -1,7 +1,8 @@
-"""The classic generator over `data/<ID>.npy`, with its `partition` and `labels` dicts, in three lines.
+"""Replace the data generator over `data/<ID>.npy`, with its `partition` and `labels` dicts, by three lines.
 
-What everyone copies is a Sequence class of fifty lines that allocates `np.empty((batch_size, ...))`, leaves garbage in
-the last batch, shuffles with a global seed and can't be resumed. Here is the same layout, read by `Batches`.
+The generator that is widely copied is a Sequence class of fifty lines. It allocates `np.empty((batch_size, ...))`,
+leaves uninitialized values in the last batch, shuffles with a global seed and can't be resumed. This example reads the
+same layout with `Batches`.
 """
 
 import tempfile
@@ -18,7 +19,7 @@ def main() -> list[float]:
         data = Path(folder) / "data"
         data.mkdir()
 
-        # What users have on disk: one file a record, and two dicts.
+        # Typical data on disk: one file per record, and two dicts.
         rng = np.random.default_rng(0)
         partition = {"train": [f"id-{i}" for i in range(1, 81)], "validation": [f"id-{i}" for i in range(81, 101)]}
         labels = {name: i % 3 for i, name in enumerate(partition["train"] + partition["validation"])}

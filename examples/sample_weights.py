@@ -1,6 +1,6 @@
-"""Sample weights by class name, and by a condition on what is known of each sample.
+"""Compute sample weights by class name, and by a condition on the metadata.
 
-Both return one number a sample, for `fit(sample_weight=...)` or `Batches(sample_weight=...)`; they multiply.
+Both give one number per sample, for `fit(sample_weight=...)` or `Batches(sample_weight=...)`, and can be multiplied.
 """
 
 import keras
@@ -23,7 +23,7 @@ def main() -> np.ndarray:
     by_condition = tailfit.weights.sample_weights(source, {"site = 'B' AND snr < 3": 0.5})
     print("by condition:", by_condition)
 
-    # Class weights and sample weights multiply; Keras itself refuses the two together.
+    # Batches multiplies class weights and sample weights; Keras raises an error if both are passed to `fit`.
     batches = tailfit.Batches(source, batch_size=4, class_weight="balanced", sample_weight=by_class * by_condition)
     x, y, w = batches[0]
     print("a batch:     ", x.shape, y, w)

@@ -1,7 +1,7 @@
-"""Which remedy helps on these data? One recipe, three remedies, several seeds each, and an honest table.
+"""Find out which remedy helps on given data: one recipe, three remedies, several seeds each, and confidence intervals.
 
-The data are scikit-learn's handwritten digits, thinned out to a long tail: a hundred zeros, four nines. The recipe is
-what `tailfit train` and `tailfit compare` take as a YAML file; from Python it may be a dict as well.
+The data are scikit-learn's handwritten digits, subsampled to a long tail: a hundred zeros, four nines. The recipe is a
+YAML file, as for `tailfit train` and `tailfit compare`; in Python it can also be a dict.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ epochs: 25
 batch_size: 32
 compare:
   seeds: 3
-  vary:                         # each remedy: the keys in which it differs; the first is the baseline
+  vary:                         # remedies, each with the keys in which it differs; the first is the baseline
     plain: {}
     class weights: {class_weight: balanced}
     logit-adjusted: {loss: LogitAdjusted}
@@ -29,7 +29,7 @@ compare:
 
 
 def write_records(folder: Path) -> None:
-    """The classic layout; the training part is thinned out, the other parts are not."""
+    """Write data/<ID>.npy, labels.json and partition.json; only the training part is subsampled."""
     images, digits = load_digits(return_X_y=True)
     ids = np.array([f"scan-{i:04d}" for i in range(len(digits))])
     train, validation, test = tailfit.data.Arrays(images, digits, ids).split(0.6, 0.1, 0.3)

@@ -16,7 +16,7 @@ from fuzz.targets import parser
 from tailfit import evaluate
 from tailfit.data import Arrays, Packed, pack
 from tailfit.evaluation import Comparison, Evaluation, compare_table, comparison
-from tailfit.recipes.directory import claimed
+from tailfit.recipes.directory import read_claim
 from tailfit.resume import tensors
 from tailfit.resume.encoding import CannotEncodeError, decode, encode
 from tailfit.resume.store import Position, Store
@@ -62,7 +62,7 @@ CLAIM = {"recipe": {"data": {"path": "x"}}, "folder": "/data", "backend": "jax",
 def run_json(data: bytes) -> None:
     root = scratch("run")
     (root / "run.json").write_bytes(data)
-    claim = answer(lambda: claimed(root))
+    claim = answer(lambda: read_claim(root))
     if claim is not REFUSED:
         assert isinstance(claim.recipe, dict)
         json.dumps(claim.as_json())

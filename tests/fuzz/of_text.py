@@ -22,7 +22,7 @@ from tailfit.errors import DataError
 from tailfit.evaluation.naming import short_labels
 from tailfit.names import check_names, doubts, lookalikes, quoted, shown
 from tailfit.recipes.document import parse
-from tailfit.recipes.overriding import changed, settings
+from tailfit.recipes.overriding import parse_settings, with_changes
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 from tailfit.weights import sample_weights
@@ -158,11 +158,11 @@ def parsed_recipe() -> tuple[Any, str]:
 )
 def recipe_settings(data: bytes) -> None:
     document, whole = parsed_recipe()
-    given = answer(lambda: settings(text_of(data).split("\n")))
+    given = answer(lambda: parse_settings(text_of(data).split("\n")))
     if given is REFUSED:
         return
     assert is_plain(list(given.values()))
-    made = answer(lambda: changed(document, given))
+    made = answer(lambda: with_changes(document, given))
     assert made is REFUSED or is_plain(made.value)
     assert repr(document) == whole, "the document itself was changed"
 

@@ -13,6 +13,7 @@ from tailfit import samplers, schedules, weights
 from tailfit.data import FillMissing, Normalize, Pad, Ragged, Windows
 from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.evaluation import Evaluation, compare_table, report
+from tailfit.samplers.runs import Runs
 
 __all__ = ["ARGUMENTS", "Bad", "argument", "data"]
 
@@ -222,9 +223,9 @@ SAMPLERS = {
         "num_classes=1", lambda: samplers.ClassBalanced().plan(CODES).class_sums(None, 0, 1)
     ),
     "sums of weights of others": argument("weights", lambda: samplers.ClassBalanced().plan(CODES).class_sums([1.0])),
-    "runs of unequal length": argument("2 codes and 1 lengths", lambda: samplers.Runs([0, 1], [5])),
-    "runs negative": argument("lengths", lambda: samplers.Runs([0, 1], [5, -1])),
-    "runs an object": argument("codes", lambda: samplers.Runs(ODD, [1])),
+    "runs of unequal length": argument("2 codes and 1 lengths", lambda: Runs([0, 1], [5])),
+    "runs negative": argument("lengths", lambda: Runs([0, 1], [5, -1])),
+    "runs an object": argument("codes", lambda: Runs(ODD, [1])),
 }
 
 SCHEDULES = {
@@ -279,7 +280,7 @@ EVALUATION = {
     "counts text": argument("train_counts", lambda: tailfit.evaluate(TRUE, SCORES, train_counts=["a", "b"])),
     "name no text": argument("name=3", lambda: tailfit.evaluate(TRUE, SCORES, name=3)),
     "JSON cut off": data("not JSON", lambda: Evaluation.from_json('{"format"')),
-    "JSON of something else": data("something else", lambda: Evaluation.from_json("[]")),
+    "JSON of a different format": data("a different format", lambda: Evaluation.from_json("[]")),
     "JSON without end": data("not JSON", lambda: Evaluation.from_json("[" * 100_000)),
     "no evaluation": argument("no evaluations", lambda: report({})),
     "no evaluations in a report": argument("'a': 3", lambda: report({"a": 3})),

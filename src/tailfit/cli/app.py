@@ -219,9 +219,9 @@ def evaluate(
     fetch: _Fetch = False,
 ) -> None:
     """Evaluate the model of a finished run again, also on other data."""
-    from tailfit.recipes.directory import claimed
+    from tailfit.recipes.directory import read_claim
 
-    claim = claimed(run)
+    claim = read_claim(run)
     choose_backend(backend or (_named(claim.backend) if claim is not None else None))
     from tailfit.cli.recipes import run_evaluate
 
@@ -307,9 +307,9 @@ def check(recipe: _Recipe, module: _Modules = None, set: _Set = None, backend: _
 def _read(recipe: Path, settings_given: list[str] | None, backend: Backend | None) -> "Document":
     """Read a recipe, apply the settings, and choose the backend, before Keras is imported."""
     from tailfit.recipes.document import read
-    from tailfit.recipes.overriding import changed, settings
+    from tailfit.recipes.overriding import parse_settings, with_changes
 
-    document = changed(read(recipe), settings(settings_given or []))
+    document = with_changes(read(recipe), parse_settings(settings_given or []))
     named = document.value.get("backend") if isinstance(document.value, dict) else None
     choose_backend(backend or _named(named))
     return document

@@ -1,4 +1,4 @@
-"""The size of a built-in network, computed before it is built: building it would ask for the memory at once."""
+"""Size of a built-in network, computed before it is built, because building it already allocates the memory."""
 
 import inspect
 import math
@@ -12,15 +12,15 @@ from tailfit.networks.built_in import NETWORKS
 __all__ = ["Size", "check_fits_memory", "size_of"]
 
 _FLOAT: Final = 4  # bytes
-_COPIES: Final = 3  # of each parameter while training: itself, and two moments of the optimizer
+_COPIES: Final = 3  # values per parameter in training: the parameter, and two moments of the optimizer
 
 
 class Size(NamedTuple):
-    """What a network asks for.
+    """Size of a network.
 
     Attributes:
-        parameters: Its trainable numbers.
-        activations: Numbers computed for one sample, at least.
+        parameters: Number of trainable parameters.
+        activations: Number of activations per sample, a lower bound.
     """
 
     parameters: int
@@ -28,13 +28,13 @@ class Size(NamedTuple):
 
 
 def size_of(name: str, input_shape: Sequence[int], num_classes: int, options: Mapping[str, Any]) -> Size:
-    """The size of a built-in network.
+    """Compute the size of a built-in network.
 
     Args:
-        name: Of the network.
-        input_shape: Of one record.
-        num_classes: Outputs C.
-        options: As of the network; others than those that decide its size are ignored.
+        name: Name of the network.
+        input_shape: Shape of one record.
+        num_classes: Number of classes C.
+        options: Options of the network; those that do not affect its size are ignored.
 
     >>> size_of("mlp", (20, 52), 22, {"units": [16]})
     Size(parameters=17030, activations=1078)
@@ -59,7 +59,7 @@ def _cnn(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
     *sides, channels = shape or (1,)
     parameters, activations = 0, math.prod(shape)
     for filters in options["filters"]:
-        # The convolution's kernel and bias; scale and shift of the normalisation.
+        # Kernel and bias of the convolution; scale and shift of the normalization.
         parameters += options["kernel_size"] ** len(sides) * channels * filters + 3 * filters
         activations += 3 * math.prod(sides) * filters
         channels = filters
@@ -72,7 +72,7 @@ def _rnn(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
     steps, width = math.prod(shape[:-1]), math.prod(shape[-1:])
     parameters, activations = 0, math.prod(shape)
     for units in options["units"]:
-        parameters += 3 * units * (width + units + 2)  # of three gates: input, state, and two biases
+        parameters += 3 * units * (width + units + 2)  # three gates with weights of input and state, and two biases
         activations += steps * units
         width = units
     return width, Size(parameters, activations)
@@ -86,20 +86,20 @@ _BODIES: Final[Mapping[str, Callable[[Sequence[int], Mapping[str, Any]], tuple[i
 
 
 def check_fits_memory(size: Size, batch_size: int) -> None:
-    """Refuse a network that can't be trained in the memory there is.
+    """Check that a network can be trained in the available memory.
 
     Args:
-        size: Of the network.
-        batch_size: Samples of the largest batch.
+        size: Size of the network.
+        batch_size: Number of samples of the largest batch.
     Raises:
-        ArgumentError: the parameters with the optimizer's state, and what is computed of a batch, need more.
+        ArgumentError: If the parameters, the optimizer's state and the activations of a batch need more memory.
     """
     needed = _FLOAT * (_COPIES * size.parameters + batch_size * size.activations)
-    room = available_memory()
-    if needed > room:
+    free = available_memory()
+    if needed > free:
         raise ArgumentError(
             f"a network of {size.parameters} parameters, with {size.activations} activations for each of {batch_size} "
-            f"samples: {needed} bytes or more",
-            expected=f"what fits into the {room} bytes of memory that are free",
+            f"samples, which needs {needed} bytes or more",
+            expected=f"a network that fits into the {free} bytes of free memory",
             fix="use fewer or narrower layers, a smaller batch_size, or shorter records",
         )

@@ -1,13 +1,13 @@
-"""Recipes: one YAML file that decides a training, checked before anything runs, and trained in a directory of its own.
+"""Recipes: YAML files that configure a training, validated before anything runs.
 
-document.py    the text: YAML to plain values with their lines
-choices.py     places where one of many things can be named; catalogue.py lists them
-recipe.py      the document's keys and values; messages.py tells what is wrong with them
-parts.py       the data, divided; objects.py what trains
-training.py    a run; directory.py its files; result.py what is left of it
+document.py    parsing of YAML into plain values with line numbers; overriding.py changes some of them
+choices.py     types of keys that name a loss, sampler, ...; catalogue.py lists what can be named
+recipe.py      the keys and values of a recipe; messages.py reports invalid ones
+parts.py       opening and splitting the data; objects.py builds network, loss, optimizer, ...
+training.py    a run; directory.py, result.py, serving.py and data_identity.py its files and checks
 comparing.py   several remedies, each trained with several seeds
 
-Names are imported on first use: a recipe is read before Keras is imported, for it may name the backend.
+Names are imported on first use, because the backend that a recipe names must be set before Keras is imported.
 """
 
 from typing import TYPE_CHECKING

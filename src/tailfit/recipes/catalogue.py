@@ -1,6 +1,6 @@
-"""What a recipe can name: every sampler, schedule, loss, step, metric, correction and optimizer there is.
+"""The samplers, schedules, losses, steps, metrics, corrections, networks and optimizers that a recipe can name.
 
-The lists are found, not written: what a room exports and derives from its base class can be named.
+They are collected from the public packages: every exported subclass of the package's base class can be named.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,50 +13,50 @@ from pydantic import Field
 from tailfit import losses, metrics, posthoc, samplers, schedules, steps
 from tailfit.data import Source
 from tailfit.networks.built_in import NETWORKS
-from tailfit.recipes.choices import choice, of_kinds
+from tailfit.recipes.choices import choice, one_of_kinds
 from tailfit.weights import sample_weights
 
 __all__ = ["Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Step"]
 
 _FITTED = ("LogitAdjustment", "TauNorm", "TemperatureScaling", "Thresholds", "VectorScaling")
-_NO_OPTIMIZERS = ("LossScaleOptimizer", "MultiOptimizer")  # of other optimizers
+_WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")  # their argument is another optimizer
 
 
-def _of(room: ModuleType, base: type, leave_out: tuple[str, ...] = ()) -> Mapping[str, Callable[..., Any]]:
-    """The classes in a room that derive from `base`, by name."""
-    named = {name: thing for name, thing in vars(room).items() if isinstance(thing, type) and issubclass(thing, base)}
-    return {name: thing for name, thing in sorted(named.items()) if thing is not base and name not in leave_out}
+def _subclasses(package: ModuleType, base: type, exclude: tuple[str, ...] = ()) -> Mapping[str, Callable[..., Any]]:
+    """Return the subclasses of `base` that a package exports, by name."""
+    found = {name: each for name, each in vars(package).items() if isinstance(each, type) and issubclass(each, base)}
+    return {name: each for name, each in sorted(found.items()) if each is not base and name not in exclude}
 
 
 def _weighted(weights: Any, source: Source) -> samplers.Weighted:
-    """Samples in proportion to their weights, by class name and condition."""
+    """Draw samples in proportion to weights, given by class name and condition."""
     return samplers.Weighted(sample_weights(source, weights))
 
 
-_Whole = Annotated[int, Field(ge=1)]
-_Sizes = Annotated[list[_Whole], Field(min_length=1)]
+_PositiveInt = Annotated[int, Field(ge=1)]
+_Sizes = Annotated[list[_PositiveInt], Field(min_length=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-Schedule: Final = choice("schedule", _of(schedules, schedules.Schedule, ("Custom",)), own=False)
+Schedule: Final = choice("schedule", _subclasses(schedules, schedules.Schedule, ("Custom",)), user_functions=False)
 Sampler: Final = choice(
     "sampler",
-    {**_of(samplers, samplers.Sampler, ("ByLength", "Runs")), "Weighted": _weighted},
+    {**_subclasses(samplers, samplers.Sampler, ("ByLength",)), "Weighted": _weighted},
     schedule=Schedule,
     known={"weights": dict[str | int, Annotated[float, Field(ge=0, allow_inf_nan=False)]]},
 )
-Loss: Final = choice("loss", _of(losses, keras.losses.Loss), default="CrossEntropy", schedule=Schedule)
-Step: Final = choice("step", _of(steps, steps.Step), schedule=Schedule)
-Metric: Final = choice("metric", _of(metrics, keras.metrics.Metric), schedule=Schedule)
-Correction: Final = choice("correction", {name: getattr(posthoc, name) for name in _FITTED}, own=False)
+Loss: Final = choice("loss", _subclasses(losses, keras.losses.Loss), default="CrossEntropy", schedule=Schedule)
+Step: Final = choice("step", _subclasses(steps, steps.Step), schedule=Schedule)
+Metric: Final = choice("metric", _subclasses(metrics, keras.metrics.Metric), schedule=Schedule)
+Correction: Final = choice("correction", {name: getattr(posthoc, name) for name in _FITTED}, user_functions=False)
 Network: Final = choice("network", NETWORKS, known={"units": _Sizes, "filters": _Sizes})
-_RATE: Final = choice(
+_LearningRate: Final = choice(
     "schedule of the learning rate",
-    _of(keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule),
-    own=False,
+    _subclasses(keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule),
+    user_functions=False,
     known={
         "initial_learning_rate": _Positive,
-        "decay_steps": _Whole,
-        "first_decay_steps": _Whole,
+        "decay_steps": _PositiveInt,
+        "first_decay_steps": _PositiveInt,
         "decay_rate": _Positive,
         "boundaries": _Sizes,
         "values": Annotated[list[_Positive], Field(min_length=1)],
@@ -64,7 +64,7 @@ _RATE: Final = choice(
 )
 Optimizer: Final = choice(
     "optimizer",
-    _of(keras.optimizers, keras.optimizers.Optimizer, _NO_OPTIMIZERS),
+    _subclasses(keras.optimizers, keras.optimizers.Optimizer, _WRAPPERS),
     default="Adam",
-    known={"learning_rate": of_kinds(number=_Positive, named=_RATE)},
+    known={"learning_rate": one_of_kinds(number=_Positive, named=_LearningRate)},
 )

@@ -1,14 +1,14 @@
-"""Places of a recipe where one of many things can be named: a loss, a sampler, a schedule.
+"""Types for recipe keys that name a class or function: a loss, a sampler, a schedule.
 
-What can be named is a class, or a function, whose parameters are the options; their types come from its signature, so
-that a new loss can be named in a recipe without another line here. In a recipe it is a name, or a mapping of the name
-and its options:
+The parameters of the class or function are the options, and their types come from its signature. A new loss can
+therefore be named in a recipe without any change here. The value in a recipe is a name, or a mapping with the name and
+the options:
 
     loss: CrossEntropy
     loss: {name: LogitAdjusted, tau: 0.5}
-    loss: {function: my_code:make_loss, options: {margin: 0.3}}    # only where the user allows the module
+    loss: {function: my_code:make_loss, options: {margin: 0.3}}    # only if the user allows the module
 
-Parameters that tailfit knows better (`class_counts`, `from_logits`, ...) are no options: it passes them.
+Parameters that tailfit computes itself (`class_counts`, `from_logits`, ...) are not options; tailfit supplies them.
 """
 
 import inspect
@@ -33,11 +33,22 @@ from tailfit.errors import ArgumentError, TailfitError
 from tailfit.schedules import Schedule
 from tailfit.training.generators import seeded
 
-__all__ = ["KINDS", "MARK", "Named", "Number", "Own", "Strict", "UnknownKeyError", "choice", "of_kinds", "short"]
+__all__ = [
+    "KIND_NAMES",
+    "TAG_PREFIX",
+    "Named",
+    "Number",
+    "Strict",
+    "UnknownKeyError",
+    "UserFunction",
+    "abbreviated",
+    "choice",
+    "one_of_kinds",
+]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-# What each kind of value is called in messages.
-KINDS: Final = {
+# Descriptions of the kinds of values, for error messages.
+KIND_NAMES: Final = {
     "null": "null",
     "flag": "true or false",
     "number": "a number",
@@ -48,26 +59,26 @@ KINDS: Final = {
     "scheme": "a scheme with options such as {scheme: effective_number, beta: 0.99}",
     "column": "{column: NAME} of the metadata",
 }
-# Members of a union are marked so in pydantic's paths, to be told from a recipe's keys.
-MARK: Final = "::"
-# What `build` is told, and a recipe does not say.
-_TOLD: Final = frozenset(
+# Prefix of union tags, which distinguishes them from the recipe's keys in pydantic's error locations.
+TAG_PREFIX: Final = "::"
+# Arguments that tailfit passes to `build`; a recipe can't set them.
+_SUPPLIED: Final = frozenset(
     {"class_counts", "class_names", "dtype", "from_logits", "name", "num_classes", "num_samples", "prior"}
     | {"reduction", "seed", "input_shape", "normalize", "source"}
 )
-# What it is told where the recipe does not say it: the learning rate decays over the whole training.
-_TOLD_UNLESS_SAID: Final = frozenset({"decay_steps"})
-_NO_DEFAULT: Final = inspect.Parameter.empty
+# Arguments that tailfit passes unless the recipe sets them: the learning rate decays over the whole training.
+_SUPPLIED_UNLESS_GIVEN: Final = frozenset({"decay_steps"})
+_REQUIRED: Final = inspect.Parameter.empty
 
 
 class Strict(BaseModel):
-    """A mapping whose keys are all known, and whose values are what they say: "3" is no number."""
+    """A mapping without unknown keys and without type coercion: "3" is not accepted as a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod
-    def _knows_its_keys(cls, value: Any) -> Any:
+    def _check_keys(cls, value: Any) -> Any:
         for key in value if isinstance(value, Mapping) else ():
             if key not in cls.model_fields:
                 raise UnknownKeyError(key, list(cls.model_fields))
@@ -75,10 +86,10 @@ class Strict(BaseModel):
 
 
 class UnknownKeyError(ArgumentError):
-    """A key that is none.
+    """An unknown key in a recipe.
 
     Attributes:
-        key: As it was written.
+        key: The key as written.
     """
 
     def __init__(self, key: Any, known: Sequence[str]) -> None:
@@ -86,223 +97,248 @@ class UnknownKeyError(ArgumentError):
         near = get_close_matches(str(key), known, n=1)
         super().__init__(
             f"the unknown key {key!r}",
-            expected=", ".join(known),
-            fix=f"write {near[0]} if that is meant" if near else "leave it out",
+            expected=f"one of {', '.join(known)}",
+            fix=f"write {near[0]} if you meant that" if near else "remove the key",
         )
 
 
 class Named(Strict):
-    """One of the things that can be named, with its options."""
+    """The name of a class or function, with its options."""
 
-    made_by: ClassVar[Callable[..., Any]]
+    factory: ClassVar[Callable[..., Any]]
     name: str
 
-    def build(self, **told: Any) -> Any:
-        """The thing itself.
+    def build(self, **supplied: Any) -> Any:
+        """Call the class or function with the options.
 
         Args:
-            **told: What it is passed besides its options, as far as it takes it and the recipe does not say it.
+            **supplied: Further arguments. Those that the signature lacks or that the recipe sets are ignored.
+        Returns:
+            The new object, or the function's return value.
+        Raises:
+            ArgumentError: If the call rejects the options.
         """
-        options = {key: getattr(self, key) for key in self._said()}
-        options = {key: each.build(**told) if isinstance(each, Named) else each for key, each in options.items()}
-        takes = _parameters(self.made_by)
+        options = {key: getattr(self, key) for key in self._given_options()}
+        options = {key: each.build(**supplied) if isinstance(each, Named) else each for key, each in options.items()}
+        parameters = _parameters(self.factory)
         try:
-            return self.made_by(**{key: value for key, value in told.items() if _wants(takes, key)} | options)
+            accepted = {key: value for key, value in supplied.items() if _accepts(parameters, key)}
+            return self.factory(**accepted | options)
         except TailfitError:
             raise
-        except Exception as error:  # Keras' own checks are of several kinds
+        except Exception as error:  # Keras' own checks raise various exceptions
             raise ArgumentError(
                 f"{self.name} with {', '.join(map(str, options)) or 'no options'}: {error}",
-                expected=f"the options of {self.name}",
-                fix="see its documentation",
+                expected=f"valid options of {self.name}",
+                fix=f"correct the options; see the documentation of {self.name}",
             ) from error
 
     @model_validator(mode="after")
-    def _makes_something(self) -> "Named":
-        # What needs nothing of the data is made once, so that its own checks speak while the line is known.
-        if self._needs_no_more():
+    def _check_options(self) -> "Named":
+        # Build once now if no argument depends on the data, so that invalid options are reported with their line.
+        if self._is_complete():
             with seeded(0):
                 self.build(from_logits=True)
         return self
 
-    def _said(self) -> set[str]:
-        """The options that the recipe says."""
-        said = self.model_fields_set - {"name"}
-        return {key for key in said if key not in _TOLD_UNLESS_SAID or getattr(self, key) is not None}
+    def _given_options(self) -> set[str]:
+        """Return the names of the options that the recipe sets."""
+        given = self.model_fields_set - {"name"}
+        return {key for key in given if key not in _SUPPLIED_UNLESS_GIVEN or getattr(self, key) is not None}
 
-    def _needs_no_more(self) -> bool:
-        needed = {key for key, each in _parameters(self.made_by).items() if each.default is _NO_DEFAULT}
-        said = self._said()
-        inner = [value for key in said if isinstance(value := getattr(self, key), Named)]
-        return needed <= said and all(value._needs_no_more() for value in inner)
+    def _is_complete(self) -> bool:
+        """Return whether the recipe sets every required parameter, here and in nested schedules."""
+        required = {key for key, each in _parameters(self.factory).items() if each.default is _REQUIRED}
+        given = self._given_options()
+        inner = [value for key in given if isinstance(value := getattr(self, key), Named)]
+        return required <= given and all(value._is_complete() for value in inner)
 
 
-class Own(Strict):
-    """A function of the user's, `module:name`, called with the options and what else it takes of what is told."""
+class UserFunction(Strict):
+    """A user-defined function, `module:name`, with its options."""
 
     function: str
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _is_allowed(self, info: ValidationInfo) -> "Own":
+    def _check_allowed(self, info: ValidationInfo) -> "UserFunction":
         allowed = (info.context or {}).get("modules", ())
         module, colon, name = self.function.partition(":")
         if not (colon and name.isidentifier()):
-            raise ArgumentError(repr(self.function), expected="module:name", fix="write it so, e.g. my_code:network")
+            raise ArgumentError(
+                f"the function {self.function!r}", expected="module:name", fix="write my_code:network, for example"
+            )
         if module not in allowed:
             raise ArgumentError(
-                repr(self.function),
-                expected="functions of modules that you name yourself, as a recipe runs no code of its own accord",
-                fix=f"if you trust it, pass --module {module} (in Python: modules=[{module!r}])",
+                f"the function {self.function!r}",
+                expected="a function from a module that you allow, because a recipe never runs code by itself",
+                fix=f"if you trust the module, pass --module {module} (in Python: modules=[{module!r}])",
             )
         return self
 
-    def found(self, modules: Mapping[str, types.ModuleType]) -> Callable[..., Any]:
-        """The function itself."""
+    def resolve(self, modules: Mapping[str, types.ModuleType]) -> Callable[..., Any]:
+        """Look up the function in the imported modules.
+
+        Raises:
+            ArgumentError: If the module has no such function.
+        """
         module, _, name = self.function.partition(":")
         function = getattr(modules[module], name, None)
         if not callable(function):
-            raise ArgumentError(repr(self.function), expected=f"a function of {module}", fix="correct the name")
+            raise ArgumentError(
+                f"the function {self.function!r}, which does not exist",
+                expected=f"the name of a function in {module}",
+                fix="correct the name, or define the function",
+            )
         return cast(Callable[..., Any], function)
 
-    def build(self, modules: Mapping[str, types.ModuleType], **told: Any) -> Any:
-        """What the function returns, called with its options and what it takes of what is told."""
-        function = self.found(modules)
-        takes = inspect.signature(function).parameters.values()
-        every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes)
-        names = {each.name for each in takes}
-        return function(**{key: value for key, value in told.items() if every or key in names} | self.options)
+    def build(self, modules: Mapping[str, types.ModuleType], **supplied: Any) -> Any:
+        """Call the function with its options, and those of the supplied arguments that its signature has."""
+        function = self.resolve(modules)
+        parameters = inspect.signature(function).parameters.values()
+        every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        names = {each.name for each in parameters}
+        return function(**{key: value for key, value in supplied.items() if every or key in names} | self.options)
 
 
 def choice(
     kind: str,
-    things: Mapping[str, Callable[..., Any]],
+    factories: Mapping[str, Callable[..., Any]],
     *,
-    own: bool = True,
+    user_functions: bool = True,
     default: str | None = None,
     schedule: Any = None,
     known: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The type of a place where one of these can be named.
+    """Build the pydantic type of a recipe key that names one of several classes or functions.
 
     Args:
-        kind: What messages call it: "loss".
-        things: Classes or functions by name. One that needs what can't be written down is left out.
-        own: Whether a function of the user's can stand there.
-        default: What options without a name are of.
-        schedule: The type of what can be named where a signature says `Schedule`.
-        known: Types of options, by name, that are not as the signature says.
+        kind: Name of the key in messages, such as "loss".
+        factories: Classes or functions by name. One with a required parameter that YAML can't express is left out.
+        user_functions: Whether the value may be a function of the user.
+        default: Name that a mapping of options without a name refers to.
+        schedule: Type of options that are annotated as `Schedule`.
+        known: Types of options by name, where the signature is not specific enough.
     """
-    models = {name: _model(name, thing, schedule, known or {}) for name, thing in things.items()}
+    models = {name: _model(name, factory, schedule, known or {}) for name, factory in factories.items()}
     members = {name: model for name, model in models.items() if model is not None}
-    # Names alone are for an editor's sake: by then `spelled_out` has made mappings of them.
-    tagged = [Annotated[model, Tag(MARK + name)] for name, model in members.items()]
-    if own:
-        tagged.append(Annotated[Own, Tag(MARK + "function")])
-    tagged.append(Annotated[Literal[tuple(members)], Tag(MARK)])
-    union = Annotated[_any_of(tagged), Discriminator(_tag)]  # type: ignore[valid-type]
+    tagged = [Annotated[model, Tag(TAG_PREFIX + name)] for name, model in members.items()]
+    if user_functions:
+        tagged.append(Annotated[UserFunction, Tag(TAG_PREFIX + "function")])
+    # Plain names are only for the JSON schema: `as_mapping` turns them into mappings before validation.
+    tagged.append(Annotated[Literal[tuple(members)], Tag(TAG_PREFIX)])
+    union = Annotated[_union_of(tagged), Discriminator(_tag)]  # type: ignore[valid-type]
 
-    def spelled_out(value: Any) -> Any:
-        if isinstance(value, Named | Own):
+    def as_mapping(value: Any) -> Any:
+        if isinstance(value, Named | UserFunction):
             return value
         value = {"name": value} if isinstance(value, str) else value
         if default is not None and isinstance(value, Mapping) and not ({"name", "function"} & value.keys()):
             value = {"name": default, **value}
         if not isinstance(value, Mapping) or not ({"name", "function"} & value.keys()):
             raise ArgumentError(
-                short(value),
-                expected=f"the name of a {kind}, or a mapping with name and its options",
-                fix=f"write e.g. {next(iter(members))}",
+                abbreviated(value),
+                expected=f"the name of a {kind}, or a mapping with its name and options",
+                fix=f"write {next(iter(members))}, for example",
             )
         name = value.get("name")
         if "function" in value or (isinstance(name, str) and name in members):
-            if "function" in value and not own:
-                raise ArgumentError(f"a function as {kind}", expected=f"one of {', '.join(members)}", fix="name one")
+            if "function" in value and not user_functions:
+                raise ArgumentError(
+                    f"a function as {kind}",
+                    expected=f"one of {', '.join(members)}",
+                    fix=f"write the name of a {kind} in place of the function",
+                )
             return value
         near = get_close_matches(str(name), members, n=1)
         raise ArgumentError(
-            f"the {kind} {name!r}",
-            expected=", ".join(members),
-            fix=f"write {near[0]} if that is meant" if near else "choose one of them",
+            f"the unknown {kind} {name!r}",
+            expected=f"one of {', '.join(members)}",
+            fix=f"write {near[0]} if you meant that" if near else f"use {next(iter(members))}, for example",
         )
 
-    return Annotated[union, BeforeValidator(spelled_out)]
+    return Annotated[union, BeforeValidator(as_mapping)]
 
 
-def of_kinds(**kinds: Any) -> Any:
-    """A type whose values are told apart by what they look like: `number=`, `list=`, `named=` ..., see `KINDS`."""
+def one_of_kinds(**kinds: Any) -> Any:
+    """Build a union type that is discriminated by the kind of the value: `number=`, `list=`, ...; see `KIND_NAMES`."""
     if len(kinds) == 1:
         return next(iter(kinds.values()))
-    union = _any_of([Annotated[each, Tag(MARK + kind)] for kind, each in kinds.items()])
-    return Annotated[union, Discriminator(_kind)]
+    union = _union_of([Annotated[each, Tag(TAG_PREFIX + kind)] for kind, each in kinds.items()])
+    return Annotated[union, Discriminator(_kind_tag)]
 
 
-def _any_of(members: Sequence[Any]) -> Any:
+def _union_of(members: Sequence[Any]) -> Any:
     return Union.__getitem__(tuple(members))
 
 
 def _tag(value: Any) -> str:
-    if isinstance(value, Own):
-        return MARK + "function"
+    if isinstance(value, UserFunction):
+        return TAG_PREFIX + "function"
     if isinstance(value, Mapping):
-        return MARK + ("function" if "function" in value else str(value["name"]))
-    return MARK + (value.name if isinstance(value, Named) else "")
+        return TAG_PREFIX + ("function" if "function" in value else str(value["name"]))
+    return TAG_PREFIX + (value.name if isinstance(value, Named) else "")
 
 
-def _kind(value: Any) -> str:
-    return MARK + _look(value)
+def _kind_tag(value: Any) -> str:
+    return TAG_PREFIX + _kind_name(value)
 
 
-def _look(value: Any) -> str:
-    if isinstance(value, Strict):  # made already: it is being written
+def _kind_name(value: Any) -> str:
+    if isinstance(value, Strict):  # a validated value, in serialization
         value = {key: getattr(value, key) for key in type(value).model_fields}
     if isinstance(value, Mapping):
-        # A class may be called "scheme", but its weight is no text.
-        said = (key for key in ("name", "scheme", "column") if isinstance(value.get(key), str))
-        key = next(said, "mapping")
+        # Class weights are mappings, too: a class may be called "scheme", but its weight is never text.
+        keys = (key for key in ("name", "scheme", "column") if isinstance(value.get(key), str))
+        key = next(keys, "mapping")
         return "named" if key == "name" else key
     kinds = {bool: "flag", int: "number", float: "number", str: "text", list: "list", type(None): "null"}
     return kinds.get(type(value), "something else")
 
 
-def _model(name: str, thing: Callable[..., Any], schedule: Any, known: Mapping[str, Any]) -> type[Named] | None:
-    """The thing's options as a model; None for what needs what can't be written down."""
+def _model(name: str, factory: Callable[..., Any], schedule: Any, known: Mapping[str, Any]) -> type[Named] | None:
+    """Create the model of a factory's options; None if a required parameter can't be written in YAML."""
     fields: dict[str, Any] = {"name": (Literal[name], ...)}
-    for key, parameter in _parameters(thing).items():
-        if key in _TOLD:
+    for key, parameter in _parameters(factory).items():
+        if key in _SUPPLIED:
             continue
         kinds = _kinds_of(parameter, schedule)
         if key in known:
             each = known[key]
         elif kinds:
-            each = of_kinds(**kinds)
-        elif parameter.default is _NO_DEFAULT:
+            each = one_of_kinds(**kinds)
+        elif parameter.default is _REQUIRED:
             return None
         else:
             continue
-        if key in _TOLD_UNLESS_SAID:
-            fields[key] = (of_kinds(number=each, null=None), None)
+        if key in _SUPPLIED_UNLESS_GIVEN:
+            fields[key] = (one_of_kinds(number=each, null=None), None)
         else:
-            fields[key] = (each, ... if parameter.default is _NO_DEFAULT else parameter.default)
-    model = create_model(name, __base__=Named, __doc__=_first_line(thing), **fields)
-    model.made_by = cast(Any, staticmethod(thing))
+            fields[key] = (each, ... if parameter.default is _REQUIRED else _as_yaml(parameter.default))
+    model = create_model(name, __base__=Named, __doc__=_first_line(factory), **fields)
+    model.factory = cast(Any, staticmethod(factory))
     return model
 
 
-def _wants(takes: Mapping[str, inspect.Parameter], key: str) -> bool:
-    # Seesaw counts for itself, unless it is given what it can't have counted.
-    return key in takes and not (key == "class_counts" and takes[key].default is None)
+def _as_yaml(default: Any) -> Any:
+    """Return a signature's default as YAML would give it: a tuple as a list, which is what the option's type is."""
+    return [_as_yaml(each) for each in default] if isinstance(default, tuple) else default
 
 
-def _parameters(thing: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def _accepts(parameters: Mapping[str, inspect.Parameter], key: str) -> bool:
+    # Optional class counts are not supplied: a loss such as Seesaw accumulates them during training.
+    return key in parameters and not (key == "class_counts" and parameters[key].default is None)
+
+
+def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {key: each for key, each in inspect.signature(thing).parameters.items() if each.kind not in variable}
+    return {key: each for key, each in inspect.signature(factory).parameters.items() if each.kind not in variable}
 
 
 def _kinds_of(parameter: inspect.Parameter, schedule: Any) -> dict[str, Any]:
-    """What a parameter takes, by kind; nothing for what can't be written down."""
-    if parameter.annotation is _NO_DEFAULT:
-        return _kinds_like(parameter.default)
+    """Return the types that a parameter accepts, by kind; empty if YAML can't express one of them."""
+    if parameter.annotation is _REQUIRED:
+        return _kinds_of_default(parameter.default)
     found: dict[str, Any] = {}
     for each in _members(parameter.annotation):
         origin = get_origin(each)
@@ -317,7 +353,7 @@ def _kinds_of(parameter: inspect.Parameter, schedule: Any) -> dict[str, Any]:
         elif isinstance(each, type) and issubclass(each, Schedule):
             found["named"] = schedule
         elif isinstance(origin, type) and issubclass(origin, Sequence):
-            found["list"] = list[_of_numbers(get_args(each)[0])]  # type: ignore[misc]
+            found["list"] = list[_item_type(get_args(each)[0])]  # type: ignore[misc]
         elif isinstance(origin, type) and issubclass(origin, Mapping):
             found["mapping"] = dict[int, Number]
         else:
@@ -325,9 +361,9 @@ def _kinds_of(parameter: inspect.Parameter, schedule: Any) -> dict[str, Any]:
     return found
 
 
-def _kinds_like(default: Any) -> dict[str, Any]:
-    """The kinds of an option that is not annotated, as Keras' are not: those of its default."""
-    number = Union[int, Number]  # noqa: UP007  # a whole number stays one
+def _kinds_of_default(default: Any) -> dict[str, Any]:
+    """Infer the kinds of an option without annotation, such as Keras', from its default."""
+    number = Union[int, Number]  # noqa: UP007  # int first, so that a whole number stays an int
     if isinstance(default, bool):
         return {"flag": bool}
     if isinstance(default, int | float):
@@ -343,17 +379,17 @@ def _members(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _of_numbers(annotation: Any) -> Any:
-    """Of what a list holds: numbers, or lists or mappings of numbers."""
+def _item_type(annotation: Any) -> Any:
+    """Return the type of a list's items: numbers, or lists or mappings of numbers."""
     kinds = {"number": Number, "list": list[Number], "mapping": dict[int, Number]}
-    return of_kinds(**kinds) if len(_members(annotation)) > 1 else Number
+    return one_of_kinds(**kinds) if len(_members(annotation)) > 1 else Number
 
 
-def short(value: Any) -> str:
-    """A value for a message."""
+def abbreviated(value: Any) -> str:
+    """Return the value's `repr`, cut to 60 characters for a message."""
     text = repr(value)
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def _first_line(thing: Callable[..., Any]) -> str:
-    return (inspect.getdoc(thing) or "").split("\n", 1)[0]
+def _first_line(factory: Callable[..., Any]) -> str:
+    return (inspect.getdoc(factory) or "").split("\n", 1)[0]

@@ -1,4 +1,4 @@
-"""`compare`: the same data, the same seeds, one thing different; and whether the difference is more than chance."""
+"""`compare`: train several remedies on the same data with the same seeds, and test their differences."""
 
 import itertools
 import json
@@ -15,10 +15,10 @@ from tailfit.errors import ArgumentError
 from tailfit.evaluation import Comparison, Evaluation, comparison
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.directory import locked
-from tailfit.recipes.overriding import changed
+from tailfit.recipes.overriding import with_changes
 from tailfit.recipes.parts import Parts, open_parts
-from tailfit.recipes.recipe import MOST_RUNS, Recipe, load_recipe
-from tailfit.recipes.training import finished_evaluation, save_page, train_on
+from tailfit.recipes.recipe import MAX_RUNS, Recipe, load_recipe
+from tailfit.recipes.training import finished_evaluation, save_report, train_on
 from tailfit.resume.signals import exit_on_sigterm
 
 __all__ = ["compare", "remedies"]
@@ -26,9 +26,9 @@ __all__ = ["compare", "remedies"]
 Vary = Mapping[str, Mapping[str, Any] | Sequence[Any]]
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 
-# What two remedies must have in common to be comparable, and what of it need not be.
-_SHARED: Final = ("backend", "compare", "data", "name", "seed")
-_NOT_SHARED: Final = ("data.fill_missing", "data.normalize")
+# Keys that remedies can't change, because they are evaluated on the same samples with the same seeds; and exceptions.
+_FIXED_KEYS: Final = ("backend", "compare", "data", "name", "seed")
+_FREE_KEYS: Final = ("data.fill_missing", "data.normalize")
 
 
 def compare(
@@ -42,26 +42,28 @@ def compare(
     verify: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Train remedies with several seeds each, and measure which helps on these data, and how surely.
+    """Train each remedy with several seeds, and measure which one helps on these data, and with what confidence.
 
-    All are measured on the same test samples. The intervals of the differences count the chance of the test samples and
-    that of training again; see `tailfit.evaluation.Comparison`.
+    All remedies are evaluated on the same test samples. The confidence intervals of the differences cover both the
+    choice of test samples and the randomness of training; see `tailfit.evaluation.Comparison`.
 
     Args:
-        recipe: What all have in common.
-        vary: Remedies by name, each the keys in which it differs: `{"plain": {}, "focal": {"loss": "Focal"}}`; or by
-            key of the recipe a list of values, all combinations of them: `{"loss": ["CrossEntropy", "Focal"]}`. Keys
-            may be within keys: `"data.normalize"`. The first remedy is the baseline. Without it the recipe's
-            `compare.vary`.
-        seeds: How often each is trained, or the seeds; without it the recipe's `compare.seeds`, or 5. Few seeds make
-            wide intervals: of three, other trainings can't be told apart from much.
-        directory: Of all runs; the same call again goes on where it was ended. Without it a temporary one.
-        modules, fetch, verify: As for `tailfit.recipes.train`.
-        progress: Called after each epoch with the remedy, the seed, the epoch from 1, and its figures.
+        recipe: Recipe that the remedies have in common.
+        vary: Remedies by name, each with the keys in which it differs from the recipe:
+            `{"plain": {}, "focal": {"loss": "Focal"}}`; or lists of values by key, of which all combinations are
+            compared: `{"loss": ["CrossEntropy", "Focal"]}`. Keys may be dotted: `"data.normalize"`. The first remedy is
+            the baseline. By default the recipe's `compare.vary`.
+        seeds: Number of seeds, or the seeds themselves; by default the recipe's `compare.seeds`, or 5. Few seeds make
+            wide intervals: three are rarely enough to find a difference.
+        directory: Directory of all runs. After an interruption the same call continues there. By default a temporary
+            directory is used.
+        modules, fetch, verify: See `tailfit.recipes.train`.
+        progress: Function called after each epoch with the remedy, the seed, the epoch from 1, and its loss and metrics
+            by name.
     Raises:
-        ArgumentError: for nothing to compare, or remedies that would not be measured on the same samples.
-        DataError: for what is wrong in the recipe or in a remedy, before anything is trained.
-        CheckpointError: another process is at work in the directory, or a run there is of other data.
+        ArgumentError: If there are fewer than two remedies, or a remedy changes the samples or the seeds.
+        DataError: If the recipe or a remedy is invalid; nothing has been trained then.
+        CheckpointError: If another process is working in the directory, or a run in it was trained on different data.
 
     >>> import numpy as np, tailfit
     >>> rng = np.random.default_rng(0)
@@ -76,37 +78,43 @@ def compare(
     """
     base = load_recipe(recipe, modules=modules)
     named = remedies(base, vary)
-    chosen = _seeds(base, seeds)
-    recipes = {name: _changed(base, changes) for name, changes in named.items()}
-    with exit_on_sigterm(), _place(directory) as root, locked(root):
-        data = identity_of_data(base, verify=verify)  # of all remedies: none changes where the data are
+    chosen = _checked_seeds(base, seeds)
+    recipes = {name: _with_changes(base, changes) for name, changes in named.items()}
+    with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root):
+        data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
         found: dict[str, list[Evaluation]] = {name: [] for name in recipes}
-        opened: dict[str, Parts] = {}  # by what recipes say of their data: read and measured once for all seeds
-        # Seed by seed, so that what is there when it is ended early is of all remedies.
+        opened: dict[str, Parts] = {}  # by `data` of the recipe: opened once for all seeds
+        # Seeds in the outer loop, so that an interrupted comparison has runs of every remedy.
         for seed, (number, (name, each)) in itertools.product(chosen, enumerate(recipes.items())):
             seeded = each.model_copy(update={"seed": seed, "name": name})
             place = root / f"{number:02d}-{_slug(name)}" / f"seed-{seed}"
             done = finished_evaluation(seeded, place, data)
             if done is None:
-                said = each.data.model_dump_json()
-                if said not in opened:
-                    opened[said] = open_parts(each, fetch=fetch)
-                shown = None if progress is None else _shown(progress, name, seed)
-                done = train_on(opened[said], seeded, place, data, progress=shown).evaluation
+                key = each.data.model_dump_json()
+                if key not in opened:
+                    opened[key] = open_parts(each, fetch=fetch)
+                run_progress = None if progress is None else _bound_progress(progress, name, seed)
+                done = train_on(opened[key], seeded, place, data, progress=run_progress).evaluation
             else:
-                with locked(place):  # a kill between result and page leaves a draft, or no page
+                with locked(place):  # a process killed after writing the result leaves a draft of the page, or no page
                     if not (place / "report.html").is_file():
-                        save_page(done, place)
+                        save_report(done, place)
             found[name].append(done)
         result = comparison(found, seeds=chosen)
         if directory is not None:
             result.save_json(root / "comparison.json")
-            save_page(result, root)
+            save_report(result, root)
     return result
 
 
 def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, Any]]:
-    """The changes of each remedy, by its name.
+    """Return the changes of each remedy by name.
+
+    Args:
+        recipe: Recipe whose `compare.vary` is the default.
+        vary: See `compare`.
+    Raises:
+        ArgumentError: See `compare`.
 
     >>> recipe = load_recipe({"data": {"path": "x"}})
     >>> remedies(recipe, {"loss": ["Focal", {"name": "LogitAdjusted", "tau": 2}], "epochs": [5]})
@@ -117,62 +125,64 @@ def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, An
     values = list(vary.values()) if isinstance(vary, Mapping) else []
     named: list[tuple[str, dict[str, Any]]] = []
     if vary and all(isinstance(value, list | tuple) for value in values):
-        _refuse_too_many(vary, math.prod(map(len, values)))
+        _check_count(vary, math.prod(map(len, values)))
         combined = itertools.product(*([(key, value) for value in vary[key]] for key in vary))
-        named = [(", ".join(f"{key}={_said(value)}" for key, value in each), dict(each)) for each in combined]
+        named = [(", ".join(f"{key}={_value_text(value)}" for key, value in each), dict(each)) for each in combined]
     elif vary and all(isinstance(value, Mapping) for value in values):
-        _refuse_too_many(vary, len(values))
+        _check_count(vary, len(values))
         named = [(str(name), dict(changes)) for name, changes in vary.items()]
     found = dict(named)
     if len(found) < 2 or len(found) < len(named):
         raise ArgumentError(
             "nothing to vary" if vary is None else f"vary={vary!r}",
             expected="two or more different remedies: mappings of keys by name, or lists of values by key",
-            fix="pass vary={'loss': ['CrossEntropy', 'LogitAdjusted']}, or write compare.vary into the recipe",
+            fix="pass vary={'loss': ['CrossEntropy', 'LogitAdjusted']}, or add compare.vary to the recipe",
         )
     for name, changes in found.items():
-        shared = [key for key in changes if key.partition(".")[0] in _SHARED and key not in _NOT_SHARED]
+        shared = [key for key in changes if key.partition(".")[0] in _FIXED_KEYS and key not in _FREE_KEYS]
         if shared:
             raise ArgumentError(
                 f"the remedy {name!r}, which changes {shared[0]}",
-                expected=f"what leaves samples and seeds as they are; of data only {' and '.join(_NOT_SHARED)}",
-                fix="leave it out: what is not measured on the same samples can't be compared",
+                expected=f"keys that keep the samples and seeds; of data only {' and '.join(_FREE_KEYS)}",
+                fix=f"remove {shared[0]}: only remedies evaluated on the same samples can be compared",
             )
     return found
 
 
-def _refuse_too_many(vary: Vary, remedies: int) -> None:
-    if remedies > MOST_RUNS:
+def _check_count(vary: Vary, remedies: int) -> None:
+    if remedies > MAX_RUNS:
         raise ArgumentError(
-            f"{remedies} remedies, all combinations of {', '.join(map(str, vary))}",
-            expected=f"at most {MOST_RUNS}",
-            fix="vary fewer keys at a time",
+            f"{remedies} remedies, from {', '.join(map(str, vary))}",
+            expected=f"at most {MAX_RUNS} remedies",
+            fix="vary fewer keys or values at a time",
         )
 
 
-def _changed(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    return load_recipe(changed(base.document, changes), modules=base.modules, folder=base.folder)
+def _with_changes(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    return load_recipe(with_changes(base.document, changes), modules=base.modules, folder=base.folder)
 
 
-def _seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:
+def _checked_seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:
     if seeds is None:
         seeds = 5 if base.compare is None else base.compare.seeds
     given: Any = seeds
     if type(seeds) is int:
-        given = range(min(seeds, MOST_RUNS + 1))
-    sound = isinstance(given, list | tuple | range) and 0 < len(given) <= MOST_RUNS
+        given = range(min(seeds, MAX_RUNS + 1))
+    sound = isinstance(given, list | tuple | range) and 0 < len(given) <= MAX_RUNS
     whole = sound and all(type(seed) is int and 0 <= seed < 2**32 for seed in given)
     if not whole or len(set(given)) < len(given):
         raise ArgumentError(
-            f"seeds={seeds!r}", expected=f"a number from 1 to {MOST_RUNS}, or different seeds >= 0", fix="use seeds=5"
+            f"seeds={seeds!r}",
+            expected=f"a number from 1 to {MAX_RUNS}, or a list of different seeds >= 0",
+            fix="use seeds=5, for example",
         )
     return list(given)
 
 
-def _said(value: Any) -> str:
-    """A value in a remedy's name."""
+def _value_text(value: Any) -> str:
+    """Return a value as text for a remedy's name."""
     if isinstance(value, Mapping) and "name" in value:
-        options = ", ".join(f"{key}={_said(option)}" for key, option in value.items() if key != "name")
+        options = ", ".join(f"{key}={_value_text(option)}" for key, option in value.items() if key != "name")
         return f"{value['name']}({options})"
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
@@ -181,12 +191,12 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "remedy"
 
 
-def _shown(progress: Progress, name: str, seed: int) -> Callable[[int, Mapping[str, float]], None]:
+def _bound_progress(progress: Progress, name: str, seed: int) -> Callable[[int, Mapping[str, float]], None]:
     return lambda epoch, figures: progress(name, seed, epoch, figures)
 
 
 @contextmanager
-def _place(directory: str | PathLike[str] | None) -> Iterator[Path]:
+def _directory_or_temporary(directory: str | PathLike[str] | None) -> Iterator[Path]:
     if directory is not None:
         yield Path(fspath(directory)).absolute()
     else:

@@ -1,10 +1,11 @@
-"""What a recipe's data are, told from their files, so that runs on other data are not taken for runs on the same.
+"""Identity of a recipe's data, computed from their files, to detect that the data of a run have changed.
 
 Concepts:
-- *files*: name, size and time of change of every file that the recipe's data come from.
-- *sample*: a few pieces of their contents, spread evenly: for data changed by what keeps size and time.
-- *contents*: of all their bytes. Always taken of small data, of larger ones on demand (`--verify`): it takes reading
-  them. Where two identities both have it, it alone decides, and times do not matter: copied data are the same.
+- *names*, *times*: hashes of the names, sizes and modification times of all files that the data come from.
+- *sample*: a hash of a few pieces of the contents, spread evenly, for changes that keep size and time.
+- *contents*: a hash of all bytes. It is always computed for small data, and for larger data on demand (`--verify`),
+  because all of the data must be read. If both identities have it, it alone decides, and times are ignored: a copy of
+  the data is the same data.
 """
 
 import hashlib
@@ -18,13 +19,13 @@ from tailfit.storage.reading import open_regular
 if TYPE_CHECKING:
     from tailfit.recipes.recipe import Recipe
 
-__all__ = ["changed_data", "identity_of_data"]
+__all__ = ["describe_change", "identity_of_data"]
 
-_ALWAYS_READ: Final = 1 << 28  # bytes of data that are read whole without being asked to
-_PIECES: Final = 64  # of the sample
-_PIECE: Final = 1 << 12  # bytes of each
+_ALWAYS_READ: Final = 1 << 28  # bytes; data up to this size are always read completely
+_PIECES: Final = 64  # number of pieces in the sample
+_PIECE: Final = 1 << 12  # bytes of each piece
 _NO_DATA: Final = (".html", ".log", ".md", ".py", ".txt", ".yaml", ".yml")
-_OURS: Final = ("comparison.json", "lock", "run.json")  # in a directory of runs, which may lie within the data's
+_RUN_FILES: Final = ("comparison.json", "lock", "run.json")  # a directory of runs inside the data's folder is skipped
 
 
 class _File(NamedTuple):
@@ -35,13 +36,13 @@ class _File(NamedTuple):
 
 
 def identity_of_data(recipe: "Recipe", *, verify: bool = False) -> dict[str, Any]:
-    """The identity of a recipe's data, as JSON.
+    """Return the identity of a recipe's data, as JSON.
 
     Args:
-        recipe: Its `data` says where they are.
-        verify: Whether to read all contents, however large.
+        recipe: Recipe whose `data` is identified.
+        verify: Whether to read all contents even if the data are large.
     Raises:
-        OSError: where they can't be read.
+        OSError: If the data can't be read.
 
     >>> import pathlib, tempfile
     >>> from tailfit.recipes import load_recipe
@@ -49,11 +50,11 @@ def identity_of_data(recipe: "Recipe", *, verify: bool = False) -> dict[str, Any
     ...     _ = pathlib.Path(folder, "a.npy").write_bytes(b"1")
     ...     before = identity_of_data(recipe := load_recipe({"data": {"path": folder}}))
     ...     _ = pathlib.Path(folder, "a.npy").write_bytes(b"2")
-    ...     changed_data(before, identity_of_data(recipe))
-    'other contents'
+    ...     describe_change(before, identity_of_data(recipe))
+    'different contents'
     """
     if is_url(recipe.data.path):
-        return {"url": recipe.data.path}  # fetched once, and kept
+        return {"url": recipe.data.path}  # downloaded once and then cached, so the contents stay the same
     files = sorted(_files_of(recipe))
     whole = verify or sum(file.size for file in files) <= _ALWAYS_READ
     return {
@@ -66,23 +67,23 @@ def identity_of_data(recipe: "Recipe", *, verify: bool = False) -> dict[str, Any
     }
 
 
-def changed_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say how data differ from what they were; empty where they are the same."""
+def describe_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Describe how two identities differ; return an empty text if the data are the same."""
     if before.get("url") != now.get("url"):
-        return f"{before.get('url', 'a path')} before, {now.get('url', 'a path')} now"
+        return f"{before.get('url', 'a local path')} before, {now.get('url', 'a local path')} now"
     if before.get("count") != now.get("count"):
         return f"{before.get('count')} files before, {now.get('count')} now"
     if before.get("names") != now.get("names"):
-        return "other files, or files of other sizes"
+        return "different file names or sizes"
     if before.get("contents") and now.get("contents"):
-        return "other contents" if before["contents"] != now["contents"] else ""
+        return "different contents" if before["contents"] != now["contents"] else ""
     if before.get("sample") != now.get("sample"):
-        return "other contents"
-    return "files that were written anew" if before.get("times") != now.get("times") else ""
+        return "different contents"
+    return "different modification times" if before.get("times") != now.get("times") else ""
 
 
 def _files_of(recipe: "Recipe") -> Iterator[_File]:
-    """What is opened for the recipe: all in its path that can be data, and files that it names elsewhere."""
+    """Yield the files that opening the recipe's data may read: those under `path`, and those named by other keys."""
     root = recipe.folder / recipe.data.path
     named = [recipe.data.partition, *recipe.data.options.values()]
     for place, path in enumerate([root, *(recipe.folder / name for name in named if isinstance(name, str))]):
@@ -94,11 +95,11 @@ def _files_of(recipe: "Recipe") -> Iterator[_File]:
 
 def _within(folder: str, name: str, seen: set[tuple[int, int]]) -> Iterator[_File]:
     known = os.stat(folder)
-    if (known.st_dev, known.st_ino) in seen:  # a link to a folder around it
+    if (known.st_dev, known.st_ino) in seen:  # a link back to an enclosing folder
         return
     with os.scandir(folder) as found:
         entries = [entry for entry in found if not entry.name.startswith(".")]
-    if seen and any(entry.name in _OURS for entry in entries):
+    if seen and any(entry.name in _RUN_FILES for entry in entries):
         return
     seen.add((known.st_dev, known.st_ino))
     for entry in entries:
@@ -115,7 +116,7 @@ def _file(name: str, path: str) -> _File:
 
 
 def _pieces(files: list[_File]) -> Iterator[bytes]:
-    """Pieces spread evenly over all bytes, as if the files were one."""
+    """Yield pieces spread evenly over the concatenation of all files."""
     ends, total = [], 0
     for file in files:
         total += file.size

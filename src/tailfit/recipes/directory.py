@@ -1,20 +1,20 @@
-"""A run's directory: what each file in it is, how it is written, and read again without running anything.
+"""A run's directory: its files, the lock on it, and the claim that ties it to one recipe.
 
     runs/valves/
-      lock                  held by the process that works on the run, from its claim to its end
-      run.json              whose directory it is: the recipe with all defaults, where its paths begin, its data
-      history.csv           the figures of each epoch
-      checkpoints/          of `tailfit.callbacks.Resume`, from which a killed run goes on
-      predictions.parquet   of each test sample: ID, class, predicted class, a score for each class
-      evaluation.json       all that was measured on the test part
-      weights.safetensors   the network's variables at the end
+      lock                  locked by the process that works on the run, from start to end
+      run.json              the claim: the recipe with all defaults, the base folder of its paths, the data's identity
+      history.csv           loss and metrics of each epoch
+      checkpoints/          checkpoints of `tailfit.callbacks.Resume`, from which an interrupted run continues
+      predictions.parquet   for each test sample: ID, class, predicted class, a score for each class
+      evaluation.json       the evaluation on the test part
+      weights.safetensors   the network's variables after training
       model.keras           network and correction as one Keras model, for serving
-      result.json           what was trained on what, class names, statistics, correction, variables, and the checksums
-                            of the other files; written when all of them are there: it says that the run is finished
-      report.html           the evaluation as a page, written last: a run is whole without it
+      result.json           claim, class names, statistics, correction, variables, and the checksums of the other files;
+                            written after all of them, so its presence means that the run is finished
+      report.html           the evaluation as a page, written last; a run is complete without it
 
-Only JSON, arrays and tables are ever read again. Each file is written under another name and renamed; such drafts of a
-process that was killed are removed by the next one.
+Only JSON, arrays and tables are read back, so that reading a run never executes code. Each file is written as a draft
+under another name and then renamed; the next process removes the drafts that a killed process left.
 """
 
 import json
@@ -25,16 +25,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from tailfit.errors import CheckpointError, DataError
-from tailfit.recipes.data_identity import changed_data
+from tailfit.recipes.data_identity import describe_change
 from tailfit.resume.lock import Lock
 from tailfit.storage.json_text import MOST_JSON, fields_of
 from tailfit.storage.reading import check_replaceable, read_text
 from tailfit.storage.writing import is_draft, make_folder, sweep_drafts, write_text
 
-__all__ = ["Claim", "claimed", "damaged", "locked", "read_fields"]
+__all__ = ["Claim", "damaged", "locked", "read_claim", "read_fields"]
 
 _RUN: Final = {"format": "tailfit.run", "version": 2}
-_FIX: Final = "train again, or restore the file"
+_FIX: Final = "train again, or restore the file from a backup"
 _FILES: Final = (
     "comparison.json",
     "evaluation.json",
@@ -45,19 +45,20 @@ _FILES: Final = (
     "run.json",
     "weights.safetensors",
 )
-# What may differ: a run may go on for more epochs, and what follows the training may be changed.
-_FREE: Final = ("backend", "compare", "correction", "epochs", "name")
+# Keys that may differ when a run continues: more epochs, and what is applied after the training. The backend is checked
+# separately.
+_MAY_DIFFER: Final = ("backend", "compare", "correction", "epochs", "name")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a run's directory belongs to.
+    """The run that a directory belongs to.
 
     Attributes:
-        recipe: As `Recipe.plain` gives it.
-        folder: What its paths are relative to.
-        backend: That it was trained on.
-        data: What `identity_of_data` says of its data.
+        recipe: The recipe, as `Recipe.plain` returns it.
+        folder: Base folder of the recipe's relative paths.
+        backend: Keras backend of the training.
+        data: Identity of the data, as `identity_of_data` returns it.
     """
 
     recipe: dict[str, Any]
@@ -66,73 +67,74 @@ class Claim:
     data: dict[str, Any]
 
     @contextmanager
-    def held(self, directory: Path) -> Iterator[None]:
-        """Make the directory this run's, and keep every other process out while the context lasts.
+    def hold(self, directory: Path) -> Iterator[None]:
+        """Claim the directory for this run, and lock out other processes while the context is open.
 
-        Nothing is written before the lock is held, and nothing by a process that is refused.
+        Nothing is written before the lock is acquired. A process whose claim is refused writes nothing.
 
         Raises:
-            CheckpointError: it is another run's already, holds other files, or another process is at work there.
-            RecordError: something else than a regular file is in the place of one of the run's.
+            CheckpointError: If the directory belongs to a different run, contains other files, or is in use by another
+                process.
+            RecordError: If a path of one of the run's files is not a regular file.
         """
-        _refuse_others_files(directory)
+        _check_no_other_files(directory)
         with locked(directory):
-            for name in ("history.csv", *_FILES):  # known before the training, which would be for nothing
+            for name in ("history.csv", *_FILES):  # checked now, because a failure after training would waste it
                 check_replaceable(directory / name)
-            there = claimed(directory)
-            if there is not None:
-                self._refuse_another(there, directory)
-            if there != self:
-                # What lies there is of what was claimed before: a run that is ended now must not look finished.
+            existing = read_claim(directory)
+            if existing is not None:
+                self._check_continues(existing, directory)
+            if existing != self:
+                # The result belongs to the previous claim: if this run is interrupted now, it must not look finished.
                 (directory / "result.json").unlink(missing_ok=True)
                 write_text(directory / "run.json", json.dumps({**_RUN, **self.as_json()}, indent=1, allow_nan=False))
             yield
 
     def as_json(self) -> dict[str, Any]:
-        """The fields, for `run.json` and `result.json`."""
+        """Return the fields, for `run.json` and `result.json`."""
         return {"recipe": self.recipe, "folder": self.folder, "backend": self.backend, "data": self.data}
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], path: Path) -> "Claim":
-        """Read what `as_json` wrote.
+        """Create a claim from the output of `as_json`.
 
         Raises:
-            DataError: it did not.
+            DataError: If a field is missing or of the wrong type.
         """
         recipe, folder, backend, data = (fields.get(key) for key in ("recipe", "folder", "backend", "data"))
         sound = isinstance(recipe, dict) and isinstance(folder, str) and isinstance(backend, str)
         if not sound or not isinstance(data, dict):
-            raise damaged(path, "a field that is missing")
+            raise damaged(path, "a field that is missing or of the wrong type")
         return cls(recipe, folder, backend, data)  # type: ignore[arg-type]
 
-    def _refuse_another(self, there: "Claim", directory: Path) -> None:
+    def _check_continues(self, existing: "Claim", directory: Path) -> None:
         different = [
-            f"{key}: {_short(there.recipe.get(key))} there, {_short(self.recipe.get(key))} now"
-            for key in sorted({*there.recipe, *self.recipe})
-            if there.recipe.get(key) != self.recipe.get(key) and key not in _FREE
+            f"{key}: {_short(existing.recipe.get(key))} before, {_short(self.recipe.get(key))} now"
+            for key in sorted({*existing.recipe, *self.recipe})
+            if existing.recipe.get(key) != self.recipe.get(key) and key not in _MAY_DIFFER
         ]
-        different += [f"backend: {there.backend} there, {self.backend} now"] * (there.backend != self.backend)
+        different += [f"backend: {existing.backend} before, {self.backend} now"] * (existing.backend != self.backend)
         if different:
             raise CheckpointError(
-                f"{directory}, the run of another recipe ({'; '.join(different)})",
-                expected="the run that was begun there; epochs and correction may change",
-                fix="give this run a directory of its own",
+                f"{directory}, which contains a run of a different recipe ({'; '.join(different)})",
+                expected="the recipe that the run was started with; only epochs and correction may change",
+                fix="use a different directory for this run",
             )
-        changed = changed_data(there.data, self.data)
-        if changed:
+        change = describe_change(existing.data, self.data)
+        if change:
             raise CheckpointError(
-                f"{directory}, a run whose data have changed since it was begun: {changed}",
-                expected="the data that it was begun with",
-                fix="restore them, or give this run a directory of its own",
+                f"{directory}, which contains a run whose data have changed since it was started: {change}",
+                expected="the data that the run was started with",
+                fix="restore the data, or use a different directory for this run",
             )
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Lock a directory of runs, creating it if needed; remove half-written files of killed processes.
+    """Lock a directory of runs, creating it if needed, and remove half-written files of killed processes.
 
     Raises:
-        CheckpointError: another process is at work there.
+        CheckpointError: If another process is working in the directory.
     """
     make_folder(directory)
     lock = Lock(directory)
@@ -143,43 +145,47 @@ def locked(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def claimed(directory: Path) -> Claim | None:
-    """Whose a directory is; None where it is nobody's.
+def read_claim(directory: Path) -> Claim | None:
+    """Return the claim on a directory; None if it belongs to no run.
 
     Raises:
-        DataError: for a `run.json` that is none.
+        DataError: If `run.json` is damaged.
     """
     path = directory / "run.json"
     return Claim.of(read_fields(path, _RUN), path) if path.is_file() else None
 
 
-def _refuse_others_files(directory: Path) -> None:
+def _check_no_other_files(directory: Path) -> None:
     if (directory / "run.json").is_file() or not directory.is_dir():
         return
-    others = sorted(entry.name for entry in directory.iterdir() if not _is_ours(entry.name))
+    others = sorted(entry.name for entry in directory.iterdir() if not _is_leftover(entry.name))
     if others:
         raise CheckpointError(
-            f"{directory}, in which {others[0]} lies",
-            expected="a new or empty directory, or that of the same run",
-            fix="give the run a directory of its own",
+            f"{directory}, which contains the file {others[0]}",
+            expected="a new or empty directory, or the directory of the same run",
+            fix="use a different directory for this run",
         )
 
 
-def _is_ours(name: str) -> bool:
-    """Of a run that was killed before its first file was whole."""
+def _is_leftover(name: str) -> bool:
+    """Return whether a file is left from a run that was killed before it wrote its first file."""
     return name == "lock" or is_draft(name, _FILES)
 
 
 def read_fields(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     """Read a JSON file of a known format.
 
+    Args:
+        path: The file.
+        known: Its `format` and `version`.
     Raises:
-        DataError: for anything else.
+        DataError: If the file has a different format or version, or is damaged.
     """
     return fields_of(read_text(path, MOST_JSON), known, _FIX, name=str(path))
 
 
 def damaged(path: Path, what: str) -> DataError:
+    """Return the error for a file of a run that is not as it was written."""
     return DataError(f"{path}: {what}", expected="the file as tailfit wrote it", fix=_FIX)
 
 

@@ -1,8 +1,8 @@
-"""The text of a recipe: YAML to plain values, each with the line it stands on.
+"""Parsing of a recipe's YAML into plain values with line numbers.
 
-The parser is ruamel.yaml's, up to its tree of nodes; the values are made here. So nothing but text, numbers, true,
-false, null, lists and mappings ever comes out, whatever tags a file writes; aliases are followed only as far as a
-recipe could need; and each value's line is known, for messages.
+ruamel.yaml parses the text into a tree of nodes; this module converts the nodes to values. The result therefore
+contains only text, numbers, booleans, null, lists and mappings, whatever tags the file has; the expansion of aliases is
+bounded; and the line of each value is known, for messages.
 """
 
 import math
@@ -23,23 +23,23 @@ from tailfit.storage.reading import read_whole
 
 __all__ = ["Document", "Place", "check_nesting", "parse", "read"]
 
-Place: TypeAlias = tuple[str | int, ...]  # of a value: the keys and positions that lead to it
+Place: TypeAlias = tuple[str | int, ...]  # the keys and list indices that lead to a value
 
-_MOST_BYTES: Final = 1 << 18
-_MOST_VALUES: Final = 10_000  # with aliases followed
-_DEEPEST: Final = 30
+_MAX_BYTES: Final = 1 << 18
+_MAX_VALUES: Final = 10_000  # with aliases followed
+_MAX_DEPTH: Final = 30
 _TAG: Final = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True)
 class Document:
-    """What a recipe's text says.
+    """The parsed text of a recipe.
 
     Attributes:
-        value: Of text, numbers, bools, None, lists and dicts with keys of text or whole numbers.
-        name: How messages call the text: its path.
-        folder: Of its file; None of a text without one.
-        lines: Line of each place, counted from 1.
+        value: Text, number, bool, None, list, or dict whose keys are text or whole numbers.
+        name: Name of the text in messages, usually its path.
+        folder: Folder of the file; None for a text that does not come from a file.
+        lines: Line number of each place, from 1.
 
     >>> document = parse("loss: LogitAdjusted\\nsteps:\\n  - Mixup\\n")
     >>> document.value, document.where(("steps", 0))
@@ -52,7 +52,7 @@ class Document:
     lines: Mapping[Place, int] = field(default_factory=dict)
 
     def where(self, place: Place) -> str:
-        """A place for a message: the text's name, the line of the nearest value that is there, and the keys to it."""
+        """Describe a place for a message: the text's name, the line of the nearest existing value, and the keys."""
         known = next((place[:end] for end in range(len(place), -1, -1) if place[:end] in self.lines), None)
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
         parts = [self.name, "" if known is None else f"line {self.lines[known]}", path]
@@ -60,81 +60,91 @@ class Document:
 
 
 def read(path: str | PathLike[str]) -> Document:
-    """A file's document.
+    """Read and parse a recipe file.
 
     Raises:
-        DataError: for a file that can't be read, or is no YAML that `parse` takes.
+        DataError: If the file can't be read, or `parse` rejects its text.
     """
     file = Path(fspath(path))
-    return replace(parse(read_whole(file, _MOST_BYTES), str(file)), folder=file.absolute().parent)
+    return replace(parse(read_whole(file, _MAX_BYTES), str(file)), folder=file.absolute().parent)
 
 
 def parse(text: str | bytes, name: str = "recipe") -> Document:
-    """The document that a text is.
+    """Parse a YAML text.
 
     Args:
-        text: YAML 1.2, of at most 256 KiB; one document. JSON is YAML, too.
-        name: How messages call it.
+        text: One YAML 1.2 document of at most 256 KiB. JSON is valid YAML, too.
+        name: Name of the text in messages.
     Raises:
-        DataError: naming the line, for what is no YAML; a key twice; a tag that is none of YAML's own; nesting or
-            aliases beyond reason.
+        DataError: If the text is not valid YAML, repeats a key, has a tag outside YAML's core schema, or is nested or
+            aliased too deeply. The message names the line.
     """
-    if len(text) > _MOST_BYTES:
-        raise DataError(f"{name}: over {_MOST_BYTES} bytes", expected="a recipe", fix="put lists of samples elsewhere")
+    if len(text) > _MAX_BYTES:
+        raise DataError(
+            f"{name}: over {_MAX_BYTES} bytes",
+            expected=f"a recipe of at most {_MAX_BYTES} bytes",
+            fix="move lists of samples into files of their own",
+        )
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         node = _Yaml(typ="safe", pure=True).compose(text)
     except UnicodeDecodeError as error:
-        raise _broken(name, f"the byte {error.object[error.start]:#x} at {error.start}, which is no UTF-8") from None
+        raise _parse_error(
+            name,
+            f"the byte {error.object[error.start]:#x} at position {error.start}, which is not UTF-8",
+            fix="save it as UTF-8",
+        ) from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise _broken(name + line, what) from None
+        raise _parse_error(name + line, what) from None
     except RecursionError:
-        raise _broken(name, f"nesting deeper than {_DEEPEST}") from None
+        raise _parse_error(name, f"nesting deeper than {_MAX_DEPTH}") from None
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, AssertionError) as error:
-        raise _broken(name, f"what the parser fails at ({type(error).__name__}: {error})") from None
+        raise _parse_error(name, f"text that crashes the parser ({type(error).__name__}: {error})") from None
     reader = _Reader(name)
     return Document(None if node is None else reader.value(node, ()), name, lines=reader.lines)
 
 
 def check_nesting(value: Any, name: str) -> None:
-    """Refuse what is nested deeper than a recipe may be; what comes from Python was not parsed.
+    """Check the depth and number of values that were passed from Python instead of parsed.
 
     Raises:
-        DataError: beginning with the name.
+        DataError: If a recipe may not be nested so deeply, or not have so many values. The message begins with `name`.
 
     >>> check_nesting({"data": {"path": "x"}}, "recipe")
     """
     level = [value]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_MAX_DEPTH + 1):
         inside = [list(each.values()) if isinstance(each, Mapping) else each for each in level]
         level = [part for each in inside if isinstance(each, list | tuple) for part in each]
-        if len(level) > _MOST_VALUES:
-            raise _broken(name, f"over {_MOST_VALUES} values")
+        if len(level) > _MAX_VALUES:
+            raise _parse_error(name, f"over {_MAX_VALUES} values")
     if level:
-        raise _broken(name, f"nesting deeper than {_DEEPEST}")
+        raise _parse_error(name, f"nesting deeper than {_MAX_DEPTH}")
 
 
 class _Yaml(YAML):
-    """The parser, without a look for plug-ins among files."""
+    """The YAML parser, without its search for plug-ins in the file system."""
 
     def official_plug_ins(self) -> list[str]:
         return []
 
 
 class _Reader:
-    """Nodes to values, with the lines of both."""
+    """Converter of YAML nodes to values; it records the line of each place."""
 
     def __init__(self, name: str) -> None:
         self.name, self.lines = name, dict[Place, int]()
 
     def value(self, node: Any, place: Place) -> Any:
         line = node.start_mark.line + 1
-        if len(self.lines) >= _MOST_VALUES or len(place) > _DEEPEST:
-            # An alias of an alias of ... is counted as often as it stands for.
-            raise _broken(f"{self.name}, line {line}", f"over {_MOST_VALUES} values, or nesting deeper than {_DEEPEST}")
+        if len(self.lines) >= _MAX_VALUES or len(place) > _MAX_DEPTH:
+            # Aliases are counted every time they are expanded: nested aliases could stand for billions of values.
+            raise _parse_error(
+                f"{self.name}, line {line}", f"over {_MAX_VALUES} values, or nesting deeper than {_MAX_DEPTH}"
+            )
         self.lines.setdefault(place, line)
         if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
             return self._mapping(node, place)
@@ -149,13 +159,19 @@ class _Reader:
             written = self._scalar(key_node, line)
             key = class_key(written)
             if key is None:
-                raise _broken(
-                    f"{self.name}, line {line}", f"the key {written!r}", expected="keys of text or whole numbers"
+                raise _parse_error(
+                    f"{self.name}, line {line}",
+                    f"the key {written!r}",
+                    expected="text or a whole number as key",
+                    fix="put the key in quotes",
                 )
             if key in found:
                 first = self.lines[*place, key]
-                raise _broken(
-                    f"{self.name}, line {line}", f"the key {key!r} again, after line {first}", expected="each key once"
+                raise _parse_error(
+                    f"{self.name}, line {line}",
+                    f"the key {key!r} again, after line {first}",
+                    expected="each key once",
+                    fix="remove one of the two",
                 )
             self.lines[*place, key] = line
             found[key] = self.value(value_node, (*place, key))
@@ -164,16 +180,16 @@ class _Reader:
     def _scalar(self, node: Any, line: int) -> Any:
         kind = str(node.tag).removeprefix(_TAG)
         if not isinstance(node, ScalarNode) or kind not in _SCALARS:
-            raise _broken(
+            raise _parse_error(
                 f"{self.name}, line {line}",
                 f"a value tagged {node.tag!s:.60}",
                 expected="text, numbers, true, false, null, lists and mappings",
-                fix="leave the tag out",
+                fix="remove the tag",
             )
         try:
             return _SCALARS[kind](node.value)
         except ValueError:
-            raise _broken(f"{self.name}, line {line}", f"{node.value[:40]!r} as {kind}") from None
+            raise _parse_error(f"{self.name}, line {line}", f"{node.value[:40]!r} as {kind}") from None
 
 
 def _whole(text: str) -> int:
@@ -181,7 +197,7 @@ def _whole(text: str) -> int:
     sign, digits = (-1, digits[1:]) if digits[:1] == "-" else (1, digits.removeprefix("+"))
     base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2], 10)
     value = sign * int(digits if base == 10 else digits[2:], base)
-    if abs(value) >= 1 << 128:  # Python refuses to write some out, and nothing in a recipe is as large
+    if abs(value) >= 1 << 128:  # no option needs larger ones, and Python refuses to print integers of many digits
         raise ValueError(text)
     return value
 
@@ -203,7 +219,7 @@ def _flag(text: str) -> bool:
 
 
 def _text(text: str) -> str:
-    # JSON writes a character beyond U+FFFF as the escapes of two halves; half a one is no text.
+    # JSON escapes characters above U+FFFF as surrogate pairs: join the pairs, and reject a lone surrogate.
     return text.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
@@ -213,11 +229,11 @@ _SCALARS: Final[dict[str, Callable[[str], Any]]] = {
     "float": _number,
     "bool": _flag,
     "null": lambda _: None,
-    "timestamp": str,  # a date is the text that it is
+    "timestamp": str,  # dates stay text
 }
 
 
-def _broken(
-    where: str, what: str, *, expected: str = "YAML as a recipe is written in", fix: str = "correct it there"
+def _parse_error(
+    where: str, what: str, *, expected: str = "a recipe in valid YAML", fix: str = "correct the text there"
 ) -> DataError:
     return DataError(f"{where}: {what}", expected=expected, fix=fix)

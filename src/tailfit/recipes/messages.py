@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, told as tailfit tells it: the line and the key, what is expected, how to fix it."""
+"""Conversion of pydantic's validation errors into tailfit's: line and key, expected value, fix."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,12 +6,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tailfit.errors import DataError, TailfitError
-from tailfit.recipes.choices import KINDS, MARK, UnknownKeyError, short
+from tailfit.recipes.choices import KIND_NAMES, TAG_PREFIX, UnknownKeyError, abbreviated
 from tailfit.recipes.document import Document, Place
 
-__all__ = ["in_our_words"]
+__all__ = ["as_data_error"]
 
-# What is expected, by pydantic's name of the error; {…} is of its context.
+# The expected value by pydantic's error type; {...} is filled in from the error's context.
 _EXPECTED: Final = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
@@ -33,50 +33,50 @@ _EXPECTED: Final = {
 }
 
 
-def in_our_words(error: ValidationError, document: Document) -> DataError:
-    """One error of ours: of the first place that is wrong, with how many others are.
+def as_data_error(error: ValidationError, document: Document) -> DataError:
+    """Convert a validation error into a `DataError` for the first wrong value, with the number of further ones.
 
     Args:
-        error: What validation raised.
-        document: What was validated, for lines.
+        error: Error raised by pydantic.
+        document: The validated document, which knows the line numbers.
     """
     found = [(_place(document, each), each) for each in error.errors(include_url=False)]
     found.sort(key=lambda item: document.lines.get(item[0], 1 << 30))
     place, first = found[0]
     received, expected, fix = _parts(place, first)
     more = len({where for where, _ in found}) - 1
-    fix += f"; {more} more {'is' if more == 1 else 'are'} wrong" if more else ""
+    fix += f" ({more} more {'value is' if more == 1 else 'values are'} wrong)" if more else ""
     return DataError(f"{document.where(place)}: {received}", expected=expected, fix=fix)
 
 
 def _parts(place: Place, each: Mapping[str, Any]) -> tuple[str, str, str]:
     kind, context = each["type"], each.get("ctx") or {}
-    value = short(each["input"])
+    value = abbreviated(each["input"])
     if isinstance(cause := context.get("error"), TailfitError):
         return cause.received, cause.expected, cause.fix
     if kind == "missing":
-        return f"no {place[-1]!r}", f"{place[-1]}, which has no default", f"add {place[-1]}"
+        return f"no {place[-1]!r}", f"a value for {place[-1]}, which has no default", f"add the key {place[-1]}"
     if kind == "union_tag_invalid":
-        tags = [tag.strip("'").removeprefix(MARK) for tag in context["expected_tags"].split(", ")]
-        return value, " or ".join(KINDS.get(tag, tag) for tag in tags), "write one of these"
+        tags = [tag.strip("'").removeprefix(TAG_PREFIX) for tag in context["expected_tags"].split(", ")]
+        return value, " or ".join(KIND_NAMES.get(tag, tag) for tag in tags), "write one of these kinds of value"
     expected = _EXPECTED.get(kind, each["msg"])
-    return value, expected.format(**context) if context else expected, "correct it there"
+    return value, expected.format(**context) if context else expected, "correct the value"
 
 
 def _place(document: Document, each: Mapping[str, Any]) -> Place:
-    """Where an error is in the document: pydantic's own marks (which member of a union) are no part of the way."""
+    """Return an error's place in the document: pydantic's location without the tags of union members."""
     cause = (each.get("ctx") or {}).get("error")
     location = (*each["loc"], cause.key) if isinstance(cause, UnknownKeyError) else each["loc"]
     value, place = document.value, list[str | int]()
     for part in location:
-        if isinstance(part, str) and part.startswith(MARK):
+        if isinstance(part, str) and part.startswith(TAG_PREFIX):
             continue
         if isinstance(value, Mapping):
             value = value.get(part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             value = value[part]
         elif isinstance(value, str):
-            value = None  # a name alone, of what has no such option yet
+            value = None  # a plain name, in which the option is missing
         else:
             break
         place.append(part)

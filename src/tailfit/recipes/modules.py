@@ -1,4 +1,4 @@
-"""The user's own modules, of which a recipe may name functions: imported because the user named them."""
+"""Import of the user's modules whose functions a recipe may name; only those that the user lists are imported."""
 
 import importlib
 import importlib.util
@@ -9,16 +9,17 @@ from types import ModuleType
 
 from tailfit.errors import ArgumentError
 
-__all__ = ["imported_modules"]
+__all__ = ["import_modules"]
 
 
-def imported_modules(names: Sequence[str] | Mapping[str, ModuleType]) -> dict[str, ModuleType]:
-    """The modules, by the names that a recipe calls them.
+def import_modules(names: Sequence[str] | Mapping[str, ModuleType]) -> dict[str, ModuleType]:
+    """Import modules, and return them by the names that a recipe uses.
 
     Args:
-        names: Importable names, or paths of `.py` files, which are called by the name of the file; or what this gave.
+        names: Importable names, or paths of `.py` files, which a recipe refers to by the file's name without suffix;
+            or a mapping that this function returned.
     Raises:
-        ArgumentError: for a module that is not there or fails as it is imported.
+        ArgumentError: If a module does not exist, or its import fails.
     """
     if isinstance(names, Mapping):
         return dict(names)
@@ -27,14 +28,18 @@ def imported_modules(names: Sequence[str] | Mapping[str, ModuleType]) -> dict[st
         path = Path(name) if name.endswith(".py") else None
         called = name if path is None else path.stem
         if called in found:
-            raise ArgumentError(f"the module {called!r} twice", expected="each once", fix="leave one out")
+            raise ArgumentError(
+                f"two modules named {called!r}",
+                expected="modules with different names",
+                fix="rename or drop one of them",
+            )
         try:
             found[called] = importlib.import_module(name) if path is None else _from_file(called, path)
-        except Exception as error:  # whatever the user's code raises as it is imported
+        except Exception as error:  # the user's code may raise anything
             raise ArgumentError(
-                f"the module {name!r}, at whose import {type(error).__name__}: {error}",
+                f"the module {name!r}, whose import failed with {type(error).__name__}: {error}",
                 expected="a module that can be imported, or the path of a .py file",
-                fix="correct the name, or the module",
+                fix="correct the name, or fix the module",
             ) from error
     return found
 
@@ -44,7 +49,7 @@ def _from_file(called: str, path: Path) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(path)
     module = importlib.util.module_from_spec(spec)
-    # Under its name, so that what it defines can be pickled for the processes that read batches.
+    # Registered under its name, so that its functions can be pickled for worker processes.
     sys.modules[called] = module
     try:
         spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""A recipe's document with some of its keys changed: by `--set` on the command line, or by what a comparison varies."""
+"""Overrides of a recipe's keys: by `--set` on the command line, or by the remedies of a comparison."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -8,63 +8,62 @@ from typing import Any
 from tailfit.errors import ArgumentError
 from tailfit.recipes.document import Document, check_nesting, parse
 
-__all__ = ["changed", "settings"]
+__all__ = ["parse_settings", "with_changes"]
+
+_MAX_PARTS = 10  # of a dotted key; the recipe's own keys have at most three
 
 
-_MOST_KEYS = 10  # within keys: a recipe has three
-
-
-def changed(document: Document, changes: Mapping[str, Any]) -> Document:
-    """The document with values put in the place of others.
+def with_changes(document: Document, changes: Mapping[str, Any]) -> Document:
+    """Return a copy of a document with some values replaced.
 
     Args:
-        document: A recipe's.
-        changes: By key, `"loss"`, or by keys within keys, `"data.normalize"`.
+        document: Document of a recipe.
+        changes: New values by key, `"loss"`, or by dotted key, `"data.normalize"`.
     Raises:
-        ArgumentError: for a key within what is no mapping.
+        ArgumentError: If a dotted key leads into a value that is not a mapping.
 
     >>> document = parse("loss: CrossEntropy\\ndata: {path: x}")
-    >>> changed(document, {"loss": "Focal", "data.normalize": False}).value
+    >>> with_changes(document, {"loss": "Focal", "data.normalize": False}).value
     {'loss': 'Focal', 'data': {'path': 'x', 'normalize': False}}
     """
     value = copy.deepcopy(document.value)
     for key, new in changes.items():
         *outer, last = key.split(".")
-        if len(outer) > _MOST_KEYS:
+        if len(outer) > _MAX_PARTS:
             raise ArgumentError(
                 f"the key {key[:20]}... of {len(outer) + 1} parts",
-                expected=f"at most {_MOST_KEYS} keys within keys",
-                fix="name a key of the recipe",
+                expected=f"a dotted key of at most {_MAX_PARTS} parts",
+                fix="use a key of the recipe, such as loss.tau",
             )
         check_nesting(new, f"{document.name}, {key}")
         inside = value
         for name in outer:
             if isinstance(inside, dict) and isinstance(inside.setdefault(name, {}), str):
-                inside[name] = {"name": inside[name]}  # "loss.tau" of "loss: LogitAdjusted"
+                inside[name] = {"name": inside[name]}  # "loss.tau" when the recipe has "loss: LogitAdjusted"
             inside = inside[name] if isinstance(inside, dict) else None
         if not isinstance(inside, dict):
             raise ArgumentError(
-                f"the key {key!r}, part of what is no mapping",
-                expected="a key of the recipe, or keys within keys with dots between them",
-                fix=f"change {outer[0] if outer else 'the recipe'} as a whole",
+                f"the key {key!r}, which leads into a value that is not a mapping",
+                expected="a key of the recipe, or a dotted key such as data.normalize",
+                fix=f"set {outer[0]} as a whole" if outer else "pass a recipe that is a mapping",
             )
         inside[last] = copy.deepcopy(new)
     return replace(document, value=value)
 
 
-def settings(given: Sequence[str]) -> dict[str, Any]:
-    """What `--set KEY=VALUE` says, values as in YAML.
+def parse_settings(given: Sequence[str]) -> dict[str, Any]:
+    """Parse the values of `--set KEY=VALUE`, with values in YAML.
 
     Raises:
-        ArgumentError: for one that is not written so.
+        ArgumentError: If one is not of the form KEY=VALUE.
 
-    >>> settings(["loss.tau=0.5", "steps=[Mixup]"])
+    >>> parse_settings(["loss.tau=0.5", "steps=[Mixup]"])
     {'loss.tau': 0.5, 'steps': ['Mixup']}
     """
     found = {}
     for each in given:
         key, equals, value = each.partition("=")
         if not equals or not all(key.split(".")):
-            raise ArgumentError(f"--set {each}", expected="KEY=VALUE", fix="write it so, e.g. --set loss.tau=0.5")
+            raise ArgumentError(f"--set {each}", expected="KEY=VALUE", fix="write --set loss.tau=0.5, for example")
         found[key] = parse(value, f"--set {key}").value
     return found

@@ -1,4 +1,4 @@
-"""The data of a recipe: opened, divided, and measured on the training part alone."""
+"""Opening and splitting of a recipe's data; statistics are computed on the training part alone."""
 
 import warnings
 from collections.abc import Mapping
@@ -17,21 +17,21 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts
 from tailfit.recipes.recipe import Recipe, Shares
 
-__all__ = ["Parts", "open_other", "open_part", "open_parts", "record_shape", "weights_of_column"]
+__all__ = ["Parts", "open_other_data", "open_part", "open_parts", "record_shape", "weights_of_column"]
 
-_FILES = ("class_names", "labels", "metadata")  # options that are paths, where they are text
-_NAMES = ("train", "validation", "test")
+_FILE_OPTIONS = ("class_names", "labels", "metadata")  # options whose value is a path if it is text
+_PART_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What is trained on, chosen by, and measured on.
+    """The training, validation and test parts of a recipe's data.
 
     Attributes:
-        train, test: Labelled sources of equal classes.
-        validation: Or None.
-        fill: What replaced missing readings, or None.
-        normalize: Statistics of the training part, or None.
+        train, test: Labelled sources with the same classes.
+        validation: Source with the same classes, or None.
+        fill: Transform that replaced missing readings, or None.
+        normalize: Mean and standard deviation of each channel of the training part, or None.
     """
 
     train: Source
@@ -42,16 +42,17 @@ class Parts:
 
 
 def open_parts(recipe: Recipe, *, fetch: bool = False) -> Parts:
-    """The parts of a recipe's data.
+    """Open a recipe's data and split them into parts.
 
     Args:
-        recipe: Its `data` says where they are.
-        fetch: Whether a URL in it may be fetched.
+        recipe: Recipe whose `data` is opened.
+        fetch: Whether a URL may be downloaded.
     Raises:
-        DataError: for data that are not there, not labelled by one class a sample, or whose parts lack a class.
-        ArgumentError: for a URL without `fetch`; for what the source does not take.
+        DataError: If the data do not exist, do not have exactly one class per sample, or the training part lacks a
+            class.
+        ArgumentError: If `path` is a URL and `fetch` is false, or the source rejects an option.
     """
-    named, fill = _cut(recipe, fetch), None
+    named, fill = _split_and_cut(recipe, fetch), None
     if recipe.data.fill_missing is not None:
         fill = FillMissing.fit(named["train"], method=recipe.data.fill_missing)
         named = {name: _filled(part, fill) for name, part in named.items()}
@@ -60,100 +61,100 @@ def open_parts(recipe: Recipe, *, fetch: bool = False) -> Parts:
 
 
 def open_part(recipe: Recipe, name: str, fill: FillMissing | None, *, fetch: bool = False) -> Source:
-    """One part of a recipe's data, filled as it was for the training: nothing is measured again.
+    """Open one part of a recipe's data, with missing readings filled as in training; nothing is fitted again.
 
     Args:
-        recipe: Its `data` says where it is.
-        name: Of the part.
-        fill: As `Parts.fill` was.
-        fetch: Whether a URL may be fetched.
+        recipe: Recipe whose `data` is opened.
+        name: Name of the part.
+        fill: `Parts.fill` of the training.
+        fetch: Whether a URL may be downloaded.
     Raises:
-        ArgumentError: for a part that the data do not have; else as `open_parts`.
+        ArgumentError: If the data have no such part; also see `open_parts`.
     """
-    named = _cut(recipe, fetch)
+    named = _split_and_cut(recipe, fetch)
     if name not in named:
-        raise ArgumentError(f"part={name!r}", expected="a part that the run's data have", fix="use test")
+        raise ArgumentError(f"part={name!r}", expected=f"one of {', '.join(map(repr, named))}", fix="use part='test'")
     return _filled(named[name], fill)
 
 
-def open_other(recipe: Recipe, path: str, fill: FillMissing | None) -> Source:
-    """Other data in the form of a recipe's: read, cut and filled as those were.
+def open_other_data(recipe: Recipe, path: str, fill: FillMissing | None) -> Source:
+    """Open different data in the same way as a recipe's: with its options, windows and filled readings.
 
     Args:
-        recipe: Its `data` says how.
-        path: What `tailfit.data.open` reads; a URL too, as the user names it.
-        fill: As `Parts.fill` was.
+        recipe: Recipe whose `data` describes how to read.
+        path: Path for `tailfit.data.open`; a URL is allowed, because the user passes it explicitly.
+        fill: `Parts.fill` of the training.
     """
-    # Labels and metadata lie beside the other data; those of the recipe are of its own.
+    # These options name files of the recipe's own data; the files of the new data are found next to them.
     options = {name: value for name, value in recipe.data.options.items() if name not in ("labels", "metadata")}
     source = open_alike(path, nan=_nan(recipe), options=options)
-    return _filled(_windows(recipe, _of_classes(source, path)), fill)
+    return _filled(_windows(recipe, _check_labels(source, path)), fill)
 
 
 def record_shape(source: Source) -> tuple[int, ...]:
-    """Of one record."""
+    """Return the shape of one record."""
     return tuple(np.shape(source.read([0]))[1:])
 
 
 def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Sample weights out of the metadata.
+    """Return sample weights from a column of the metadata.
 
     Raises:
-        DataError: for a source without the column, or one of no numbers.
+        DataError: If the source has no such column, or the column has nulls or is not numeric.
     """
     table = source.metadata
     if table is None or column not in table.columns:
         known = [] if table is None else [name for name in table.columns if name != "id"]
         raise DataError(
-            f"sample_weight: the column {column!r}",
-            expected=f"a column of the metadata: {', '.join(known) or 'there is none'}",
-            fix="correct the name, or add the column",
+            f"sample_weight: the unknown column {column!r}",
+            expected=f"a column of the metadata ({', '.join(known) or 'it has none'})",
+            fix="correct the name, or add the column to the metadata",
         )
     values = table[column]
     if not values.dtype.is_numeric() or values.null_count():
         raise DataError(
-            f"sample_weight: the column {column!r} of {values.dtype} with {values.null_count()} nulls",
+            f"sample_weight: the column {column!r} of type {values.dtype} with {values.null_count()} nulls",
             expected="a number for each sample",
-            fix="fill it in",
+            fix="name a numeric column, and replace its nulls",
         )
     return values.cast(pl.Float64).to_numpy()
 
 
-def _cut(recipe: Recipe, fetch: bool) -> dict[str, Source]:
-    # Divided first, cut into windows then: two windows of one record resemble each other.
-    return {name: _windows(recipe, part) for name, part in _divided(recipe, _opened(recipe, fetch)).items()}
+def _split_and_cut(recipe: Recipe, fetch: bool) -> dict[str, Source]:
+    # Split first, then cut windows: windows of one record are alike and must not end up in different parts.
+    return {name: _windows(recipe, part) for name, part in _split(recipe, _open(recipe, fetch)).items()}
 
 
 def _filled(source: Source, fill: FillMissing | None) -> Source:
     return source if fill is None else Mapped(source, fill)
 
 
-def _opened(recipe: Recipe, fetch: bool) -> Source:
+def _open(recipe: Recipe, fetch: bool) -> Source:
     data = recipe.data
     if is_url(data.path) and not fetch:
         raise ArgumentError(
             f"{recipe.at('data.path')}: the URL {data.path}",
-            expected="a path; a URL where you say so, as a recipe reaches no network of its own accord",
-            fix="pass --fetch (in Python: fetch=True)",
+            expected="a local path, because a recipe never accesses the network by itself",
+            fix="to download the URL, pass --fetch (in Python: fetch=True)",
         )
     where = data.path if is_url(data.path) else str(recipe.folder / data.path)
     files = {key: str(recipe.folder / value) for key, value in data.options.items() if _is_file(key, value)}
-    return _of_classes(tailfit.data.open(where, nan=_nan(recipe), **{**data.options, **files}), where)
+    return _check_labels(tailfit.data.open(where, nan=_nan(recipe), **{**data.options, **files}), where)
 
 
 def _is_file(key: str, value: Any) -> bool:
-    return key in _FILES and isinstance(value, str)
+    return key in _FILE_OPTIONS and isinstance(value, str)
 
 
 def _nan(recipe: Recipe) -> str:
     return "raise" if recipe.data.fill_missing is None else "keep"
 
 
-def _of_classes(source: Source, where: str) -> Source:
+def _check_labels(source: Source, where: str) -> Source:
     if source.label_kind != "codes":
         raise DataError(
             f"{where} with {source.label_kind or 'no'} labels",
-            expected="one class a sample, for what a recipe trains and measures",
+            expected="one class per sample, which recipes require",
             fix="use tailfit.Batches and tailfit.Model from Python for multi-label and soft labels",
         )
     for message in doubts(source.class_names):
@@ -162,17 +163,19 @@ def _of_classes(source: Source, where: str) -> Source:
 
 
 def _windows(recipe: Recipe, source: Source) -> Source:
-    wanted = recipe.data.windows
-    if wanted is not None:
-        return Windows(source, wanted.length, wanted.stride)
+    windows = recipe.data.windows
+    if windows is not None:
+        return Windows(source, windows.length, windows.stride)
     if source.ragged:
         raise DataError(
-            "records of different length", expected="records of one shape", fix="cut windows: data.windows.length"
+            "records of different lengths",
+            expected="records of one shape",
+            fix="cut the records into windows: set data.windows.length",
         )
     return source
 
 
-def _divided(recipe: Recipe, whole: Source) -> dict[str, Source]:
+def _split(recipe: Recipe, whole: Source) -> dict[str, Source]:
     data = recipe.data
     beside = None if is_url(data.path) else partition_file(recipe.folder / data.path)
     if data.partition is not None:
@@ -180,29 +183,33 @@ def _divided(recipe: Recipe, whole: Source) -> dict[str, Source]:
     elif data.split is None and beside is not None:
         parts = whole.split(beside)
     else:
-        parts = _shared(whole, data.split or Shares())
+        parts = _split_by_shares(whole, data.split or Shares())
     missing = [name for name in ("train", "test") if name not in parts]
     if missing:
         raise DataError(
-            f"{recipe.at('data.partition')}: no part {missing[0]!r}, but {', '.join(map(repr, parts))}",
-            expected="train and test, and validation if you wish",
-            fix="name the parts so",
+            f"{recipe.at('data.partition')}: no part {missing[0]!r}, only {', '.join(map(repr, parts))}",
+            expected="the parts train and test, and optionally validation",
+            fix="rename the parts in the partition file",
         )
-    empty = [name for name in _NAMES if name in parts and not len(parts[name])]
+    empty = [name for name in _PART_NAMES if name in parts and not len(parts[name])]
     if empty:
-        raise DataError(f"an empty part {empty[0]!r}", expected="a sample in each part", fix="give it some")
+        raise DataError(
+            f"an empty part {empty[0]!r}",
+            expected="at least one sample in each part",
+            fix="add samples to the part, or change data.split",
+        )
     absent = np.flatnonzero(parts["train"].class_counts == 0)
     if len(absent):
         raise DataError(
             f"the class {whole.class_names[absent[0]]!r} without a sample in the training part",
-            expected="one at least of each class",
-            fix="move one there, or leave the class out of the class names",
+            expected="at least one training sample of each class",
+            fix="move a sample into the training part, or remove the class from the class names",
         )
-    return {name: parts[name] for name in _NAMES if name in parts}
+    return {name: parts[name] for name in _PART_NAMES if name in parts}
 
 
-def _shared(whole: Source, shares: Shares) -> dict[str, Source]:
-    wanted = {"train": shares.train, "validation": shares.validation, "test": shares.test}
-    fractions = {name: share for name, share in wanted.items() if share is not None}
+def _split_by_shares(whole: Source, shares: Shares) -> dict[str, Source]:
+    shares_by_name = {"train": shares.train, "validation": shares.validation, "test": shares.test}
+    fractions = {name: share for name, share in shares_by_name.items() if share is not None}
     parts = whole.split(*fractions.values(), by=shares.by, seed=shares.seed)
     return dict(zip(fractions, parts, strict=True))

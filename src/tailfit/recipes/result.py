@@ -1,4 +1,4 @@
-"""What a finished run leaves: the network's numbers and what goes with them, read again without running anything."""
+"""The result of a finished run: weights, statistics and correction, which are read back without executing code."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,22 +19,22 @@ from tailfit.resume.variables import described, held, restore, saved_entries
 from tailfit.storage.reading import digest_of
 from tailfit.storage.writing import write_parts, write_text
 
-__all__ = ["Result", "finished_claim", "restore_result", "trained_arrays"]
+__all__ = ["Result", "finished_claim", "read_trained_arrays", "restore_result"]
 
 _RESULT: Final = {"format": "tailfit.result", "version": 2}
-_SEALED: Final = ("evaluation.json", "predictions.parquet", "weights.safetensors")  # whose checksums it holds
+_CHECKSUMMED: Final = ("evaluation.json", "predictions.parquet", "weights.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A trained network's numbers, and what goes with them.
+    """Everything besides the weights that is needed to use a trained network.
 
     Attributes:
         class_names: C names, in the order of the scores.
-        train_counts: Training samples of each class.
-        input_shape: Of one record.
-        fill, normalize: What was learnt of the training part, or None.
-        scale, offset: Of each class' logit, what the correction does; None without one.
+        train_counts: Number of training samples of each class.
+        input_shape: Shape of one record.
+        fill, normalize: Statistics of the training part, or None.
+        scale, offset: The correction as a factor and a term for each class' logit; None without a correction.
     """
 
     class_names: tuple[str, ...]
@@ -46,43 +46,43 @@ class Result:
     offset: NDArray[np.float64] | None
 
     def corrected(self, scores: NDArray[Any]) -> NDArray[np.float64]:
-        """Logits as the correction leaves them."""
+        """Apply the correction to logits of shape `(samples, C)`."""
         logits = np.asarray(scores, dtype=np.float64)
         return logits if self.scale is None or self.offset is None else logits * self.scale + self.offset
 
     def write(self, directory: Path, model: keras.Model, claim: Claim) -> None:
-        """Write weights, and then what says that the run of this claim is finished."""
+        """Write the weights, and then `result.json`, which marks the run of this claim as finished."""
         variables = _variables(model)
         entries = described(variables)
         arrays = {entry["array"]: np.asarray(held(variables[entry["place"]])) for entry in entries}
         write_parts(directory / "weights.safetensors", tensors.parts(arrays))
-        fill, normalize, scale = self.fill, self.normalize, _listed(self.scale)
+        fill, normalize, scale = self.fill, self.normalize, _as_list(self.scale)
         document = {
             **_RESULT,
             **claim.as_json(),
-            "files": {name: digest_of(directory / name) for name in _SEALED},
+            "files": {name: digest_of(directory / name) for name in _CHECKSUMMED},
             "class_names": self.class_names,
             "train_counts": self.train_counts,
             "input_shape": self.input_shape,
-            "fill": fill and {"method": fill.method, "mean": _listed(fill.mean), "mask": fill.mask},
-            "normalize": normalize and {"mean": _listed(normalize.mean), "std": _listed(normalize.std)},
-            "correction": scale and {"scale": scale, "offset": _listed(self.offset)},
+            "fill": fill and {"method": fill.method, "mean": _as_list(fill.mean), "mask": fill.mask},
+            "normalize": normalize and {"mean": _as_list(normalize.mean), "std": _as_list(normalize.std)},
+            "correction": scale and {"scale": scale, "offset": _as_list(self.offset)},
             "variables": entries,
         }
         write_text(directory / "result.json", json.dumps(document, indent=1, allow_nan=False))
 
     @classmethod
     def read(cls, directory: Path) -> tuple[Self, Sequence[Mapping[str, Any]]]:
-        """What was written, and what each variable is.
+        """Read the result of a run, and the entry of each variable for `restore_result`.
 
         Raises:
-            DataError: it is not there yet, or damaged.
+            DataError: If the run is not finished, or the file is damaged.
         """
         path, fields = _read(directory)
         try:
             fill, normalize, correction = (fields[key] for key in ("fill", "normalize", "correction"))
-            made = cls(
-                class_names=_names(fields["class_names"]),
+            result = cls(
+                class_names=_class_names(fields["class_names"]),
                 train_counts=tuple(map(float, fields["train_counts"])),
                 input_shape=tuple(map(int, fields["input_shape"])),
                 fill=None if fill is None else FillMissing(**fill),
@@ -93,26 +93,26 @@ class Result:
             entries = saved_entries(fields["variables"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, TailfitError) as error:
             raise damaged(path, f"{type(error).__name__}: {error}") from error
-        return made, entries
+        return result, entries
 
 
-def finished_claim(directory: Path, sealed: Sequence[str] = _SEALED) -> Claim:
-    """What was trained on what, of a finished run whose files are as it left them.
+def finished_claim(directory: Path, checked: Sequence[str] = _CHECKSUMMED) -> Claim:
+    """Return the claim of a finished run, after checking its files.
 
     Args:
-        directory: Of the run.
-        sealed: The files that are held against their checksums.
+        directory: Directory of the run.
+        checked: Names of the files whose checksums are compared.
     Raises:
-        DataError: it is not finished, or a file is damaged or missing.
+        DataError: If the run is not finished, or a file is damaged or missing.
     """
     path, fields = _read(directory)
     files = fields.get("files")
-    for name in sealed:
+    for name in checked:
         known = files.get(name) if isinstance(files, dict) else None
         size = known.get("bytes") if isinstance(known, dict) else None
-        # No more is read than was written: a file may have become one without end.
+        # The read is bounded by the recorded size: the path may have become a device without end.
         if not isinstance(size, int) or digest_of(directory / name, size) != known:
-            raise damaged(directory / name, "other bytes than result.json tells of")
+            raise damaged(directory / name, "a checksum that differs from the one in result.json")
     return Claim.of(fields, path)
 
 
@@ -120,19 +120,22 @@ def _read(directory: Path) -> tuple[Path, dict[str, Any]]:
     path = directory / "result.json"
     if not path.is_file():
         raise DataError(
-            f"{directory}, in which no result.json lies",
+            f"{directory}, which contains no result.json",
             expected="the directory of a finished run",
-            fix="run tailfit train again: it goes on where it was ended",
+            fix="run tailfit train again to continue and finish the run",
         )
     return path, read_fields(path, _RESULT)
 
 
-def trained_arrays(directory: Path, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, NDArray[Any]]:
-    """Read the weights that a run ended with.
+def read_trained_arrays(directory: Path, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, NDArray[Any]]:
+    """Read the final weights of a run.
 
+    Args:
+        directory: Directory of the run.
+        entries: Entries of the variables, from `Result.read`.
     Raises:
-        CheckpointError: for damaged weights, or some that are missing.
-        OSError: for weights that can't be read.
+        CheckpointError: If the file is damaged, or lacks an array.
+        OSError: If the file can't be read.
     """
     arrays = tensors.read(directory / "weights.safetensors")
     missing = [entry["array"] for entry in entries if entry["array"] not in arrays]
@@ -148,10 +151,10 @@ def trained_arrays(directory: Path, entries: Sequence[Mapping[str, Any]]) -> Map
 def restore_result(
     model: keras.Model, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
-    """Give a network, built as it was, the weights that a run ended with.
+    """Load the final weights of a run into a network that is built in the same way.
 
     Raises:
-        CheckpointError: for a network that is another one.
+        CheckpointError: If the network's variables differ.
     """
     restore(_variables(model), entries, arrays)
 
@@ -160,7 +163,7 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     return {f"{place:04d}": variable for place, variable in enumerate(model.variables)}
 
 
-def _listed(values: NDArray[np.float64] | None) -> list[float] | None:
+def _as_list(values: NDArray[np.float64] | None) -> list[float] | None:
     return None if values is None else values.tolist()
 
 
@@ -171,8 +174,8 @@ def _vector(values: Any, size: int) -> NDArray[np.float64]:
     return vector
 
 
-def _names(values: Any) -> tuple[str, ...]:
+def _class_names(values: Any) -> tuple[str, ...]:
     names = tuple(values)
     if (odd := first_odd(names)) is not None:
-        raise ValueError(f"{odd!r} is no name")
+        raise ValueError(f"{odd!r} is not a valid class name")
     return names

@@ -1,11 +1,11 @@
-"""The file `model.keras` of a run: network and correction as one Keras model, which loads where Keras is.
+"""The file `model.keras` of a run: network and correction as one Keras model for serving.
 
-What trains is more than what serves: a loss, steps, a model class with a loop of its own. Of a network of layers only
-the layers are saved, as a plain `keras.Model`. Our own heads are replaced by layers of Keras that compute the same, so
-that the networks a recipe can name need no tailfit to be loaded. A network of your own that holds layers of tailfit
-needs `import tailfit` before it is loaded; one that is no graph of layers is saved as it is, and needs its class.
+Serving needs less than training: no loss, steps, or model class with its own training loop. A functional network is
+therefore saved as a plain `keras.Model` of its layers. tailfit's heads are replaced by equivalent layers of Keras, so
+that the networks that a recipe can name load without tailfit. A user's network that contains layers of tailfit needs
+`import tailfit` before it is loaded; a subclassed model is saved as it is, and needs its class.
 
-The same network gives the same bytes: layers are numbered anew, and the archive has no clock in it.
+The same network gives the same bytes: layers are renumbered, and the archive contains no times.
 """
 
 import io
@@ -28,69 +28,69 @@ from tailfit.storage.writing import draft_path, write_parts
 from tailfit.text import TailfitWarning
 from tailfit.training.generators import seeded
 
-__all__ = ["save_served", "served"]
+__all__ = ["save_serving_model", "serving_model"]
 
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # of every file in the archive
+_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
 
 
-def save_served(
+def save_serving_model(
     model: keras.Model, scale: NDArray[np.float64] | None, offset: NDArray[np.float64] | None, path: Path
 ) -> None:
-    """Write a network and its correction as one Keras model; what Keras can't write is a warning.
+    """Write a network and its correction as one Keras model; if Keras can't save the network, issue a warning.
 
     Args:
-        model: Trained.
-        scale, offset: Of each class' logit, what the correction does; None without one.
-        path: The file, written whole or not at all.
+        model: Trained network.
+        scale, offset: The correction as a factor and a term for each class' logit; None without a correction.
+        path: Path of the file, which is replaced atomically.
     """
     draft = draft_path(path, ".keras")
     try:
         with without_tensorflow():
-            served(model, scale, offset).save(draft)
-        write_parts(path, [_without_clock(draft)])
+            serving_model(model, scale, offset).save(draft)
+        write_parts(path, [_without_times(draft)])
     except (NotImplementedError, TypeError, ValueError) as error:
-        # The network of a user may hold what Keras can't write; the weights are saved either way.
+        # A user's network may contain something that Keras can't save; the weights are saved in any case.
         warnings.warn(f"{path.name} was not written: {error}", TailfitWarning, stacklevel=2)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def served(
+def serving_model(
     model: keras.Model, scale: NDArray[np.float64] | None = None, offset: NDArray[np.float64] | None = None
 ) -> keras.Model:
-    """A plain `keras.Model` of new layers that gives what `model` gives, corrected.
+    """Build a plain `keras.Model` of new layers that computes the corrected outputs of `model`.
 
     Raises:
-        ValueError: for a correction of a model that is no graph of layers.
+        ValueError: If there is a correction and the model is not functional.
 
     >>> import tailfit
     >>> inputs = keras.Input((2,), name="records")
     >>> model = tailfit.Model(inputs, CosineDense(3)(keras.layers.Dense(4)(inputs)))
-    >>> [layer.name for layer in served(model).layers]
+    >>> [layer.name for layer in serving_model(model).layers]
     ['records', 'dense', 'unit_normalization', 'classes']
     """
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) != 1 or not getattr(model, "layers", None):
         if scale is not None:
-            raise ValueError("a correction can be appended to a network that is a graph of layers only")
+            raise ValueError("a correction can only be appended to a functional model")
         return model
     last, output = model.layers[-1], outputs[0]
     if isinstance(last, WithFeatures):
         output = last.input[0]
     elif isinstance(last, CosineDense):
-        output = _cosines(last)
+        output = _as_keras_layers(last)
     if scale is not None and offset is not None:
-        # In float32, whatever the network computes in: these digits decide.
+        # In float32 even for a network in lower precision, because small differences decide between classes.
         output = keras.layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name="correction")(output)
     plain = keras.Model(model.inputs, output, name="served")
     try:
-        return _named_anew(plain)
+        return _copy_with_fresh_names(plain)
     except (NotImplementedError, TypeError, ValueError):
-        return plain  # a layer of the user's own that can't be made again from its configuration
+        return plain  # a user's layer that can't be recreated from its configuration
 
 
-def _cosines(layer: CosineDense) -> Any:
-    """The layer's output by layers of Keras: unit features times a kernel of unit columns."""
+def _as_keras_layers(layer: CosineDense) -> Any:
+    """Return the layer's output, computed by layers of Keras: unit features times a kernel with unit columns."""
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float64)
     length = np.sqrt(np.square(kernel).sum(axis=0, keepdims=True))
     dense = keras.layers.Dense(layer.units, use_bias=False, dtype=layer.dtype_policy, name="classes")
@@ -99,12 +99,12 @@ def _cosines(layer: CosineDense) -> Any:
     return output
 
 
-def _named_anew(model: keras.Model) -> keras.Model:
-    """The same model of new layers, named as the first of their kind in a process are."""
+def _copy_with_fresh_names(model: keras.Model) -> keras.Model:
+    """Copy a model to new layers whose default names are numbered from the start."""
     counts: dict[str, int] = {}
 
     def name_of(layer: keras.layers.Layer) -> str:
-        # Keras numbers names through in a process; names that somebody chose stay.
+        # Keras numbers default names across the process; names that the user chose are kept.
         kind = _snake(type(layer).__name__)
         if not re.fullmatch(rf"{kind}(_\d+)?", layer.name):
             return str(layer.name)
@@ -116,7 +116,7 @@ def _named_anew(model: keras.Model) -> keras.Model:
 
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer))
     inputs = keras.Input(batch_shape=first.batch_shape, dtype=first.dtype, name=name_of(first))
-    with seeded(0):  # dropout's, which serving does not draw from
+    with seeded(0):  # fixes the saved seeds of dropout layers, which serving does not use
         copy = keras.models.clone_model(model, input_tensors=[inputs], clone_function=copied)
     copy.set_weights(model.get_weights())
     return copy
@@ -126,12 +126,12 @@ def _snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)).lower()
 
 
-def _without_clock(archive: Path) -> bytes:
-    """The archive without times, and with numbers in the place of the addresses by which Keras knows shared objects."""
+def _without_times(archive: Path) -> bytes:
+    """Return the archive without times, and with shared objects numbered in order instead of by memory address."""
     written = io.BytesIO()
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(written, "w") as new:
         for name in old.namelist():
-            with old.open(name) as content, new.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as copy:
+            with old.open(name) as content, new.open(zipfile.ZipInfo(name, _ZIP_TIME), "w", force_zip64=True) as copy:
                 if name == "metadata.json":
                     known = parsed(content.read())
                     copy.write(json.dumps({"keras_version": known["keras_version"]}).encode())

@@ -1,4 +1,4 @@
-"""A recipe trained in a directory of its own: killed at any moment and run again, it ends as if it had not been."""
+"""Training of a recipe in a run directory; a run that is killed at any moment continues exactly when run again."""
 
 import io
 import warnings
@@ -18,13 +18,19 @@ from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
 from tailfit.posthoc.base import Correction
-from tailfit.recipes.data_identity import changed_data, identity_of_data
+from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
-from tailfit.recipes.objects import compiled_model, fitted_correction, held_back, network_of, training_batches
-from tailfit.recipes.parts import Parts, open_other, open_part, open_parts, record_shape
+from tailfit.recipes.objects import (
+    build_network,
+    compiled_model,
+    evaluation_batches,
+    fitted_correction,
+    training_batches,
+)
+from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
-from tailfit.recipes.result import Result, finished_claim, restore_result, trained_arrays
-from tailfit.recipes.serving import save_served
+from tailfit.recipes.result import Result, finished_claim, read_trained_arrays, restore_result
+from tailfit.recipes.serving import save_serving_model
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
@@ -32,10 +38,10 @@ from tailfit.storage.writing import write_parts
 from tailfit.training import Model
 from tailfit.training.generators import drawn_from
 
-__all__ = ["Run", "evaluate_run", "finished_evaluation", "save_page", "train", "train_on"]
+__all__ = ["Run", "evaluate_run", "finished_evaluation", "save_report", "train", "train_on"]
 
 Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
-_SAVED_EVERY: Final = 60.0  # seconds, and at the end of each epoch
+_SAVE_SECONDS: Final = 60.0  # a checkpoint is also saved at the end of each epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +49,11 @@ class Run:
     """A finished training.
 
     Attributes:
-        directory: Where its files are; see `tailfit.recipes.directory`.
-        recipe: What was trained.
+        directory: Directory of its files; see `tailfit.recipes.directory`.
+        recipe: The trained recipe.
         model: The network, without the correction.
-        history: The figures of each epoch.
-        evaluation: What was measured on the test part.
+        history: Loss and metrics of each epoch, by name.
+        evaluation: Evaluation on the test part.
     """
 
     directory: Path
@@ -67,25 +73,25 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> Run:
-    """Train a recipe, measure it on its test part, and write all of it down.
+    """Train a recipe, evaluate it on its test part, and save the results in a directory.
 
-    The same call again goes on where the first was ended, exactly (`tailfit.callbacks.Resume`); of a finished run it
-    gives back the end.
+    After an interruption the same call continues the run exactly (`tailfit.callbacks.Resume`). If the run is finished,
+    the call returns its result.
 
     Args:
-        recipe: A path, a dict, or what `load_recipe` made.
-        directory: Of this run alone.
-        modules: Modules of yours that the recipe may name functions of.
-        fetch: Whether a URL in the recipe may be fetched.
-        verify: Whether all of the data's contents are read to tell whether they are those the run was begun with. Else
-            names, sizes, times of change and a sample of the contents are compared, and all contents of small data.
-        callbacks: More of Keras' callbacks, which `Resume` must be able to save.
-        progress: Called after each epoch with its number, from 1, and its figures.
+        recipe: Path of a recipe, the same as a dict, or a loaded `Recipe`.
+        directory: Directory for this run alone.
+        modules: Your modules whose functions the recipe may name.
+        fetch: Whether a URL in the recipe may be downloaded.
+        verify: Whether all data are read to check that they have not changed since the run was started. Otherwise
+            names, sizes, modification times and a sample of the contents are compared, and all contents of small data.
+        callbacks: Further Keras callbacks; `Resume` must be able to save them.
+        progress: Function called after each epoch with its number, from 1, and its loss and metrics by name.
     Raises:
-        DataError: for what is wrong in the recipe, or in the data.
-        ArgumentError: for a URL without `fetch`, or what does not go together.
-        CheckpointError: for a directory of another run, or where another process is at work; for data that were
-            changed since the run was begun.
+        DataError: If the recipe or the data are invalid.
+        ArgumentError: If the data are a URL and `fetch` is false, or parts of the recipe do not fit together.
+        CheckpointError: If the directory contains a different run or is in use by another process, or the data have
+            changed since the run was started.
 
     >>> import tempfile, numpy as np, tailfit
     >>> rng = np.random.default_rng(0)
@@ -115,16 +121,24 @@ def train_on(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> Run:
-    """Train on data that are open, and whose identity is known; several runs may share them. See `train`."""
+    """Train on data that are already open, so that several runs can share them; see `train`.
+
+    Args:
+        parts: The opened parts of the recipe's data.
+        recipe: The loaded recipe.
+        place: Absolute path of the run's directory.
+        data: Identity of the data; see `identity_of_data`.
+        callbacks, progress: See `train`.
+    """
     claim = Claim(recipe.plain(), str(recipe.folder), keras.backend.backend(), data)
-    with claim.held(place):
-        with drawn_from(recipe.seed):  # its bytes depend on the recipe, not on what this process has drawn before
-            run = _trained(parts, recipe, place, claim, callbacks, progress)
-        save_page(run.evaluation, place)
+    with claim.hold(place):
+        with drawn_from(recipe.seed):  # the run's bytes must not depend on what this process has drawn before
+            run = _train(parts, recipe, place, claim, callbacks, progress)
+        save_report(run.evaluation, place)
     return run
 
 
-def _trained(
+def _train(
     parts: Parts,
     recipe: Recipe,
     place: Path,
@@ -132,23 +146,23 @@ def _trained(
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
 ) -> Run:
-    """The run, with all files of it written but the page."""
-    _refuse_what_needs_validation(recipe, parts)
+    """Train, evaluate, and write all files of the run except the report page."""
+    _check_validation_part(recipe, parts)
     batches = training_batches(recipe, parts)
     model = compiled_model(recipe, parts, batches)
-    history = _fitted(recipe, parts, batches, model, place, callbacks, progress)
+    history = _fit(recipe, parts, batches, model, place, callbacks, progress)
     held_out = None
     if recipe.correction is not None and parts.validation is not None:
-        held_out = _scores(recipe, model, parts.validation)
+        held_out = _predict_scores(recipe, model, parts.validation)
     correction = fitted_correction(recipe, parts, batches, model, held_out)
     result = _result(parts, correction)
-    evaluation = _measured(recipe, model, result, parts.test, place)
-    save_served(model, result.scale, result.offset, place / "model.keras")
+    evaluation = _evaluate(recipe, model, result, parts.test, place)
+    save_serving_model(model, result.scale, result.offset, place / "model.keras")
     result.write(place, model, claim)
     return Run(place, recipe, model, history, evaluation)
 
 
-def _fitted(
+def _fit(
     recipe: Recipe,
     parts: Parts,
     batches: Batches,
@@ -157,10 +171,10 @@ def _fitted(
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
 ) -> dict[str, list[float]]:
-    """The history of the training."""
+    """Fit the model with checkpoints, and return its history."""
 
-    def epoch_ends(epoch: int, logs: Mapping[str, float]) -> None:
-        _refuse_unknown_monitor(recipe, logs)
+    def on_epoch_end(epoch: int, logs: Mapping[str, float]) -> None:
+        _check_monitor(recipe, logs)
         if progress is not None:
             progress(epoch + 1, logs)
 
@@ -169,19 +183,19 @@ def _fitted(
         history = model.fit(
             batches,
             epochs=recipe.epochs,
-            validation_data=None if parts.validation is None else held_back(recipe, parts.validation),
+            validation_data=None if parts.validation is None else evaluation_batches(recipe, parts.validation),
             callbacks=[
                 *callbacks,
-                # There also where nobody looks: a run's callbacks are compared when it goes on.
-                keras.callbacks.LambdaCallback(on_epoch_end=epoch_ends),
+                # Present even without `progress`, because Resume compares the list of callbacks.
+                keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end),
                 logger,
-                *([] if recipe.early_stopping is None else [_stopping(recipe.early_stopping)]),
-                Resume(place / "checkpoints", every_seconds=_SAVED_EVERY),
+                *([] if recipe.early_stopping is None else [_early_stopping_callback(recipe.early_stopping)]),
+                Resume(place / "checkpoints", every_seconds=_SAVE_SECONDS),
             ],
             verbose=0,
         ).history
     finally:
-        if logger.csv_file is not None:  # Keras closes it at the end of a training, and not where that fails
+        if logger.csv_file is not None:  # Keras does not close the file if the training fails
             logger.csv_file.close()
     return cast(dict[str, list[float]], history)
 
@@ -194,77 +208,77 @@ def evaluate_run(
     modules: Sequence[str] = (),
     fetch: bool = False,
 ) -> Evaluation:
-    """Measure a finished run again: on a part of its data, or on other data.
+    """Evaluate a finished run on a part of its data, or on different data.
 
     Args:
-        directory: What `train` wrote into.
-        data: What `tailfit.data.open` reads: other data, with labels of the same classes.
-        part: Of the run's own data.
-        modules, fetch: As for `train`.
+        directory: Directory of the run.
+        data: Path of different data for `tailfit.data.open`, with labels of the same classes.
+        part: Part of the run's own data, used if `data` is not given.
+        modules, fetch: See `train`.
     Raises:
-        DataError: for a run that is not finished or damaged, or data of other classes or another shape.
+        DataError: If the run is not finished or is damaged, or the data have different classes or a different shape.
     """
     place = Path(fspath(directory)).absolute()
     claim = finished_claim(place, ["weights.safetensors"])
     recipe = load_recipe(claim.recipe, modules=modules, folder=claim.folder)
     result, entries = Result.read(place)
-    arrays = trained_arrays(place, entries)
+    arrays = read_trained_arrays(place, entries)
     trained = sum(array.size for array in arrays.values())
-    model = network_of(recipe, result.input_shape, len(result.class_names), result.normalize, trained=trained)
+    model = build_network(recipe, result.input_shape, len(result.class_names), result.normalize, trained=trained)
     restore_result(model, entries, arrays)
     if data is None:
         source = open_part(recipe, part, result.fill, fetch=fetch)
     else:
-        source = open_other(recipe, data, result.fill)
-    _refuse_others(source, result)
-    return _measured(recipe, model, result, source, None)
+        source = open_other_data(recipe, data, result.fill)
+    _check_same_task(source, result)
+    return _evaluate(recipe, model, result, source, None)
 
 
 def finished_evaluation(recipe: Recipe, directory: Path, data: Mapping[str, Any]) -> Evaluation | None:
-    """Read what a run of just this recipe on just these data has measured.
+    """Read the evaluation of a finished run of the same recipe on the same data.
 
     Returns:
-        None if there is no such run, it is not finished, or a file of it is damaged: `train_on` then continues it, or
-        says why it can't.
+        None if there is no such run, or it is not finished or damaged. `train_on` then continues the run, or raises the
+        appropriate error.
     """
     try:
         claim = finished_claim(directory)
         same = claim.recipe == recipe.plain() and claim.backend == keras.backend.backend()
-        if not same or changed_data(claim.data, data):
+        if not same or describe_change(claim.data, data):
             return None
         return Evaluation.from_json(read_text(directory / "evaluation.json", MOST_JSON))
     except DataError:
         return None
 
 
-def save_page(evaluation: Evaluation | Comparison, place: Path) -> None:
-    """Write the page of a run or comparison, when all else is written; one that can't be is a `ReportWarning`."""
+def save_report(evaluation: Evaluation | Comparison, place: Path) -> None:
+    """Write the report page of a run or comparison as its last file; a failure is only a `ReportWarning`."""
     try:
         evaluation.save_html(place / "report.html")
     except Exception as error:
         warnings.warn(
-            f"{place / 'report.html'} was not written ({type(error).__name__}: {error}); all figures are.",
+            f"{place / 'report.html'} was not written ({type(error).__name__}: {error}); all results were.",
             ReportWarning,
             stacklevel=2,
         )
 
 
-def _measured(recipe: Recipe, model: Model, result: Result, source: Source, place: Path | None) -> Evaluation:
-    """The evaluation on a source; written down where there is a place to."""
-    scores = result.corrected(_scores(recipe, model, source))
-    evaluation = evaluate(source.labels, scores, result.class_names, result.train_counts, name=_name_of(recipe))
+def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, place: Path | None) -> Evaluation:
+    """Evaluate the model on a source, and write predictions and evaluation to `place` unless it is None."""
+    scores = result.corrected(_predict_scores(recipe, model, source))
+    evaluation = evaluate(source.labels, scores, result.class_names, result.train_counts, name=_display_name(recipe))
     if place is not None:
-        write_parts(place / "predictions.parquet", [_predictions(source, scores, result.class_names)])
+        write_parts(place / "predictions.parquet", [_predictions_table(source, scores, result.class_names)])
         evaluation.save_json(place / "evaluation.json")
     return evaluation
 
 
-def _scores(recipe: Recipe, model: Model, source: Source) -> NDArray[Any]:
-    return np.asarray(model.predict(held_back(recipe, source), verbose=0))
+def _predict_scores(recipe: Recipe, model: Model, source: Source) -> NDArray[Any]:
+    return np.asarray(model.predict(evaluation_batches(recipe, source), verbose=0))
 
 
-def _name_of(recipe: Recipe) -> str:
-    """How tables call a run: by the file of its recipe, or by the loss."""
+def _display_name(recipe: Recipe) -> str:
+    """Return the run's name in tables: that of the recipe, or else that of the loss."""
     return recipe.name or str(getattr(recipe.loss, "name", "recipe"))
 
 
@@ -281,58 +295,60 @@ def _result(parts: Parts, correction: Correction | None) -> Result:
     )
 
 
-def _stopping(wanted: EarlyStopping) -> keras.callbacks.EarlyStopping:
-    small = any(word in wanted.monitor for word in ("loss", "error"))
+def _early_stopping_callback(options: EarlyStopping) -> keras.callbacks.EarlyStopping:
+    smaller_is_better = any(word in options.monitor for word in ("loss", "error"))
     return keras.callbacks.EarlyStopping(
-        monitor=wanted.monitor,
-        mode=wanted.mode or ("min" if small else "max"),
-        patience=wanted.patience,
-        min_delta=wanted.min_delta,
-        start_from_epoch=wanted.start_from_epoch,
+        monitor=options.monitor,
+        mode=options.mode or ("min" if smaller_is_better else "max"),
+        patience=options.patience,
+        min_delta=options.min_delta,
+        start_from_epoch=options.start_from_epoch,
         restore_best_weights=True,
     )
 
 
-def _refuse_what_needs_validation(recipe: Recipe, parts: Parts) -> None:
+def _check_validation_part(recipe: Recipe, parts: Parts) -> None:
     needs = ["early_stopping"] if recipe.early_stopping is not None else []
     if recipe.correction is not None and getattr(recipe.correction, "tau", None) is None:
-        needs.append("correction")  # with a tau that is given there is nothing to fit
+        needs.append("correction")  # a correction with a given tau needs no fitting
     if parts.validation is None and needs:
         raise ArgumentError(
             f"{recipe.at(needs[0])}: {needs[0]} without a validation part",
-            expected="samples that are neither trained on nor measured on",
-            fix="add a part validation to the partition, or a share to data.split",
+            expected="a validation part, disjoint from the training and test parts",
+            fix="add the part validation to the partition, or data.split.validation to the recipe",
         )
 
 
-def _refuse_unknown_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
-    # Keras would only warn, and never stop.
-    wanted = recipe.early_stopping
-    if wanted is not None and wanted.monitor not in logs:
+def _check_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
+    # Keras would only warn, and train all epochs.
+    options = recipe.early_stopping
+    if options is not None and options.monitor not in logs:
         known = [key for key in logs if key.startswith("val_")]
         raise ArgumentError(
-            f"{recipe.at('early_stopping.monitor')}: {wanted.monitor!r}",
-            expected=", ".join(known),
-            fix="monitor one of these, or add the metric to metrics",
+            f"{recipe.at('early_stopping.monitor')}: {options.monitor!r}, which is not computed",
+            expected=f"one of {', '.join(known)}",
+            fix="monitor one of these, or add the metric to the recipe's metrics",
         )
 
 
-def _refuse_others(source: Source, result: Result) -> None:
+def _check_same_task(source: Source, result: Result) -> None:
     shape = record_shape(source)
     if source.class_names != result.class_names:
         raise DataError(
-            f"data of the classes {', '.join(map(repr, source.class_names))}",
-            expected=f"the classes that were trained: {', '.join(map(repr, result.class_names))}",
-            fix="name the classes so; class_names.json beside the data names those without a sample",
+            f"data with the classes {', '.join(map(repr, source.class_names))}",
+            expected=f"the classes of the training: {', '.join(map(repr, result.class_names))}",
+            fix="rename the classes; list classes without samples in class_names.json next to the data",
         )
     if shape != result.input_shape:
         raise DataError(
-            f"records of shape {shape}", expected=f"records of shape {result.input_shape}", fix="bring them into it"
+            f"records of shape {shape}",
+            expected=f"records of shape {result.input_shape}, as in the training",
+            fix="convert the records to this shape",
         )
 
 
-def _predictions(source: Source, scores: NDArray[np.float64], names: Sequence[str]) -> bytes:
-    """Of each sample its ID, class, predicted class, and a score for each class, as Parquet."""
+def _predictions_table(source: Source, scores: NDArray[np.float64], names: Sequence[str]) -> bytes:
+    """Return ID, class, predicted class and a score for each class of every sample, as Parquet."""
     columns = {"id": list(source.ids), "label": [names[code] for code in np.asarray(source.labels)]}
     columns["predicted"] = [names[code] for code in scores.argmax(axis=1)]
     table = pl.DataFrame(columns).hstack([pl.Series(f"score {name}", scores[:, k]) for k, name in enumerate(names)])

@@ -6,7 +6,6 @@ from tailfit.samplers.bootstrap import Bootstrap
 from tailfit.samplers.by_length import ByLength
 from tailfit.samplers.per_class import PerClass
 from tailfit.samplers.repeat_factor import RepeatFactor
-from tailfit.samplers.runs import Runs
 from tailfit.samplers.stratified import Stratified
 from tailfit.samplers.uniform import Sequential, Shuffle
 from tailfit.samplers.weighted import Weighted
@@ -19,7 +18,6 @@ __all__ = [
     "Plan",
     "Progressive",
     "RepeatFactor",
-    "Runs",
     "Sampler",
     "Sequential",
     "Shuffle",

@@ -180,7 +180,7 @@ class Sampler(ABC):
         """Apply the sampler to labels.
 
         Args:
-            labels: Class of each sample: class indices, names or one-hot rows; or `Runs`.
+            labels: Class of each sample: class indices, names or one-hot rows; or `tailfit.samplers.runs.Runs`.
             seed: Integer from 0 to 2**64 - 1. Different seeds give unrelated orders.
             batch_size: Samples per batch, for samplers that compose each batch; None makes the epoch one batch.
         Raises:

@@ -1,4 +1,4 @@
-"""Files: opened, read, parsed and written in one way, whoever does it."""
+"""Reading, parsing and atomic writing of files, for all packages."""
 
 from tailfit.storage.json_text import MOST_JSON, fields_of, parsed, read_json, read_object
 from tailfit.storage.reading import digest_of, open_regular, read_text, read_whole

@@ -1,4 +1,4 @@
-"""The few calls that reach the disk, in one place: a test takes their place and fails each of them in turn."""
+"""The system calls that write to disk, in one class, so that a test can replace it and make each call fail."""
 
 import os
 import shutil
@@ -9,31 +9,31 @@ __all__ = ["Disk"]
 
 
 class Disk:
-    """Folders and files for one owner only, written in full, synced, renamed."""
+    """System calls for folders and files that only their owner may read."""
 
     def make_folder(self, path: Path) -> None:
-        """A new folder; its parent exists."""
+        """Create a folder in an existing one."""
         os.mkdir(path, 0o700)
 
     def create(self, path: Path, mode: int = 0o600) -> int:
-        """A new file to write to, and never an existing one."""
+        """Create a file for writing, and return its descriptor; an existing file is an error."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         return os.open(path, flags, mode)
 
     def write(self, file: int, content: memoryview) -> int:
-        """As `os.write`: how many bytes were taken."""
+        """Write bytes, and return how many were written; see `os.write`."""
         return os.write(file, content)
 
     def sync(self, file: int) -> None:
-        """What was written to the file is on the disk when this returns."""
+        """Wait until everything written to the file is on disk."""
         os.fsync(file)
 
     def close(self, file: int) -> None:
         os.close(file)
 
     def sync_folder(self, path: Path) -> None:
-        """The names in the folder are on the disk when this returns."""
-        if os.name == "nt":  # Windows syncs no folders
+        """Wait until the names in the folder are on disk."""
+        if os.name == "nt":  # Windows can't sync folders
             return
         folder = os.open(path, os.O_RDONLY)
         try:
@@ -45,14 +45,14 @@ class Disk:
         os.rename(old, new)
 
     def remove(self, path: Path) -> None:
-        """A folder and what is in it; none is fine."""
+        """Remove a folder and its contents, if it exists."""
         shutil.rmtree(path, ignore_errors=True)
 
     def write_file(self, path: Path, parts: Iterable[memoryview]) -> None:
-        """A new file of these parts, on the disk when this returns.
+        """Create a file from parts, and wait until it is on disk.
 
-        A failed sync is never tried again on the same file: the kernel may have dropped what it could not write, and
-        would then say that all is well.
+        A failed sync is never repeated on the same file: the kernel may have dropped the pages that it could not write,
+        and the second sync would then report success.
         """
         file = self.create(path)
         try:

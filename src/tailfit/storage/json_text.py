@@ -1,4 +1,4 @@
-"""The one reader of JSON. Whatever the text holds, it is a value or one kind of error."""
+"""Parsing of JSON; for any input the result is a value or one kind of error."""
 
 import json
 from collections.abc import Mapping
@@ -10,14 +10,15 @@ from tailfit.storage.reading import read_text
 
 __all__ = ["MOST_JSON", "fields_of", "parsed", "read_json", "read_object"]
 
-MOST_JSON: Final = 1 << 28  # bytes of a file of ours, which takes ten times that in memory
+MOST_JSON: Final = 1 << 28  # largest JSON file that is read, in bytes; parsed it takes about ten times that in memory
 
 
 def parsed(text: str | bytes) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: not JSON, with a key twice in one object, nested too deeply, or with a number of too many digits.
+        ValueError: If the text is not JSON, repeats a key in an object, is nested too deeply, or has a number with too
+            many digits.
 
     >>> parsed('{"a": [1, null]}')
     {'a': [1, None]}
@@ -38,57 +39,60 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json(path: str | PathLike[str], most: int) -> Any:
-    """The value in a JSON file of at most `most` bytes.
+    """Read a JSON file of at most `most` bytes.
 
     Raises:
-        RecordError: naming the file: not a regular one, too large, not text, or as `parsed`.
+        RecordError: If the path is not a regular file, or the file is too large, not text or not valid JSON. The
+            message begins with the path.
     """
     text = read_text(path, most)
     try:
         return parsed(text)
     except ValueError as error:
-        raise RecordError(f"{fspath(path)}: {error}", expected="a JSON file", fix="check the file") from error
+        raise RecordError(f"{fspath(path)}: {error}", expected="a JSON file", fix="correct the file") from error
 
 
 def read_object(path: str | PathLike[str], most: int) -> dict[str, Any]:
-    """The object in a JSON file of at most `most` bytes, with text as keys, all different.
+    """Read a JSON file of at most `most` bytes that contains an object.
 
     Raises:
-        RecordError: as `read_json`, and for another value.
+        RecordError: If the file contains a different value; also see `read_json`.
     """
     content = read_json(path, most)
     if not isinstance(content, dict):
         raise RecordError(
-            f"{fspath(path)}: a JSON {type(content).__name__}", expected="a JSON object", fix="write a dict"
+            f"{fspath(path)}: a JSON {type(content).__name__}",
+            expected="a JSON object",
+            fix="write a dict to the file",
         )
     return content
 
 
 def fields_of(text: str | bytes, known: Mapping[str, Any], fix: str, *, name: str = "text") -> dict[str, Any]:
-    """The object that a text is, which must have the `format` and `version` of `known`.
+    """Parse a JSON object of a given format and version.
 
     Args:
-        text: JSON.
-        known: The fields `format` and `version` as they must be.
-        fix: What the user can do about another text.
-        name: What messages call the text: its path.
+        text: The JSON text.
+        known: The required values of the fields `format` and `version`.
+        fix: The fix in the error message.
+        name: Name of the text in messages, such as its path.
     Raises:
-        DataError: for anything else.
+        DataError: If the text is not JSON, or has a different format or version.
 
     >>> fields_of('{"format": "x", "version": 1, "value": 2}', {"format": "x", "version": 1}, "pass the text")["value"]
     2
     """
-    wanted = f"the JSON of {known['format']}, version {known['version']}"
+    expected = f"the JSON of {known['format']}, version {known['version']}"
     try:
         fields = parsed(text)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name}: not JSON ({error})", expected=wanted, fix=fix) from error
+        raise DataError(f"{name}: not JSON ({error})", expected=expected, fix=fix) from error
     if not isinstance(fields, dict) or fields.get("format") != known["format"]:
-        raise DataError(f"{name}: JSON of something else", expected=wanted, fix=fix)
+        raise DataError(f"{name}: JSON of a different format", expected=expected, fix=fix)
     if fields.get("version") != known["version"] or isinstance(fields["version"], bool):
         raise DataError(
             f"{name}: version {fields.get('version')!r}",
-            expected=wanted,
-            fix="read it with the tailfit that wrote it, or a newer one",
+            expected=expected,
+            fix="read it with the version of tailfit that wrote it",
         )
     return fields

@@ -1,7 +1,7 @@
-"""The one way to open a file for reading: a regular file, without waiting for it, and no larger than expected.
+"""Opening of files for reading: only regular files, without blocking, and of bounded size.
 
-What lies at a path may be anything: a pipe that nobody writes to, a socket, a device that never ends, a terabyte of
-nothing. None of them is waited for, and nothing is read of what is larger than it may be.
+A path may lead to a pipe without a writer, a socket, an endless device, or a sparse file of a terabyte. Opening one of
+them never blocks, and nothing is read from a file larger than the caller allows.
 """
 
 import codecs
@@ -27,7 +27,7 @@ __all__ = [
     "unreadable",
 ]
 
-# O_NONBLOCK: opening a pipe would wait for somebody to write to it.
+# O_NONBLOCK: without it, opening a pipe would wait for a writer.
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _KINDS: Final = (
@@ -51,16 +51,16 @@ _MARKS: Final = (
 def open_regular(
     path: str | PathLike[str], most: int | None = None, *, follow: bool = True, buffering: int = -1
 ) -> BufferedReader:
-    """Open a regular file for reading in binary mode. A pipe, a socket or a device is refused without waiting for it.
+    """Open a regular file for reading in binary mode; pipes, sockets and devices are refused without blocking.
 
     Args:
         path: The file.
-        most: The largest size in bytes; None if the caller bounds what it reads.
+        most: Largest size in bytes; None if the caller bounds the number of bytes that it reads.
         follow: Whether the path may be a link.
-        buffering: As for the built-in `open`.
+        buffering: See the built-in `open`.
     Raises:
-        RecordError: beginning with the path: missing, unreadable, not a regular file, or larger than `most` bytes. Its
-            `__cause__` is the system's error, if there was one.
+        RecordError: If the file is missing, unreadable, not a regular file, or larger than `most` bytes. The message
+            begins with the path; `__cause__` is the system's error, if there was one.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def open_regular(
     """
     name = fspath(path)
     try:
-        # Looked at first: opening a device may set it to work.
+        # Checked before opening, because opening a device may have side effects.
         _check(name, os.stat(name, follow_symlinks=follow), most)
         descriptor = os.open(name, _FLAGS | (0 if follow else _NO_FOLLOW))
     except RecordError:
@@ -78,9 +78,9 @@ def open_regular(
     except OSError as error:
         raise unreadable(name, error) from error
     except ValueError as error:  # NUL in the path
-        raise RecordError(f"{name!r}: {error}", expected="a path", fix="check the path") from error
+        raise RecordError(f"{name!r}: {error}", expected="a valid path", fix="correct the path") from error
     try:
-        _check(name, os.fstat(descriptor), most)  # what was opened need not be what was looked at
+        _check(name, os.fstat(descriptor), most)  # again, because the file may have been replaced in between
         return cast(BufferedReader, os.fdopen(descriptor, "rb", buffering))
     except BaseException:
         os.close(descriptor)
@@ -100,12 +100,18 @@ def _check(name: str, found: os.stat_result, most: int | None) -> None:
 
 
 def unreadable(name: str, error: OSError, what: str = "a file") -> RecordError:
-    """The error for a file, or a folder, that the system does not open."""
+    """Return the error for a file or folder that the system can't open or read.
+
+    Args:
+        name: Path in the message.
+        error: The system's error.
+        what: `"a file"` or `"a folder"`.
+    """
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return RecordError(
             f"{name}: {error.strerror}",
-            expected="a limit that leaves room for one more open file",
-            fix="raise the limit on open files (ulimit -n), or close what is not needed",
+            expected="fewer open files than the limit",
+            fix="raise the limit on open files (ulimit -n), or close files that are not needed",
         )
     return RecordError(
         f"{name}: {error.strerror or error}",
@@ -119,10 +125,10 @@ def read_whole(path: str | PathLike[str], most: int, *, follow: bool = True) -> 
 
     Args:
         path: The file.
-        most: The largest number of bytes that is read.
+        most: Largest size in bytes.
         follow: Whether the path may be a link.
     Raises:
-        RecordError: as `open_regular`, and for a file that grows while it is read.
+        RecordError: If the file grows while it is read; also see `open_regular`.
     """
     with open_regular(path, most, follow=follow) as file:
         try:
@@ -131,24 +137,28 @@ def read_whole(path: str | PathLike[str], most: int, *, follow: bool = True) -> 
         except OSError as error:
             raise unreadable(fspath(path), error) from error
     if len(content) > size:
-        raise RecordError(f"{fspath(path)}: a file that grows", expected="a whole file", fix="wait until it is whole")
+        raise RecordError(
+            f"{fspath(path)}: a file that grows while it is read",
+            expected="a complete file",
+            fix="wait until the file is complete",
+        )
     return content
 
 
 def read_text(path: str | PathLike[str], most: int) -> str:
-    """Read a whole file of text: UTF-8, or what its byte-order mark says.
+    """Read a whole text file, in UTF-8 or the encoding of its byte-order mark.
 
     Raises:
-        RecordError: as `read_whole`, and for other bytes, naming their line.
+        RecordError: If the bytes are not valid text, with the line number; also see `read_whole`.
     """
     return decoded(read_whole(path, most), fspath(path))
 
 
 def decoded(content: bytes, name: str) -> str:
-    """Decode text: UTF-8, or what its byte-order mark says.
+    """Decode text in UTF-8 or the encoding of its byte-order mark.
 
     Raises:
-        RecordError: beginning with `name`, and naming the line.
+        RecordError: If the bytes are not valid text. The message begins with `name`, and contains the line number.
 
     >>> decoded(b"\\xff\\xfea\\x00", "labels.csv")
     'a'
@@ -166,10 +176,10 @@ def decoded(content: bytes, name: str) -> str:
 
 
 def digest_of(path: str | PathLike[str], most: int | None = None) -> dict[str, Any]:
-    """Size and SHA-256 of a regular file, as JSON.
+    """Return size and SHA-256 of a regular file, as JSON.
 
     Raises:
-        RecordError: as `open_regular`.
+        RecordError: See `open_regular`.
     """
     with open_regular(path, most) as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
@@ -177,16 +187,16 @@ def digest_of(path: str | PathLike[str], most: int | None = None) -> dict[str, A
 
 
 def refuse_link_out(path: str | PathLike[str], root: str | PathLike[str]) -> str:
-    """Resolve a path, which must lead to a place within the folder `root`.
+    """Resolve the links of a path, which must stay inside the folder `root`.
 
     Raises:
-        RecordError: beginning with the path.
+        RecordError: If the path leads out of the folder. The message begins with the path.
     """
     real, within = os.path.realpath(path), os.path.realpath(root)
     if os.path.commonpath([within, real]) != within:
         raise RecordError(
             f"{fspath(path)}: a link out of the folder, to {real}",
-            expected="files within the folder",
+            expected="a file inside the folder",
             fix="copy the file into the folder",
         )
     return real
@@ -196,23 +206,23 @@ def read_within(path: str, root: str, most: int) -> bytes:
     """Read a whole file that was listed in the folder `root`.
 
     Raises:
-        RecordError: beginning with the path: as of `read_whole`, empty, or since replaced by a link out of the folder.
+        RecordError: If the file is empty, or is a link out of the folder; also see `read_whole`.
     """
     real = refuse_link_out(path, root) if os.path.islink(path) else path
-    # Not followed again: nobody can put a link in its place meanwhile.
+    # follow=False, because the file may have been replaced by a link since the check.
     content = read_whole(real, most, follow=False)
     if not content:
-        raise RecordError(f"{path}: empty", expected="a whole file", fix="write the file again, or remove it")
+        raise RecordError(f"{path}: empty", expected="a file with contents", fix="write the file again, or remove it")
     return content
 
 
 def check_replaceable(path: str | PathLike[str]) -> None:
-    """Refuse to write where something else than a regular file is.
+    """Check that a path is free or a regular file, so that it can be replaced by a new file.
 
-    Others may open such a path for writing themselves, and would wait at a pipe, or write into a device.
+    Other libraries that open the path for writing would otherwise block on a pipe, or write to a device.
 
     Raises:
-        RecordError: beginning with the path.
+        RecordError: If something other than a regular file is at the path. The message begins with the path.
     """
     try:
         found = os.stat(path)

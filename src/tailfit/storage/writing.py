@@ -1,7 +1,8 @@
-"""The one way to write a file: whole under another name, synced, then renamed. A reader, or a crash, meets no half.
+"""Atomic writing of files: each is written as a draft under another name, synced, and renamed.
 
-A draft has a name that nobody can lay a link at, and is locked while its process is at work on it: so one that a
-killed process left is told from one in use, and is removed.
+Readers never see half a file, and a crash leaves none at the path. The name of a draft is random, so that nobody can
+put a link there in advance. A draft is locked while its process writes it: a draft without a lock was left by a killed
+process, and is removed.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from tailfit.storage.reading import check_replaceable, open_regular, unreadable
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that is open can't be removed
+except ImportError:  # Windows, where an open file can't be removed, so that no lock is needed
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
@@ -37,19 +38,19 @@ __all__ = [
 ]
 
 _DRAFT: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.draft(\.keras)?", re.DOTALL)
-_LONGEST: Final = 200  # bytes of a name; file systems take 255
+_LONGEST: Final = 200  # bytes of a file name; file systems allow 255, and a draft's name is longer
 _DISK: Final = Disk()
 
 
 class Draft:
-    """A new file that takes the place of `path` when it is whole; it is removed if it never does.
+    """A new file that replaces `path` when `place` is called, and is removed otherwise.
 
     Args:
-        path: What is to be written; its folder is made if needed. What lies there now is replaced, a link as well.
+        path: Path of the final file. Its folder is created if needed; an existing file or link is replaced.
         private: Whether only this user may read the file.
     Raises:
-        RecordError: for a path at which a folder, a pipe, a socket or a device is.
-        OSError: where the file can't be made.
+        RecordError: If a folder, pipe, socket or device is at the path.
+        OSError: If the file can't be created.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -76,13 +77,13 @@ class Draft:
             if fcntl is not None:
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_nlink:  # else taken for an abandoned one before it was locked
+            if os.fstat(descriptor).st_nlink:  # otherwise another process removed it before it was locked
                 break
             os.close(descriptor)
         self.file: BinaryIO = cast(BinaryIO, os.fdopen(descriptor, "wb"))
 
     def place(self) -> None:
-        """Put the file, which is whole, in its place."""
+        """Sync the complete file, and move it to its path."""
         self.file.flush()
         _DISK.sync(self.file.fileno())
         os.replace(self.path, self.target)
@@ -101,22 +102,22 @@ class Draft:
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
-    """Make a folder, and those around it, where there is none.
+    """Create a folder and its parents, if they do not exist.
 
     Raises:
-        RecordError: where something else lies at the path.
-        OSError: where it can't be made.
+        RecordError: If something other than a folder is at the path.
+        OSError: If the folder can't be created.
     """
     try:
         path.mkdir(mode, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RecordError(
-            f"{path}: not a folder", expected="a folder, or a new path", fix="choose another path"
+            f"{path}: not a folder", expected="a folder, or a path that does not exist", fix="choose a different path"
         ) from error
 
 
 def draft_path(path: Path, suffix: str = "") -> Path:
-    """A name beside `path` that no file has, and that `is_draft` knows."""
+    """Return a new path next to `path`, with a random name that `is_draft` recognizes."""
     name = path.name
     if len(os.fsencode(name)) > _LONGEST:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
@@ -124,10 +125,10 @@ def draft_path(path: Path, suffix: str = "") -> Path:
 
 
 def write_parts(path: str | os.PathLike[str], parts: Iterable[Any], *, private: bool = False) -> Path:
-    """Write a file of bytes or views of memory, one after the other, whole or not at all.
+    """Write a file atomically from bytes or memory views, one after the other.
 
     Raises:
-        RecordError, OSError: as `Draft`.
+        RecordError, OSError: See `Draft`.
     """
     with Draft(path, private=private) as draft:
         draft.file.writelines(parts)
@@ -136,7 +137,7 @@ def write_parts(path: str | os.PathLike[str], parts: Iterable[Any], *, private: 
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a file of text in UTF-8, whole or not at all.
+    """Write a text file in UTF-8 atomically.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +148,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def is_draft(name: str, of: Iterable[str] | None = None) -> bool:
-    """Whether a file of this name is a draft, of one of these names where they are given.
+    """Return whether a file name is that of a draft, and if `of` is given, of a draft of one of these files.
 
     >>> is_draft(".run.json.0123456789abcdef.draft", ["run.json"]), is_draft(".run.json.draft", ["run.json"])
     (True, False)
@@ -157,7 +158,7 @@ def is_draft(name: str, of: Iterable[str] | None = None) -> bool:
 
 
 def sweep_drafts(directory: Path, of: Iterable[str]) -> None:
-    """Remove drafts of these names; the caller holds the lock under which they are written."""
+    """Remove the drafts of these files; the caller holds the lock under which they are written."""
     names = set(of)
     with os.scandir(directory) as found:
         drafts = [entry.path for entry in found if is_draft(entry.name, names)]
@@ -166,7 +167,7 @@ def sweep_drafts(directory: Path, of: Iterable[str]) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the drafts in a folder, and in those within it, that no process is at work on."""
+    """Remove the drafts in a folder and its subfolders that no process is writing."""
     for path in _drafts_in(folder):
         with contextlib.suppress(OSError), open_regular(path, follow=False) as file:
             if fcntl is not None:

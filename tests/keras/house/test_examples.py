@@ -1,4 +1,4 @@
-"""Every page under examples/ runs, on every backend, and does what it says."""
+"""Every example runs on every backend, and gives the results that it describes."""
 
 import os
 import runpy
@@ -18,7 +18,7 @@ def run(name: str, *args, **kwargs):
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](*args, **kwargs)
 
 
-def test_every_page_is_tested_here():
+def test_every_example_is_tested_here():
     pages = {path.stem for path in EXAMPLES.glob("*.py")}
     source = Path(__file__).read_text()
     assert not {page for page in pages if f'"{page}"' not in source and f'"{page}.py"' not in source}
@@ -28,7 +28,7 @@ def test_custom_loss(capsys):
     accuracy = run("custom_loss")
     assert set(accuracy) == {"custom_loss", "categorical_crossentropy", "tailfit.losses.Focal"}
     assert min(accuracy.values()) > 0.9
-    assert "recall a class" in capsys.readouterr().out
+    assert "recall by class" in capsys.readouterr().out
 
 
 def test_custom_step(capsys):
@@ -64,7 +64,7 @@ def test_mnist_loop(tmp_path, capsys):
     x = rng.integers(0, 60, (3000, 28, 28)).astype("uint8")
     x[np.arange(3000), 2 + 2 * y, :] = 255  # a bright row tells the class
     np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y)
-    accuracy = run("mnist_loop", str(tmp_path / "mnist.npz"), epochs=2, held_back=500)
+    accuracy = run("mnist_loop", str(tmp_path / "mnist.npz"), epochs=2, held_out=500)
     out = capsys.readouterr().out
     assert "step 0:" in out
     assert "seen so far: 64" in out

@@ -1,4 +1,4 @@
-"""Recipes and runs that nobody wrote: an error of ours or a sound result, and nothing else happens."""
+"""Recipes and runs of arbitrary bytes: either an error of tailfit or a valid result, without side effects."""
 
 import contextlib
 import inspect
@@ -30,13 +30,13 @@ from tailfit.networks.sizes import size_of
 from tailfit.recipes import evaluate_run, load_recipe, train
 from tailfit.recipes.document import parse
 from tailfit.recipes.recipe import Recipe
-from tailfit.recipes.result import Result, restore_result, trained_arrays
+from tailfit.recipes.result import Result, read_trained_arrays, restore_result
 from tailfit.recipes.training import finished_evaluation
 from tailfit.storage.reading import digest_of
 
 pytestmark = pytest.mark.above_training
 
-refused = partial(fuzzing.refused, most=1 << 25)  # what a backend makes at its first use counts, too
+refused = partial(fuzzing.refused, most=1 << 25)  # memory that a backend allocates at first use counts, too
 fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 TEXT = b"""data: {path: pumps, split: {train: 0.8, validation: null, test: 0.2}, options: {label: a}}
 network: {name: mlp, units: [4]}
@@ -65,7 +65,7 @@ values = st.recursive(
 
 
 def sound(document):
-    """Of what is accepted: it can be said again, and means the same."""
+    """Check that an accepted recipe can be written and read again, with the same meaning."""
     recipe = load_recipe(document)
     plain = recipe.plain()
     assert load_recipe(json.loads(json.dumps(plain))).plain() == plain
@@ -95,7 +95,7 @@ def test_any_value_in_the_place_of_any_key(key, value):
 
 
 def saved_result(directory, model, entries):
-    restore_result(model, entries, trained_arrays(directory, entries))
+    restore_result(model, entries, read_trained_arrays(directory, entries))
 
 
 @pytest.fixture(scope="module")
@@ -190,13 +190,13 @@ def test_weights_of_another_run_are_refused(run):
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:-4] + b"1234")  # a sound file, of other numbers
-        with pytest.raises(TailfitError, match=r"weights.safetensors: other bytes than result.json tells of"):
+        with pytest.raises(TailfitError, match=r"weights.safetensors: a checksum that differs"):
             evaluate_run(run.directory)
     finally:
         path.write_bytes(whole)
 
 
-# Loaded once first: what is imported at a first use is no matter of the file's.
+# Loaded once before auditing, because imports at first use do not depend on the file.
 AUDITED = """
 import json, sys
 from pathlib import Path
@@ -234,14 +234,14 @@ def test_a_recipe_and_a_run_are_read_without_running_importing_or_reaching_anyth
     assert {path.name for path in inside} == {"result.json", "weights.safetensors"}  # no model.keras
 
 
-def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
-    """A module that lies beside a recipe, or that is imported already, is not its to name."""
+def test_a_recipe_can_not_import_modules(tmp_path, monkeypatch):
+    """Neither a module next to the recipe nor one that is already imported."""
     (tmp_path / "evil.py").write_text("import pathlib; pathlib.Path('ran').touch()")
     monkeypatch.chdir(tmp_path)
     for function in ("evil:x", "os:system", "builtins:eval", "tailfit.cli:main"):
         for key in ("network", "loss", "optimizer", "sampler", "transform"):
             recipe = {"data": {"path": "x"}, key: {"function": function}}
-            with pytest.raises(TailfitError, match="modules that you name"):
+            with pytest.raises(TailfitError, match="module that you allow"):
                 load_recipe(recipe)
     for plain in ({"function": "evil:x"}, ["evil:x"]):
         with pytest.raises(TailfitError):
@@ -261,7 +261,7 @@ def test_what_a_recipe_can_not_reach(tmp_path, monkeypatch):
             }
         )
     )
-    with pytest.raises(TailfitError, match="modules that you name"):
+    with pytest.raises(TailfitError, match="module that you allow"):
         evaluate_run(tmp_path)
     assert not (tmp_path / "ran").exists()
 
@@ -305,18 +305,18 @@ def test_a_larger_network_than_was_trained_is_not_built(run, monkeypatch, change
         path.write_text(whole)
 
 
-def test_a_network_that_no_memory_holds_is_not_built(run, tmp_path, monkeypatch):
+def test_a_network_that_exceeds_memory_is_not_built(run, tmp_path, monkeypatch):
     monkeypatch.setattr("tailfit.recipes.objects.Network", None)
     recipe = {"data": {"path": str(run.directory.with_name("pumps"))}, "network": {"name": "mlp", "units": [10**12]}}
-    with pytest.raises(ArgumentError, match=r"network.*6000000000002 parameters.*bytes of memory that are free"):
+    with pytest.raises(ArgumentError, match=r"network.*6000000000002 parameters.*bytes of free memory"):
         train(recipe, tmp_path / "run")
 
 
-# -- what is no regular file ---------------------------------------------------------------------------
+# -- paths that are not regular files ---------------------------------------------------------------------------
 
 
 def used(recipe, home, *, trained):
-    """Everything that reads a run's directory: each ends, soundly or with an error of ours."""
+    """Run everything that reads a run's directory: each must end, with a result or an error of tailfit."""
     commands = [
         lambda: evaluate_run(home),
         lambda: run_report([home], home.with_name("page.html"), None),
@@ -331,8 +331,8 @@ def used(recipe, home, *, trained):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the same code on every backend; torch compiles least")
-def test_whatever_is_in_the_place_of_a_file_of_a_run(run, tmp_path):
-    """Every file that a run consists of, found in one that was trained."""
+def test_any_file_of_a_run_replaced_by_something_else(run, tmp_path):
+    """For every file of a trained run."""
     recipe = run.directory.with_name("pumps.yaml")
     files = sorted(path.relative_to(run.directory) for path in run.directory.rglob("*") if path.is_file())
     assert {"state.json", "weights.safetensors", "history.csv", "lock", "run.json"} <= {path.name for path in files}
@@ -345,7 +345,7 @@ def test_whatever_is_in_the_place_of_a_file_of_a_run(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["history.csv", "report.html", "checkpoints"])
-def test_what_a_run_can_not_write_over_is_told_before_it_trains(run, tmp_path, name):
+def test_paths_that_can_not_be_written_are_reported_before_training(run, tmp_path, name):
     (tmp_path / "run").mkdir()
     shutil.copy(run.directory / "run.json", tmp_path / "run" / "run.json")
     (tmp_path / "run" / name).mkdir() if name != "checkpoints" else (tmp_path / "run" / name).touch()

@@ -1,4 +1,4 @@
-"""The identity of a recipe's data: what is another data set, and what is the same one."""
+"""The identity of a recipe's data: which changes are detected, and which are ignored."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tailfit.recipes import data_identity
-from tailfit.recipes.data_identity import changed_data, identity_of_data
+from tailfit.recipes.data_identity import describe_change, identity_of_data
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def recipe(tmp_path):
 
 
 def written(path, content):
-    """Write what keeps size and time, as far as a file can."""
+    """Write a file without changing its modification time."""
     before = path.stat() if path.exists() else None
     path.write_bytes(content)
     if before is not None:
@@ -43,14 +43,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_other_data(change, recipe):
+def test_changes_are_detected(change, recipe):
     before = identity_of_data(recipe)
     CHANGES[change](recipe.folder)
-    assert changed_data(before, identity_of_data(recipe))
+    assert describe_change(before, identity_of_data(recipe))
 
 
-def test_the_same_data(recipe):
-    """Copied, or with runs and pages among them."""
+def test_unchanged_data(recipe):
+    """Copied data, and data with runs and report pages among them."""
     before = identity_of_data(recipe)
     os.utime(recipe.folder / "pumps/data/117.npy", ns=(1, 1))
     (recipe.folder / "pumps" / "report.html").write_text("")
@@ -58,30 +58,30 @@ def test_the_same_data(recipe):
     (recipe.folder / "pumps" / "runs" / "one").mkdir(parents=True)
     (recipe.folder / "pumps" / "runs" / "one" / "run.json").write_text("{}")
     (recipe.folder / "pumps" / "around").symlink_to(recipe.folder / "pumps")
-    assert changed_data(before, identity_of_data(recipe)) == ""
+    assert describe_change(before, identity_of_data(recipe)) == ""
 
 
-def test_large_data_are_told_by_size_time_and_sample_unless_all_are_to_be_read(recipe, monkeypatch):
+def test_large_data_are_compared_by_size_time_and_sample_unless_verified(recipe, monkeypatch):
     monkeypatch.setattr(data_identity, "_ALWAYS_READ", 0)
     quick, whole = identity_of_data(recipe), identity_of_data(recipe, verify=True)
     assert quick["contents"] is None
     written(recipe.folder / "pumps/data/000.npy", b"1" + bytes(999))  # the first piece of the sample
-    assert changed_data(quick, identity_of_data(recipe)) == "other contents"
+    assert describe_change(quick, identity_of_data(recipe)) == "different contents"
     written(recipe.folder / "pumps/data/000.npy", bytes(1000))
-    assert changed_data(quick, identity_of_data(recipe)) == ""
+    assert describe_change(quick, identity_of_data(recipe)) == ""
     os.utime(recipe.folder / "pumps/data/117.npy", ns=(1, 1))
-    assert changed_data(quick, identity_of_data(recipe)) == "files that were written anew"
-    assert changed_data(whole, identity_of_data(recipe, verify=True)) == ""
+    assert describe_change(quick, identity_of_data(recipe)) == "different modification times"
+    assert describe_change(whole, identity_of_data(recipe, verify=True)) == ""
 
 
 def test_a_url_is_its_own_identity():
     recipe = SimpleNamespace(data=SimpleNamespace(path="https://example.com/x.parquet"))
-    assert changed_data(identity_of_data(recipe), identity_of_data(recipe)) == ""
-    assert changed_data(identity_of_data(recipe), {"count": 1})
+    assert describe_change(identity_of_data(recipe), identity_of_data(recipe)) == ""
+    assert describe_change(identity_of_data(recipe), {"count": 1})
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process there")
-def test_sigterm_cleans_up_what_is_being_written(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process immediately on Windows")
+def test_sigterm_removes_half_written_files(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The text of a recipe: YAML to plain values with their lines, whatever the text."""
+"""Parsing of recipes: values and line numbers for valid YAML, an error for any other text."""
 
 import itertools
 import json
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from support.fuzzing import damaged, fuzzed, json_values, refused
 
 from tailfit.errors import ArgumentError, CheckpointError, DataError
-from tailfit.recipes.directory import Claim, claimed
+from tailfit.recipes.directory import Claim, read_claim
 from tailfit.recipes.document import Document, check_nesting, parse, read
-from tailfit.recipes.overriding import changed, settings
+from tailfit.recipes.overriding import parse_settings, with_changes
 
 PLAIN = (str, int, float, bool, type(None), list, dict)
 
@@ -100,18 +100,18 @@ def test_lines():
         ("x" * (1 << 18) + "x", "over 262144 bytes"),
     ],
 )
-def test_what_is_refused(text, received):
+def test_invalid_text(text, received):
     with pytest.raises(DataError, match=received):
         parse(text)
 
 
 def test_no_utf8():
-    with pytest.raises(DataError, match=r"the byte 0xff at 3"):
+    with pytest.raises(DataError, match=r"the byte 0xff at position 3"):
         parse(b"a: \xff")
 
 
 def test_aliases_of_aliases_are_counted():
-    """Ten lines that stand for 10^9 values."""
+    """Ten lines that expand to 10^9 values."""
     names = "abcdefghi"
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in itertools.pairwise(names)]
@@ -139,7 +139,7 @@ def test_any_bytes(content):
 @given(json_values)
 def test_json_is_read_as_json_reads_it(value):
     text = json.dumps(value)
-    assume("NaN" not in text and "Infinity" not in text)  # which are none of JSON
+    assume("NaN" not in text and "Infinity" not in text)  # not valid JSON
     assert parse(text).value == value
 
 
@@ -150,12 +150,12 @@ def test_a_file_that_is_not_there(tmp_path):
         read(tmp_path)
 
 
-# -- keys in the place of others -----------------------------------------------------------------------
+# -- overrides -----------------------------------------------------------------------------------------
 
 
-def test_keys_are_put_in_the_place_of_others():
+def test_overrides():
     document = parse("loss: LogitAdjusted\ndata: {path: x}")
-    new = changed(document, settings(["loss.tau=0.5", "data.split.train=0.8", "epochs=3", "steps=[Mixup]"]))
+    new = with_changes(document, parse_settings(["loss.tau=0.5", "data.split.train=0.8", "epochs=3", "steps=[Mixup]"]))
     assert new.value == {
         "loss": {"name": "LogitAdjusted", "tau": 0.5},
         "data": {"path": "x", "split": {"train": 0.8}},
@@ -166,72 +166,72 @@ def test_keys_are_put_in_the_place_of_others():
 
 
 @pytest.mark.parametrize("given", ["loss", "=3", "a..b=1", "a=[", "a=!x 1"])
-def test_settings_that_are_none(given):
+def test_invalid_settings(given):
     with pytest.raises((ArgumentError, DataError), match=r"--set"):
-        settings([given])
+        parse_settings([given])
 
 
 def test_a_key_in_a_number():
-    with pytest.raises(ArgumentError, match=r"'epochs.x', part of what is no mapping"):
-        changed(parse("epochs: 3"), {"epochs.x": 1})
-    with pytest.raises(ArgumentError, match=r"no mapping"):
-        changed(parse("3"), {"epochs": 1})
+    with pytest.raises(ArgumentError, match=r"'epochs.x', which leads into a value that is not a mapping"):
+        with_changes(parse("epochs: 3"), {"epochs.x": 1})
+    with pytest.raises(ArgumentError, match=r"not a mapping"):
+        with_changes(parse("3"), {"epochs": 1})
 
 
-# -- whose a directory is ------------------------------------------------------------------------------
+# -- claims on a directory -----------------------------------------------------------------------------
 
 
 def claim(*, backend="jax", data=None, **recipe):
     return Claim({"loss": "Focal", **recipe}, "home", backend, data or {"count": 1})
 
 
-def test_a_directory_is_of_one_run(tmp_path):
-    assert claimed(tmp_path / "run") is None
+def test_a_directory_belongs_to_one_run(tmp_path):
+    assert read_claim(tmp_path / "run") is None
     claim(epochs=3, name="a")
-    with claim(epochs=3, name="a").held(tmp_path / "run"):
+    with claim(epochs=3, name="a").hold(tmp_path / "run"):
         (tmp_path / "run" / "result.json").write_text("{}")
-    with claim(epochs=3, name="a").held(tmp_path / "run"):
+    with claim(epochs=3, name="a").hold(tmp_path / "run"):
         assert (tmp_path / "run" / "result.json").exists()
-    with claim(epochs=5, name="b").held(tmp_path / "run"):  # may go on
-        assert not (tmp_path / "run" / "result.json").exists()  # it was of 3 epochs
-    assert claimed(tmp_path / "run").recipe["epochs"] == 5
+    with claim(epochs=5, name="b").hold(tmp_path / "run"):  # a run may continue with more epochs
+        assert not (tmp_path / "run" / "result.json").exists()  # removed, because it is the result of 3 epochs
+    assert read_claim(tmp_path / "run").recipe["epochs"] == 5
     before = (tmp_path / "run" / "run.json").read_bytes()
     for other, message in (
-        (claim(loss="LDAM", epochs=5), r'loss: "Focal" there, "LDAM" now'),
-        (claim(backend="torch"), r"backend: jax there, torch now"),
-        (claim(data={"count": 2}), r"data have changed since it was begun: 1 files before, 2 now"),
+        (claim(loss="LDAM", epochs=5), r'loss: "Focal" before, "LDAM" now'),
+        (claim(backend="torch"), r"backend: jax before, torch now"),
+        (claim(data={"count": 2}), r"data have changed since it was started: 1 files before, 2 now"),
     ):
-        with pytest.raises(CheckpointError, match=message), other.held(tmp_path / "run"):
+        with pytest.raises(CheckpointError, match=message), other.hold(tmp_path / "run"):
             pass
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
 def test_a_process_that_is_refused_writes_nothing(tmp_path):
-    """While another one works there, whatever its settings."""
-    with claim(epochs=3).held(tmp_path / "run"):
+    """While another process works in the directory, with any recipe."""
+    with claim(epochs=3).hold(tmp_path / "run"):
         (tmp_path / "run" / "result.json").write_text("{}")
         before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
         for other in (claim(epochs=300), claim(epochs=3), claim(loss="LDAM")):
-            with pytest.raises(CheckpointError, match="another run is at work"), other.held(tmp_path / "run"):
+            with pytest.raises(CheckpointError, match="another run is at work"), other.hold(tmp_path / "run"):
                 pass
         assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
-    with claim(epochs=300).held(tmp_path / "run"):
-        assert claimed(tmp_path / "run").recipe["epochs"] == 300
+    with claim(epochs=300).hold(tmp_path / "run"):
+        assert read_claim(tmp_path / "run").recipe["epochs"] == 300
 
 
-def test_drafts_of_killed_processes_are_known_and_removed(tmp_path):
-    """Also where there is nothing else yet; drafts of other programs are left, and no place for a run."""
+def test_drafts_of_killed_processes_are_removed(tmp_path):
+    """Even if there is nothing else yet. Drafts of other programs are kept, and block a new run."""
     digits = "0123456789abcdef"
     for name in (f".run.json.{digits}.draft", f".weights.safetensors.{digits}.draft", "lock"):
         (tmp_path / name).write_text("half")
     (tmp_path / f".model.keras.{digits}.draft.keras").write_text("half")
-    with claim().held(tmp_path):
+    with claim().hold(tmp_path):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "run.json"]
     (tmp_path / "run.json").unlink()
     for name in (f".thesis.{digits}.draft", ".run.json.draft"):
         (tmp_path / name).write_text("precious")
-        with pytest.raises(CheckpointError, match=re.escape(name)), claim().held(tmp_path):
+        with pytest.raises(CheckpointError, match=re.escape(name)), claim().hold(tmp_path):
             pass
         (tmp_path / name).unlink()
 
@@ -239,17 +239,17 @@ def test_drafts_of_killed_processes_are_known_and_removed(tmp_path):
 def test_a_directory_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(CheckpointError, match=r"thesis.txt"):
-        claim().held(tmp_path).__enter__()
+        claim().hold(tmp_path).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @fuzzed
 @given(damaged(b'{"format": "tailfit.run", "version": 2, "recipe": {}, "folder": "x", "backend": "jax", "data": {}}'))
-def test_a_run_of_any_bytes(tmp_path_factory, content):
+def test_a_claim_of_any_bytes(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp() / "fuzzed-run"
     folder.mkdir(exist_ok=True)
     (folder / "run.json").write_bytes(content)
-    refused(lambda: claimed(folder))
+    refused(lambda: read_claim(folder))
 
 
 @pytest.mark.parametrize("room", ["document", "overriding", "directory"])
@@ -269,8 +269,8 @@ def test_keys_and_values_of_any_depth():
     for _ in range(5000):
         nested = {"a": nested}
     with pytest.raises(ArgumentError, match="of 10000 parts"):
-        changed(parse("{}"), settings([".".join("a" * 10_000) + "=1"]))
+        with_changes(parse("{}"), parse_settings([".".join("a" * 10_000) + "=1"]))
     with pytest.raises(DataError, match=r"loss: nesting deeper than 30"):
-        changed(parse("{}"), {"loss": nested})
+        with_changes(parse("{}"), {"loss": nested})
     with pytest.raises(DataError, match=r"over 10000 values"):
         check_nesting([0] * 20_000, "recipe")

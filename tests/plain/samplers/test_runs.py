@@ -8,9 +8,9 @@ from support.plans import epoch_of
 from support.samplers import PROMISES
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.samplers import ClassBalanced, Runs, Shuffle
+from tailfit.samplers import ClassBalanced, Shuffle
 from tailfit.samplers.index import ListedLabels
-from tailfit.samplers.runs import RunIndex
+from tailfit.samplers.runs import RunIndex, Runs
 
 BY_CLASS = [promise for promise in PROMISES if promise.by_class]
 
