@@ -66,7 +66,7 @@ class PerClassRecall(ConfusionMetric):
 
     With `class_names` the result is a dict, and Keras logs each entry as `<name>/<class name>` (`recall/leak`,
     `val_recall/leak`) for use in progress bars, CSV logs and `EarlyStopping(monitor="val_recall/leak", mode="max")`.
-    Two such metrics in one model need different `name`s, or their entries overwrite each other. Without `class_names`
+    Two such metrics in one model need different names, or their entries overwrite each other. Without `class_names`
     the result is a vector; `fit` stores vectors in its history and shows their mean.
 
     Args:
