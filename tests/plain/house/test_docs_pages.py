@@ -1,4 +1,4 @@
-"""Pages that describe the source: links lead to files that define the name, and the map shows today's imports."""
+"""Pages of the documentation: links into the source, the map of the rooms, and the data of "Getting started"."""
 
 import ast
 import importlib.util
@@ -6,6 +6,8 @@ import re
 
 import pytest
 from support.paths import ROOT
+
+import tailfit
 
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\[`([^`\]]+)`\]\((?:\.\./)?(src/tailfit/[^)]+)\)")
@@ -48,3 +50,16 @@ def test_the_map_in_contributing_shows_the_imports():
     shown = without_summaries(page)
     assert shown == without_summaries(rooms.with_map(page)), "run python docs/rooms.py"
     assert len(shown) > 30
+
+
+def test_the_data_of_getting_started_are_written_and_opened(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "getting-started.md", "exec"), {})
+    layout = re.search(r"```text\nfaults/\n(.*?)```", page, re.DOTALL)[1]
+    files = [line.split()[0].rstrip(",") for line in layout.splitlines()]
+    assert len(files) == 4
+    assert all((tmp_path / "faults" / file).exists() for file in files)
+    parts = tailfit.data.open("faults").split("faults/partition.json")
+    assert [len(parts[name]) for name in ("train", "validation", "test")] == [245, 35, 70]
