@@ -28,6 +28,12 @@ def test_links_into_the_source_lead_to_what_they_name(page):
             assert set(name.split(".")) <= defined_in(path), f"{path} defines no {name}"
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_between_pages_lead_to_files(name):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / name).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_there_are_such_links():
     page = (ROOT / "docs" / "batch-to-step.md").read_text(encoding="utf-8")
     assert len(LINK.findall(page)) > 20
