@@ -83,7 +83,9 @@ def _own(value: Any) -> Any:
 
 def random_state() -> dict[str, Any]:
     """Return the states of torch's own generators, which torch modules inside Keras layers use."""
-    devices = {f"cuda.{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    # Asking CUDA for them would initialise it, after which the process can't be forked.
+    states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    devices = {f"cuda.{index}": state for index, state in enumerate(states)}
     return {name: state.numpy() for name, state in {"cpu": torch.get_rng_state(), **devices}.items()}
 
 
