@@ -99,6 +99,23 @@ def test_packing_resumes_after_a_crash(tmp_path):
     np.testing.assert_array_equal(Packed(tmp_path / "set").read(range(10)), X)
 
 
+def test_after_a_crash_a_shard_that_was_damaged_is_written_again(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        pack(Stops(3), tmp_path / "set", shard_bytes=SHARD)
+    shard = tmp_path / ".set.partial" / "data" / "00-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    pack(Stops(100), tmp_path / "set", shard_bytes=SHARD)
+    np.testing.assert_array_equal(Packed(tmp_path / "set").read(range(10)), X)
+
+
+@pytest.mark.parametrize("state", ["", "[]", "{", '{"source": 1}'])
+def test_a_damaged_state_is_refused(tmp_path, state):
+    (tmp_path / ".set.partial").mkdir()
+    (tmp_path / ".set.partial" / "state.json").write_text(state)
+    with pytest.raises((ArgumentError, RecordError), match="delete the folder to start again"):
+        pack(Stops(100), tmp_path / "set", shard_bytes=SHARD)
+
+
 def test_an_unfinished_folder_of_a_different_source_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pack(Stops(2), tmp_path / "set", shard_bytes=SHARD)

@@ -14,6 +14,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from tailfit.data.files.memory import available_memory
@@ -30,6 +31,7 @@ _FAILURES = (OSError, ValueError, RecursionError, pl.exceptions.PolarsError, pl.
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE, _SAMPLE_ROWS = 1 << 16, 200  # characters and rows used to detect the delimiter
 _INT64_DIGITS = 19  # of the largest int64
+_MAX_DEPTH = 32  # of a table in JSON
 _EXPANSION = 8  # approximate bytes of memory per byte of a text file, for its content, its text and its values
 
 
@@ -143,7 +145,7 @@ def _parsed(file: Path, suffix: str) -> Rows:
     if suffix not in (".csv", ".tsv"):
         if suffix != ".json":  # as one JSON list, because older polars read mixed numbers and text in NDJSON as null
             text = "[" + ",".join(line for line in text.split("\n") if line.strip()) + "]"
-        frame = pl.read_json(text.encode(), infer_schema_length=None)
+        frame = pl.read_json(_checked_depth(text.encode()), infer_schema_length=None)
         return Rows(frame, frame)
     text, separator = _delimited(text, file)
     content = text.encode()
@@ -159,6 +161,17 @@ def _beyond_int64(written: pl.DataFrame) -> list[str]:
     long = [text for text in texts if len(text) and text.str.len_bytes().max() >= _INT64_DIGITS]  # type: ignore[operator]
     whole = [text for text in long if text.str.contains(r"^[+-]?\d+$").all()]
     return [text.name for text in whole if text.cast(pl.Int64, strict=False).null_count()]
+
+
+def _checked_depth(content: bytes) -> bytes:
+    """Return JSON that is not nested deeply: for 2,000 levels in 2 KB polars asks for gigabytes, and ends the process."""
+    # Brackets within strings have no meaning.
+    marks = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
+    opens, closes = (marks == ord("[")) | (marks == ord("{")), (marks == ord("]")) | (marks == ord("}"))
+    depth = np.cumsum(opens.astype(np.int8) - closes.astype(np.int8), dtype=np.int32)
+    if depth.size and depth.max() > _MAX_DEPTH:
+        raise ValueError(f"nesting deeper than {_MAX_DEPTH} levels")
+    return content
 
 
 def _checked_size(content: bytes) -> bytes:

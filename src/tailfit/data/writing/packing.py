@@ -20,7 +20,7 @@ from tailfit.data.records.ragged import Ragged
 from tailfit.data.records.trees import leaves as leaves_of
 from tailfit.data.source import Source, index_chunks
 from tailfit.data.sources.packed_format import FORMAT, Leaf, Manifest, describe, file_name, ordered_leaves
-from tailfit.errors import ArgumentError, DataError
+from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.storage.disk import Disk
 from tailfit.storage.json_text import read_object
 from tailfit.storage.reading import digest_of
@@ -127,12 +127,16 @@ def _resumed(folder: Path, fingerprint: str, names: Collection[str]) -> dict[str
         _write_state(folder, fingerprint, {})
         return {}
     remove_abandoned(folder)
-    earlier = read_object(state, _MAX_STATE_BYTES)
+    restart = "delete the folder to start again"
+    try:
+        earlier = read_object(state, _MAX_STATE_BYTES)
+    except RecordError as error:
+        raise RecordError(error.received, expected="the state of an unfinished packing", fix=restart) from error
     if earlier.get("source") != fingerprint or not isinstance(earlier.get("digests"), dict):
         raise ArgumentError(
             f"the unfinished folder {folder} of a different source or shard_bytes",
             expected="the same source and shard_bytes, to resume packing",
-            fix="delete the folder to start again, or pass the same arguments",
+            fix=f"{restart}, or pass the same arguments",
         )
     written = {name: folder / "data" / name for name in names if os.path.lexists(folder / "data" / name)}
     digests = {name: str(digest_of(path)["sha256"]) for name, path in written.items()}
