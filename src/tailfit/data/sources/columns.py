@@ -12,6 +12,7 @@ Concepts:
 import copy
 import warnings
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,6 +83,13 @@ class Columnar(Source):
     ) -> None:
         self._where: Final = where
         names = list(schema.names)
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated:
+            raise DataError(
+                f"{where}: the column {repeated[0]!r} more than once",
+                expected="columns with different names",
+                fix="rename the columns in the file",
+            )
         label = _find_column(names, options.label, "label", where)
         key = _find_column(names, options.id, "id", where)
         types = {name: schema.field(name).type for name in names if name not in (label, key)}

@@ -164,7 +164,7 @@ def _beyond_int64(written: pl.DataFrame) -> list[str]:
 
 
 def _checked_depth(content: bytes) -> bytes:
-    """Return JSON that is not nested deeply: for 2,000 levels in 2 KB polars asks for gigabytes, and ends the process."""
+    """Refuse JSON that is nested deeply: for 2,000 levels in 2 KB polars asks for gigabytes, and ends the process."""
     # Brackets within strings have no meaning.
     marks = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
     opens, closes = (marks == ord("[")) | (marks == ord("{")), (marks == ord("]")) | (marks == ord("}"))
