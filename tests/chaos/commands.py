@@ -202,7 +202,7 @@ class Campaign:
 
     def is_packed(self, error):
         """Whether `pack` was killed after its last step: a set that is whole is not packed again."""
-        return self.name == "pack" and "which exists" in error
+        return self.name == "pack" and "existing path" in error
 
     def check(self, shown):
         now = files(self.out)

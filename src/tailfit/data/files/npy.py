@@ -157,7 +157,7 @@ def _opened(path: str) -> IO[bytes]:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise RecordError(
-            f"{path}: no such file", expected="one .npy file per ID", fix="restore the file, or drop its label"
+            f"{path}: no such file", expected="an existing .npy file", fix="restore the file, or drop its record"
         ) from error
 
 
@@ -240,5 +240,5 @@ def _codes(descr: Any) -> list[str]:
     return _codes(descr[0]) if isinstance(descr, tuple) else [descr]
 
 
-def _refuse(path: str, what: str, fix: str = "write the file again, or drop its ID and label") -> NoReturn:
+def _refuse(path: str, what: str, fix: str = "write the file again, or drop its record") -> NoReturn:
     raise RecordError(f"{path}: {what}", expected="an intact .npy file of numbers", fix=fix)

@@ -156,7 +156,7 @@ class Manifest:
             if files != len(manifest.digests) or manifest.digests.keys() != {
                 file_name(leaf, shard) for leaf in numbers for shard in range(manifest.shards)
             }:
-                raise ValueError(f"digests of {len(manifest.digests)} files for {files}")
+                raise ValueError(f"digests of {len(manifest.digests)} files instead of the {files} files of its shards")
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RecordError(
                 f"{path}: {type(error).__name__}: {error}",
