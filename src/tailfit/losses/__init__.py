@@ -4,31 +4,36 @@ All losses accept integer, one-hot and soft labels, compute in log space, and re
 default.
 """
 
-from tailfit.losses.active_passive import (
+from tailfit.losses.active_passive_loss import (
     ActivePassive,
     NormalizedCrossEntropy,
     active_passive,
     normalized_cross_entropy,
 )
-from tailfit.losses.asymmetric import Asymmetric, AsymmetricSingleLabel, asymmetric, asymmetric_single_label
-from tailfit.losses.binary_focal import BinaryFocal, binary_focal
-from tailfit.losses.bootstrapping import Bootstrapping, bootstrapping
-from tailfit.losses.class_balanced import ClassBalanced, class_balanced
-from tailfit.losses.cross_entropy import CrossEntropy, cross_entropy
-from tailfit.losses.distribution_balanced import DistributionBalanced, distribution_balanced
-from tailfit.losses.equalization import Equalization, equalization
-from tailfit.losses.focal import Focal, focal
-from tailfit.losses.generalized import GeneralizedCrossEntropy, MeanAbsolute, generalized_cross_entropy, mean_absolute
-from tailfit.losses.influence_balanced import InfluenceBalanced, influence_balanced
-from tailfit.losses.label_aware import LabelAwareSmoothing, label_aware_smoothing
-from tailfit.losses.ldam import LDAM, ldam
-from tailfit.losses.logit_adjusted import BalancedSoftmax, LogitAdjusted, balanced_softmax, logit_adjusted
-from tailfit.losses.logit_norm import LogitNorm, logit_norm
-from tailfit.losses.mean_false_error import MeanFalseError, mean_false_error
-from tailfit.losses.poly import Poly1, poly1
-from tailfit.losses.seesaw import Seesaw, seesaw
-from tailfit.losses.symmetric import SymmetricCrossEntropy, symmetric_cross_entropy
-from tailfit.losses.vector_scaling import VectorScaling, vector_scaling
+from tailfit.losses.asymmetric_loss import Asymmetric, AsymmetricSingleLabel, asymmetric, asymmetric_single_label
+from tailfit.losses.binary_focal_loss import BinaryFocal, binary_focal
+from tailfit.losses.bootstrapping_loss import Bootstrapping, bootstrapping
+from tailfit.losses.class_balanced_loss import ClassBalanced, class_balanced
+from tailfit.losses.cross_entropy_loss import CrossEntropy, cross_entropy
+from tailfit.losses.distribution_balanced_loss import DistributionBalanced, distribution_balanced
+from tailfit.losses.equalization_loss import Equalization, equalization
+from tailfit.losses.focal_loss import Focal, focal
+from tailfit.losses.generalized_loss import (
+    GeneralizedCrossEntropy,
+    MeanAbsolute,
+    generalized_cross_entropy,
+    mean_absolute,
+)
+from tailfit.losses.influence_balanced_loss import InfluenceBalanced, influence_balanced
+from tailfit.losses.label_aware_loss import LabelAwareSmoothing, label_aware_smoothing
+from tailfit.losses.ldam_loss import LDAM, ldam
+from tailfit.losses.logit_adjusted_loss import BalancedSoftmax, LogitAdjusted, balanced_softmax, logit_adjusted
+from tailfit.losses.logit_norm_loss import LogitNorm, logit_norm
+from tailfit.losses.mean_false_error_loss import MeanFalseError, mean_false_error
+from tailfit.losses.poly_loss import Poly1, poly1
+from tailfit.losses.seesaw_loss import Seesaw, seesaw
+from tailfit.losses.symmetric_loss import SymmetricCrossEntropy, symmetric_cross_entropy
+from tailfit.losses.vector_scaling_loss import VectorScaling, vector_scaling
 
 __all__ = [
     "LDAM",

@@ -7,7 +7,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
-from tailfit.losses.focal import checked_gamma
+from tailfit.losses.focal_loss import checked_gamma
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 

@@ -15,7 +15,7 @@ from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, chec
 from tailfit.errors import ArgumentError
 from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
 from tailfit.losses._numerics import at_least_tiny, class_constant
-from tailfit.losses.focal import checked_gamma
+from tailfit.losses.focal_loss import checked_gamma
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 

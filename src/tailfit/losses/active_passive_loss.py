@@ -14,8 +14,8 @@ from keras import ops
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import finite_log_softmax, prepare, soft_cross_entropy
-from tailfit.losses.cross_entropy import cross_entropy
-from tailfit.losses.generalized import mean_absolute
+from tailfit.losses.cross_entropy_loss import cross_entropy
+from tailfit.losses.generalized_loss import mean_absolute
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 

@@ -9,7 +9,7 @@ from keras import ops
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses.logit_adjusted import checked_tau, log_shares
+from tailfit.losses.logit_adjusted_loss import checked_tau, log_shares
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 

@@ -12,7 +12,7 @@ import numpy as np
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses.cross_entropy import PerClass, checked_weights
+from tailfit.losses.cross_entropy_loss import PerClass, checked_weights
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 

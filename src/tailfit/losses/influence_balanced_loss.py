@@ -17,7 +17,7 @@ from tailfit.keras_private import in_symbolic_scope
 from tailfit.layers.features import feature_norms_of
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses.cross_entropy import PerClass, checked_weights
+from tailfit.losses.cross_entropy_loss import PerClass, checked_weights
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 

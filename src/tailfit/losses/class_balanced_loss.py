@@ -15,7 +15,7 @@ from tailfit.hyperparameters import Scheduled, value_of
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._binary import binary_terms, logits_of_sigmoid
 from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
-from tailfit.losses.focal import checked_gamma
+from tailfit.losses.focal_loss import checked_gamma
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
