@@ -84,7 +84,7 @@ ARRAYS = {
     "a concatenation of arrays": argument("ndarray", lambda: Concat(X)),
     "sources with the same IDs": data("'a'", lambda: Concat(SOURCE, SOURCE)),
     "prefixes too few": argument("prefixes", lambda: Concat(SOURCE, SOURCE, prefixes=["x"])),
-    "no function of records": argument("by int", lambda: Mapped(SOURCE, 3)),
+    "no function of records": argument("Arrays and int", lambda: Mapped(SOURCE, 3)),
     "no data set of pairs": argument("int", lambda: MapStyle(3)),
     "no table": argument("int", lambda: Table(3)),
     "a table without the column": data("'cause'", lambda: Table(pl.DataFrame({"x": [1.0]}), label="cause")),

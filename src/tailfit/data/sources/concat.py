@@ -139,7 +139,7 @@ class Mapped(Source):
     def __init__(self, source: Source, function: Callable[[Any], Any]) -> None:
         if not isinstance(source, Source) or not callable(function):
             raise ArgumentError(
-                f"Mapped of a {type(source).__name__} and a {type(function).__name__}",
+                f"Mapped of the types {type(source).__name__} and {type(function).__name__}",
                 expected="a source and a function of its records",
                 fix="wrap arrays as tailfit.data.Arrays(x, y), and pass a callable",
             )
