@@ -29,19 +29,19 @@ $(BIN)/python:
 
 setup: .venv/.dev ## .venv with all three backends and the development tools
 
-demo: .venv/.demo ## set up (JAX only) and run the main job
+demo: .venv/.demo ## set up (JAX only) and run the demo
 	$(BIN)/tailfit demo $(ARGS)
 
-test: setup ## every test once, on one of the three backends or more; `scripts/test --quick`: a verdict in a minute
+test: setup ## every test on at least one of the three backends; `scripts/test --quick` gives a verdict in a minute
 	scripts/test $(ARGS)
 
-test-all: setup ## every case, the slow ones, too: an hour or more
+test-all: setup ## every case, including slow ones; an hour or more
 	scripts/test --all $(ARGS)
 
-bench: setup ## the benchmarks, side by side with their peers
+bench: setup ## benchmarks, side by side with other libraries
 	scripts/bench $(ARGS)
 
-chaos: setup ## a thousand SIGKILLs on three backends, about an hour: every run and command must end as if there were none
+chaos: setup ## kill runs and commands a thousand times on three backends, about an hour; each must end as if never killed
 	$(BIN)/python tests/chaos/chaos.py $(ARGS)
 	$(BIN)/python tests/chaos/commands.py
 
@@ -51,13 +51,13 @@ chaos: setup ## a thousand SIGKILLs on three backends, about an hour: every run 
 fuzz: setup .venv/fuzz ## fuzz every parser, guided by coverage; MINUTES=10 in all, ONLY=npy,csv
 	PYTHONPATH=.venv/fuzz $(BIN)/python tests/fuzz/fuzz.py --minutes $(or $(MINUTES),10) --only "$(ONLY)"
 
-gpu: setup ## where there is a GPU: the suite there, and the speed of a step (eight minutes)
+gpu: setup ## the suite and the speed of a step on a GPU (eight minutes)
 	scripts/gpu $(ARGS)
 
-docs: setup ## every example of the documentation, run
+docs: setup ## the examples in all docstrings on each backend, and the site
 	scripts/docs
 
-check: setup ## lint, types, layers, docstring examples
+check: setup ## lint, types, direction of imports
 	scripts/check
 
 lowest: ## the suite on the oldest versions allowed (needs uv)
