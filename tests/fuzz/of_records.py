@@ -146,7 +146,7 @@ def packed_manifest(data: bytes) -> None:
     packed(data, "pack.json", ragged=b'"steps"' in data)
 
 
-@parser(packed_seeds("index.parquet"), longest=1 << 14)
+@parser(packed_seeds("index.parquet"), longest=1 << 14, native=True)
 def packed_index(data: bytes) -> None:
     packed(data, "index.parquet", ragged=b"steps" in data)
 
@@ -173,7 +173,7 @@ def parquet_seeds() -> list[bytes]:
     return files
 
 
-@parser(parquet_seeds, longest=1 << 14)
+@parser(parquet_seeds, longest=1 << 14, native=True)
 def parquet_records(data: bytes) -> None:
     path = scratch("parquet") / "a.parquet"
     path.write_bytes(data)
@@ -202,7 +202,7 @@ def arrow_seeds() -> list[bytes]:
     return files
 
 
-@parser(arrow_seeds, longest=1 << 14)
+@parser(arrow_seeds, longest=1 << 14, native=True)
 def arrow(data: bytes) -> None:
     path = scratch("arrow") / "a.arrow"
     path.write_bytes(data)
@@ -266,7 +266,7 @@ def array_records() -> list[bytes]:
     return files
 
 
-@parser(array_records, longest=1 << 18)
+@parser(array_records, longest=1 << 18, native=True)
 def array_record(data: bytes) -> None:
     path = scratch("array-record") / "a.array_record"
     path.write_bytes(data)
@@ -286,7 +286,7 @@ def hdf5_seeds() -> list[bytes]:
     return files
 
 
-@parser(hdf5_seeds, longest=1 << 15)
+@parser(hdf5_seeds, longest=1 << 15, native=True)
 def hdf5(data: bytes) -> None:
     path = scratch("hdf5") / "a.h5"
     path.write_bytes(data)

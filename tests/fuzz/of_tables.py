@@ -119,7 +119,7 @@ def parquet_tables() -> list[bytes]:
     return files
 
 
-@parser(parquet_tables, longest=1 << 14)
+@parser(parquet_tables, longest=1 << 14, native=True)
 def parquet_table(data: bytes) -> None:
     as_tables(data, ".parquet")
 

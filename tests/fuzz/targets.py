@@ -24,6 +24,9 @@ class Target:
         longest: The longest input, in bytes.
         words: Tokens of its language; a character stands for a byte.
         slow: Whether a run takes a tenth of a second or more.
+        native: Whether a library in C or C++ reads the input, and may end the process or hang: known are pyarrow's
+            `RowGroupMetaData.column` (size statistics that do not fit the schema) and HDF5. The suite then
+            takes the same examples each time.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Target:
     longest: int = 4096
     words: tuple[str, ...] = ()
     slow: bool = False
+    native: bool = False
 
 
 def parser(seeds: Callable[[], Sequence[bytes]], **options: Any) -> Callable[[Callable[[bytes], Any]], Any]:

@@ -36,7 +36,12 @@ def test_what_chance_finds(target):
     if target.json:
         contents |= st.builds(mutated_json, st.sampled_from(seeds), st.integers(0, 2**32)).map(lambda made: made or b"")
 
-    @settings(max_examples=2 if target.slow else 50, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=2 if target.slow else 50,
+        deadline=None,
+        derandomize=target.native,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(contents)
     def holds(content):
         tracemalloc.start()
