@@ -28,6 +28,7 @@ Where Keras has a documented hook, tailfit uses that. These names have none:
 | `keras.src.backend.tensorflow.trainer` | its frames refer to TensorFlow's iterator after an error |
 | TensorFlow's `Graph._py_funcs_used_in_graph`, `_GeneratorState` | references to a data set, kept for ever |
 | `module_utils.tensorflow`, `LazyModule._available` | whether Keras imports TensorFlow to check a type |
+| attributes in `CALLBACK_STATE` and `CALLBACK_BASICS` | the state of Keras' callbacks, which `Resume` saves |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
@@ -36,9 +37,9 @@ import functools
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import keras
 import numpy as np
@@ -58,6 +59,8 @@ from keras.src.utils.rng_utils import get_random_seed
 from keras.src.utils.tracking import DotNotTrackScope
 
 __all__ = [
+    "CALLBACK_BASICS",
+    "CALLBACK_STATE",
     "CompileLoss",
     "Functional",
     "Replaced",
@@ -96,6 +99,39 @@ __all__ = [
     "variables_wait_for_values",
     "without_tensorflow",
 ]
+
+# Attributes of each Keras callback that are state, and their types; what else changes is set again by each fit.
+CALLBACK_STATE: Final[Mapping[str, Mapping[str, str]]] = {
+    "CSVLogger": {"keys": "names or None"},
+    "EarlyStopping": {
+        "wait": "count",
+        "stopped_epoch": "count",
+        "best": "number or None",
+        "best_weights": "weights or None",
+        "best_epoch": "count",
+    },
+    "History": {"epoch": "epochs", "history": "history"},
+    "LambdaCallback": {},
+    "LearningRateScheduler": {},
+    "ModelCheckpoint": {
+        "best": "number or None",
+        "_batches_seen_since_last_saving": "count",
+        "_last_batch_seen": "count or None",
+        "_current_epoch": "count",
+    },
+    "ProgbarLogger": {},
+    "ReduceLROnPlateau": {"best": "number or None", "wait": "count", "cooldown_counter": "count"},
+    "RemoteMonitor": {},
+    "SwapEMAWeights": {"_ema_weights_in_model": "flag"},
+    "TensorBoard": {
+        "_global_train_batch": "count",
+        "_global_test_batch": "count",
+        "_previous_epoch_iterations": "count",
+    },
+    "TerminateOnNaN": {},
+}
+# Attributes that Keras sets on every callback.
+CALLBACK_BASICS: Final = frozenset({"params", "_model", "validation_data", "model"})
 
 
 Metric = TypeVar("Metric", bound=type)

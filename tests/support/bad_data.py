@@ -317,9 +317,11 @@ RUNS = {
     ),
     "a state of a newer format": checkpoint("format 99", spoilt("state.json", b'{"format": 99}')),
     "a state of a gigabyte": checkpoint(f"{(1 << 30) + 1} bytes", run(grown)),
-    "empty arrays": checkpoint("other bytes", spoilt("arrays.safetensors", b"")),
-    "arrays cut off": checkpoint("other bytes", run(lambda folder: os.truncate(folder / "arrays.safetensors", 70))),
-    "other arrays": checkpoint("other bytes", spoilt("arrays.safetensors", b"\x02\0\0\0\0\0\0\0{}")),
+    "empty arrays": checkpoint("not match their checksum", spoilt("arrays.safetensors", b"")),
+    "arrays cut off": checkpoint(
+        "do not match their checksum", run(lambda folder: os.truncate(folder / "arrays.safetensors", 70))
+    ),
+    "other arrays": checkpoint("not match their checksum", spoilt("arrays.safetensors", b"\x02\0\0\0\0\0\0\0{}")),
 }
 
 DATA: dict[str, dict[str, Bad]] = {

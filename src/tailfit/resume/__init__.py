@@ -1,10 +1,12 @@
-"""A run's whole state on disk, and back: `Resume`.
+"""Saving the complete state of a training run, and continuing the run exactly: `Resume`.
 
-resume.py       the callback: when to save, what to restore, and where in the loop
-variables.py    every variable that training changes
-remembered.py   what callbacks keep
-identity.py     what makes a run the run it is
-store.py        the directory of checkpoints (its format is described there)
+resume.py           the callback
+run.py              when to save, what to restore, and where the loop continues
+variables.py        all variables that training changes
+remembered.py       the state of callbacks; callback_state.py checks it
+identity.py         the configuration that must not change
+saved.py            decoding and checking of a whole checkpoint
+store.py            the directory of checkpoints (with a description of the format)
 """
 
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resume", "ResumeWarning"]
 
-# Both need Keras; reading checkpoints does not.
+# Imported on first use: both need Keras, but reading checkpoints does not.
 __getattr__, __dir__ = lazy_attributes(
     __name__, {"Resume": "tailfit.resume.resume", "ResumeWarning": "tailfit.resume.run"}
 )

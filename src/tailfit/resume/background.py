@@ -1,4 +1,4 @@
-"""Writing in a thread, so that training does not wait for the disk."""
+"""A thread that writes checkpoints, so that training does not wait for the disk."""
 
 import queue
 import threading
@@ -8,35 +8,35 @@ __all__ = ["Background"]
 
 
 class Background:
-    """Does jobs one after the other in a thread of its own; at most two wait or run at a time.
+    """A thread that runs jobs in order; at most two are waiting or running at a time.
 
-    What goes wrong is kept until `failures` is asked for: it has to reach the user from the thread that trains.
+    Exceptions of jobs are collected until `failures` is called, so that the training thread can report them.
     """
 
     def __init__(self) -> None:
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        self._room = threading.Semaphore(2)
+        self._pending = threading.Semaphore(2)
         self._failures: list[Exception] = []
-        # No daemon: an interpreter that ends waits for what is being written.
+        # Not a daemon thread: the interpreter waits for unfinished writes at exit.
         self._thread = threading.Thread(target=self._work, name="tailfit-resume")
         self._thread.start()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Have a job done; waits while two are."""
-        self._room.acquire()
+        """Queue a job; wait while two are pending."""
+        self._pending.acquire()
         self._jobs.put(job)
 
     def wait(self) -> None:
-        """Until all is done."""
+        """Wait until all jobs are done."""
         self._jobs.join()
 
     def close(self) -> None:
-        """Wait, and end the thread."""
+        """Wait until all jobs are done, and end the thread."""
         self._jobs.put(None)
         self._thread.join()
 
     def failures(self) -> list[Exception]:
-        """What went wrong since this was asked last."""
+        """Return the exceptions of jobs since the last call."""
         failures, self._failures = self._failures, []
         return failures
 
@@ -47,7 +47,7 @@ class Background:
             except Exception as error:
                 self._failures.append(error)
             finally:
-                del job  # it holds a copy of the weights
-                self._room.release()
+                del job  # releases its copy of the weights before the next job is accepted
+                self._pending.release()
                 self._jobs.task_done()
         self._jobs.task_done()

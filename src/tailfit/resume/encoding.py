@@ -1,7 +1,7 @@
-"""Python values as JSON and arrays, and back to the bit: what callbacks remember, and histories.
+"""Lossless encoding of Python values as JSON and arrays, for the state of callbacks.
 
-JSON has no tuples, no arrays, no keys but strings and no NaN. What is none of its own is written as an object with one
-key that begins with `$`; arrays go to the side, under a name.
+JSON has no tuples, arrays, NaN, or keys other than strings. Such a value is written as an object with one key that
+begins with `$`; arrays are stored separately, by name.
 """
 
 import math
@@ -19,14 +19,15 @@ _FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class CannotEncodeError(Exception):
-    """A value that is no data. Its arguments: where it is in the value, and its type."""
+    """A value that can't be encoded. Its arguments are the path to the value, and the name of its type."""
 
 
 def encode(value: Any, arrays: MutableMapping[str, NDArray[Any]], name: str, where: str = "") -> Any:
-    """A value as JSON; the arrays in it are added to `arrays`, under names that begin with `name`.
+    """Encode a value as JSON; its arrays are added to `arrays`, with names that begin with `name`.
 
     Raises:
-        CannotEncodeError: for what is neither number, string, None, array, nor a list, tuple or dict of such.
+        CannotEncodeError: If the value is not a number, string, None, bytes, an array, or a list, tuple or dict of
+            these.
 
     >>> arrays = {}
     >>> encode({"best": (1, float("inf")), "weights": [np.zeros(2)]}, arrays, "stop")
@@ -56,10 +57,10 @@ def encode(value: Any, arrays: MutableMapping[str, NDArray[Any]], name: str, whe
 
 
 def decode(coded: Any, arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
-    """Decode what `encode` returned when it was given the same name.
+    """Decode the output of `encode` with the same name.
 
     Raises:
-        KeyError, ValueError, TypeError: for what `encode` never returns, and for an array in the place of another one.
+        KeyError, ValueError, TypeError: If `encode` can't have returned this value, or two arrays have been exchanged.
 
     >>> decode({"weights": [{"$array": "stop.weights.0"}]}, {"stop.weights.0": np.zeros(2)}, "stop")
     {'weights': [array([0., 0.])]}
@@ -67,7 +68,7 @@ def decode(coded: Any, arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
     try:
         return _decoded(coded, arrays, name)
     except RecursionError:
-        raise ValueError("nesting beyond reason") from None
+        raise ValueError("nested too deeply") from None
 
 
 def _decoded(coded: Any, arrays: Mapping[str, NDArray[Any]], at: str) -> Any:
@@ -84,7 +85,7 @@ def _decoded(coded: Any, arrays: Mapping[str, NDArray[Any]], at: str) -> Any:
         case "$array" | "$scalar" | "$bytes", str(name):
             if name != at:
                 raise ValueError(f"the array {name!r} in the place of {at!r}")
-            return _of_array(key, arrays[name])
+            return _from_array(key, arrays[name])
         case "$tuple", list(items):
             return tuple(_decoded(items, arrays, at))
         case "$items", list(pairs):
@@ -92,7 +93,7 @@ def _decoded(coded: Any, arrays: Mapping[str, NDArray[Any]], at: str) -> Any:
     raise ValueError(f"{key} of {type(coded[key]).__name__}")
 
 
-def _of_array(key: str, array: NDArray[Any]) -> Any:
+def _from_array(key: str, array: NDArray[Any]) -> Any:
     if key == "$array":
         return array
     sound = array.ndim == 0 if key == "$scalar" else array.ndim == 1 and array.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""What makes a run the run it is, in few words a key: two that differ in one of them can't go on from each other."""
+"""The identity of a run: its model, data, sampler and so on, which must not change when the run continues."""
 
 import hashlib
 import json
@@ -17,30 +17,30 @@ from tailfit.storage.json_text import parsed
 
 __all__ = ["MEANING", "differences", "identity_of"]
 
-# What may be allowed to differ, and what that means.
+# Keys of the identity, which `Resume(allow=...)` accepts, and the consequence of a difference.
 MEANING: Final[dict[str, str]] = {
     "backend": "weights, optimizer and metrics are kept; random numbers (dropout, augmentation) and rounding differ",
-    "batch_size": "the epoch goes on at the same sample, rounded down to a batch; the losses are of other batches",
-    "callbacks": "those that were there before go on, others begin anew",
-    "class_weight": "samples weigh what they weigh now",
-    "compile": "loss, metrics and steps are those of now; the saved optimizer state must fit",
-    "data": "other samples: some of this epoch may come twice, or not at all",
-    "drop_remainder": "the epoch's length differs",
+    "batch_size": "the epoch continues at the same sample, rounded down to a batch; losses are of different batches",
+    "callbacks": "callbacks that the saved run had continue; others start from the beginning",
+    "class_weight": "the new weights apply",
+    "compile": "the new loss, metrics and steps apply; the saved optimizer state must fit",
+    "data": "the samples differ: some of this epoch may be used twice, or not at all",
+    "drop_remainder": "the length of the epoch differs",
     "model": "layers may differ as long as every variable keeps its shape",
-    "one_hot": "labels have another form",
-    "sampler": "another order: some samples of this epoch may come twice, or not at all",
-    "seed": "another order: some samples of this epoch may come twice, or not at all",
-    "shard": "another part of each batch is read",
-    "steps_per_execution": "the numbers stay the same",
-    "transform": "batches are changed otherwise",
-    "validation": "the monitored numbers before and after can't be compared",
+    "one_hot": "labels have a different form",
+    "sampler": "the order differs: some samples of this epoch may be used twice, or not at all",
+    "seed": "the order differs: some samples of this epoch may be used twice, or not at all",
+    "shard": "a different part of each batch is read",
+    "steps_per_execution": "results stay the same",
+    "transform": "batches are transformed differently",
+    "validation": "monitored metrics before and after can't be compared",
 }
-_LOOKED_AT: Final = 1 << 16  # positions of a source, where it has more
+_MAX_SAMPLED: Final = 1 << 16  # positions of a larger source that are compared
 
 
 @without_tensorflow()
 def identity_of(model: keras.Model, batches: Batches, validation: Any, callbacks: Sequence[str]) -> dict[str, Any]:
-    """Everything in `MEANING` for a run, as JSON."""
+    """Return the identity of a run as JSON: a value for each key of `MEANING`."""
     return {
         "backend": keras.backend.backend(),
         "model": _model(model),
@@ -53,15 +53,15 @@ def identity_of(model: keras.Model, batches: Batches, validation: Any, callbacks
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """What differs: by key, what was saved and what is now."""
+    """Describe the differences between two identities, by key."""
     return {
-        key: f"{_said(saved.get(key))} when saved, {_said(now.get(key))} now"
+        key: f"{_brief(saved.get(key))} when saved, {_brief(now.get(key))} now"
         for key in MEANING
         if saved.get(key) != now.get(key)
     }
 
 
-def _said(value: Any) -> str:
+def _brief(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 160 else f"{text[:120]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
 
@@ -70,8 +70,8 @@ def _model(model: keras.Model) -> dict[str, Any]:
     layers = []
     for layer in leaf_layers(model):
         try:
-            config = _nameless(layer.get_config())
-        except NotImplementedError:  # a layer of the user's own: its class and its variables must do
+            config = _without_names(layer.get_config())
+        except NotImplementedError:  # a user's layer without get_config: only its class and variables are compared
             config = None
         layers.append([type(layer).__name__, config])
     return {
@@ -84,9 +84,9 @@ def _model(model: keras.Model) -> dict[str, Any]:
 
 def _compiled(model: keras.Model) -> Any:
     try:
-        return _nameless(model.get_compile_config())
+        return _without_names(model.get_compile_config())
     except (NotImplementedError, TypeError, ValueError):
-        return None  # something in it can't say what it is
+        return None  # a part of it has no configuration
 
 
 def _batches(batches: Batches) -> dict[str, Any]:
@@ -111,10 +111,10 @@ def _weights(batches: Batches, weights: Any) -> str:
 
 
 def _sampler(sampler: Sampler) -> str:
-    """As its `repr` is, but arrays by their digest: a `repr` leaves out what is in the middle of a long one."""
+    """Return the sampler's `repr` with digests of arrays, because the `repr` of a long array omits its middle."""
     given = ((field.name, getattr(sampler, field.name)) for field in fields(sampler))
-    told = (f"{k}={_digest(v) if isinstance(v, np.ndarray) else repr(v)}" for k, v in given)
-    return f"{type(sampler).__name__}({', '.join(told)})"
+    texts = (f"{k}={_digest(v) if isinstance(v, np.ndarray) else repr(v)}" for k, v in given)
+    return f"{type(sampler).__name__}({', '.join(texts)})"
 
 
 def _source(source: Source) -> dict[str, Any]:
@@ -145,10 +145,10 @@ def _validation(data: Any) -> Any:
 
 
 def _positions(count: int) -> Any:
-    """All of them, or as many as are looked at, spread evenly."""
-    if count <= _LOOKED_AT:
+    """Return all positions below `count`, or `_MAX_SAMPLED` of them, spread evenly."""
+    if count <= _MAX_SAMPLED:
         return np.arange(count)
-    return np.linspace(0, count - 1, _LOOKED_AT).astype(np.int64)
+    return np.linspace(0, count - 1, _MAX_SAMPLED).astype(np.int64)
 
 
 def _digest(array: Any) -> str:
@@ -163,15 +163,17 @@ def _hash(value: Any) -> str:
 
 
 def _short(value: Any) -> Any:
-    """As JSON: a run's own file need not hold a million class counts."""
+    """Convert a value to JSON, or to its hash if it is long, such as a million class counts."""
     text = json.dumps(value, default=str, sort_keys=True)
     return parsed(text) if len(text) <= 1 << 14 else {"sha256": _hash(value)}
 
 
-def _nameless(config: Any) -> Any:
-    """Without the names that Keras numbers through in a process."""
+def _without_names(config: Any) -> Any:
+    """Remove names from a configuration, because Keras numbers them across the process."""
     if isinstance(config, Mapping):
-        return {str(key): _nameless(value) for key, value in config.items() if key not in ("name", "shared_object_id")}
+        return {
+            str(key): _without_names(value) for key, value in config.items() if key not in ("name", "shared_object_id")
+        }
     if isinstance(config, list | tuple):
-        return [_nameless(value) for value in config]
+        return [_without_names(value) for value in config]
     return config

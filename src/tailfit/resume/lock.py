@@ -1,4 +1,4 @@
-"""One process at a time in a run's directory: the system takes the lock back when its holder dies, however it does."""
+"""A lock on a run's directory; the operating system releases it when its process ends, even if it is killed."""
 
 import os
 import platform
@@ -14,45 +14,47 @@ __all__ = ["Lock"]
 
 
 class Lock:
-    """The file `lock` in a directory, held.
+    """An acquired lock on the file `lock` in a directory.
 
+    Args:
+        directory: The existing directory.
     Raises:
-        CheckpointError: another process holds it, or another `fit` of this one.
-        OSError: where the file can't be made.
+        CheckpointError: If another process holds the lock, or another `fit` in this process.
+        OSError: If the file can't be created.
     """
 
     def __init__(self, directory: Path) -> None:
         path = directory / "lock"
-        self._file: int | None = _opened(path)
+        self._file: int | None = _open_lock_file(path)
         try:
-            _lock(self._file)
+            _acquire(self._file)
         except BlockingIOError:
             holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() if hasattr(os, "pread") else ""
             self.release()
             raise CheckpointError(
                 f"{directory}, where another run is at work ({holder or 'see the file lock'})",
                 expected="one run at a time in a directory",
-                fix="wait for it, end it, or give this run a directory of its own",
+                fix="wait for the other run, stop it, or use a different directory for this run",
             ) from None
         os.ftruncate(self._file, 0)
         os.write(self._file, f"process {os.getpid()} on {platform.node()}\n".encode())
 
     def release(self) -> None:
-        """Let others in. The file stays: removing it could take it from under one who waits."""
+        """Release the lock. The file is kept, because another process may be about to lock it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
 
-def _opened(path: Path) -> int:
-    """The file, made if needed. A link in its place is not followed: what is locked is written to."""
+def _open_lock_file(path: Path) -> int:
+    """Open the file, creating it if needed. Links are not followed, because the file is written to."""
     flags = os.O_RDWR | os.O_CREAT
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
         flags |= getattr(os, name, 0)
     try:
         file = os.open(path, flags, 0o600)
     except OSError as error:
-        check_replaceable(path)  # says what lies there
+        check_replaceable(path)  # raises a more specific error
         raise unreadable(str(path), error) from error
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
@@ -60,13 +62,13 @@ def _opened(path: Path) -> int:
     return file
 
 
-def _lock(file: int) -> None:
+def _acquire(file: int) -> None:
     if sys.platform == "win32":
         import msvcrt
 
         locking: Any = msvcrt.locking
         try:
-            # Past the text, which others want to read.
+            # Lock a byte beyond the text, so that other processes can still read it.
             os.lseek(file, 1 << 20, os.SEEK_SET)
             locking(file, msvcrt.LK_NBLCK, 1)
         except OSError:

@@ -1,4 +1,4 @@
-"""The state of the global generators of random numbers in a checkpoint."""
+"""The state of the global random generators in a checkpoint."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -11,23 +11,23 @@ __all__ = ["checked", "save"]
 
 
 def save(arrays: MutableMapping[str, Any]) -> Any:
-    """Their state as JSON; arrays in it go to `arrays`."""
+    """Encode the current state as JSON; its arrays are added to `arrays`."""
     return encode(captured(), arrays, "random")
 
 
 def checked(coded: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Decode what `save` returned, for `tailfit.training.generators.put_back`.
+    """Decode the output of `save`, for `tailfit.training.generators.put_back`.
 
     Raises:
-        CheckpointError: it is not a state that these generators take.
+        CheckpointError: If it is not a valid state of these generators.
     """
     try:
         state: dict[str, Any] = decode(coded, arrays, "random")
         check(state)
-    except Exception as error:  # a generator refuses a state with errors of many types
+    except Exception as error:  # generators reject a state with various types of errors
         raise CheckpointError(
-            f"a state of random generators that they can't take ({type(error).__name__}: {error})",
+            f"an invalid state of the random generators ({type(error).__name__}: {error})",
             expected="the state that was saved",
-            fix="delete this checkpoint; an older one is used then, or the run begins anew",
+            fix="delete this checkpoint; the run then continues from an older one, or starts again",
         ) from error
     return state

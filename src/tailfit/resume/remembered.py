@@ -1,9 +1,11 @@
-"""What callbacks remember between epochs, found by what has changed in them since before the training.
+"""The state of callbacks, found by comparing their attributes with those before the training.
 
 Concepts:
-- Configuration (a patience, a file name) does not change, and so is never saved: a changed script is what counts.
-- What Keras' own callbacks keep is known by name. Their subclasses' own attributes, and all of others, are compared.
-- A callback that knows better has `get_state()`, which returns numbers, strings, arrays, lists and dicts of such, and
+- Configuration (a patience, a file name) does not change during training, and is never saved: if the script changes it,
+  the new value applies.
+- The state of Keras' own callbacks is known by the names of attributes, `keras_private.CALLBACK_STATE`. For all other
+  attributes of subclasses, and for all other callbacks, those that have changed are the state.
+- A callback can instead define `get_state()`, which returns numbers, strings, arrays, and lists and dicts of them, and
   `set_state(state)`.
 """
 
@@ -21,17 +23,17 @@ import numpy as np
 from tailfit.data import Batches, Source
 from tailfit.data.files.memory import available_memory
 from tailfit.errors import ArgumentError, CheckpointError, RecordError
+from tailfit.keras_private import CALLBACK_BASICS, CALLBACK_STATE
+from tailfit.resume.callback_state import Check, checks_of, same_kind
 from tailfit.resume.encoding import CannotEncodeError, decode, encode
-from tailfit.resume.kept import KEPT, Sound, same_kind
 from tailfit.storage.reading import check_replaceable, read_whole
 from tailfit.storage.writing import write_parts
 
 __all__ = ["Remembered", "check_weights", "restore", "rewrite_log"]
 
-_FILE: Final = "$file"  # of a CSVLogger: what is in its log
+_FILE: Final = "$file"  # key of the contents of a CSVLogger's file
 _REFUSED: Final = ("BackupAndRestore", "OrbaxCheckpoint")
-_KERAS_SETS: Final = {"params", "_model", "validation_data", "model"}
-# What an attribute may hold that is no state of the callback: it stays the object that the script made.
+# Values of these types are not state: they stay the objects that the script has created.
 _NO_STATE: Final = (
     FunctionType, type, Enum, PurePath, logging.Logger, Batches, Source,
     keras.Model, keras.Layer, keras.Metric, keras.Loss, keras.optimizers.Optimizer, keras.Variable,
@@ -39,30 +41,30 @@ _NO_STATE: Final = (
 
 
 class Remembered:
-    """The state of callbacks: that of before the training, so that what they keep can be told apart.
+    """Callbacks, and digests of their attributes before the training, with which changes are found.
 
     Args:
-        callbacks: Before `on_train_begin`.
+        callbacks: Callbacks of the fit, before `on_train_begin`.
     Raises:
-        ArgumentError: for one that would resume by itself, or holds what can't be saved.
-        RecordError: for a log to be written where something else than a regular file is.
+        ArgumentError: If a callback resumes training itself, or has state that can't be saved.
+        RecordError: If the path of a log is not a regular file.
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
-            _refuse_rivals(callback)
+            _check_no_rival(callback)
             if isinstance(callback, keras.callbacks.CSVLogger):
-                check_replaceable(callback.filename)  # Keras opens it, and would wait at a pipe
+                check_replaceable(callback.filename)  # Keras opens the path, and would block on a pipe
         self._before = [{name: _digest(callback, name, vars(callback)[name]) for name in _own(callback)}
                         for callback in self.callbacks]  # fmt: skip
 
     def names(self) -> list[str]:
-        """Of their classes."""
+        """Return the names of the callbacks' classes."""
         return [type(callback).__name__ for callback in self.callbacks]
 
     def save(self, arrays: MutableMapping[str, Any]) -> list[dict[str, Any]]:
-        """Their state as JSON; arrays in it go to `arrays`."""
+        """Encode the state of all callbacks as JSON; its arrays are added to `arrays`."""
         return [
             {"class": type(callback).__name__, "state": self._state(index, callback, arrays)}
             for index, callback in enumerate(self.callbacks)
@@ -78,62 +80,63 @@ class Remembered:
             value = vars(callback)[attribute]
             if before.get(attribute, b"") != _digest(callback, attribute, value):
                 state[attribute] = value
-        state.update((kept, vars(callback)[kept]) for kept in _kept(callback) if kept in vars(callback))
+        state.update((name, vars(callback)[name]) for name in _keras_state(callback) if name in vars(callback))
         if isinstance(callback, keras.callbacks.CSVLogger):
             state[_FILE] = log_of(callback)
         return {key: _encoded(callback, key, value, arrays, f"{name}.{key}") for key, value in state.items()}
 
     def logs(self) -> list[tuple[Any, bytes | None]]:
-        """The callbacks that write a log, and what is in it."""
+        """Return the callbacks that write a log, and the contents of their logs."""
         loggers = [callback for callback in self.callbacks if isinstance(callback, keras.callbacks.CSVLogger)]
         return [(callback, log_of(callback)) for callback in loggers]
 
     def checked(
         self, saved: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any], epochs: int, *, whole: bool
     ) -> list[tuple[Any, Any]]:
-        """Pair the callbacks with the states that were saved of the same classes in the same order; change nothing.
+        """Pair the callbacks with the saved states, by class and order; nothing is changed.
 
         Args:
-            saved, arrays: As `save` made them.
-            epochs: How many were done.
-            whole: Whether nothing that Keras' callbacks keep may be missing, as after a change of Keras.
+            saved: States of the callbacks, from `save`.
+            arrays: Arrays of the states, from `save`.
+            epochs: Number of epochs that were done.
+            whole: Whether the state of Keras' callbacks must be complete; false after an update of Keras.
         Raises:
-            CheckpointError: for a state that a callback does not take.
+            CheckpointError: If a state does not fit its callback.
         """
         waiting, found = list(self.callbacks), []
         for index, entry in enumerate(saved):
             callback = next((each for each in waiting if type(each).__name__ == entry["class"]), None)
             if callback is None:
-                continue  # allowed by the user, or it would have been refused before
+                continue  # the user allows it: otherwise the comparison of identities would have failed
             waiting.remove(callback)
             try:
                 state = _decoded(callback, entry["state"], arrays, f"callback.{index}")
                 if not hasattr(callback, "set_state"):
                     _check(callback, state, epochs, whole=whole)
             except (KeyError, ValueError, TypeError) as error:
-                raise _not_taken(callback, error) from error
+                raise _state_error(callback, error) from error
             found.append((callback, state))
         return found
 
 
 def check_weights(states: Sequence[tuple[Any, Any]], model: keras.Model) -> None:
-    """Check that the weights that `EarlyStopping` keeps are those of such a model; it has to be built for that.
+    """Check that the best weights in the state of `EarlyStopping` fit the model, which must be built.
 
     Raises:
-        CheckpointError: they are not.
+        CheckpointError: If their shapes differ from those of the model's weights.
     """
-    wanted = [tuple(weight.shape) for weight in model.weights]
+    shapes = [tuple(weight.shape) for weight in model.weights]
     for callback, state in states:
-        kept = state.get("best_weights") if isinstance(callback, keras.callbacks.EarlyStopping) else None
-        if kept is not None and [weight.shape for weight in kept] != wanted:
-            raise _not_taken(callback, ValueError("best_weights of other shapes than the model's"))
+        best = state.get("best_weights") if isinstance(callback, keras.callbacks.EarlyStopping) else None
+        if best is not None and [weight.shape for weight in best] != shapes:
+            raise _state_error(callback, ValueError("the shapes of best_weights differ from those of the model"))
 
 
 def restore(states: Sequence[tuple[Any, Any]]) -> None:
-    """Give callbacks the states that `Remembered.checked` returned: all of them, or none.
+    """Restore the states that `Remembered.checked` returned, either of all callbacks or of none.
 
     Raises:
-        CheckpointError: where a callback's own `set_state` fails.
+        CheckpointError: If the `set_state` of a callback fails.
     """
     given: list[tuple[Any, Any]] = []
     for callback, state in states:
@@ -146,7 +149,7 @@ def restore(states: Sequence[tuple[Any, Any]]) -> None:
             for earlier, before in reversed(given):
                 if before is not None:
                     earlier.set_state(before)
-            raise _not_taken(callback, error) from error
+            raise _state_error(callback, error) from error
     for callback, state in states:
         if not hasattr(callback, "set_state"):
             vars(callback).update({key: value for key, value in state.items() if key != _FILE})
@@ -158,30 +161,30 @@ def _decoded(callback: Any, coded: Any, arrays: Mapping[str, Any], name: str) ->
     if hasattr(callback, "set_state"):
         return decode(coded, arrays, name)
     if not isinstance(coded, dict):
-        raise TypeError(f"{type(coded).__name__} in the place of attributes")
+        raise TypeError(f"a {type(coded).__name__} instead of attributes")
     return {key: decode(value, arrays, f"{name}.{key}") for key, value in coded.items()}
 
 
 def _check(callback: Any, state: Mapping[str, Any], epochs: int, *, whole: bool) -> None:
-    """Hold a state against what the callback keeps.
+    """Check that a state can be one of this callback.
 
     Raises:
-        KeyError, ValueError, TypeError: it is not its state.
+        KeyError, ValueError, TypeError: If it can't.
     """
-    sound = _kept(callback)
-    logs = isinstance(callback, keras.callbacks.CSVLogger)
-    missing = (sound.keys() & vars(callback).keys() if whole else set()) | ({_FILE} if logs else set())
-    if not missing <= state.keys():
-        raise KeyError(min(missing - state.keys()))
-    free = _free(callback)
+    checks = _keras_state(callback)
+    is_logger = isinstance(callback, keras.callbacks.CSVLogger)
+    required = (checks.keys() & vars(callback).keys() if whole else set()) | ({_FILE} if is_logger else set())
+    if not required <= state.keys():
+        raise KeyError(min(required - state.keys()))
+    is_own = _is_own(callback)
     for key, value in state.items():
-        if key in sound:
-            fits = sound[key](value)
-        elif logs and key == _FILE:
+        if key in checks:
+            fits = checks[key](value)
+        elif is_logger and key == _FILE:
             fits = value is None or isinstance(value, bytes)
         else:
-            now = vars(callback).get(key, getattr(type(callback), key, None))  # a method, say
-            fits = free(key) and not _is_no_state(now) and same_kind(value, now)
+            now = vars(callback).get(key, getattr(type(callback), key, None))  # it may be a method of the class
+            fits = is_own(key) and not _is_no_state(now) and same_kind(value, now)
         if not fits:
             raise ValueError(f"{key}={value!r:.60}")
     if isinstance(callback, keras.callbacks.History):
@@ -189,36 +192,40 @@ def _check(callback: Any, state: Mapping[str, Any], epochs: int, *, whole: bool)
 
 
 def _check_history(callback: Any, state: Mapping[str, Any], epochs: int) -> None:
-    told = state.get("epoch", [])
-    if told != list(range(epochs - len(told), epochs)):
-        raise ValueError(f"epoch={told!r:.60} after {epochs} epochs")
-    earlier = max((len(figures) for figures in callback.history.values()), default=0)  # of another fit
-    for name, figures in state.get("history", {}).items():
-        if len(figures) > len(told) + earlier:
-            raise ValueError(f"history[{name!r}] of {len(figures)} epochs after {len(told)}")
+    recorded = state.get("epoch", [])
+    if recorded != list(range(epochs - len(recorded), epochs)):
+        raise ValueError(f"epoch={recorded!r:.60} after {epochs} epochs")
+    earlier = max((len(values) for values in callback.history.values()), default=0)  # entries from a previous fit
+    for name, values in state.get("history", {}).items():
+        if len(values) > len(recorded) + earlier:
+            raise ValueError(f"history[{name!r}] of {len(values)} epochs after {len(recorded)}")
 
 
-def _not_taken(callback: Any, error: Exception) -> CheckpointError:
+def _state_error(callback: Any, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"the state of {type(callback).__name__}, which it does not take ({type(error).__name__}: {error})",
-        expected="the state that the same callback saved",
-        fix="use the callback as it was, or give this run a directory of its own",
+        f"a state that does not fit the callback {type(callback).__name__} ({type(error).__name__}: {error})",
+        expected="a state saved by the same callback",
+        fix="configure the callback as in the saved run, or use a different directory for this run",
     )
 
 
-def _kept(callback: Any) -> dict[str, Sound]:
-    return {name: sound for kind in _keras_classes(callback) for name, sound in KEPT[kind.__name__].items()}
+def _keras_state(callback: Any) -> dict[str, Check]:
+    """Return a check of each attribute that is state according to Keras' classes of the callback."""
+    return {name: check for kind in _keras_classes(callback) for name, check in checks_of(kind.__name__).items()}
 
 
 def _keras_classes(callback: Any) -> list[type]:
-    """The classes of Keras behind a callback, those whose attributes are known."""
-    return [kind for kind in type(callback).__mro__ if kind.__module__.startswith("keras.") and kind.__name__ in KEPT]
+    """Return the Keras classes of a callback whose state is known."""
+    kinds = type(callback).__mro__
+    return [kind for kind in kinds if kind.__module__.startswith("keras.") and kind.__name__ in CALLBACK_STATE]
 
 
-def _free(callback: Any) -> Callable[[str], bool]:
-    """Whether an attribute is the callback's own: not one that Keras' code sets."""
+def _is_own(callback: Any) -> Callable[[str], bool]:
+    """Return a function that tells whether an attribute belongs to a user's class, and not to Keras' code."""
     known = _keras_classes(callback)
     behind = {base for kind in known for base in kind.__mro__ if base.__module__.startswith("keras.")}
+    # Keras' attributes are those that its code names. A written list would be shorter, but would have to follow every
+    # release of Keras; `test_the_state_of_callbacks` compares the result with what a training really changes.
     mentioned = {
         name
         for kind in behind
@@ -226,13 +233,13 @@ def _free(callback: Any) -> Callable[[str], bool]:
         if isinstance(method, FunctionType)
         for name in method.__code__.co_names
     }
-    taken = mentioned | _KERAS_SETS
+    taken = mentioned | CALLBACK_BASICS
     return lambda name: name not in taken
 
 
 def _own(callback: Any) -> list[str]:
-    """The attributes to compare: all but those that Keras' own code sets."""
-    return [] if hasattr(callback, "get_state") else sorted(filter(_free(callback), vars(callback)))
+    """Return the attributes to compare: all except those that Keras' own code sets."""
+    return [] if hasattr(callback, "get_state") else sorted(filter(_is_own(callback), vars(callback)))
 
 
 def _is_no_state(value: Any) -> bool:
@@ -240,7 +247,7 @@ def _is_no_state(value: Any) -> bool:
 
 
 def _digest(callback: Any, name: str, value: Any) -> bytes:
-    """What tells whether an attribute has changed."""
+    """Return a digest of an attribute's value, to detect changes."""
     if _is_no_state(value):
         return b"no state"
     arrays: dict[str, Any] = {}
@@ -263,23 +270,25 @@ def _encoded(callback: Any, attribute: str, value: Any, arrays: MutableMapping[s
 
 def _unsavable(callback: Any, attribute: str, kind: str) -> ArgumentError:
     return ArgumentError(
-        f"the callback {type(callback).__name__} beside Resume: its {attribute} is of type {kind}",
-        expected="callbacks that keep numbers, strings, arrays, and lists and dicts of them",
-        fix=f"give {type(callback).__name__} the methods get_state(), which returns what it keeps as such (an empty "
-        "dict if there is nothing to go on with), and set_state(state)",
+        f"the callback {type(callback).__name__} in a fit with Resume: its {attribute} is of type {kind}",
+        expected="callbacks whose state consists of numbers, strings, arrays, and lists and dicts of them",
+        fix=f"define {type(callback).__name__}.get_state(), which returns the state in this form (an empty dict if "
+        "there is none), and set_state(state)",
     )
 
 
-def _refuse_rivals(callback: Any) -> None:
+def _check_no_rival(callback: Any) -> None:
     rivals = [kind.__name__ for kind in type(callback).__mro__ if kind.__name__ in _REFUSED]
     if rivals:
         raise ArgumentError(
-            f"{rivals[0]} beside Resume", expected="one callback that resumes a run", fix=f"leave {rivals[0]} out"
+            f"{rivals[0]} in a fit with Resume",
+            expected="one callback that resumes the run",
+            fix=f"remove {rivals[0]}",
         )
 
 
 def log_of(callback: Any) -> bytes | None:
-    """The file of a `CSVLogger`; None where there is none."""
+    """Read the file of a `CSVLogger`; return None if it does not exist."""
     try:
         return read_whole(callback.filename, available_memory())
     except RecordError as error:
@@ -289,7 +298,7 @@ def log_of(callback: Any) -> bytes | None:
 
 
 def rewrite_log(callback: Any, content: bytes | None) -> None:
-    """Restore a log: `on_train_begin` has emptied it, or rows of steps that come again are in it."""
+    """Restore the log of a `CSVLogger`, which `on_train_begin` has emptied, or which has rows of repeated steps."""
     if callback.csv_file is not None:
         callback.csv_file.close()
     write_parts(callback.filename, [content or b""])

@@ -1,4 +1,4 @@
-"""`Resume`: the callback that saves a run's whole state as it goes, and has the same call go on from there."""
+"""`Resume`: the callback that saves the complete state of a run, so that the same call continues it."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from tailfit.resume.identity import MEANING, differences, identity_of
 from tailfit.resume.lock import Lock
 from tailfit.resume.remembered import Remembered
 from tailfit.resume.run import ResumeWarning, Run
-from tailfit.resume.saved import check_document, told_of
+from tailfit.resume.saved import check_document, errors_name
 from tailfit.resume.store import Checkpoint, Store
 from tailfit.resume.wrapping import as_batches
 from tailfit.training.feed import Feed
@@ -25,31 +25,32 @@ __all__ = ["Resume"]
 
 
 class Resume(WholeFit):
-    """Saves a run in `tailfit.Model.fit`, so that the same call, made again, goes on as if nothing had happened.
+    """Save a run in `tailfit.Model.fit`, so that the same call continues it as if it had never been interrupted.
 
-    Started again after a kill at any moment, a run ends with the weights, optimizer, metrics, history, state of
-    callbacks, logs and order of samples of a run that was never killed, to the bit. Once it is finished, the same call
-    only gives back its end. It needs `tailfit.Model`, and `Batches` or arrays.
+    After a kill at any moment, the same call ends with exactly the weights, optimizer, metrics, history, state of
+    callbacks, logs and order of samples of an uninterrupted run. If the run is finished, the call returns its result
+    without training. Requires `tailfit.Model`, and `Batches` or arrays.
 
-    SIGTERM and Ctrl-C finish the step, save, and leave with exit status 143 or as `KeyboardInterrupt`. A validation of
-    more than ten seconds, and the first one, has a checkpoint before it, and they end it at once; they wait for the end
-    of shorter ones. A second signal acts at once.
+    On SIGTERM and Ctrl-C the current step is finished and saved, and the process exits with status 143 or
+    `KeyboardInterrupt`. A validation that takes more than ten seconds, and the first one, has a checkpoint before it,
+    and is interrupted at once; shorter ones are finished. A second signal acts at once.
 
-    What can't be written (a full disk, a directory taken away) is a `ResumeWarning`, and training goes on.
+    If a checkpoint can't be written (a full disk, a removed directory), a `ResumeWarning` is issued, and training
+    continues.
 
     Args:
-        directory: Of this run alone; made if there is none. Its format is described in `tailfit.resume.store`.
-        save_freq: `"epoch"`, or a number of steps, counted over the run. The end of training is always saved, and what
-            comes before a long validation.
-        every_seconds: Save also when so long has passed since the last time, at the end of a step.
-        keep: How many checkpoints stay.
-        allow: What may differ from the run that was saved, of `tailfit.resume.identity.MEANING`, which says what then
-            can't be exact.
+        directory: Directory for this run alone, created if needed. `tailfit.resume.store` describes its format.
+        save_freq: `"epoch"`, or a number of steps, counted over the run. A checkpoint is also saved at the end of
+            training and before a long validation.
+        every_seconds: Time in seconds after which a checkpoint is saved in any case, at the end of a step.
+        keep: Number of checkpoints that are kept.
+        allow: Keys of `tailfit.resume.identity.MEANING` that may differ from the saved run; see there for the
+            consequences.
     Raises:
-        ArgumentError: for values out of range; in `fit` for data or callbacks that can't go on exactly.
-        CheckpointError: in `fit`: another run was saved here, or is at work here.
-        StepError: in `fit`: a variable is trained that can't be found from the model, its losses or callbacks; or the
-            model is no `tailfit.Model`.
+        ArgumentError: If a value is out of range; in `fit`, if the data or a callback can't be continued exactly.
+        CheckpointError: In `fit`, if the directory contains a different run, or is in use by another one.
+        StepError: In `fit`, if training changes a variable that can't be found from the model, its losses or its
+            callbacks; or the model is not a `tailfit.Model`.
 
     >>> import keras, numpy as np, tempfile, tailfit
     >>> def run(directory, epochs):
@@ -79,88 +80,93 @@ class Resume(WholeFit):
             save_freq = whole_number("save_freq", save_freq, least=1)
         number = isinstance(every_seconds, int | float)
         if every_seconds is not None and not (number and every_seconds >= 0):
-            raise ArgumentError(f"every_seconds={every_seconds!r}", expected="0 or more", fix="leave it out")
+            raise ArgumentError(
+                f"every_seconds={every_seconds!r}",
+                expected="a number of seconds >= 0, or None",
+                fix="pass every_seconds=60, for example, or omit it",
+            )
         if not isinstance(directory, str | PathLike):
-            raise ArgumentError(f"directory={directory!r}", expected="a path", fix="pass one, e.g. 'runs/1'")
+            raise ArgumentError(f"directory={directory!r}", expected="a path", fix="pass 'runs/1', for example")
+        keys = f"a list of keys from {', '.join(MEANING)}"
         if not isinstance(allow, Iterable):
-            raise ArgumentError(f"allow={allow!r}", expected=f"a list of {', '.join(MEANING)}", fix="leave it out")
+            raise ArgumentError(f"allow={allow!r}", expected=keys, fix="pass allow=['batch_size'], for example")
         unknown = sorted({allow} if isinstance(allow, str) else set(allow) - MEANING.keys())
         if unknown:
-            raise ArgumentError(
-                f"allow with {unknown[0]!r}", expected=f"a list of {', '.join(MEANING)}", fix="correct the name"
-            )
+            raise ArgumentError(f"allow with {unknown[0]!r}", expected=keys, fix="correct the key, and pass a list")
         self.directory: Final = Path(fspath(directory)).absolute()
         self.save_freq: Final = save_freq
         self.every_seconds: Final = every_seconds
         self.keep: Final = whole_number("keep", keep, least=1)
         self.allow: Final = frozenset(allow)
-        self._run: Run | None = None  # while a fit lasts
+        self._run: Run | None = None  # during a fit
 
     @contextmanager
     def fit_context(self, model: keras.Model, call: dict[str, Any]) -> Iterator[None]:
-        """Entered by `tailfit.Model.fit`."""
+        """Restore and save the run during a fit; `tailfit.Model.fit` enters this context."""
         feed = Feed(as_batches(model, call))
         call["x"] = feed
-        remembered = Remembered(self._last_in(call))
+        remembered = Remembered(self._move_last(call))
         store = Store(self.directory, keep=self.keep)
         store.make()
         lock = Lock(self.directory)
         try:
-            store.sweep_drafts()  # of a killed process: a run that is finished saves no more
+            store.sweep_drafts()  # here as well as when saving, because a finished run is not saved again
             identity = identity_of(model, feed.batches, call.get("validation_data"), remembered.names())
             with Run(model, feed, remembered, store, identity, self.save_freq, self.every_seconds) as run:
-                run.begin_at(self._found(store, identity), call)
+                run.begin_at(self._recover(store, identity), call)
                 feed.observer = self._run = run
                 yield
         finally:
             self._run = None
             lock.release()
 
-    def _last_in(self, call: dict[str, Any]) -> list[Any]:
-        """The other callbacks, the history among them; this one now comes after all of them."""
+    def _move_last(self, call: dict[str, Any]) -> list[Any]:
+        """Move this callback behind all others, and return the others, including the history."""
         given = call["callbacks"]
         several = isinstance(given, keras.callbacks.CallbackList)
         callbacks = given.callbacks if several else keras.tree.flatten(given)
         others = [callback for callback in callbacks if callback is not self]
         if any(isinstance(callback, Resume) for callback in others):
-            raise ArgumentError("two Resume callbacks", expected="one", fix="leave one out")
+            raise ArgumentError(
+                "two Resume callbacks", expected="one Resume callback", fix="remove one of the two callbacks"
+            )
         if not any(isinstance(callback, keras.callbacks.History) for callback in others):
-            others.append(keras.callbacks.History())  # as Keras would, but after this one
+            others.append(keras.callbacks.History())  # Keras would add it behind this callback
         if several:
             given.callbacks[:] = [*others, self]
         else:
             call["callbacks"] = [*others, self]
         return others
 
-    def _found(self, store: Store, identity: dict[str, Any]) -> Checkpoint | None:
-        """The checkpoint to go on from, held against the run that wants to."""
+    def _recover(self, store: Store, identity: dict[str, Any]) -> Checkpoint | None:
+        """Return the checkpoint to continue from, after comparing its identity with that of this run."""
         checkpoint, damage = store.recover()
         for what in damage:
             warnings.warn(
                 f"{what}. This checkpoint is damaged; it was set aside, and "
-                + ("an older one is used." if checkpoint else "there is no older one: the run begins anew."),
+                + ("an older one is used." if checkpoint else "there is no older one: the run starts again."),
                 ResumeWarning,
                 stacklevel=2,
             )
         if checkpoint is None:
             return None
-        with told_of(self.directory / checkpoint.position.name):
+        with errors_name(self.directory / checkpoint.position.name):
             check_document(checkpoint)
         different = differences(checkpoint.state["identity"], identity)
         refused = {key: what for key, what in different.items() if key not in self.allow}
         if refused:
             raise CheckpointError(
-                f"{self.directory}, in which another run was saved: "
+                f"{self.directory}, which contains a different run: "
                 + "; ".join(f"{key}: {what}" for key, what in refused.items()),
                 expected="the run that was saved there",
-                fix=f"give this run a directory of its own, or pass allow={sorted(refused)} if the run is to go on so "
+                fix=f"use a different directory for this run, or pass allow={sorted(refused)} to continue nevertheless "
                 f"({'; '.join(f'{key}: {MEANING[key]}' for key in refused)})",
             )
         for key in different:
             warnings.warn(f"{key}: {different[key]}; {MEANING[key]}.", ResumeWarning, stacklevel=2)
         return checkpoint
 
-    # Keras' own would fetch the state of a step out of the loop each time a callback asks for its model.
+    # On JAX, Keras' own method would make the loop write its state back to the model when a callback accesses it.
     def set_model(self, model: Any) -> None:
         pass
 
@@ -168,8 +174,8 @@ class Resume(WholeFit):
         if self._run is None:
             raise StepError(
                 "Resume in the fit of a keras.Model",
-                expected="tailfit.Model, whose loop can begin at any step",
-                fix="build the model with tailfit.Model in place of keras.Model",
+                expected="a tailfit.Model, whose training loop can start at any step",
+                fix="build the model with tailfit.Model instead of keras.Model",
             )
         self._run.training_begins()
 

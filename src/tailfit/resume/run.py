@@ -1,12 +1,13 @@
-"""One `fit` that is saved as it goes: when to save, what to restore, and where in the loop.
+"""The state of one `fit` with `Resume`: when to save, what to restore, and where the loop continues.
 
 Concepts:
-- *position*: (epoch, step) of the step that comes next. Everything drawn in a run is a function of it: order of samples
-  and randomness of a `transform` (`Batches`), schedules. So a position is all there is to save of them.
-- *boundary*: position (e, 0), after all callbacks have heard of the end of epoch e - 1. Others are within an epoch.
-- A run that is started again repeats the steps after its last checkpoint. They come out as they did.
-- A validation that takes long has a checkpoint before it, or rather before the last step in front of it: Keras can't
-  begin an epoch that has no step left. So nothing but that step is lost where the process ends in the midst of it.
+- *position*: (epoch, step) of the next step. The order of samples, the randomness of a `transform` (`Batches`) and
+  schedules are functions of the position, so nothing else needs to be saved for them.
+- *boundary*: position (e, 0), after `on_epoch_end` of epoch e - 1 has been called for all callbacks. All other
+  positions are inside an epoch.
+- A run that continues repeats the steps after its last checkpoint, with the same results.
+- A long validation has a checkpoint before the last step that precedes it, because Keras can't start an epoch without
+  steps. If the process ends during the validation, only that step is lost.
 """
 
 import time
@@ -23,7 +24,7 @@ from tailfit.errors import CheckpointError, StepError
 from tailfit.resume import random_state, variables
 from tailfit.resume.background import Background
 from tailfit.resume.remembered import Remembered, check_weights, restore, rewrite_log
-from tailfit.resume.saved import Saved, saved, spoilt, told_of
+from tailfit.resume.saved import Saved, decoded, errors_name, invalid
 from tailfit.resume.signals import Signals
 from tailfit.resume.store import Checkpoint, Position, Store
 from tailfit.text import TailfitWarning
@@ -32,7 +33,7 @@ from tailfit.training.feed import Feed
 
 __all__ = ["ResumeWarning", "Run"]
 
-_LONG: Final = 10.0  # seconds of a validation that is worth a checkpoint of its own
+_LONG: Final = 10.0  # seconds; a longer validation has a checkpoint before it
 
 
 class ResumeWarning(TailfitWarning):
@@ -40,14 +41,15 @@ class ResumeWarning(TailfitWarning):
 
 
 class Run:
-    """A fit from its beginning to its end; a `StepObserver` of its feed.
+    """One fit, from start to end; it is the `StepObserver` of the feed.
 
     Args:
-        model, feed: What is trained, and on what.
-        remembered: The other callbacks.
-        store: Where checkpoints go.
-        identity: What the run is, for the checkpoints.
-        save_freq, every_seconds: As in `Resume`.
+        model: The model to be trained.
+        feed: The batches it is trained on.
+        remembered: State of the other callbacks.
+        store: Directory of the checkpoints.
+        identity: Identity of the run; see `identity_of`.
+        save_freq, every_seconds: See `Resume`.
     """
 
     def __init__(
@@ -63,20 +65,17 @@ class Run:
         self._model, self._feed, self._remembered, self._store = model, feed, remembered, store
         self._identity, self._save_freq, self._every_seconds = identity, save_freq, every_seconds
         self._start, self._epoch = Position(0, 0), 0
-        self._loaded: Saved | None = None  # until the model is built, and can take it
-        self._folder = store.directory  # of the checkpoint
-        self._before: tuple[Any, Any] = (
-            {},
-            {},
-        )  # variables that a trial step changes, and their values
-        self._generators: Mapping[str, Any] = {}  # as they were before the fit
-        self._logs: list[tuple[Any, bytes | None]] = []  # likewise
-        self._drawn: Mapping[str, Any] | None = None  # random state, until the first step
-        self._strangers: list[tuple[Any, Any]] | None = None  # variables not known, and what they held at first
+        self._loaded: Saved | None = None  # the checkpoint, until it is restored into the built model
+        self._folder = store.directory  # folder of the checkpoint
+        self._before: tuple[Any, Any] = ({}, {})  # variables that a trial step changes, and their values before
+        self._generators: Mapping[str, Any] = {}  # their state before the fit
+        self._logs: list[tuple[Any, bytes | None]] = []  # their contents before the fit
+        self._drawn: Mapping[str, Any] | None = None  # restored random state, until the first step
+        self._untracked: list[tuple[Any, Any]] | None = None  # variables that are not saved, and their first values
         self._saved: Position | None = None
         self._steps_saved, self._saved_at = 0, time.monotonic()
         self._call: dict[str, Any] = {}
-        self._validated_since, self._validation_took = 0.0, _LONG  # until it is known
+        self._validation_start, self._validation_seconds = 0.0, _LONG  # the first one is assumed to be long
 
     def __enter__(self) -> Self:
         self._background, self._signals = Background(), Signals()
@@ -89,68 +88,70 @@ class Run:
         self._report_failures()
 
     def begin_at(self, checkpoint: Checkpoint | None, call: dict[str, Any]) -> None:
-        """Have the fit with these arguments begin where a checkpoint was saved."""
+        """Set the position at which the fit with the arguments `call` starts: that of the checkpoint, if any."""
         self._call, self._start = call, Position(call.get("initial_epoch", 0), 0)
         if checkpoint is not None:
             self._folder = self._store.directory / checkpoint.position.name
-            with told_of(self._folder):
-                self._loaded = saved(checkpoint, self._remembered)
-                self._start = self._saved = self._position_now(checkpoint)
+            with errors_name(self._folder):
+                self._loaded = decoded(checkpoint, self._remembered)
+                self._start = self._saved = self._current_position(checkpoint)
             self._generators, self._logs = generators.captured(), self._remembered.logs()
             epochs = call.get("epochs", 1)
             if self._start.epoch > epochs:
                 raise CheckpointError(
-                    f"{self._store.directory}: a run with {self._start.epoch} epochs done, beside epochs={epochs}",
-                    expected=f"epochs of {self._start.epoch} or more",
-                    fix="raise epochs, or give this run a directory of its own",
+                    f"epochs={epochs} for {self._store.directory}, which contains a run of {self._start.epoch} epochs",
+                    expected=f"epochs >= {self._start.epoch}",
+                    fix="increase epochs, or use a different directory for this run",
                 )
             call["initial_epoch"] = epochs if checkpoint.state["stopped"] else self._start.epoch
         self._steps_saved = self._steps(self._start)
 
-    def _position_now(self, checkpoint: Checkpoint) -> Position:
-        """Where the batch size was changed, at the same sample."""
+    def _current_position(self, checkpoint: Checkpoint) -> Position:
+        """Map the saved position to the current batch size: the same sample, rounded down to a batch."""
         epoch, step = checkpoint.position
         batches = self._feed.batches
         if step >= len(batches) and checkpoint.state["identity"] == self._identity:
-            raise spoilt(f"a state before step {step}", f"one of the {len(batches)} steps of an epoch, from 0")
+            raise invalid(f"a state before step {step}", f"a step from 0 to {len(batches) - 1}, the last of an epoch")
         step = step * checkpoint.state["identity"]["batch_size"] // batches.batch_size
         return Position(epoch, min(step, len(batches) - 1))
 
     def _steps(self, position: Position) -> int:
-        """How many were done before it, in all."""
+        """Return the number of steps of the whole run before a position."""
         return position.epoch * len(self._feed) + position.step
 
-    # -- what the loop tells ---------------------------------------------------------------------------
+    # -- events of the loop ----------------------------------------------------------------------------
 
     def training_begins(self) -> None:
-        """All callbacks have heard of it; the model is built."""
+        """Restore a checkpoint at a boundary; called after `on_train_begin` of all callbacks, with a built model."""
         if self._start.step == 0:
             self._restore()
-        self._strangers = [(other, variables.held(other)) for other in variables.strangers(self._variables())]
+        self._untracked = [(each, variables.held(each)) for each in variables.untracked(self._variables())]
 
     def epoch_begins(self, epoch: int) -> None:
-        """All callbacks have heard of it."""
+        """Restore a checkpoint inside an epoch; called after `on_epoch_begin` of all callbacks."""
         self._epoch = epoch
         if self._start.step > 0:
             self._restore()
 
     def first_step(self) -> int:
-        """Of the epoch that begins, as the feed asks."""
+        """Return the first step to run of the epoch that begins; called by the feed."""
         return self._start.step if self._feed.epoch == self._start.epoch else 0
 
     def before_steps(self) -> None:
-        """The data of the epoch have been opened, and its first step comes next."""
+        """Restore the random state again; called when the data of the epoch are open, before its first step."""
         if self._drawn is not None:
-            # torch's DataLoader draws from the generator that dropout draws from.
+            # Opening torch's DataLoader draws from the generator that dropout uses.
             generators.put_back(self._drawn)
             self._drawn = None
 
     def between_steps(self, step: int) -> None:
-        """All steps of the epoch before this one are done."""
-        if step < len(self._feed):  # else the end of the epoch comes next
+        """Save if due; called when all steps of the epoch before `step` are done."""
+        if step < len(self._feed):  # otherwise the epoch ends next, and `epoch_ends` saves
             position = Position(self._epoch, step)
-            last = self._one_call_before_the_end(position)  # asked first: it is told after every step
-            self._save_if_due(position, anyway=last and self._validation_took >= _LONG and self._validates(self._epoch))
+            # This runs after every step, so the cheapest condition comes first.
+            last = self._one_call_before_the_end(position)
+            validation_is_long = last and self._validation_seconds >= _LONG and self._validates(self._epoch)
+            self._save_if_due(position, anyway=validation_is_long)
 
     def _one_call_before_the_end(self, position: Position) -> bool:
         return position.epoch == self._epoch and len(self._feed) - position.step <= self._model.steps_per_execution
@@ -162,19 +163,19 @@ class Run:
         return epoch + 1 in every if isinstance(every, Container) else (epoch + 1) % every == 0
 
     def validation_begins(self) -> None:
-        """All steps of the epoch are done."""
-        self._validated_since = time.monotonic()
+        """Let signals interrupt the validation; called after all steps of the epoch."""
+        self._validation_start = time.monotonic()
         self._signals.at_once = self._leave_if_nothing_is_lost
         if self._signals.received:  # during the last step
             self._leave_if_nothing_is_lost()
 
     def validation_ends(self) -> None:
-        """The end of the epoch comes next."""
+        """Measure the duration of the validation; called before the end of the epoch."""
         self._signals.at_once = None
-        self._validation_took = time.monotonic() - self._validated_since
+        self._validation_seconds = time.monotonic() - self._validation_start
 
     def epoch_ends(self, epoch: int, *, last: bool) -> None:
-        """All callbacks have heard of it."""
+        """Save if due; called after `on_epoch_end` of all callbacks."""
         whole = self._save_freq == "epoch"
         self._save_if_due(Position(epoch + 1, 0), anyway=whole or last or self._model.stop_training)
 
@@ -194,20 +195,20 @@ class Run:
             self._signals.leave()
 
     def _leave_if_nothing_is_lost(self) -> None:
-        """Within a validation, by a signal; else its end is waited for."""
+        """Exit during a validation if the checkpoint before it was written; otherwise continue to its end."""
         if self._saved is not None and self._one_call_before_the_end(self._saved):
             self._background.wait()
             if not self._report_failures():
                 self._signals.leave()
 
     def _save(self, position: Position) -> None:
-        """Take down the state as it is; writing it is the background's work."""
+        """Capture the current state, and queue it for writing in the background."""
         if keras.backend.backend() == "jax":
             self._model.jax_state_sync()
         known = self._variables()
-        if self._strangers is not None:
-            _refuse_changed(self._strangers, known)
-            self._strangers = None
+        if self._untracked is not None:
+            _check_unchanged(self._untracked, known)
+            self._untracked = None
         arrays: dict[str, Any] = {}
         entries = variables.described(known)
         state = {
@@ -234,13 +235,13 @@ class Run:
         return variables.variables_of(self._model, others)
 
     def _report_failures(self) -> bool:
-        """Whether there were any."""
+        """Warn of checkpoints that could not be written, and return whether there were any."""
         failures = self._background.failures()
         for error in failures:
             self._saved = None
             warnings.warn(
                 f"No checkpoint was written to {self._store.directory}: {type(error).__name__}: {error}. "
-                "Training goes on; the next one is tried when it is due.",
+                "Training continues; the next checkpoint is written when it is due.",
                 ResumeWarning,
                 stacklevel=2,
             )
@@ -263,10 +264,10 @@ class Run:
         self._model.stop_training = saved.stopped
 
     def _values(self, saved: Saved) -> dict[str, Any]:
-        """The values of all variables."""
+        """Return the checked values of all variables."""
         known = self._variables()
         if {entry["place"] for entry in saved.entries} - known.keys():
-            # Some are made by the first step that needs them: have it run once.
+            # Some variables are created by the first step that uses them: run one step to create them.
             self._before = known, {place: variables.held(variable) for place, variable in known.items()}
             batch = self._feed.batches.read(*self._start)
             self._model._run_train_step(keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
@@ -275,9 +276,9 @@ class Run:
 
     @contextmanager
     def _or_as_before(self) -> Iterator[None]:
-        """Where the checkpoint is refused, put back what this fit has changed by then."""
+        """If the checkpoint is refused, undo everything that this fit has changed so far."""
         try:
-            with told_of(self._folder):
+            with errors_name(self._folder):
                 yield
         except BaseException:
             variables.assign(*self._before)
@@ -289,16 +290,16 @@ class Run:
             self._before = {}, {}
 
 
-def _refuse_changed(strangers: list[tuple[Any, Any]], known: dict[str, Any]) -> None:
-    """Before the first checkpoint: a variable made or changed by these steps that is not among those saved."""
-    before = {id(variable): value for variable, value in strangers}
-    for other in variables.strangers(known):
+def _check_unchanged(untracked: list[tuple[Any, Any]], known: dict[str, Any]) -> None:
+    """Check that the steps before the first checkpoint created or changed no variable that is not saved."""
+    before = {id(variable): value for variable, value in untracked}
+    for other in variables.untracked(known):
         value = before.get(id(other))
         if value is None or np.asarray(value).tobytes() != np.asarray(variables.held(other)).tobytes():
             raise StepError(
-                f"a training that {'makes' if value is None else 'changes'} the variable {other.path}, which Resume "
+                f"a training that {'creates' if value is None else 'changes'} the variable {other.path}, which Resume "
                 "can't find",
-                expected="variables of the model, its optimizer, losses, metrics, steps and callbacks, and of what is "
-                "an attribute of them",
-                fix="make its owner an attribute of the model: self.my_optimizer = ...",
+                expected="changes only to variables that can be reached by attributes from the model, its optimizer, "
+                "losses, metrics, steps and callbacks",
+                fix="make the owner of the variable an attribute of the model: self.my_optimizer = ...",
             )

@@ -1,6 +1,6 @@
-"""What a checkpoint says, decoded and checked whole: nothing of a run is changed before all of it is known to fit.
+"""Decoding and checking of a whole checkpoint, before anything in the run is changed.
 
-Checksums tell that a checkpoint is as it was written. This tells that what was written is the state of such a run.
+Checksums show that a checkpoint is as it was written. These checks show that its content is a state of this run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ from tailfit.resume import random_state, variables
 from tailfit.resume.remembered import Remembered
 from tailfit.resume.store import Checkpoint
 
-__all__ = ["Saved", "check_document", "saved", "spoilt", "told_of"]
+__all__ = ["Saved", "check_document", "decoded", "errors_name", "invalid"]
 
 _KINDS: Final = {"stopped": bool, "identity": dict, "variables": list, "callbacks": list, "random": dict, "keras": str}
 
 
 class Saved(NamedTuple):
-    """A checkpoint's content, which only has to be held against the variables of the run.
+    """A decoded checkpoint, of which only the values of the model's variables remain to be checked.
 
     Attributes:
-        stopped: Whether a callback had ended the training.
-        entries: Of each variable its place, shape, and the name of its array.
-        arrays: By name.
+        stopped: Whether a callback had stopped the training.
+        entries: Place, shape and array name of each variable.
+        arrays: Arrays by name.
         callbacks: Pairs of a callback of this run and its state.
-        random: The state of the global generators.
+        random: State of the global random generators.
     """
 
     stopped: bool
@@ -39,28 +39,29 @@ class Saved(NamedTuple):
 
 
 def check_document(checkpoint: Checkpoint) -> None:
-    """Check the types of what is in the checkpoint's document.
+    """Check the types of the fields in the checkpoint's document.
 
     Raises:
-        CheckpointError: for something that no run saves.
+        CheckpointError: If `Run` can't have saved a field.
     """
     state = checkpoint.state
     wrong = [key for key, kind in _KINDS.items() if not isinstance(state.get(key), kind)]
     if wrong:
-        raise spoilt(f"state.json with {wrong[0]}={state.get(wrong[0])!r:.60}", _KINDS[wrong[0]].__name__)
+        kind = _KINDS[wrong[0]].__name__
+        raise invalid(f"state.json with {wrong[0]}={state.get(wrong[0])!r:.60}", f"{wrong[0]} of type {kind}")
     size, names = state["identity"].get("batch_size"), state["identity"].get("callbacks")
     if type(size) is not int or size < 1:
-        raise spoilt(f"state.json with the batch_size {size!r:.60}", "a whole number from 1")
-    told = [each.get("class") if isinstance(each, dict) and "state" in each else None for each in state["callbacks"]]
-    if told != names or not all(isinstance(name, str) for name in told):
-        raise spoilt(f"state.json with states of the callbacks {told!r:.60}", f"those of {names!r:.60}")
+        raise invalid(f"state.json with the batch_size {size!r:.60}", "a batch_size >= 1")
+    found = [each.get("class") if isinstance(each, dict) and "state" in each else None for each in state["callbacks"]]
+    if found != names or not all(isinstance(name, str) for name in found):
+        raise invalid(f"state.json with states of the callbacks {found!r:.60}", f"states of {names!r:.60}")
 
 
-def saved(checkpoint: Checkpoint, remembered: Remembered) -> Saved:
-    """Decode and check a checkpoint whose document is sound; nothing is changed.
+def decoded(checkpoint: Checkpoint, remembered: Remembered) -> Saved:
+    """Decode and check a checkpoint that `check_document` has accepted; nothing is changed.
 
     Raises:
-        CheckpointError: for anything that does not fit.
+        CheckpointError: If a part of it does not fit the run.
     """
     state, arrays = checkpoint.state, checkpoint.arrays
     entries = variables.saved_entries(state["variables"])
@@ -76,16 +77,18 @@ def saved(checkpoint: Checkpoint, remembered: Remembered) -> Saved:
 
 
 @contextmanager
-def told_of(folder: Path) -> Iterator[None]:
-    """Name the checkpoint in errors about it."""
+def errors_name(folder: Path) -> Iterator[None]:
+    """Add the checkpoint's folder to errors about it."""
     try:
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error.received}", expected=error.expected, fix=error.fix) from error
 
 
-def spoilt(received: str, expected: str) -> CheckpointError:
-    """The error of a checkpoint that no run has saved."""
+def invalid(received: str, expected: str) -> CheckpointError:
+    """Return the error for a checkpoint that `Run` can't have saved."""
     return CheckpointError(
-        received, expected=expected, fix="delete this checkpoint; an older one is used then, or the run begins anew"
+        received,
+        expected=expected,
+        fix="delete this checkpoint; the run then continues from an older one, or starts again",
     )

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish that the loop grants at the end of a step; the second one is as it always was."""
+"""Deferral of SIGTERM and Ctrl-C to the end of a step; a second signal acts at once."""
 
 import signal
 import threading
@@ -13,9 +13,9 @@ _WATCHED: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Notes the first signal; from then on they do again what they did before.
+    """Handler that records the first signal and then restores the previous handlers.
 
-    Where `at_once` is set it is called when that signal comes, between any two instructions of the main thread.
+    If `at_once` is set, it is called when the signal arrives, between any two instructions of the main thread.
     """
 
     def __init__(self) -> None:
@@ -24,33 +24,35 @@ class Signals:
         self._before: dict[signal.Signals, Any] = {}
 
     def watch(self) -> None:
-        """From now on. Only a main thread can: in another one signals stay as they are."""
+        """Install the handler. Python allows this only in the main thread; in others nothing is changed."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _WATCHED:
             before = signal.getsignal(number)
-            # None: somebody else's, not made in Python. Ignored ones (nohup, a shell's background) stay so.
+            # None means that the handler was not installed from Python. Ignored signals (nohup, background jobs of a
+            # shell) stay ignored.
             if before not in (None, signal.SIG_IGN):
                 self._before[number] = before
-                signal.signal(number, self._note)
+                signal.signal(number, self._record)
 
     def restore(self) -> None:
-        """As it was before."""
+        """Restore the previous handlers."""
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before = {}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self.restore()
         if self.at_once is not None:
             self.at_once()
 
     def leave(self) -> None:
-        """Do what the signal asks for, with the exit status that it is known by: 130 for Ctrl-C, 143 for SIGTERM.
+        """Exit if a signal was received, with its usual status: 130 for Ctrl-C, 143 for SIGTERM.
 
         Raises:
-            KeyboardInterrupt, SystemExit: if one came.
+            KeyboardInterrupt: If Ctrl-C was received.
+            SystemExit: If SIGTERM was received.
         """
         if self.received is signal.SIGINT:
             raise KeyboardInterrupt
@@ -60,9 +62,9 @@ class Signals:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Within it SIGTERM is `SystemExit(143)`, so that what is being written is cleaned up.
+    """Turn SIGTERM into `SystemExit(143)` in the context, so that half-written files are removed.
 
-    A handler of the caller's own stays, and so does an ignored signal.
+    A handler that the caller has installed is kept, and an ignored signal stays ignored.
     """
     number = signal.SIGTERM
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not signal.SIG_DFL:
@@ -76,5 +78,5 @@ def exit_on_sigterm() -> Iterator[None]:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)  # the second one acts at once
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     raise SystemExit(128 + number)

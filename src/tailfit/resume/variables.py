@@ -1,7 +1,7 @@
-"""Every variable that a training changes: of the model, its optimizer and metrics, and what hangs on its attributes.
+"""All variables that training changes: those of the model, its optimizer and metrics, and of its attributes.
 
-A variable is known by its group and its place in it, which the same script gives it each time; names are kept for
-people, for Keras numbers layers through ("dense_3") by what else the process has made.
+A variable is identified by its group and its index in the group, which are the same each time a script runs. Names are
+stored only for human readers: Keras numbers layers ("dense_3") by what else the process has created.
 """
 
 import gc
@@ -25,23 +25,23 @@ __all__ = [
     "held",
     "restore",
     "saved_entries",
-    "strangers",
+    "untracked",
     "variables_of",
 ]
 
 Variables = dict[str, Any]
 
-# What has no variables of its own to offer, or leads back to everything.
+# Types that contain no variables of the model, or through which everything could be reached.
 _OPAQUE = (str, bytes, int, float, complex, np.ndarray, np.generic, type, FunctionType, MethodType, ModuleType)
 _ELSEWHERE = (Batches, Source, keras.KerasTensor, keras.DTypePolicy, keras.initializers.Initializer)
 
 
 def variables_of(model: keras.Model, others: Mapping[str, Any]) -> Variables:
-    """The variables, `"group.0017": variable`, in an order that the structure alone decides.
+    """Return the variables as `"group.0017": variable`, in an order that depends on the model's structure alone.
 
     Args:
-        model: Compiled and built.
-        others: More objects to search, callbacks say, by a name for each.
+        model: Compiled and built model.
+        others: Further objects to search, such as the attributes of callbacks, by name.
     """
     groups: dict[str, list[Any]] = {"model": list(model.variables), "optimizer": [], "metrics": [], "other": []}
     if model.optimizer is not None:
@@ -59,7 +59,7 @@ def variables_of(model: keras.Model, others: Mapping[str, Any]) -> Variables:
 
 
 def _within(part: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
-    """The variables in an object and what it holds, each object once."""
+    """Yield the variables in an object and, recursively, in its attributes or items; each object is visited once."""
     if part is None or isinstance(part, (*_OPAQUE, *_ELSEWHERE)) or id(part) in seen or depth > 12:
         return
     seen.add(id(part))
@@ -76,14 +76,14 @@ def _within(part: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
     elif not keras.ops.is_tensor(part):
         if isinstance(part, keras.Layer | keras.Metric | keras.optimizers.Optimizer):
             yield from part.variables
-        # In the order of their names: attributes may be set in another order by another thread, or branch.
+        # Sorted by name, because threads or branches may set attributes in a different order.
         attributes = getattr(part, "__dict__", {})
         for name in sorted(attributes):
             yield from _within(attributes[name], seen, depth + 1)
 
 
 def described(variables: Variables) -> list[dict[str, Any]]:
-    """For the checkpoint's document: what each is, and the name of its array."""
+    """Return the entry of each variable in a checkpoint's document: place, name of its array, shape, dtype."""
     behind = {variable.path.replace("/", "_") for variable in variables.values()}
     return [
         {
@@ -97,10 +97,11 @@ def described(variables: Variables) -> list[dict[str, Any]]:
 
 
 def _own_name(variable: Any, behind: Set[str]) -> str:
-    """A variable's name without those that Keras numbers through in a process: the same run has the same files.
+    """Return a variable's name without the parts that Keras numbers, so that the same run writes the same files.
 
     Args:
-        behind: The paths of the variables after which an optimizer may have named its own.
+        variable: The variable.
+        behind: Paths of the variables after which an optimizer may have named its own.
     """
     name = str(variable.name)
     of = max((path for path in behind if name.startswith(f"{path}_")), key=len, default="")
@@ -108,10 +109,10 @@ def _own_name(variable: Any, behind: Set[str]) -> str:
 
 
 def held(variable: Any) -> Any:
-    """The value as it is now, which no later step changes; `numpy.asarray` of it is the array to save.
+    """Return the current value in a form that later steps do not change; `numpy.asarray` converts it for saving.
 
-    On JAX it is the value itself: arrays there never change, and a step that wants to use the memory again copies what
-    somebody else holds.
+    On JAX this is the value itself, without a copy: arrays are immutable, and a step that donates its buffers copies
+    those that are still referenced elsewhere.
     """
     if keras.backend.backend() == "jax":
         return variable.value
@@ -119,10 +120,10 @@ def held(variable: Any) -> Any:
 
 
 def saved_entries(given: Any) -> list[dict[str, Any]]:
-    """What a file says of the variables that were saved, if it is that.
+    """Check the types of the entries of variables that were read from a file.
 
     Raises:
-        CheckpointError: for anything else.
+        CheckpointError: If they are not a list of entries as `described` returns.
 
     >>> saved_entries([{"place": "0000", "array": "0000.kernel", "shape": [3]}])[0]["place"]
     '0000'
@@ -131,94 +132,99 @@ def saved_entries(given: Any) -> list[dict[str, Any]]:
     for entry in given if isinstance(given, list) else [given]:
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in kinds.items()):
             raise CheckpointError(
-                f"a variable {entry!r:.80}", expected="its place, array and shape", fix="restore the file as it was"
+                f"the entry of a variable {entry!r:.80}",
+                expected="an entry with place, array and shape",
+                fix="restore the original file",
             )
     return list(given)
 
 
 def check_arrays(entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
-    """Hold the entries of variables against their arrays.
+    """Check that the entries of variables match their arrays.
 
     Raises:
-        CheckpointError: an array is missing, of another shape, or that of another variable.
+        CheckpointError: If an array is missing, has a different shape, or belongs to a different variable.
     """
     for entry in entries:
         place, name = entry["place"], entry["array"]
         value = arrays.get(name)
         if value is None or not name.startswith(f"{place}."):
-            missing = "" if value is not None else ", which is not there"
-            raise _other_array(f"variable {place}: the array {name!r}{missing}")
+            missing = "" if value is not None else ", which is missing"
+            raise _wrong_array(f"variable {place}: the array {name!r}{missing}")
         if list(value.shape) != entry["shape"]:
-            raise _other_array(f"variable {place} of shape {tuple(entry['shape'])}: an array of shape {value.shape}")
+            raise _wrong_array(f"variable {place} of shape {tuple(entry['shape'])}: an array of shape {value.shape}")
     if len({entry["place"] for entry in entries}) < len(entries):
-        raise _other_array("two entries of one variable")
+        raise _wrong_array("two entries of one variable")
 
 
 def checked(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> Variables:
-    """The values that were saved of the variables, by place; nothing is changed.
+    """Return the saved values of the variables by place, without assigning them.
 
     Raises:
-        CheckpointError: the variables are others than those, or the arrays are not what the entries say.
+        CheckpointError: If the model has different variables, or the arrays do not match the entries.
     """
     check_arrays(entries, arrays)
     saved = {entry["place"]: entry for entry in entries}
     for place in [*saved, *(place for place in variables if place not in saved)]:
         variable, entry = variables.get(place), saved.get(place)
         now = "no such variable" if variable is None else f"shape {tuple(variable.shape)}"
-        then = "none" if entry is None else f"{entry['array']} of shape {tuple(entry['shape'])}"
+        then = "no such variable" if entry is None else f"{entry['array']} of shape {tuple(entry['shape'])}"
         if variable is None or entry is None or list(variable.shape) != list(entry["shape"]):
             raise CheckpointError(
                 f"variable {place}: saved {then}, in this run {now}",
-                expected="the same variables as in the run that was saved",
-                fix="build and compile the model as it was, or give this run a directory of its own",
+                expected="the same variables as in the saved run",
+                fix="build and compile the model as in the saved run, or use a different directory for this run",
             )
     return {place: _value_of(place, variable, arrays[saved[place]["array"]]) for place, variable in variables.items()}
 
 
 def assign(variables: Variables, values: Mapping[str, Any]) -> None:
-    """Give the variables values, by place."""
+    """Assign values to the variables, by place."""
     for place, variable in variables.items():
         variable.assign(values[place])
 
 
 def restore(variables: Variables, entries: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> None:
-    """Give the variables the values that were saved of them.
+    """Check the saved values of the variables and assign them.
 
     Raises:
-        CheckpointError: as `checked`; nothing was changed then.
+        CheckpointError: See `checked`; no variable has been changed then.
     """
     assign(variables, checked(variables, entries, arrays))
 
 
 def _value_of(place: str, variable: Any, value: Any) -> Any:
-    """The array that was saved of a variable, in the variable's type."""
+    """Convert a saved array to the dtype of its variable."""
     dtype = keras.backend.standardize_dtype(variable.dtype)
     kinds = [np.issubdtype(value.dtype, np.integer), value.dtype == np.bool_]
     if kinds != ["int" in dtype, dtype == "bool"]:
-        raise _other_array(f"variable {place} of type {dtype}: an array of type {value.dtype}")
+        raise _wrong_array(f"variable {place} of type {dtype}: an array of type {value.dtype}")
     return value.astype(dtype, copy=False)
 
 
-def _other_array(received: str) -> CheckpointError:
+def _wrong_array(received: str) -> CheckpointError:
     return CheckpointError(
-        received, expected="the array that was saved of it", fix="restore the files, or delete them and train again"
+        received,
+        expected="the array that was saved for the variable",
+        fix="restore the original files, or delete them and train again",
     )
 
 
-def strangers(known: Variables) -> list[Any]:
-    """Every other variable in this process that is in use."""
+def untracked(known: Variables) -> list[Any]:
+    """Return all variables of this process that are not in `known` and have a value."""
     ids = {id(variable) for variable in known.values()}
     return [each for each in _all_variables() if id(each) not in ids and value_behind(each) is not None]
 
 
 def _all_variables() -> list[Any]:
-    """Every variable that the garbage collector knows of: what refers to the class of variables as to its own.
+    """Return all variables that the garbage collector tracks: every instance refers to its class.
 
-    Not out of `gc.get_objects()`: its list would hold, for a moment, what other threads are just making, and a tuple
-    that is held while it is made is a SystemError in its thread.
+    Nothing simpler finds a variable that a user's step changes in a closure: Keras keeps no registry of variables.
+    `gc.get_objects()` would also briefly reference tuples that other threads are building, which raises SystemError
+    there. Guarded by `test_the_search_for_variables_does_not_disturb_other_threads`.
     """
     kinds = [keras.Variable]
-    for kind in kinds:  # which grows meanwhile
+    for kind in kinds:  # the list grows in the loop
         kinds += [each for each in kind.__subclasses__() if each not in kinds]
-    # By the type: isinstance would ask each object for its class, at which lazy modules import what they stand for.
+    # `type` instead of isinstance, which would access `__class__` and so trigger the imports of lazy modules.
     return [each for each in gc.get_referrers(*kinds) if type(each) in kinds]

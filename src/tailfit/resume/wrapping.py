@@ -1,4 +1,4 @@
-"""Arrays given to `fit`, as the `Batches` that they stand for: only of those is the order known at any step."""
+"""Conversion of arrays passed to `fit` into `Batches`, whose order of samples is known at every step."""
 
 from typing import Any
 
@@ -13,20 +13,23 @@ from tailfit.training.feed import Feed
 
 __all__ = ["as_batches"]
 
-_DEFAULT_BATCH = 32  # Keras'
+_DEFAULT_BATCH = 32  # Keras' default
 
 
 def as_batches(model: keras.Model, call: dict[str, Any]) -> Batches:
-    """The training data of a `fit`; what is said by the result is taken out of its arguments.
+    """Return the training data of a `fit` as `Batches`, and remove the arguments that they replace from `call`.
 
+    Args:
+        model: The model to be trained.
+        call: Arguments of `fit` by name.
     Raises:
-        ArgumentError: for data whose order can't be known, or arguments that a `Batches` has no place for.
+        ArgumentError: If the order of the data is unknown, or an argument has no equivalent in `Batches`.
     """
     x, validation = call.get("x"), call.get("validation_data")
     if hasattr(validation, "__next__"):
         raise ArgumentError(
             f"validation_data of type {type(validation).__name__} in a fit with Resume",
-            expected="data that are the same each time they are read",
+            expected="data that can be read repeatedly",
             fix="pass arrays, or a tailfit.Batches",
         )
     if isinstance(x, Feed):
@@ -37,14 +40,16 @@ def as_batches(model: keras.Model, call: dict[str, Any]) -> Batches:
     if not all(isinstance(leaf, np.ndarray) or keras.ops.is_tensor(leaf) for leaf in keras.tree.flatten(parts) or [x]):
         raise ArgumentError(
             f"x of type {type(x).__name__} in a fit with Resume",
-            expected="tailfit.Batches, or arrays",
+            expected="a tailfit.Batches, or arrays",
             fix="wrap the data: tailfit.Batches(tailfit.data.Arrays(x, y)), or another source of tailfit.data",
         )
     x, y, sample_weight = (_as_numpy(part) for part in (x, call.get("y"), call.get("sample_weight")))
     for name in ("validation_split", "steps_per_epoch"):
         if call.get(name):
             raise ArgumentError(
-                f"{name} beside Resume", expected="whole arrays, or Batches", fix="split the arrays before"
+                f"{name} in a fit with Resume",
+                expected="arrays that are trained on completely, or Batches",
+                fix="split the arrays before fit",
             )
     labels = None if y is None else _labels(y)
     batches = Batches(
@@ -68,9 +73,11 @@ def _as_numpy(arrays: Any) -> Any:
 
 
 def _labels(y: Any) -> Any:
-    """Class codes or one-hot labels; a column of codes as Keras takes it is a row of them here."""
+    """Return class indices or one-hot labels; class indices in a column, as Keras accepts them, become a vector."""
     if keras.tree.is_nested(y):
         raise ArgumentError(
-            "several labels a sample in a fit with Resume", expected="one array of labels", fix="pass a tailfit.Batches"
+            "several arrays of labels in a fit with Resume",
+            expected="one array of labels",
+            fix="pass a tailfit.Batches",
         )
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

@@ -13,8 +13,8 @@ from keras import ops
 import tailfit
 from tailfit import keras_private as private
 from tailfit.errors import StepError
+from tailfit.resume.callback_state import checks_of
 from tailfit.resume.identity import identity_of
-from tailfit.resume.remembered import _KERAS_SETS, _kept
 from tailfit.training.backends import engine
 from tailfit.training.gradients import _scales
 
@@ -372,8 +372,8 @@ def test_the_arguments_of_fit_are_those_that_ours_was_written_for():
         assert set(inspect.signature(getattr(keras.Model, name)).parameters) == set(arguments.split()), name
 
 
-def test_keras_callbacks_keep_what_resume_saves(tmp_path):
-    """`_KEPT` in resume/remembered.py names it: what else they change is made anew by each fit."""
+def test_the_state_of_callbacks(tmp_path):
+    """`CALLBACK_STATE`, `CALLBACK_BASICS`: everything else that callbacks change is set again by each fit."""
     made_anew = {"append_header", "csv_file", "min_delta", "monitor_op", "writer"}
     made_anew |= {"_called_in_fit", "epochs", "progbar", "seen", "target", "verbose"}  # of the progress bar
     callbacks = {
@@ -396,7 +396,9 @@ def test_keras_callbacks_keep_what_resume_saves(tmp_path):
     for callback, was in zip(made, before, strict=True):
         changed = {name for name, value in vars(callback).items() if was.get(name, ...) is not value}
         changed = {name for name in changed if was.get(name, ...) != vars(callback)[name]}
-        assert changed - set(_kept(callback)) - _KERAS_SETS - made_anew == set(), type(callback).__name__
+        checks = checks_of(type(callback).__name__)
+        assert all(check(vars(callback)[name]) for name, check in checks.items()), callback
+        assert changed <= checks.keys() | private.CALLBACK_BASICS | made_anew, callback
 
 
 def test_plain_scopes_within_ours_ask_it():

@@ -1,4 +1,4 @@
-"""Checkpoints with sound checksums that no run has saved: one clear error, and nothing is changed."""
+"""Invalid checkpoints with correct checksums: one clear error, and nothing is changed."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from tailfit.training import generators
 
 
 class Best(keras.callbacks.Callback):
-    """A callback that saves its own state, and refuses another one after it has begun to take it."""
+    """A callback with `get_state` and `set_state`, which fails after it has restored a part of the state."""
 
     def __init__(self):
         super().__init__()
@@ -31,11 +31,11 @@ class Best(keras.callbacks.Callback):
 
 
 def made(folder):
-    """Model, and the callbacks of a fit with it."""
+    """Create a model, and the callbacks of its fit."""
     resumable.seeded()
     inputs = keras.Input((6,))
     hidden = keras.layers.Dropout(0.3)(keras.layers.Dense(5, name="hidden")(inputs))
-    # Its second optimizer makes variables in the first step only.
+    # Its second optimizer creates its variables only in the first step.
     model = resumable.compiled(resumable.TwoOptimizers(inputs, keras.layers.Dense(5)(hidden)))
     model.optimizer.build(model.trainable_variables)
     callbacks = [
@@ -61,7 +61,7 @@ def fitted(model, callbacks, folder, epochs):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A run of two epochs, ended after one."""
+    """A run of two epochs, after the first one."""
     folder = tmp_path_factory.mktemp("saved")
     fitted(*made(folder), folder, 1)
     return folder
@@ -72,7 +72,7 @@ def state_of(state, name):
 
 
 def swap(state, arrays, one, other, *, entries):
-    """Give two variables each other's arrays; in the document, or in the file."""
+    """Exchange the arrays of two variables, in the document or in the file."""
     a, b = (next(each for each in state["variables"] if re.search(name, each["array"])) for name in (one, other))
     if entries:
         a["array"], b["array"] = b["array"], a["array"]

@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends as one that never was: weights, optimizer, metrics, callbacks, logs."""
+"""An interrupted run that continues ends like an uninterrupted one: weights, optimizer, metrics, callbacks, logs."""
 
 import gc
 import json
@@ -22,18 +22,18 @@ from tailfit.resume.identity import differences, identity_of
 from tailfit.resume.store import Store
 from tailfit.storage.disk import Disk
 
-# Each life of a run compiles its step anew. What does not depend on how that is done is tried where nothing is
-# compiled, and elsewhere with the slow tests.
+# Every process of a run compiles its step again. Tests that do not depend on compilation run on torch, which compiles
+# nothing, and on other backends only with the slow tests.
 where_nothing_compiles = pytest.mark.mostly_on("torch")
 QUICK = ("everything", "fused", "own_step")
 
 
 class Killed(BaseException):
-    """Not an Exception: nothing in between may take it for an error."""
+    """A BaseException, so that no code in between handles it as an error."""
 
 
 class Kill(keras.callbacks.Callback):
-    """Ends the run after its n-th step, or does something else then; part of the test, so it keeps nothing.
+    """Callback that ends the run after its n-th step, or calls a function; it has no state to save.
 
     Args:
         after: Steps, counted over the run.
@@ -61,7 +61,7 @@ class Kill(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.end:
             self.end(batch)
-        # With several steps a call Keras tells of the last one.
+        # With several steps per execution, Keras passes the number of the last one.
         if self.after is not None and self.params["steps"] * self.epoch + batch + 1 >= self.after:
             raise Killed
 
@@ -77,7 +77,7 @@ def killed(name, folder, after, **options):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The end of each run when nothing happens, made once."""
+    """The result of each uninterrupted run, computed once."""
     ends = {}
 
     def end(name):
@@ -99,7 +99,7 @@ def test_killed_within_an_epoch_and_at_its_beginning(name, whole, tmp_path):
 
 @where_nothing_compiles
 def test_killed_after_every_step_in_turn(tmp_path):
-    """One chain: each life of the run is two steps longer than the last one, and repeats one of them."""
+    """Each process of the run gets two steps further than the last one, and repeats one of them."""
     lives = 0
     while True:
         try:
@@ -113,14 +113,14 @@ def test_killed_after_every_step_in_turn(tmp_path):
 
 @where_nothing_compiles
 @pytest.mark.parametrize("save_freq", ["epoch", 4])
-def test_other_frequencies(save_freq, whole, tmp_path):
+def test_other_save_frequencies(save_freq, whole, tmp_path):
     for after in (3, 7, 11):
         killed("everything", tmp_path, after, save_freq=save_freq)
     assert differing(whole("everything"), run("everything", tmp_path, Kill(), save_freq=save_freq)) == []
 
 
 @pytest.mark.parametrize("name", ["own_step", pytest.param("everything", marks=where_nothing_compiles)])
-def test_a_finished_run_gives_back_its_end_and_can_be_made_longer(name, whole, tmp_path):
+def test_a_finished_run_returns_its_result_and_can_be_extended(name, whole, tmp_path):
     killed(name, tmp_path, 4)
     first = run(name, tmp_path, Kill(), epochs=1)
     again = run(name, tmp_path, Kill(1), epochs=1)  # not one step is run
@@ -129,7 +129,7 @@ def test_a_finished_run_gives_back_its_end_and_can_be_made_longer(name, whole, t
 
 
 @where_nothing_compiles
-def test_checkpoints_that_stay_and_sizes(tmp_path):
+def test_the_number_and_size_of_checkpoints(tmp_path):
     run("transformed", tmp_path, keep=2)
     store = Store(tmp_path / "run")
     steps = len(batches())
@@ -140,7 +140,7 @@ def test_checkpoints_that_stay_and_sizes(tmp_path):
 
 
 @where_nothing_compiles
-def test_by_time(tmp_path, monkeypatch):
+def test_saving_by_time(tmp_path, monkeypatch):
     run("transformed", tmp_path / "never", save_freq=10**6, every_seconds=3600)
     assert Store(tmp_path / "never" / "run").positions() == [(EPOCHS, 0)]  # the end is always saved
     run("transformed", tmp_path / "always", save_freq=10**6, every_seconds=0, keep=100)
@@ -180,14 +180,14 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("key", OTHERS)
-def test_another_run_is_refused_with_what_differs(saved, key):
+def test_a_different_run_is_refused_with_the_differences(saved, key):
     options = {"callbacks": [Kill()], **OTHERS[key]}
     with pytest.raises(CheckpointError, match=rf"{key}: .*when saved.*allow=\['{key}'\]"):
         changed(saved, **options)
 
 
 @where_nothing_compiles
-def test_samplers_are_told_apart_in_the_middle_of_their_arrays():
+def test_samplers_that_differ_in_the_middle_of_an_array_are_different():
     model = tailfit.Model(inputs := keras.Input((6,)), keras.layers.Dense(3)(inputs))
     model.compile("sgd", "mse")
     source = tailfit.data.Arrays(np.zeros((2001, 6), "float32"), np.arange(2001) % 3)
@@ -207,14 +207,14 @@ def test_samplers_are_told_apart_in_the_middle_of_their_arrays():
 
 @where_nothing_compiles
 @pytest.mark.parametrize("key", ["batch_size", "seed"])
-def test_or_allowed_saying_what_it_means(saved, key, tmp_path):
+def test_an_allowed_difference_is_a_warning_with_its_consequence(saved, key, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     with pytest.warns(ResumeWarning, match=f"{key}: .* when saved"):
         history = changed(tmp_path / "run", allow=[key], callbacks=[Kill()], **OTHERS[key])
     assert history.epoch == [0, 1]
 
 
-def test_a_model_that_can_not_take_the_weights_is_refused_even_so(saved, tmp_path):
+def test_weights_of_another_shape_are_refused_even_if_the_model_may_differ(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "run")
     with (
         pytest.warns(ResumeWarning, match="model: "),
@@ -224,13 +224,13 @@ def test_a_model_that_can_not_take_the_weights_is_refused_even_so(saved, tmp_pat
 
 
 @where_nothing_compiles
-def test_fewer_epochs_than_are_done(tmp_path):
+def test_fewer_epochs_than_already_done(tmp_path):
     run("transformed", tmp_path, epochs=2, save_freq="epoch")
-    with pytest.raises(CheckpointError, match="2 epochs done, beside epochs=1"):
+    with pytest.raises(CheckpointError, match=r"epochs=1 for .*run of 2 epochs"):
         run("transformed", tmp_path, epochs=1, save_freq="epoch")
 
 
-# -- what can't be resumed -----------------------------------------------------------------------------
+# -- runs that can't be resumed -------------------------------------------------------------------------
 
 
 class Holds(keras.callbacks.Callback):
@@ -245,24 +245,24 @@ class Holds(keras.callbacks.Callback):
         (
             [Holds({"file": object()})],
             ArgumentError,
-            r"Holds beside Resume: its kept\.file is of type object.*get",
+            r"Holds in a fit with Resume: its kept\.file is of type object.*get",
         ),
-        ([keras.callbacks.BackupAndRestore("x")], ArgumentError, "BackupAndRestore beside Resume"),
+        ([keras.callbacks.BackupAndRestore("x")], ArgumentError, "BackupAndRestore in a fit with Resume"),
         ([Resume("other")], ArgumentError, "two Resume"),
     ],
 )
-def test_callbacks_that_can_not_go_on(others, error, says, tmp_path):
+def test_callbacks_that_can_not_be_saved(others, error, says, tmp_path):
     with pytest.raises(error, match=says):
         dense().fit(batches(), callbacks=[Resume(tmp_path), *others], verbose=0)
 
 
-def test_data_whose_order_is_not_known(tmp_path):
+def test_data_in_an_unknown_order(tmp_path):
     stream = ((resumable.X[:4], resumable.Y[:4]) for _ in range(3))
     with pytest.raises(ArgumentError, match=r"generator in a fit with Resume.*tailfit\.Batches"):
         dense().fit(stream, callbacks=[Resume(tmp_path)], verbose=0)
 
 
-def test_validation_data_that_are_used_up(tmp_path):
+def test_validation_data_that_can_be_read_only_once(tmp_path):
     stream = ((resumable.X[:4], resumable.Y[:4]) for _ in range(3))
     with pytest.raises(ArgumentError, match="validation_data of type generator"):
         dense().fit(batches(), validation_data=stream, callbacks=[Resume(tmp_path)], verbose=0)
@@ -276,7 +276,7 @@ def test_a_plain_keras_model(tmp_path):
         model.fit(resumable.X, resumable.Y, callbacks=[Resume(tmp_path)], verbose=0)
 
 
-def test_state_that_can_not_be_found_is_told(tmp_path):
+def test_state_that_can_not_be_found_is_an_error(tmp_path):
     elsewhere = keras.Variable(0.0)
 
     class Hides(tailfit.Model):
@@ -302,7 +302,7 @@ def test_arguments(arguments, tmp_path):
 
 
 @where_nothing_compiles
-def test_a_full_disk_is_a_warning_and_training_goes_on(tmp_path, monkeypatch, whole):
+def test_a_full_disk_is_a_warning_and_training_continues(tmp_path, monkeypatch, whole):
     real, calls = Disk.write, []
 
     def write(self, file, content):
@@ -319,7 +319,7 @@ def test_a_full_disk_is_a_warning_and_training_goes_on(tmp_path, monkeypatch, wh
 
 
 @where_nothing_compiles
-def test_a_failure_is_told_before_the_next_save(tmp_path, monkeypatch):
+def test_a_failure_is_reported_before_the_next_save(tmp_path, monkeypatch):
     told = []
 
     def write(self, file, content):
@@ -329,18 +329,18 @@ def test_a_failure_is_told_before_the_next_save(tmp_path, monkeypatch):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResumeWarning)
         run("transformed", tmp_path, Kill(begin=lambda batch: told.append(len(caught))), epochs=1, save_freq=2)
-    assert told[-1] >= 1  # the save after step 2 has failed, and it was said by the last step
+    assert told[-1] >= 1  # the failure of the save after step 2 is reported before the last step
     assert {warning.category for warning in caught} == {ResumeWarning}
 
 
 @where_nothing_compiles
-def test_a_directory_that_is_deleted(tmp_path, whole):
+def test_a_removed_directory(tmp_path, whole):
     def delete(batch):
         if batch == 2:
             shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResumeWarning)  # a save may be under way just then, or not
+        warnings.simplefilter("ignore", ResumeWarning)  # depends on whether a save is in progress
         end = run("transformed", tmp_path, Kill(end=delete))
     assert differing(whole("transformed"), end) == []
     assert Store(tmp_path / "run").positions()[0] == (EPOCHS, 0)
@@ -354,7 +354,7 @@ def test_two_runs_in_one_directory(tmp_path):
                 run("transformed", tmp_path)
 
     run("transformed", tmp_path, Kill(end=begin_another), epochs=1)
-    run("transformed", tmp_path, Kill(), epochs=1)  # and it is free afterwards
+    run("transformed", tmp_path, Kill(), epochs=1)  # the lock has been released
 
 
 @where_nothing_compiles
@@ -377,7 +377,7 @@ def test_a_signal_finishes_the_step_and_saves(number, leaves, status, tmp_path, 
 
 
 def in_validation(of, act):
-    """Acts after the first batch of an epoch's validation; also the list of batches that were seen in it."""
+    """Return a callback that calls `act` after the first validation batch of an epoch, and the list of batches."""
     seen = []
 
     def validating(epoch, batch):
@@ -395,7 +395,7 @@ VALIDATED = {"validation_data": (resumable.X[:9], resumable.Y[:9]), "validation_
 @where_nothing_compiles
 @pytest.mark.parametrize("name", ["own_step", "fused"])
 def test_a_signal_ends_a_validation_that_has_a_checkpoint_before_it(name, tmp_path):
-    """The first one has, as nobody knows how long it takes; a short one is waited for."""
+    """The first validation has a checkpoint before it, because its duration is unknown; a short one is finished."""
     end = run(name, tmp_path / "whole", Kill(), save_freq="epoch", fit=VALIDATED)
     steps = len(batches())
     last = steps - 2 if name == "fused" else steps - 1
@@ -429,8 +429,8 @@ def test_a_kill_in_a_long_validation_costs_one_step(tmp_path, monkeypatch):
 
 
 @where_nothing_compiles
-def test_a_checkpoint_that_failed_is_none_to_leave_at(tmp_path, monkeypatch):
-    """A signal then waits for the end of the validation, and what is saved there."""
+def test_a_validation_is_finished_if_the_checkpoint_before_it_failed(tmp_path, monkeypatch):
+    """The process exits after the checkpoint at the end of the validation."""
     written = []
 
     def fails_once(self, *args):
@@ -469,7 +469,7 @@ def test_a_second_ctrl_c_acts_at_once(tmp_path):
 
 
 @where_nothing_compiles
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, whole):
+def test_a_damaged_checkpoint_is_a_warning_and_the_previous_one_is_used(tmp_path, whole):
     killed("transformed", tmp_path, 5)
     newest = max((tmp_path / "run").glob("0*"))
     with (newest / "arrays.safetensors").open("r+b") as file:
@@ -482,7 +482,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, whole
 
 @where_nothing_compiles
 def test_another_backend_keeps_the_weights(tmp_path):
-    """As a checkpoint of another backend: seeds of another type, no random state of this one."""
+    """Like a checkpoint of another backend: seeds of another type, no random state of this backend."""
     killed("transformed", tmp_path, 5)
     position = Store(tmp_path / "run").positions()[0]
     state, arrays = Store(tmp_path / "run").read(position)[1:]
@@ -500,8 +500,8 @@ def test_another_backend_keeps_the_weights(tmp_path):
         run("transformed", tmp_path, Kill(), allow=["backend"])
 
 
-def test_a_look_for_variables_leaves_what_other_threads_make_alone(monkeypatch):
-    """Held while it is made, a tuple is a SystemError in its thread: the collector's list of all objects holds them."""
+def test_the_search_for_variables_does_not_disturb_other_threads(monkeypatch):
+    """`gc.get_objects` would reference tuples that other threads are building, which raises SystemError there."""
     mine = keras.Variable(1.0)
     every = {id(each) for each in gc.get_objects() if issubclass(type(each), keras.Variable)}
     monkeypatch.setattr(gc, "get_objects", None)

@@ -1,4 +1,4 @@
-"""A run's directory: at every instant exactly the old checkpoints or exactly the new ones, whatever the disk does."""
+"""The directory of checkpoints: always exactly the old or exactly the new ones, whichever disk operation fails."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ def write(store, position, value=None):
 
 
 def newest(directory):
-    """Position and value of the newest sound checkpoint, which must agree with itself; None without one."""
+    """Return position and value of the newest valid checkpoint, which must be consistent; None without one."""
     checkpoint, damage = Store(directory).recover()
     assert damage == []
     if checkpoint is None:
@@ -35,7 +35,7 @@ def newest(directory):
     return checkpoint.position, checkpoint.state["value"]
 
 
-def test_the_newest_comes_back_and_older_ones_go(tmp_path):
+def test_the_newest_is_read_and_older_ones_are_removed(tmp_path):
     store = Store(tmp_path / "deep" / "run", keep=2)
     for step in (3, 6, 9, 12):
         write(store, Position(2, step))
@@ -93,7 +93,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_one_is_told_set_aside_and_the_older_one_used(tmp_path, what):
+def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_used(tmp_path, what):
     store = Store(tmp_path, keep=2)
     write(store, OLD)
     write(store, NEW)
@@ -104,12 +104,12 @@ def test_a_damaged_one_is_told_set_aside_and_the_older_one_used(tmp_path, what):
     assert NEW.name in damage[0]
     assert (tmp_path / f"damaged-{NEW.name}").is_dir()
     store.keep = 1
-    write(store, NEW)  # the run comes by again
+    write(store, NEW)  # the run reaches the position again
     assert newest(tmp_path) == (NEW, 16)
     assert store.positions() == [NEW]
 
 
-def test_a_later_format_is_refused_not_taken_for_damage(tmp_path, monkeypatch):
+def test_a_later_format_is_refused_but_is_not_damage(tmp_path, monkeypatch):
     monkeypatch.setattr("tailfit.resume.store.FORMAT", FORMAT + 1)
     write(Store(tmp_path), OLD)
     monkeypatch.undo()
@@ -119,22 +119,22 @@ def test_a_later_format_is_refused_not_taken_for_damage(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
-def test_one_that_may_not_be_read_is_no_damage(tmp_path):
+def test_a_checkpoint_without_permission_is_not_damaged(tmp_path):
     write(Store(tmp_path), OLD)
     (tmp_path / OLD.name / "state.json").chmod(0)
     with pytest.raises(RecordError, match="Permission denied"):
         Store(tmp_path).recover()
 
 
-# -- what the disk can do -------------------------------------------------------------------------------
+# -- failing disk operations ----------------------------------------------------------------------------
 
 
 class Crash(BaseException):
-    """The machine stops here."""
+    """Simulates a crash of the machine."""
 
 
 class FailingDisk(Disk):
-    """Fails at its n-th call, and, where it crashes, at all after it. Knows what was not synced."""
+    """Disk whose n-th call fails or crashes; after a crash all calls fail. It records what was not synced."""
 
     CALLS = ("make_folder", "create", "write", "sync", "close", "sync_folder", "rename")
 
@@ -198,7 +198,7 @@ class FailingDisk(Disk):
             super().remove(path)
 
     def lose(self, *, names):
-        """What a power cut may take: bytes that were not synced, and renames in folders that were not."""
+        """Lose what a power failure may lose: bytes, and renames in folders, that were not synced."""
         for path in self.unsynced:
             if path.exists():
                 os.truncate(path, path.stat().st_size // 2)
@@ -223,7 +223,7 @@ def test_every_call_is_counted(tmp_path):
 
 @pytest.mark.parametrize("how", ["crash", "crash, names lost", "error", "full", "short"])
 def test_old_or_new_whatever_fails(tmp_path, how):
-    """Each call of a save in turn fails, or is the last one before a power cut."""
+    """Each call of a save in turn fails, or is the last one before a power failure."""
     before, after = calls_of_a_write(tmp_path / "count")
     outcomes = set()
     for number in range(1, after - before + 1):
@@ -252,7 +252,7 @@ def test_old_or_new_whatever_fails(tmp_path, how):
     assert outcomes == {(OLD, 8), (NEW, 16)}
 
 
-def test_a_directory_taken_away_is_made_again(tmp_path):
+def test_a_removed_directory_is_created_again(tmp_path):
     store = Store(tmp_path / "run")
     write(store, OLD)
     shutil.rmtree(tmp_path / "run")
@@ -275,7 +275,7 @@ def test_one_process_at_a_time(tmp_path):
     Lock(tmp_path).release()
 
 
-def test_a_killed_holder_leaves_no_lock(tmp_path):
+def test_the_lock_of_a_killed_process_is_released(tmp_path):
     code = (
         "import os, signal; from pathlib import Path; from tailfit.resume.lock import Lock; "
         f"Lock(Path({str(tmp_path)!r})); os.kill(os.getpid(), signal.SIGKILL)"
@@ -284,7 +284,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path):
     Lock(tmp_path).release()
 
 
-def test_the_background_works_in_order_holds_two_and_tells_failures():
+def test_the_background_thread_runs_jobs_in_order_limits_them_and_reports_failures():
     background, gate, done = Background(), threading.Event(), []
 
     def fail():
@@ -295,7 +295,7 @@ def test_the_background_works_in_order_holds_two_and_tells_failures():
     third = threading.Thread(target=lambda: background.submit(lambda: done.append(3)))
     third.start()
     third.join(0.2)
-    assert third.is_alive()  # two are pending: whoever brings a third waits
+    assert third.is_alive()  # two are pending, so a third one waits
     assert background.failures() == []
     gate.set()
     third.join(10)
