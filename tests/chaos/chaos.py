@@ -1,11 +1,14 @@
-"""The proof of `Resume`: seeded SIGKILLs at any instant, and every run must end as one that was never killed.
+"""Stress test of `Resume`: runs are killed at random moments, and must end like runs that were never killed.
 
     python tests/chaos/chaos.py --kills 1000 --minutes 40 --seed 0 --out chaos.txt
 
-Runs of `tests/support/resumable.py` on each backend, some killed several times: by the clock (from the first
-import of data to the last step), by step, and by call to the disk (so while a checkpoint is written). Counted are
-runs whose end differs in any bit of weights, optimizer, metrics, callbacks, history or log, and lives that could not
-begin from what was there. Beside it Keras' BackupAndRestore under the same killer.
+Runs of `tests/support/resumable.py` on each backend are killed with SIGKILL, some of them several times: at random
+times (from the first import of data to the last step), in a given step, or after a given system call that writes to
+disk (so while a checkpoint is written). The test counts runs whose result differs in any bit of weights, optimizer,
+metrics, callbacks, history or log, and processes that could not continue. For comparison Keras' BackupAndRestore is
+tested, too.
+
+A *life* is one process of a run, which is killed or reaches the end of the run.
 """
 
 import argparse
@@ -28,8 +31,8 @@ from support.outcomes import differing
 
 HERE = Path(__file__).parent
 RUNS = ("everything", "fused", "accumulated", "float16", "transformed", "own_step")
-MOST_LIVES = 6  # of one run that are ended by a kill
-MOST_SECONDS = 300  # of a life that nobody kills
+MOST_LIVES = 6  # killed processes per run
+MOST_SECONDS = 300  # duration of a process that is not killed
 
 
 class Server:
@@ -37,7 +40,7 @@ class Server:
 
     def __init__(self, backend, **variables):
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
-        # Lives that compile the same programs share them, and none starts threads that the others have to wait for.
+        # Processes share compiled programs, and use one thread each, so that they do not slow each other down.
         self.programs = tempfile.TemporaryDirectory(prefix="chaos-programs-")
         environment |= {
             "OMP_NUM_THREADS": "1",
@@ -59,7 +62,7 @@ class Server:
         return json.loads(line)
 
     def begin(self, job):
-        """Start a life; `answer` waits for its end."""
+        """Start a process of a run; `answer` waits for its end."""
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
 
@@ -68,13 +71,13 @@ class Server:
         return self.answer()
 
     def close(self):
-        self.process.communicate()  # closes its input, at which it ends
+        self.process.communicate()  # closes its input, which ends it
         self.programs.cleanup()
 
 
 @dataclass
 class Tally:
-    """What is counted for one backend and library."""
+    """Counts for one backend and library."""
 
     kills: int = 0
     runs: int = 0
@@ -84,8 +87,8 @@ class Tally:
     notes: list = field(default_factory=list)
 
 
-class Whole:
-    """The end and the duration of runs that nobody kills, made once each."""
+class UninterruptedRuns:
+    """Result and duration of each uninterrupted run, computed once."""
 
     def __init__(self, server, folder):
         self.server, self.folder, self.ends = server, folder, {}
@@ -94,15 +97,15 @@ class Whole:
         if (run, library) not in self.ends:
             folder = self.folder / f"whole-{library}-{run}"
             folder.mkdir()
-            told = self.server.life(folder, run, 2, {}, library)
-            if told["error"] or told["killed"]:
-                raise SystemExit(f"{run} does not run at all: {told}")
-            self.ends[run, library] = loaded(folder), told["seconds"]
+            answer = self.server.life(folder, run, 2, {}, library)
+            if answer["error"] or answer["killed"]:
+                raise SystemExit(f"{run} fails without being killed: {answer}")
+            self.ends[run, library] = loaded(folder), answer["seconds"]
         return self.ends[run, library]
 
 
 def chosen_kill(draw, seconds):
-    """Where the next kill comes: half by the clock, the rest by step and by disk."""
+    """Choose when to kill: at a random time in half of the cases, otherwise by step or system call."""
     kind = draw.choice(["after", "after", "disk", "step"])
     if kind == "after":
         return {"after": draw.uniform(0, 1.05 * seconds)}
@@ -110,21 +113,21 @@ def chosen_kill(draw, seconds):
 
 
 def one_run(server, whole, draw, folder, tally, library):
-    """A run from its first life to its end."""
+    """Start a run, kill and continue it several times, and compare its result with that of the uninterrupted run."""
     run = draw.choice(RUNS)
     end, seconds = whole(run, library)
     folder.mkdir()
     for life in range(MOST_LIVES + 1):
         kill = {} if life == MOST_LIVES or (life and draw.random() < 0.25) else chosen_kill(draw, seconds)
-        # The frequency may change from life to life: it is no part of what the run is.
-        told = server.life(
+        # save_freq may change between processes, because it is not part of the run's identity.
+        answer = server.life(
             folder, run, draw.choice([1, 2, 3, "epoch"] if library == "tailfit" else [1, 2, 3]), kill, library
         )
-        if told["error"]:
+        if answer["error"]:
             tally.unloadable += 1
-            tally.notes.append(f"{run}, life {life}: {told['error'].strip().splitlines()[-1][:200]}")
+            tally.notes.append(f"{run}, life {life}: {answer['error'].strip().splitlines()[-1][:200]}")
             break
-        if not told["killed"]:
+        if not answer["killed"]:
             tally.different += differs(end, loaded(folder), tally, run)
             break
         tally.kills += 1
@@ -135,12 +138,12 @@ def one_run(server, whole, draw, folder, tally, library):
 
 
 def loaded(folder):
-    """What a life that came to its end left."""
+    """Return the result that a finished run has written."""
     return pickle.loads((folder / "end").read_bytes())
 
 
 def differs(one, other, tally, run):
-    """Whether two ends differ; what does is noted."""
+    """Return whether two results differ, and note the differences."""
     names = differing(one, other)
     if names:
         tally.notes.append(f"{run}: {len(names)} differ, {', '.join(names[:3])} ...")
@@ -148,12 +151,12 @@ def differs(one, other, tally, run):
 
 
 def campaign(backend, library, kills, deadline, seed):
-    """Runs until so many kills are done, or the time is up."""
+    """Start runs until a number of kills or the deadline is reached."""
     tally, draw = Tally(), random.Random(f"{seed} {backend} {library}")
     server = Server(backend)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            whole = Whole(server, Path(scratch))
+            whole = UninterruptedRuns(server, Path(scratch))
             while tally.kills < kills and (time.monotonic() < deadline or not tally.kills):
                 one_run(server, whole, draw, Path(scratch) / f"run-{tally.runs}", tally, library)
     finally:
@@ -173,12 +176,14 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=1000, help="of tailfit, over the backends")
-    parser.add_argument("--minutes", type=float, default=60, help="at most so long, over all")
+    parser.add_argument("--kills", type=int, default=1000, help="number of kills of tailfit, over all backends")
+    parser.add_argument("--minutes", type=float, default=60, help="time limit over all backends")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backends", nargs="+", default=["torch", "tensorflow", "jax"])
-    parser.add_argument("--keras-kills", type=int, default=80, help="of Keras' BackupAndRestore, on the first backend")
-    parser.add_argument("--jobs", type=int, default=2, help="backends at a time")
+    parser.add_argument(
+        "--keras-kills", type=int, default=80, help="number of kills of Keras' BackupAndRestore, on the first backend"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="number of backends at a time")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     wanted = {("tailfit", backend): -(-options.kills // len(options.backends)) for backend in options.backends}
@@ -188,13 +193,13 @@ def main():
 
     def one(numbered):
         number, ((library, backend), kills) = numbered
-        # What a round leaves of its time is the next one's.
+        # A round that ends early leaves its remaining time to the next one.
         deadline = began + options.minutes * 60 * (number // options.jobs + 1) / rounds
         tally = campaign(backend, library, kills, deadline, options.seed)
         print(table({(library, backend): tally}), flush=True)
         return tally
 
-    with ThreadPoolExecutor(options.jobs) as pool:  # the work is done by the fork servers
+    with ThreadPoolExecutor(options.jobs) as pool:  # threads, because the fork servers do the work
         rows = dict(zip(wanted, pool.map(one, enumerate(wanted.items())), strict=True))
     text = f"python tests/chaos/chaos.py {' '.join(sys.argv[1:])}\n\n{table(rows)}\n"
     if options.out:

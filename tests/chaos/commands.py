@@ -1,12 +1,13 @@
-"""The proof for whole commands: `train`, `compare` and `pack` killed at every file event, and begun again.
+"""Stress test of whole commands: `train`, `compare` and `pack` are killed at every file event, and run again.
 
     python tests/chaos/commands.py --minutes 30 --seed 0 --out commands.txt
 
-A command is first run whole and its file events are traced: what it opens for writing, renames, removes, makes and
-syncs in its folder. Then it is killed at each of them, in a folder made anew, and at random instants, and the same
-command is run until it ends. It must end with the same files, of the same bytes: nothing lost, no draft left. At
-some events it is held instead, while a second process tries the same command, or one with other settings, which must be
-refused without a byte changed. Only locks, which name their process, are compared by name.
+A command is first run without interruption, and its file events are traced: files that it opens for writing, renames,
+removes, creates and syncs in its folder. Then it is killed at each event, in a new folder, and at random times, and the
+same command is run until it succeeds. The files must then have the same names and bytes: nothing lost, no drafts left.
+At some events the command is paused instead, while a second process runs the same command, or one with different
+settings. The second process must fail without changing a byte. Lock files contain the ID of their process, so only
+their names are compared.
 """
 
 import argparse
@@ -48,19 +49,19 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 class Events:
-    """Count the file events of this process in a folder; end or hold it at one.
+    """Counter of the file events of this process in a folder, which can kill or pause the process at one of them.
 
     Args:
-        folder: Events elsewhere do not count.
-        kill: The event before which the process is killed, from 0; None: it is not.
-        hold: The event before which it waits until `resume` is there.
+        folder: Folder whose events are counted.
+        kill: Index of the event before which the process is killed; None for none.
+        hold: Index of the event before which it waits until the file `go` exists; None for none.
     """
 
     def __init__(self, folder, kill, hold):
         self.folder, self.kill, self.hold, self.seen = f"{folder}{os.sep}", kill, hold, []
         sys.addaudithook(self.hook)
         sync = os.fsync
-        # A sync has no audit event. Before it a file is written and not safe, after it safe and not yet renamed.
+        # A sync has no audit event. Before it, a file is written but may be lost; after it, it is not yet renamed.
         os.fsync = lambda file: (self.event("sync", self.folder), sync(file))[1]
 
     def hook(self, name, args):
@@ -87,7 +88,7 @@ class Events:
 
 
 def run(job):
-    """A command of tailfit in this process, with its events traced."""
+    """Run a command of tailfit in this process, and trace its events."""
     root = Path(job["folder"])
     os.chdir(root)
     events = Events(root / "out", job.get("kill_at"), job.get("hold_at"))
@@ -125,7 +126,7 @@ class Server(chaos.Server):
 
 @dataclass
 class Tally:
-    """What is counted of one command on one backend."""
+    """Counts for one command on one backend."""
 
     events: int = 0
     kills: int = 0
@@ -143,9 +144,9 @@ class Tally:
 
 
 def files(folder):
-    """The files of a folder, by path: their digests. Of the checkpoints of a run, the newest one.
+    """Return the digests of the files in a folder, by path. Of the checkpoints of a run, only the newest is included.
 
-    Which older ones are kept depends on the steps at which its lives began.
+    Which older checkpoints are kept depends on the steps at which the run was continued.
     """
     found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     saved = {path.parent for path in found if path.parent.parent.name == "checkpoints" and path.parent.name[0] != "."}
@@ -164,44 +165,44 @@ class Campaign:
         self.backend, self.name, self.root, self.tally = backend, name, root, tally
         self.server, self.second = server, second
         self.out, self.command = root / "out", COMMANDS[name]
-        made(root)
+        write_data(root)
         began = time.monotonic()
-        told = self.server.life(root, self.command, trace=True)
+        answer = self.server.life(root, self.command, trace=True)
         self.seconds = time.monotonic() - began
-        if told["error"] or told["killed"]:
-            raise SystemExit(f"{name} on {backend} does not run at all: {told['error']}")
+        if answer["error"] or answer["killed"]:
+            raise SystemExit(f"{name} on {backend} fails without being killed: {answer['error']}")
         self.events = json.loads((root / "trace.json").read_text())
         tally.events = len(self.events)
         self.end = files(self.out)
         shutil.rmtree(self.out)
         self.server.life(root, self.command)
         again = files(self.out)
-        # The lock names its process. Nothing else may differ from run to run.
+        # Lock files contain their process. Nothing else may differ between runs.
         self.locks = {name for name in self.end if Path(name).name == "lock"}
         differs = [name for name in {*self.end, *again} - self.locks if again.get(name) != self.end.get(name)]
         tally.different += bool(differs)
         tally.notes += [f"differs by itself: {name}" for name in sorted(differs)]
 
     def trial(self, **kill):
-        """A life that is killed, then the same command until it ends; what is there must be what it would have been."""
+        """Kill the command, run it until it succeeds, and compare its files with those of an uninterrupted run."""
         shutil.rmtree(self.out, ignore_errors=True)
         where = kill.get("kill_at")
         shown = f"event {where} {self.events[where]}" if where is not None else f"after {kill.get('after', 0):.2f} s"
         for life in range(MOST_LIVES):
-            told = self.server.life(self.root, self.command, **(kill if not life else {}))
-            if told["killed"]:
+            answer = self.server.life(self.root, self.command, **(kill if not life else {}))
+            if answer["killed"]:
                 self.tally.kills += 1
                 self.tally.random += "after" in kill
-            elif told["error"] and not self.is_packed(told["error"]):
+            elif answer["error"] and not self.is_packed(answer["error"]):
                 self.tally.refused += 1
-                self.tally.notes.append(f"{shown}: {told['error'].strip().splitlines()[-1][:300]}")
+                self.tally.notes.append(f"{shown}: {answer['error'].strip().splitlines()[-1][:300]}")
                 return
             else:
                 break
         self.check(shown)
 
     def is_packed(self, error):
-        """Whether `pack` was killed after its last step: a set that is whole is not packed again."""
+        """Return whether `pack` was killed after its last step: it refuses to replace a complete data set."""
         return self.name == "pack" and "existing path" in error
 
     def check(self, shown):
@@ -214,7 +215,7 @@ class Campaign:
             self.tally.notes.append(f"{shown}: left {left[:3]}, lost {lost[:3]}, different {other[:3]}")
 
     def beside(self, hold, settings):
-        """Hold the command at an event; a second process must be refused and change nothing."""
+        """Pause the command at an event; a second process must fail, and change nothing."""
         shutil.rmtree(self.out, ignore_errors=True)
         for name in ("held", "go"):
             (self.root / name).unlink(missing_ok=True)
@@ -222,18 +223,18 @@ class Campaign:
         process = self.held_process()
         stop(process)
         before = files(self.out)
-        told = self.second.life(self.root, [*self.command, *settings], log="stderr-second")
+        answer = self.second.life(self.root, [*self.command, *settings], log="stderr-second")
         after = files(self.out)
         (self.root / "go").touch()
         os.kill(process, signal.SIGCONT)
         first = self.server.answer()
         self.tally.beside += 1
         shown = f"held at event {hold} {self.events[hold]}, beside it {settings}"
-        if told["error"] is None or before != after:
+        if answer["error"] is None or before != after:
             self.tally.written += 1
             changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
             self.tally.notes.append(
-                f"{shown}: the second {'ended well' if not told['error'] else 'wrote'} {changed[:3]}"
+                f"{shown}: the second {'ended well' if not answer['error'] else 'wrote'} {changed[:3]}"
             )
         if first["error"]:
             self.tally.refused += 1
@@ -242,25 +243,25 @@ class Campaign:
             self.check(shown)
 
     def held_process(self):
-        """The process that is held, once it is."""
+        """Wait until the process is paused, and return its ID."""
         held = self.root / "held"
         for _ in range(100 * chaos.MOST_SECONDS):
-            if held.exists() and (said := held.read_text()):
-                return int(said)
+            if held.exists() and (number := held.read_text()):
+                return int(number)
             time.sleep(0.01)
-        raise SystemExit(f"{self.name} on {self.backend} does not get to the event at which it is to be held")
+        raise SystemExit(f"{self.name} on {self.backend} does not reach the event at which it should be paused")
 
 
 def stop(process):
-    """Stop all threads of a process: only the one that met the event waits, and others may have work left."""
+    """Stop all threads of a process; only the thread that reached the event waits by itself."""
     os.kill(process, signal.SIGSTOP)
     state = Path(f"/proc/{process}/stat")
     while state.read_text().rpartition(")")[2].split()[0] != "T":
         time.sleep(0.01)
 
 
-def made(root):
-    """The data and the recipe, the same for every command."""
+def write_data(root):
+    """Write the data and the recipe, which are the same for every command."""
     import numpy as np
 
     from tailfit.data import save_npy_folder
@@ -273,7 +274,7 @@ def made(root):
 
 
 def campaign(backend, name, deadline, draw, every):
-    """All events of one command, then random instants until the time is up."""
+    """Try all events of one command, then random times until the deadline."""
     tally, server, second = Tally(), Server(backend), Server(backend)
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -287,7 +288,7 @@ def campaign(backend, name, deadline, draw, every):
             draw.shuffle(numbers)
             for number in numbers:
                 if time.monotonic() > deadline and tally.kills:
-                    tally.notes.append(f"the time was up: {len(numbers)} events were to be tried")
+                    tally.notes.append(f"out of time before all {len(numbers)} events were tried")
                     break
                 this.trial(kill_at=number)
             while time.monotonic() < deadline and tally.random < tally.events // 2:
@@ -309,12 +310,12 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=30, help="at most so long, over all")
+    parser.add_argument("--minutes", type=float, default=30, help="time limit over all campaigns")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backends", nargs="+", default=["torch", "jax", "tensorflow"])
     parser.add_argument("--commands", nargs="+", default=list(COMMANDS))
     parser.add_argument("--every", type=int, default=1, help="try every n-th event only")
-    parser.add_argument("--jobs", type=int, default=2, help="campaigns at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="number of campaigns at a time")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     wanted = [(name, backend) for backend in options.backends for name in options.commands]

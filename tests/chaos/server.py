@@ -1,10 +1,10 @@
-"""A process that has only imported Keras and its backend, and forks one run after the other to be killed.
+"""A fork server: a process that has imported Keras and its backend, and forks one child per run.
 
-Reads one JSON object a line: `{"folder", "run", "save_freq", "with": "tailfit" | "keras", "kill": {...}}`. Forks a
-child that runs it; answers with one line `{"killed": bool, "seconds", "error"}` when the child is gone. `kill` says how
-it is to end: `{"after": seconds}` by the clock from here; `{"disk": n}` by itself just after its n-th call to the
-disk; `{"step": n}` by itself in its n-th step; `{}` not at all. A job with `command` runs one of tailfit's commands
-instead, see `commands.py`.
+It reads one JSON object per line: `{"folder", "run", "save_freq", "with": "tailfit" | "keras", "kill": {...}}`, forks a
+child for the run, and answers with a line `{"killed": bool, "seconds", "error"}` when the child has ended. `kill`
+specifies how the child is killed: `{"after": seconds}` by the server after this time; `{"disk": n}` by itself after its
+n-th system call that writes to disk; `{"step": n}` by itself in its n-th step; `{}` not at all. A job with `command`
+runs a command of tailfit instead, see `commands.py`.
 """
 
 # ruff: noqa: E402  # TensorFlow is hidden before Keras is imported
@@ -24,7 +24,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 
 class NoTensorFlow:
-    """Have TensorFlow fail to import: Keras would load it in each child, for ten times as long as a run takes."""
+    """Importer that hides TensorFlow, which Keras would import in each child; this takes ten times as long as a run."""
 
     def find_spec(self, name, path=None, target=None):
         return importlib.machinery.ModuleSpec(name, self) if name == "tensorflow" else None
@@ -33,7 +33,7 @@ class NoTensorFlow:
         raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
 
     def exec_module(self, module):
-        """Never reached."""
+        """Do nothing: `create_module` always fails."""
 
 
 if os.environ["KERAS_BACKEND"] != "tensorflow":
@@ -44,12 +44,12 @@ import keras
 from chaos import MOST_SECONDS
 from support import resumable
 
-import tailfit.recipes.training  # noqa: F401  # here once, not in every child
+import tailfit.recipes.training  # noqa: F401  # once in the server, not in every child
 from tailfit.storage.disk import Disk
 
 
 class Stop(keras.callbacks.Callback):
-    """Kills its own process in its n-th step of this life."""
+    """Callback that kills its own process in its n-th step."""
 
     def __init__(self, step):
         super().__init__()
@@ -69,7 +69,7 @@ class Stop(keras.callbacks.Callback):
 
 
 def die_at_the_disk(calls):
-    """Have the process killed after so many calls to the disk."""
+    """Make the process kill itself after a number of system calls that write to disk."""
     left = [calls]
 
     def counted(method):
@@ -87,7 +87,7 @@ def die_at_the_disk(calls):
 
 
 def work(job):
-    """The run itself, in the child; its exit status."""
+    """Run the job in the child, and return its exit status."""
     if "command" in job:
         return commands.run(job)
     folder, kill = Path(job["folder"]), job["kill"]
@@ -105,7 +105,7 @@ def work(job):
 
 
 def serve(job):
-    """Fork, wait, perhaps kill; what became of it."""
+    """Fork a child for the job, wait for it or kill it, and return the answer."""
     log = Path(job["folder"]) / job.get("log", "stderr")
     began = time.monotonic()
     child = os.fork()
@@ -139,7 +139,7 @@ def serve(job):
 
 
 def main():
-    # Only what says it can stand a fork: a backend that has computed has threads, which a fork does not copy.
+    # Nothing is computed before the fork: a backend that has computed has threads, which a fork does not copy.
     print(json.dumps({"ready": keras.backend.backend()}), flush=True)
     for line in sys.stdin:
         print(json.dumps(serve(json.loads(line))), flush=True)

@@ -22,27 +22,27 @@ if keras.backend.backend() == "torch":
     pytestmark.append(pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork"))
 
 
-def test_a_run_killed_again_and_again_ends_as_if_it_never_was(tmp_path, backend):
+def test_a_run_killed_several_times_ends_like_an_uninterrupted_one(tmp_path, backend):
     server, tally = chaos.Server(backend), chaos.Tally()
     try:
-        whole = chaos.Whole(server, tmp_path)
+        whole = chaos.UninterruptedRuns(server, tmp_path)
         end, seconds = whole("own_step", "tailfit")
         kills = [{"step": 3}, {"disk": 17}, {"after": 0.5 * seconds}]
         folder = tmp_path / "run"
         folder.mkdir()
         for kill in kills:
-            told = server.life(folder, "own_step", 1, kill)
-            assert told["error"] is None
-            assert told["killed"] or "after" in kill  # by the clock it may come too late
-        told = server.life(folder, "own_step", 1, {})
-        assert told == {"killed": False, "seconds": told["seconds"], "error": None}
+            answer = server.life(folder, "own_step", 1, kill)
+            assert answer["error"] is None
+            assert answer["killed"] or "after" in kill  # a timed kill may come too late
+        answer = server.life(folder, "own_step", 1, {})
+        assert answer == {"killed": False, "seconds": answer["seconds"], "error": None}
         assert not chaos.differs(end, chaos.loaded(folder), tally, "own_step"), tally.notes
     finally:
         server.close()
 
 
-def test_a_difference_would_be_seen(tmp_path, backend):
-    """The comparison itself: one bit of one number, one entry of the history."""
+def test_differences_are_detected(tmp_path, backend):
+    """In one bit of one number, or in one entry of the history."""
     import numpy as np
 
     tally = chaos.Tally()
