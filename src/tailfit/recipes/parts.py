@@ -177,11 +177,11 @@ def _windows(recipe: Recipe, source: Source) -> Source:
 
 def _split(recipe: Recipe, whole: Source) -> dict[str, Source]:
     data = recipe.data
-    beside = None if is_url(data.path) else partition_file(recipe.folder / data.path)
+    partition = None if is_url(data.path) else partition_file(recipe.folder / data.path)
     if data.partition is not None:
         parts: Mapping[str, Source] = whole.split(recipe.folder / data.partition)
-    elif data.split is None and beside is not None:
-        parts = whole.split(beside)
+    elif data.split is None and partition is not None:
+        parts = whole.split(partition)
     else:
         parts = _split_by_shares(whole, data.split or Shares())
     missing = [name for name in ("train", "test") if name not in parts]

@@ -37,7 +37,7 @@ _LONG: Final = 10.0  # seconds; a longer validation has a checkpoint before it
 
 
 class ResumeWarning(TailfitWarning):
-    """A checkpoint could not be written or used; training goes on."""
+    """A checkpoint could not be written or used; training continues."""
 
 
 class Run:
@@ -176,8 +176,8 @@ class Run:
 
     def epoch_ends(self, epoch: int, *, last: bool) -> None:
         """Save if due; called after `on_epoch_end` of all callbacks."""
-        whole = self._save_freq == "epoch"
-        self._save_if_due(Position(epoch + 1, 0), anyway=whole or last or self._model.stop_training)
+        every_epoch = self._save_freq == "epoch"
+        self._save_if_due(Position(epoch + 1, 0), anyway=every_epoch or last or self._model.stop_training)
 
     # -- saving ----------------------------------------------------------------------------------------
 
