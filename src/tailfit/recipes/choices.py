@@ -239,7 +239,7 @@ def choice(
             raise ArgumentError(
                 abbreviated(value),
                 expected=f"the name of a {kind}, or a mapping with its name and options",
-                fix=f"write {next(iter(members))}, for example",
+                fix=f"write {default or next(iter(members))}, for example",
             )
         name = value.get("name")
         if "function" in value or (isinstance(name, str) and name in members):
@@ -254,7 +254,7 @@ def choice(
         raise ArgumentError(
             f"the unknown {kind} {name!r}",
             expected=f"one of {', '.join(members)}",
-            fix=f"write {near[0]} if you meant that" if near else f"use {next(iter(members))}, for example",
+            fix=f"write {near[0]} if you meant that" if near else f"use {default or next(iter(members))}, for example",
         )
 
     return Annotated[union, BeforeValidator(as_mapping)]

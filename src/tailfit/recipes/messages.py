@@ -18,10 +18,10 @@ _EXPECTED: Final = {
     "finite_number": "a finite number",
     "float_type": "a number",
     "greater_than": "a number above {gt:g}",
-    "greater_than_equal": "{ge:g} or more",
+    "greater_than_equal": "a number >= {ge:g}",
     "int_type": "a whole number",
     "less_than": "a number below {lt:g}",
-    "less_than_equal": "{le:g} or less",
+    "less_than_equal": "a number <= {le:g}",
     "list_type": "a list",
     "literal_error": "{expected}",
     "model_type": "a mapping",
@@ -29,7 +29,7 @@ _EXPECTED: Final = {
     "string_pattern_mismatch": "text that matches {pattern}",
     "string_too_short": "text that is not empty",
     "string_type": "text",
-    "too_short": "{min_length} or more entries",
+    "too_short": "a list of {min_length} or more entries",
 }
 
 
@@ -58,9 +58,13 @@ def _parts(place: Place, each: Mapping[str, Any]) -> tuple[str, str, str]:
         return f"no {place[-1]!r}", f"a value for {place[-1]}, which has no default", f"add the key {place[-1]}"
     if kind == "union_tag_invalid":
         tags = [tag.strip("'").removeprefix(TAG_PREFIX) for tag in context["expected_tags"].split(", ")]
-        return value, " or ".join(KIND_NAMES.get(tag, tag) for tag in tags), "write one of these kinds of value"
+        return value, " or ".join(KIND_NAMES.get(tag, tag) for tag in tags), "write a value of one of these kinds"
     expected = _EXPECTED.get(kind, each["msg"])
-    return value, expected.format(**context) if context else expected, "correct the value"
+    expected = expected.format(**context) if context else expected
+    if not place:
+        return value, expected, "write the keys of a recipe, at least data"
+    key = f"entry {place[-1]} of the list" if isinstance(place[-1], int) else place[-1]
+    return value, expected, f"write {expected} for {key}"
 
 
 def _place(document: Document, each: Mapping[str, Any]) -> Place:
