@@ -116,6 +116,13 @@ def test_a_damaged_state_is_refused(tmp_path, state):
         pack(Stops(100), tmp_path / "set", shard_bytes=SHARD)
 
 
+def test_the_draft_of_a_first_state_does_not_come_into_the_set(tmp_path):
+    (tmp_path / ".set.partial").mkdir()
+    (tmp_path / ".set.partial" / ".state.json.0123456789abcdef.draft").write_text("{")  # killed before it was renamed
+    packed(tmp_path)
+    assert [path.name for path in (tmp_path / "set").rglob(".*")] == []
+
+
 def test_an_unfinished_folder_of_a_different_source_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pack(Stops(2), tmp_path / "set", shard_bytes=SHARD)

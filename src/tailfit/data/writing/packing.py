@@ -123,10 +123,10 @@ def _resumed(folder: Path, fingerprint: str, names: Collection[str]) -> dict[str
     """
     (folder / "data").mkdir(parents=True, exist_ok=True)
     state = folder / "state.json"
+    remove_abandoned(folder)  # also that of a first state.json, which would come into the packed set
     if not os.path.lexists(state):
         _write_state(folder, fingerprint, {})
         return {}
-    remove_abandoned(folder)
     restart = "delete the folder to start again"
     try:
         earlier = read_object(state, _MAX_STATE_BYTES)
