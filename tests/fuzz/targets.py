@@ -24,9 +24,8 @@ class Target:
         longest: The longest input, in bytes.
         words: Tokens of its language; a character stands for a byte.
         slow: Whether a run takes a tenth of a second or more.
-        native: Whether a library in C or C++ reads the input, and may end the process or hang: known are pyarrow's
-            `RowGroupMetaData.column` (size statistics that do not fit the schema) and HDF5. The suite then
-            takes the same examples each time.
+        native: Whether a library in C or C++ reads the input, and may end the process or hang: known is a damaged
+            HDF5 string data set, which HDF5 reads for ever. The suite then takes the same examples each time.
     """
 
     name: str

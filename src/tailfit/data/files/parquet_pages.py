@@ -1,14 +1,16 @@
-"""The memory that a Parquet file requires according to its page headers.
+"""The memory that a Parquet file requires according to its footer and page headers.
 
 A header of a few bytes may claim a billion values. polars allocates memory for all of them first, and aborts the
-process if there is not enough. The headers, in Thrift's compact protocol, are parsed here without reading the pages.
+process if there is not enough; pyarrow aborts it where the statistics of a column chunk do not fit the schema. The
+headers, in Thrift's compact protocol, are parsed here without reading the pages.
 
 Source: https://github.com/apache/parquet-format, README and parquet.thrift; Thrift's compact protocol specification.
 """
 
-from typing import Any, Final
+import os
+from typing import Any, BinaryIO, Final
 
-__all__ = ["claimed_memory"]
+__all__ = ["chunk_sizes", "claimed_memory"]
 
 _VALUE_BYTES: Final = 16  # per value during decoding: for text, its offset and length
 _MAX_DEPTH: Final = 32
@@ -26,12 +28,44 @@ def claimed_memory(content: bytes) -> int:
     True
     """
     try:
-        length = int.from_bytes(content[-8:-4], "little")
-        footer = _Compact(content, len(content) - 8 - length).struct()
+        footer = _Compact(content, len(content) - 8 - _footer_length(content)).struct()
         chunks = [chunk[3] for group in footer.get(4, []) for chunk in group[1] if 3 in chunk]
         return sum(_of_chunk(content, chunk) for chunk in chunks)
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
         return 0  # a damaged footer, which polars reports
+
+
+def chunk_sizes(file: BinaryIO) -> list[list[tuple[int, int]]]:
+    """Return the number of values and the uncompressed bytes of each column chunk of each row group.
+
+    Args:
+        file: A Parquet file, opened for reading at any position.
+    Raises:
+        ValueError: If the footer is damaged.
+
+    >>> import io, polars
+    >>> polars.DataFrame({"x": [1.0, 2.0], "y": [3, 4]}).write_parquet(file := io.BytesIO())
+    >>> [[values for values, size in group if size > 0] for group in chunk_sizes(file)]
+    [[2, 2]]
+    """
+    try:
+        end = file.seek(-8, os.SEEK_END)
+        length = _footer_length(file.read(8))
+        file.seek(end - length)
+        groups = _Compact(file.read(length), 0).struct().get(4, [])
+        return [[(_whole(chunk[3][5]), _whole(chunk[3][6])) for chunk in group[1]] for group in groups]
+    except (IndexError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise ValueError("a damaged footer") from error
+
+
+def _footer_length(tail: bytes) -> int:
+    return int.from_bytes(tail[-8:-4], "little")
+
+
+def _whole(number: int) -> int:
+    if number < 0:
+        raise ValueError(f"{number} values or bytes")
+    return number
 
 
 def _of_chunk(content: bytes, chunk: dict[int, Any]) -> int:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from tailfit.data.files.images import Mode
 from tailfit.data.files.memory import available_memory, fits_in_memory
+from tailfit.data.files.parquet_pages import chunk_sizes
 from tailfit.data.files.reading import KnownFile, known_files
 from tailfit.data.records.ragged import Ragged, allocate, assembled
 from tailfit.data.sources.columns import Columnar, Images, TableOptions
 from tailfit.errors import RecordError
 from tailfit.extras import needed
+from tailfit.storage.reading import open_regular
 
 __all__ = ["Parquet"]
 
@@ -165,18 +167,19 @@ class Parquet(Columnar):
 class _Group:
     """One row group. Each read opens and closes the file, so that forks never share an open file."""
 
-    def __init__(self, file: KnownFile, metadata: Any, schema: Any, number: int) -> None:
+    def __init__(
+        self, file: KnownFile, metadata: Any, schema: Any, number: int, sizes: Sequence[tuple[int, int]]
+    ) -> None:
         self.file, self.schema, self.rows = file, schema, 0
         self._metadata, self._number = metadata, number
         self._first = sum(metadata.row_group(before).num_rows for before in range(number))
         self._bytes: list[tuple[str, int]] = []
         if metadata.num_row_groups:
-            group = metadata.row_group(number)
-            self.rows = group.num_rows
-            columns = [group.column(position) for position in range(group.num_columns)]
+            self.rows = metadata.row_group(number).num_rows
+            # Not those of `row_group(number).column(...)`: a damaged column chunk would end the process there.
+            paths = [metadata.schema.column(position).path for position in range(metadata.num_columns)]
             # Dictionary encoding makes columns smaller in the file than in memory.
-            sizes = [max(column.total_uncompressed_size, 8 * column.num_values) for column in columns]
-            self._bytes = [(column.path_in_schema, size) for column, size in zip(columns, sizes, strict=True)]
+            self._bytes = [(path, max(size, 8 * values)) for path, (values, size) in zip(paths, sizes, strict=True)]
         if self.rows < 0:
             raise ValueError(f"{self.rows} rows")
 
@@ -220,7 +223,11 @@ def _opened(file: KnownFile, **options: Any) -> Iterator[Any]:
 def _groups(file: KnownFile) -> list[_Group]:
     with _opened(file) as opened:
         metadata, schema = opened.metadata, opened.schema_arrow.remove_metadata()
-        groups = [_Group(file, metadata, schema, number) for number in range(max(metadata.num_row_groups, 1))]
+        with open_regular(file.path) as footer:
+            sizes = chunk_sizes(footer) or [[]]
+        if len(sizes) != max(metadata.num_row_groups, 1):
+            raise ValueError(f"{len(sizes)} row groups in the footer instead of {metadata.num_row_groups}")
+        groups = [_Group(file, metadata, schema, number, each) for number, each in enumerate(sizes)]
         if schema.names and sum(group.rows for group in groups) > available_memory():
             raise ValueError(f"{metadata.num_rows} rows, more than the free memory in bytes")
     return groups
