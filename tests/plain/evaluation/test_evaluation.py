@@ -114,7 +114,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "counts": (lambda: tailfit.evaluate([0, 1], [0, 1], train_counts=[1, 2, 3]), "for 2 classes"),
     "negative count": (lambda: tailfit.evaluate([0, 1], [0, 1], train_counts=[1, -2]), "entry 1"),
     "confidence": (lambda: tailfit.evaluate([0, 1], [0, 1], confidence=95), "confidence=95"),
-    "resamples": (lambda: tailfit.evaluate([0, 1], [0, 1], resamples=10), "40 <= resamples"),
+    "resamples": (lambda: tailfit.evaluate([0, 1], [0, 1], resamples=10), "from 40 to 100000"),
     "seed": (lambda: tailfit.evaluate([0, 1], [0, 1], seed=-1), "seed=-1"),
     "other samples": (
         lambda: tailfit.evaluate([0, 1], [0, 1]).difference_to(tailfit.evaluate([1, 0], [0, 1])),
@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         "different class_names",
     ),
     "not JSON": (lambda: Evaluation.from_json("{"), "not JSON"),
-    "other JSON": (lambda: Evaluation.from_json("[1]"), "something else"),
+    "other JSON": (lambda: Evaluation.from_json("[1]"), "JSON of a different format"),
     "JSON cut": (
         lambda: Evaluation.from_json('{"format": "tailfit.evaluation", "version": 1, "train_counts": null}'),
         "no field 'class_names'",
