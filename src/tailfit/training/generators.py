@@ -1,7 +1,7 @@
-"""The generators of random numbers that a process has one of: Python's, NumPy's, Keras' and the backend's.
+"""The global random generators of a process: Python's, NumPy's, Keras' and the backend's.
 
-Keras takes every seed that is not given from Python's generator, and on torch its dropout without a seed draws from
-torch's own. So what a training draws depends on all that the process has drawn before, unless all of them are seeded.
+Keras draws missing seeds from Python's generator, and on torch, its dropout without a seed uses torch's generator. So a
+training depends on everything that the process has drawn before, unless all of these generators are seeded.
 """
 
 import random
@@ -22,18 +22,18 @@ _SEEDING = threading.RLock()
 
 
 def captured() -> dict[str, Any]:
-    """Copy the state of each: numbers, arrays, and tuples and dicts of them."""
+    """Return a copy of the states of all generators: numbers and arrays, in tuples and dicts."""
     seed = known_global_seed()
     return {
         "python": random.getstate(),
-        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # the one that scripts use
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # the global generator, which scripts use
         "keras": None if seed is None else np.array(keras.ops.convert_to_numpy(seed.state.value)),
         keras.backend.backend(): engine.random_state(),
     }
 
 
 def put_back(state: Mapping[str, Any]) -> None:
-    """Restore what `captured` returned; what another backend's generators had is left."""
+    """Restore states that `captured` returned; those of another backend are ignored."""
     if state["keras"] is not None:
         known_global_seed(made=True).state.assign(state["keras"])
     random.setstate(state["python"])
@@ -44,26 +44,26 @@ def put_back(state: Mapping[str, Any]) -> None:
 
 
 def check(state: Any) -> None:
-    """Check that `put_back` can restore a state; nothing is changed.
+    """Check that `put_back` can restore these states, without changing anything.
 
-    NumPy takes positions beyond the end of its table, and then reads memory that is not its own.
+    NumPy itself accepts positions beyond the end of its table, and then reads foreign memory.
 
     Raises:
-        Exception: of some type, where it can't.
+        Exception: If it can not, of any type.
     """
     version, words, normal = state["python"]
     random.Random().setstate((version, words, normal))
     if version != 3 or not _is_normal(normal) or not all(0 <= word < 2**32 for word in words):
-        raise ValueError("Python's generator: a version, 625 words, and None or a number expected")
+        raise ValueError("the state of Python's generator is not version 3, 625 words, and None or a number")
     known = np.random.get_state(legacy=False)  # noqa: NPY002
     fresh = np.random.RandomState(getattr(np.random, known["bit_generator"])())
     _check_like(state["numpy"], known, "numpy")
     if not 0 <= state["numpy"]["state"].get("pos", 0) <= 624 or state["numpy"]["has_gauss"] not in (0, 1):
-        raise ValueError("NumPy's generator: a position within its table expected")
+        raise ValueError("the state of NumPy's generator has a position outside its table")
     fresh.set_state(state["numpy"])
     seed = state["keras"]
     if seed is not None and (seed.shape != (2,) or seed.dtype.kind not in "iu"):
-        raise ValueError("Keras' generator: two whole numbers expected")
+        raise ValueError("the state of Keras' generator is not two integers")
     own = state.get(keras.backend.backend())
     if own is not None:
         engine.check_random_state(own)
@@ -74,7 +74,7 @@ def _is_normal(value: Any) -> bool:
 
 
 def _check_like(value: Any, known: Any, where: str) -> None:
-    """Refuse what is not of the types, shapes and names of another value."""
+    """Check that a value has the types, shapes, keys and texts of a known one."""
     alike = type(value) is type(known)
     if alike and isinstance(known, np.ndarray):
         alike = (value.dtype, value.shape) == (known.dtype, known.shape)
@@ -83,16 +83,16 @@ def _check_like(value: Any, known: Any, where: str) -> None:
     elif alike and isinstance(known, str):
         alike = value == known
     if not alike:
-        raise TypeError(f"{where} of another type, shape or name")
+        raise TypeError(f"the state of the generator differs in {where}")
     for key in known if isinstance(known, dict) else ():
         _check_like(value[key], known[key], f"{where}.{key}")
 
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """Seed every global generator within the context; they are as before after it.
+    """Seed all global generators within this context, and restore them afterwards.
 
-    They are one for all threads: of trainings that run in threads at the same time, none is reproducible by a seed.
+    Threads share these generators, so trainings that run in several threads at once are not reproducible.
 
     >>> with drawn_from(3):
     ...     first = random.random(), np.random.uniform()
@@ -101,7 +101,7 @@ def drawn_from(seed: int) -> Iterator[None]:
     True
     """
     python = random.getstate()
-    known_global_seed(made=True)  # draws its own seed from Python's generator
+    known_global_seed(made=True)  # its creation draws from Python's generator
     random.setstate(python)
     before = captured()
     random.seed(seed)
@@ -116,9 +116,9 @@ def drawn_from(seed: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators while layers, losses or steps are made; one thread at a time.
+    """Seed the global generators while layers, losses or steps are created; one thread at a time.
 
-    Threads of a grid search would share the generators.
+    Without the lock, threads of a grid search would draw from the same generators.
     """
     with _SEEDING, drawn_from(seed):
         yield

@@ -39,7 +39,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Batch:
-    """The data that one step trains on; change it with `dataclasses.replace`.
+    """The data of one training step; change it with `dataclasses.replace`.
 
     Args:
         x: Inputs, in the form that the model takes.
