@@ -1,7 +1,13 @@
 """Losses for long-tailed classification: `keras.losses.Loss` classes and functions of their per-sample values.
 
-All losses accept integer, one-hot and soft labels, compute in log space, and require `from_logits`, which has no
-default.
+All losses compute in log space, and require `from_logits`, which has no default.
+
+Shapes:
+- Losses for exclusive classes take class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels
+  `(batch, ..., C)`. A class index outside [0, C) gives NaN, unless its sample weight is 0.
+- Multi-label losses take labels in [0, 1] `(batch, ..., C)`, or class indices if each sample has one label; C = 1 for a
+  binary problem. The loss of a sample is the sum over its labels.
+- `y_pred` is `(batch, ..., C)`, and the per-sample loss `(batch, ...)`.
 """
 
 from tailfit.losses.active_passive_loss import (

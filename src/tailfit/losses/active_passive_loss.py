@@ -71,8 +71,7 @@ class NormalizedCrossEntropy(ClassificationLoss):
     Args:
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If shapes do not match.
     Source: Ma et al. 2020, arXiv:2006.13554, eq. 4.
@@ -107,8 +106,7 @@ class ActivePassive(ClassificationLoss):
             "mae").
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Ma et al. 2020, arXiv:2006.13554, eq. 10.

@@ -86,9 +86,7 @@ class Asymmetric(MultiLabelLoss):
             this is binary cross-entropy.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is labels in [0, 1] `(batch, ..., C)`, or class indices `(batch, ...)` if each sample has one
-        label; `y_pred` is `(batch, ..., C)`, with C = 1 for a binary problem; the per-sample loss is `(batch, ...)` in
-        nats, summed over labels.
+    Shapes: `y_true` `(batch, ..., C)` or `(batch, ...)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Ridnik et al. 2021, arXiv:2009.14119, eq. 7.
@@ -130,8 +128,7 @@ class AsymmetricSingleLabel(ClassificationLoss):
         label_smoothing: Share of each label that is distributed evenly over the C classes, in [0, 1], or a schedule.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Ridnik et al. 2021, arXiv:2009.14119, the authors' single-label code.

@@ -46,9 +46,7 @@ class BinaryFocal(MultiLabelLoss):
         alpha: Weight of present labels, in [0, 1], or a schedule. None gives present and absent labels the weight 1.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is labels in [0, 1] `(batch, ..., C)`, or class indices `(batch, ...)` if each sample has one
-        label; `y_pred` is `(batch, ..., C)`, with C = 1 for a binary problem; the per-sample loss is `(batch, ...)` in
-        nats, summed over labels.
+    Shapes: `y_true` `(batch, ..., C)` or `(batch, ...)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Lin et al. 2017, arXiv:1708.02002, eq. 5.

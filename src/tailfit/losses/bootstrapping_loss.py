@@ -52,8 +52,7 @@ class Bootstrapping(ClassificationLoss):
             predictions more confident. (An arg max has no gradient in any case.)
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Reed et al. 2015, arXiv:1412.6596, eq. 6 (soft) and 7 (hard).

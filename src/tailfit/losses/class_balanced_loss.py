@@ -71,9 +71,8 @@ class ClassBalanced(ClassificationLoss):
         gamma: Focusing exponent of "focal", >= 0, or a schedule.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. With sigmoids the weight of a soft
-        label is the mean of its classes' weights.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
+        With sigmoids, the weight of a soft label is the mean of its classes' weights.
     Raises:
         ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
             number of classes differs.

@@ -49,9 +49,7 @@ class CrossEntropy(ClassificationLoss):
             after smoothing, so soft labels are weighted, too.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index outside [0, C)
-        gives NaN, unless its sample weight is 0.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If an option is out of range; when called, if shapes do not match.
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).

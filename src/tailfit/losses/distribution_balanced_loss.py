@@ -78,9 +78,7 @@ class DistributionBalanced(MultiLabelLoss):
         gamma: Focusing exponent, >= 0, or a schedule.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is labels in [0, 1] `(batch, ..., C)`, or class indices `(batch, ...)` if each sample has one
-        label; `y_pred` is `(batch, ..., C)`, with C = 1 for a binary problem; the per-sample loss is `(batch, ...)` in
-        nats, summed over labels.
+    Shapes: `y_true` `(batch, ..., C)` or `(batch, ...)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If an option is out of range or every sample has some label; when called, if shapes do not match
             or the number of labels differs.

@@ -53,8 +53,7 @@ class LabelAwareSmoothing(ClassificationLoss):
         tail: Smoothing of the rarest class, in [0, 1], or a schedule. If both are 0, this is cross-entropy.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
             number of classes differs.

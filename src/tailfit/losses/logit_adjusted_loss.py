@@ -56,9 +56,7 @@ class LogitAdjusted(ClassificationLoss):
         tau: Strength, >= 0, or a schedule. 0 is cross-entropy; 1 minimises the balanced error.
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index outside [0, C)
-        gives NaN, unless its sample weight is 0.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If a count is not > 0 or an option is out of range; when called, if shapes do not match or the
             number of classes differs.
@@ -94,9 +92,7 @@ class BalancedSoftmax(ClassificationLoss):
         class_counts: C counts > 0 of the data as sampled and weighted, or an object with `class_counts` (`batches`).
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         name, reduction, dtype: As in `keras.losses.Loss`.
-    Shapes: `y_true` is class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot or soft labels `(batch, ..., C)`;
-        `y_pred` is `(batch, ..., C)`; the per-sample loss is `(batch, ...)` in nats. A class index outside [0, C)
-        gives NaN, unless its sample weight is 0.
+    Shapes: `y_true` `(batch, ...)` or `(batch, ..., C)`, `y_pred` `(batch, ..., C)`; loss `(batch, ...)`, in nats.
     Raises:
         ArgumentError: If a count is not > 0; when called, if shapes do not match or the number of classes differs.
     Source: Ren et al. 2020, arXiv:2007.10740, eq. 3.
