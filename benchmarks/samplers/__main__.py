@@ -30,13 +30,13 @@ from tailfit.samplers import (
     Plan,
     Progressive,
     RepeatFactor,
-    Runs,
-    Sampler,
+        Sampler,
     Sequential,
     Shuffle,
     Stratified,
     Weighted,
 )
+from tailfit.samplers.runs import Runs
 
 SHARES = np.array([0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04, 0.03, 0.02, 0.01, 0.005, 0.0025, 0.0015, 0.0006, 0.0004])
 SAMPLERS: list[Sampler] = [

@@ -16,7 +16,7 @@ from tailfit.recipes.document import parse
 from tailfit.recipes.result import Result, finished_claim
 from tailfit.resume import random_state, variables
 from tailfit.resume.remembered import Remembered
-from tailfit.resume.saved import check_document, saved
+from tailfit.resume.saved import check_document, decoded
 from tailfit.resume.store import Checkpoint, Position
 
 MORE = """\
@@ -124,7 +124,7 @@ def resumed_state(data: bytes) -> None:
     checkpoint = Checkpoint(Position(1, 0), state, arrays)
     if answer(lambda: check_document(checkpoint)) is REFUSED:
         return
-    found = answer(lambda: saved(checkpoint, remembered))
+    found = answer(lambda: decoded(checkpoint, remembered))
     if found is not REFUSED:
         values = answer(lambda: variables.checked(known, found.entries, found.arrays))
         assert values is REFUSED or {place: value.shape for place, value in values.items()} == {"model.0000": (2, 2)}
