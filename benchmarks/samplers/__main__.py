@@ -30,7 +30,7 @@ from tailfit.samplers import (
     Plan,
     Progressive,
     RepeatFactor,
-        Sampler,
+    Sampler,
     Sequential,
     Shuffle,
     Stratified,

@@ -1,4 +1,4 @@
-"""What the package imports: only declared distributions, and nothing that hides a module of the same name."""
+"""Imports: of declared distributions only, of names that exist, and none that hides a module of the same name."""
 
 import ast
 import re
@@ -64,3 +64,34 @@ def test_no_function_hides_its_module(room):
     """`tailfit.room.name` is a function or a module, whichever of the two was imported first."""
     modules = {path.stem for path in room.iterdir()}
     assert not {name for _, name in imported(room / "__init__.py")} & modules
+
+
+OUTSIDE = [path for folder in ("tests", "benchmarks", "examples", "docs") for path in (ROOT / folder).rglob("*.py")]
+
+
+@cache
+def defined(module: str) -> set[str]:
+    """Return every name that a module of tailfit defines or imports, at any level; submodules for a package."""
+    place = PACKAGE.parent.joinpath(*module.split("."))
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    names = {entry.stem for entry in place.iterdir()} if place.is_dir() else set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def test_names_imported_from_the_package_exist():
+    """Types are checked in src only; a benchmark, or a test of one backend, may not run for a long time."""
+    modules = {module_of(path) for path in FILES}
+    missing = [
+        (str(path.relative_to(ROOT)), module, name)
+        for path in OUTSIDE
+        for module, name in imported(path)
+        if module.split(".")[0] == "tailfit" and (module not in modules or (name and name not in defined(module)))
+    ]
+    assert not missing
