@@ -338,7 +338,7 @@ def forget_loops(error: BaseException) -> None:
 
     The frames refer to TensorFlow's iterator, which goes on reading in its threads, and its data may refer to the
     error: such a cycle is never collected. If the interpreter exits before the iterator ends, the two deadlock
-    (test_nothing_is_left_behind_after_an_error). No public call closes the iterator.
+    (`test_the_frames_of_tensorflows_loop_are_cleared`). No public call closes the iterator.
     """
     trace = error.__traceback__
     while trace is not None:
@@ -356,7 +356,8 @@ def forget_generators(data_set: keras.utils.PyDataset) -> None:
     """Drop TensorFlow's references to a data set once its loops have ended; otherwise it stays in memory for ever.
 
     Each loop registers functions of the data set in TensorFlow's default graph, and they refer to its arrays. An
-    iterator that a loop has left before its end calls them once more, so they are removed only after that.
+    iterator that a loop has left before its end calls them once more, so they are removed only after that. TensorFlow
+    has no call for it; `test_tensorflows_references_to_a_data_set_are_dropped` fails once they go by themselves.
     """
     kept: list[Any] = getattr(tensorflow.compat.v1.get_default_graph(), "_py_funcs_used_in_graph", [])
     for function in list(kept):

@@ -196,7 +196,7 @@ def test_an_iterator_that_counts_steps_is_not_kept_by_itself():
 
 
 @pytest.mark.only_on("tensorflow")  # the TensorFlow trainer
-def test_the_frames_of_tensorflows_loop_are_let_go():
+def test_the_frames_of_tensorflows_loop_are_cleared():
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
@@ -220,7 +220,7 @@ def test_the_frames_of_tensorflows_loop_are_let_go():
 
 
 @pytest.mark.only_on("tensorflow")  # tf.data
-def test_what_tensorflow_keeps_of_a_data_set_is_let_go():
+def test_tensorflows_references_to_a_data_set_are_dropped():
     import tensorflow as tf
 
     class Steps(keras.utils.PyDataset):

@@ -264,6 +264,7 @@ def unshared(values: list[Any], holders: int) -> list[Any]:
 
     A donated array is deleted, also for a callback that kept it. JAX does not tell who holds an array, and copying all
     of them would double the memory of a step; so references are counted where the interpreter counts them exactly.
+    `test_trap_07_an_array_that_a_callback_kept_stays_as_it_was` guards it.
 
     Args:
         holders: Number of references that each value has in any case, the one of this list included.
