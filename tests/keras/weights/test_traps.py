@@ -44,7 +44,7 @@ def test_trap_09_class_weight_with_a_custom_adapter_is_refused():
         def get_numpy_iterator(self):
             return iter([(X, Y)])
 
-    with pytest.raises(ArgumentError, match="class_weight beside the data adapter Adapter"):
+    with pytest.raises(ArgumentError, match="class_weight together with the data adapter Adapter"):
         model().fit(Adapter(), class_weight=WEIGHT)
 
 
