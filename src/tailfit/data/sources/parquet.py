@@ -168,18 +168,12 @@ class _Group:
     """One row group. Each read opens and closes the file, so that forks never share an open file."""
 
     def __init__(
-        self, file: KnownFile, metadata: Any, schema: Any, number: int, sizes: Sequence[tuple[int, int]]
+        self, file: KnownFile, metadata: Any, schema: Any, number: int, first: int, sizes: Sequence[tuple[str, int]]
     ) -> None:
-        self.file, self.schema, self.rows = file, schema, 0
+        self.file, self.schema = file, schema
         self._metadata, self._number = metadata, number
-        self._first = sum(metadata.row_group(before).num_rows for before in range(number))
-        self._bytes: list[tuple[str, int]] = []
-        if metadata.num_row_groups:
-            self.rows = metadata.row_group(number).num_rows
-            # Not those of `row_group(number).column(...)`: a damaged column chunk would end the process there.
-            paths = [metadata.schema.column(position).path for position in range(metadata.num_columns)]
-            # Dictionary encoding makes columns smaller in the file than in memory.
-            self._bytes = [(path, max(size, 8 * values)) for path, (values, size) in zip(paths, sizes, strict=True)]
+        self._first, self._sizes = first, sizes
+        self.rows = metadata.row_group(number).num_rows if metadata.num_row_groups else 0
         if self.rows < 0:
             raise ValueError(f"{self.rows} rows")
 
@@ -189,7 +183,7 @@ class _Group:
 
     def bytes_of(self, names: Sequence[str]) -> int:
         """Return the approximate size of decoded columns."""
-        return sum(size for path, size in self._bytes if any(f"{path}.".startswith(f"{name}.") for name in names))
+        return sum(size for path, size in self._sizes if any(f"{path}.".startswith(f"{name}.") for name in names))
 
     def read(self, names: list[str]) -> Any:
         self.file.check()
@@ -221,13 +215,20 @@ def _opened(file: KnownFile, **options: Any) -> Iterator[Any]:
 
 
 def _groups(file: KnownFile) -> list[_Group]:
-    with _opened(file) as opened:
+    groups: list[_Group] = []
+    with open_regular(file.path) as footer, _opened(file) as opened:
         metadata, schema = opened.metadata, opened.schema_arrow.remove_metadata()
-        with open_regular(file.path) as footer:
-            sizes = chunk_sizes(footer) or [[]]
-        if len(sizes) != max(metadata.num_row_groups, 1):
-            raise ValueError(f"{len(sizes)} row groups in the footer instead of {metadata.num_row_groups}")
-        groups = [_Group(file, metadata, schema, number, each) for number, each in enumerate(sizes)]
+        # Not from `metadata.row_group(number).column(...)`: a damaged column chunk would end the process there.
+        chunks = chunk_sizes(footer)
+        if len(chunks) != metadata.num_row_groups:
+            raise ValueError(f"{len(chunks)} row groups in the footer instead of {metadata.num_row_groups}")
+        paths = [metadata.schema.column(position).path for position in range(metadata.num_columns)]
+        first = 0
+        for number, group in enumerate(chunks or [[(0, 0)] * len(paths)]):
+            # Dictionary encoding makes columns smaller in the file than in memory.
+            sizes = [(path, max(size, 8 * values)) for path, (values, size) in zip(paths, group, strict=True)]
+            groups.append(_Group(file, metadata, schema, number, first, sizes))
+            first += groups[-1].rows
         if schema.names and sum(group.rows for group in groups) > available_memory():
             raise ValueError(f"{metadata.num_rows} rows, more than the free memory in bytes")
     return groups

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,21 +26,24 @@ _Path = str | PathLike[str] | Sequence[str | PathLike[str]]
 class _Records(MapStyle):
     """Base of both file formats; see `TFRecord` for the arguments."""
 
+    _format: ClassVar[type[TFRecordFiles] | type[ArrayRecordFiles]]
+
     def __init__(
         self,
-        files: RecordFiles,
-        features: Mapping[str, Feature] | None,
-        label: str | int | None,
-        id: str | None,
-        labels: Any,
-        ids: Sequence[str] | None,
-        metadata: Metadata | None,
+        path: _Path,
+        features: Mapping[str, Feature] | None = None,
+        label: str | int | None = None,
+        id: str | None = None,
+        labels: Any = None,
+        ids: Sequence[str] | None = None,
+        metadata: Metadata | None = None,
         *,
-        parse: Callable[[bytes], Any] | None,
-        class_names: Sequence[str] | None,
-        strip: bool,
-        nan: str,
+        parse: Callable[[bytes], Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        strip: bool = False,
+        nan: str = "raise",
     ) -> None:
+        files = type(self)._format(path)
         if parse is not None:
             if features is not None or id is not None:
                 raise ArgumentError(
@@ -65,7 +68,7 @@ class _Records(MapStyle):
             ids = [str(each[id]) for each in found] if id is not None and ids is None else ids
         if self.left_out:
             where = files.named(0).rpartition(": ")[0]
-            warnings.warn(left_out_message(where, self.left_out, "features={...}"), DataWarning, stacklevel=4)
+            warnings.warn(left_out_message(where, self.left_out, "features={...}"), DataWarning, stacklevel=3)
         super().__init__(parsed, labels, ids, metadata, class_names=class_names, strip=strip, nan=nan)
 
 
@@ -111,23 +114,7 @@ class TFRecord(_Records):
     [[2.0, 1.0], [0.0, 1.0]]
     """
 
-    def __init__(
-        self,
-        path: _Path,
-        features: Mapping[str, Feature] | None = None,
-        label: str | int | None = None,
-        id: str | None = None,
-        labels: Any = None,
-        ids: Sequence[str] | None = None,
-        metadata: Metadata | None = None,
-        *,
-        parse: Callable[[bytes], Any] | None = None,
-        class_names: Sequence[str] | None = None,
-        strip: bool = False,
-        nan: str = "raise",
-    ) -> None:
-        files, rest = TFRecordFiles(path), (features, label, id, labels, ids, metadata)
-        super().__init__(files, *rest, parse=parse, class_names=class_names, strip=strip, nan=nan)
+    _format = TFRecordFiles
 
 
 class ArrayRecord(_Records):
@@ -155,23 +142,7 @@ class ArrayRecord(_Records):
     [[2.0, 2.0], [0.0, 0.0]]
     """
 
-    def __init__(
-        self,
-        path: _Path,
-        features: Mapping[str, Feature] | None = None,
-        label: str | int | None = None,
-        id: str | None = None,
-        labels: Any = None,
-        ids: Sequence[str] | None = None,
-        metadata: Metadata | None = None,
-        *,
-        parse: Callable[[bytes], Any] | None = None,
-        class_names: Sequence[str] | None = None,
-        strip: bool = False,
-        nan: str = "raise",
-    ) -> None:
-        files, rest = ArrayRecordFiles(path), (features, label, id, labels, ids, metadata)
-        super().__init__(files, *rest, parse=parse, class_names=class_names, strip=strip, nan=nan)
+    _format = ArrayRecordFiles
 
 
 class _Parsed:
