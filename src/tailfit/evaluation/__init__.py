@@ -8,6 +8,7 @@ from tailfit.evaluation.comparisons import Comparison, comparison
 from tailfit.evaluation.evaluation import Evaluation, evaluate
 from tailfit.evaluation.evaluation_report import report
 from tailfit.evaluation.figures import ClassFigures
+from tailfit.evaluation.grouping import Grouping
 from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.pages import ReportWarning
 from tailfit.evaluation.tables import compare_table
@@ -17,6 +18,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Figure",
+    "Grouping",
     "ReportWarning",
     "compare_table",
     "comparison",

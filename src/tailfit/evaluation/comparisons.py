@@ -224,7 +224,7 @@ def _check_same(evaluations: Mapping[str, tuple[Evaluation, ...]]) -> None:
             )
     for name, trainings in evaluations.items():
         for each in trainings:
-            if each.class_names != first[0].class_names or not np.array_equal(each.y_true, first[0].y_true):
+            if each.class_names != first[0].class_names or not each.same_samples(first[0]):
                 raise DataError(
                     f"evaluations of {heading!r} and {name!r} with different classes or test samples",
                     expected="the same test samples, in the same order",

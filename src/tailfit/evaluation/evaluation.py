@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from rich.table import Table
 
 from tailfit.errors import DataError
 from tailfit.evaluation.evaluation_report import report
-from tailfit.evaluation.figures import ClassFigures, EvaluationFigures, read_only
+from tailfit.evaluation.figures import ClassFigures, EvaluationFigures
+from tailfit.evaluation.grouping import checked_grouping, checked_ids, checked_metadata, ids_digest
 from tailfit.evaluation.inputs import check_options, checked_train_counts, class_indices
 from tailfit.evaluation.intervals import jeffreys, overall_figures
-from tailfit.evaluation.metrics import Figure, class_counts, class_metrics
+from tailfit.evaluation.metrics import Figure, class_counts, class_metrics, read_only
 from tailfit.evaluation.tables import as_text, compare_table
 from tailfit.storage.writing import write_text
 
@@ -46,6 +48,8 @@ class Evaluation(EvaluationFigures):
         worst_class_recall: The smallest recall.
         worst_class: Name of the class with the smallest recall; of several, the first.
         accuracy: Share of the test samples that are predicted correctly.
+        groups: `Grouping` of the test samples; None if their groups are unknown.
+        ids_digest: SHA-256 of the IDs of the test samples; None if not given.
 
     >>> evaluation = evaluate(["leak", "ok", "ok", "ok"], ["leak", "ok", "ok", "leak"])
     >>> round(evaluation.balanced_accuracy, 3), evaluation.worst_class
@@ -79,6 +83,9 @@ def evaluate(
     y_score: Any,
     class_names: Sequence[str] | None = None,
     train_counts: Sequence[float] | NDArray[Any] | None = None,
+    groups: Any = None,
+    ids: Sequence[str] | NDArray[Any] | None = None,
+    metadata: pl.DataFrame | None = None,
     *,
     confidence: float = 0.95,
     resamples: int = 1000,
@@ -93,11 +100,16 @@ def evaluate(
             of ties), or the predicted class indices or names.
         class_names: Names of the C classes in the order of the class indices.
         train_counts: Training samples of each class, shown next to its recall.
+        groups: Group of each sample, such as its recording or machine: whole numbers or strings. Samples of one group
+            are not independent.
+        ids: ID of each sample. Evaluations of the same labels with different IDs are not compared as paired.
+        metadata: One row for each sample.
         confidence: Confidence level of the intervals, in (0, 0.99998].
         resamples: Number of bootstrap resamples, from 2 / (1 - confidence) to 100,000.
         seed: Seed of the bootstrap, >= 0.
         name: Heading of this classifier in tables.
-    Shapes: `y_true` `[n]` or `[n, C]`; `y_score` `[n, C]` or `[n]`; `train_counts` `[C]`, in samples.
+    Shapes: `y_true` `[n]` or `[n, C]`; `y_score` `[n, C]` or `[n]`; `train_counts` `[C]`, in samples; `groups`, `ids`
+        `[n]`.
     Raises:
         ArgumentError: If an option is out of range or `train_counts` do not fit the classes.
         DataError: If labels and scores do not fit each other or a score is NaN; the message names the row.
@@ -117,6 +129,9 @@ def evaluate(
             f"{num_classes} class", expected="at least two classes", fix="pass class_names with all classes"
         )
     counts = checked_train_counts(train_counts, num_classes)
+    grouping = None if groups is None else checked_grouping(groups, len(true))
+    sample_ids = checked_ids(ids, len(true))
+    checked_metadata(metadata, len(true))
     hits, predicted, support = class_counts(true, predicted_class, num_classes)
     recall, precision, f1 = class_metrics(hits, predicted, support)
     low, high = jeffreys(hits, support, confidence)
@@ -140,6 +155,8 @@ def evaluate(
             for k in range(num_classes)
         ),
         worst_class=names[int(np.nanargmin(recall))],
+        groups=grouping,
+        ids_digest=None if sample_ids is None else ids_digest(sample_ids),
         **options,
         **figures,
     )

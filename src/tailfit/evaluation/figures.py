@@ -6,6 +6,7 @@ than another is a question about the *same* samples, and needs both predictions 
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -13,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError, TailfitError
+from tailfit.evaluation.grouping import Grouping
 from tailfit.evaluation.inputs import check_options, checked_train_counts
 from tailfit.evaluation.intervals import difference_figures
-from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_counts, class_metrics, overall
+from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_counts, class_metrics, overall, read_only
 from tailfit.evaluation.metrics import confusion_matrix as matrix_of
 from tailfit.names import first_odd
 from tailfit.storage.json_text import fields_of
 
-__all__ = ["ClassFigures", "EvaluationFigures", "fault_text", "read_only"]
+__all__ = ["ClassFigures", "EvaluationFigures", "fault_text"]
 
 _FORMAT = {"format": "tailfit.evaluation", "version": 1}
 
@@ -69,6 +71,28 @@ class EvaluationFigures:
     worst_class_recall: Figure
     worst_class: str
     accuracy: Figure
+    groups: Grouping | None = None
+    ids_digest: str | None = None
+
+    @property
+    def group_counts(self) -> tuple[int, ...] | None:
+        """Number of groups that have samples of each class; None if the groups are unknown."""
+        if self.groups is None:
+            return None
+        return tuple(map(len, self.groups.by_class(self.y_true, len(self.class_names))))
+
+    def same_samples(self, other: "EvaluationFigures") -> bool:
+        """Return whether another evaluation has the same samples in the same order.
+
+        They have the same classes, and the same IDs and groups where both evaluations have them.
+        """
+        digests = {self.ids_digest, other.ids_digest} - {None}
+        both = self.groups is not None and other.groups is not None
+        return (
+            np.array_equal(self.y_true, other.y_true)
+            and len(digests) < 2
+            and (not both or np.array_equal(self.groups.index, other.groups.index))  # type: ignore[union-attr]
+        )
 
     @property
     def overall(self) -> dict[str, Figure]:
@@ -98,7 +122,7 @@ class EvaluationFigures:
         >>> float(gain), gain.low > 0.4
         (0.5, True)
         """
-        if self.class_names != baseline.class_names or not np.array_equal(self.y_true, baseline.y_true):
+        if self.class_names != baseline.class_names or not self.same_samples(baseline):
             raise ArgumentError(
                 f"evaluations {self.name!r} and {baseline.name!r} of different classes or test samples",
                 expected="the same test samples in the same order",
@@ -142,6 +166,11 @@ class EvaluationFigures:
             "y_true": self.y_true.tolist(),
             "y_pred": self.y_pred.tolist(),
         }
+        # Written only where known, so that evaluations without groups keep the form of earlier versions.
+        if self.groups is not None:
+            fields["groups"] = self.groups.to_plain()
+        if self.ids_digest is not None:
+            fields["ids_digest"] = self.ids_digest
         return json.dumps(fields, allow_nan=False, separators=(",", ":"))
 
     @classmethod
@@ -178,6 +207,8 @@ class EvaluationFigures:
                     for _, figures in zip(names, fields["classes"], strict=True)
                 ),
                 **{key: _from_plain(fields["overall"][key], "figure") for key in OVERALL},
+                groups=Grouping.from_plain(fields["groups"], len(y_true), "groups") if "groups" in fields else None,
+                ids_digest=_digest(fields.get("ids_digest")),
             )
             _check_figures(read)
             return read
@@ -187,13 +218,6 @@ class EvaluationFigures:
                 expected="every field as Evaluation.to_json writes it",
                 fix=fix,
             ) from error
-
-
-def read_only(array: Codes) -> Codes:
-    """Return a copy that can't be written to."""
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
 
 
 def fault_text(error: Exception) -> str:
@@ -215,6 +239,12 @@ def _class_indices(fields: dict[str, Any], key: str, num_classes: int) -> Codes:
     if indices.dtype.kind != "i" or indices.ndim != 1 or indices.min() < 0 or indices.max() >= num_classes:
         raise ValueError(f"{key} that are not indices of {num_classes} classes")
     return read_only(indices.astype(np.int64))
+
+
+def _digest(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
+        raise ValueError(f"ids_digest={value!r:.80}")
+    return value
 
 
 def _check_figures(read: EvaluationFigures) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "confusion_matrix",
     "f1_scores",
     "overall",
+    "read_only",
 ]
 
 Codes = NDArray[np.int64]  # class indices
@@ -151,3 +152,10 @@ def overall(hits: Floats, predicted: Floats, support: Floats, counted: NDArray[n
         "worst_class_recall": recall.min(axis=-1),
         "accuracy": hits.sum(axis=-1) / support.sum(),
     }
+
+
+def read_only(array: Codes) -> Codes:
+    """Return a copy that can't be written to."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy

@@ -141,7 +141,7 @@ def shown_classes(evaluation: EvaluationFigures, most: int) -> tuple[list[int], 
 def paired_differences(evaluations: Mapping[str, EvaluationFigures]) -> list[dict[str, Figure]]:
     """Return each evaluation's differences to the first; empty for the first, and for different test samples."""
     first, *others = evaluations.values()
-    same = [len(other.y_true) == len(first.y_true) and bool((other.y_true == first.y_true).all()) for other in others]
+    same = [other.same_samples(first) for other in others]
     return [{}, *(other.difference_to(first) if ok else {} for other, ok in zip(others, same, strict=True))]
 
 
