@@ -106,6 +106,14 @@ PARTS = {
     "IDs that are lists": data(r"\['a'\]", lambda: SOURCE.split({"train": [["a"]]})),
     "a partition with shares": argument("seed", lambda: SOURCE.split({"train": ["a"]}, seed=3)),
     "an unknown column": argument("'site'", lambda: SOURCE.split(0.5, 0.5, by="site")),
+    "fewer groups than parts": argument(
+        "1 group .by keys. for 2 parts", lambda: SOURCE.grouped([3] * 4).split(0.5, 0.5)
+    ),
+    "groups by an unknown column": argument("'site'", lambda: SOURCE.grouped("site")),
+    "groups without a value": data("IDs 'a', 'c'", lambda: SOURCE.grouped([np.nan, 0, np.nan, 1])),
+    "a partition that cuts a group": data(
+        "group 'p'", lambda: SOURCE.grouped(list("ppqq")).split({"train": ["a"], "test": ["b"]})
+    ),
     "keys of others": argument(r"\(2,\)", lambda: SOURCE.split(0.5, 0.5, by=[1, 2])),
     "keys of unequal length": argument("by", lambda: SOURCE.split(0.5, 0.5, by=[[1], [1, 2], [1], [1]])),
     "keys of all kinds": argument("by", lambda: SOURCE.split(0.5, 0.5, by=[1, "a", None, ODD])),

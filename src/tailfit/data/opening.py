@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,12 @@ _FORMATS = (
 
 
 def open(
-    path: str | PathLike[str], *, nan: str = "raise", cache: str | PathLike[str] | None = None, **options: Any
+    path: str | PathLike[str],
+    *,
+    nan: str = "raise",
+    cache: str | PathLike[str] | None = None,
+    group: str | Sequence[str] | None = None,
+    **options: Any,
 ) -> Source:
     """Open the data set at a path or URL as a source; its format is detected.
 
@@ -61,6 +66,7 @@ def open(
         path: A folder, a file, or a URL.
         nan: Policy for NaN and infinity in records: `"raise"`, `"warn"` (once) or `"keep"`.
         cache: Folder of the copies. Default: `$TAILFIT_CACHE`, or else `tailfit` in the user's cache folder.
+        group: Metadata column, or several, whose equal values are a group that no split cuts; see `Source.grouped`.
         **options: Further arguments of the source, for example `label="cause"` for Parquet, `size=(64, 64)` for images,
             `strip=True` to strip whitespace around class names, or `ragged=True` for `.npy` files.
     Raises:
@@ -75,7 +81,8 @@ def open(
     ...     source, source.read([1]).tolist()
     (<NpyFolder: 2 samples, 2 classes>, [[0.0, 1.0]])
     """
-    return _opened(path, nan, cache, options)
+    source = _opened(path, nan, cache, options)
+    return source if group is None else source.grouped(group)
 
 
 def open_alike(path: str | PathLike[str], *, nan: str, options: Mapping[str, Any]) -> Source:

@@ -6,18 +6,21 @@ Concepts:
 - *record*: the data of a sample, an array or a nest of arrays (dict, tuple, list). Records of a *ragged* source differ
   in length on their first axis, the steps; `read` returns a `Ragged` in place of an array.
 - *part*: a `Subset` of a source, which shares its storage.
+- *group*: samples that belong together, for example all windows of one recording; no split cuts a group.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
+from types import EllipsisType
 from typing import Any, Final, overload
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from tailfit.data.grouping import Grouping, grouping_of
 from tailfit.data.records.trees import leaves, pairs
 from tailfit.data.splitting import by_partition, by_shares
 from tailfit.data.tables.ids import Numbered
@@ -45,6 +48,7 @@ class Source(ABC):
         labels: Encoded labels, see `tailfit.labels.encode`, or None.
         metadata: polars DataFrame, or None. Its rows are sorted by the order of `ids`, see
             `tailfit.data.tables.metadata.align`.
+        groups: A metadata column, a list of columns, or n keys, see `grouped`; or a `Grouping`; None for no groups.
 
     Attributes:
         in_memory: Whether `read` only copies from memory, so that reading ahead in a thread gains nothing.
@@ -68,12 +72,21 @@ class Source(ABC):
     ragged: bool = False
     left_out: tuple[str, ...] = ()
 
-    def __init__(self, ids: Sequence[str], labels: Encoded | None = None, metadata: pl.DataFrame | None = None) -> None:
+    def __init__(
+        self,
+        ids: Sequence[str],
+        labels: Encoded | None = None,
+        metadata: pl.DataFrame | None = None,
+        groups: str | ArrayLike | Grouping | None = None,
+    ) -> None:
         if not isinstance(ids, Numbered):
             check_names(ids, "ID")
         self._ids: Final = ids
         self._encoded: Final = labels
         self._metadata: Final = None if metadata is None else align(metadata, ids)
+        self._grouping: Grouping | None = None
+        if groups is not None:
+            self._grouping = groups if isinstance(groups, Grouping) else grouping_of(self, groups)
 
     def as_ragged(self) -> "Source | None":
         """Return the same samples with `ragged=True`, if the source has this option and it was off; else None."""
@@ -131,6 +144,45 @@ class Source(ABC):
     def metadata(self) -> pl.DataFrame | None:
         """Table with one row per sample in the order of `ids` and the column `id`; or None."""
         return self._metadata
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """Groups with their names and what they are by; None if all samples are independent."""
+        return self._grouping
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """Index of each sample's group in `group_names`, `int64[n]`; None if all samples are independent.
+
+        Samples of equal group are never in two parts. Parts of a source share its indices.
+        """
+        return None if self.grouping is None else self.grouping.codes
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Names of the groups in the order of their indices; empty without groups."""
+        return () if self.grouping is None else self.grouping.names
+
+    def grouped(self, by: str | Sequence[str] | ArrayLike | None) -> "Subset":
+        """Return the same samples with different groups.
+
+        Args:
+            by: A metadata column; a list of columns, whose combinations are groups; n keys, of which equal ones are a
+                group; or None for independent samples.
+        Raises:
+            ArgumentError: If there is no such column, or not one key per sample.
+            DataError: If samples have no value in the column; the message names them.
+
+        >>> import tailfit
+        >>> runs = pl.DataFrame({"well": ["B", "A", "B", "C"]})
+        >>> source = tailfit.data.Arrays(np.arange(4), metadata=runs).grouped("well")
+        >>> source.groups.tolist(), source.group_names
+        ([1, 0, 1, 2], ('A', 'B', 'C'))
+        >>> [part.metadata["well"].to_list() for part in source.split(0.5, 0.5)]
+        [['B', 'B'], ['A', 'C']]
+        """
+        groups = by if by is None or isinstance(by, Grouping) else grouping_of(self, by)
+        return Subset(self, np.arange(len(self)), groups=groups)
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
@@ -213,23 +265,24 @@ class Source(ABC):
     def split(self, /, *shares: float, by: str | ArrayLike | None = None, seed: int = 0) -> "tuple[Subset, ...]": ...
 
     def split(self, /, *shares: Any, by: Any = None, seed: int = 0) -> Any:
-        """Divide the source into disjoint parts that share its storage.
+        """Divide the source into disjoint parts that share its storage. No group is cut, see `grouped`.
 
         Args:
             *shares: One partition, or two or more fractions. A partition is a dict of part names to IDs, or a JSON file
                 with such an object; samples in no part are left out. Fractions are positive and sum to one. Splits are
                 stratified: the count of each class in each part, and the size of each part, is the exact share rounded
                 down or up. A class with too few samples goes to the part with the largest remainder (the first of
-                equal ones), as far as sizes allow.
-            by: A metadata column, or n keys. Samples with equal keys stay in one part. The largest groups are placed
-                first, each in the part that lacks most of its classes and size, so that shares are as close as the
-                groups allow.
+                equal ones), as far as sizes allow. If the source has groups, the largest ones are placed first, each
+                in the part that lacks most of its classes and size, so that shares are as close as groups allow.
+            by: Further groups, as for `grouped`: samples with equal keys stay in one part, too. The parts get these
+                groups, joined with those that the source already has.
             seed: Seed that selects one of the possible splits with these shares.
         Returns:
             A dict of `Subset` in the order of the partition, or a tuple of `Subset` for fractions.
         Raises:
-            DataError: If an ID is in two parts, twice in one, or not in the source.
-            ArgumentError: If fractions are not positive or do not sum to one, or a part would be empty.
+            DataError: If an ID is in two parts, twice in one, or not in the source; if a partition cuts a group.
+            ArgumentError: If fractions are not positive or do not sum to one, a part would be empty, or there are fewer
+                groups than parts.
 
         >>> import tailfit
         >>> whole = tailfit.data.Arrays(np.arange(20), [0] * 15 + [1] * 5)
@@ -248,7 +301,10 @@ class Source(ABC):
                 )
             parts = by_partition(self, shares[0])
             return {name: Subset(self, positions) for name, positions in parts.items()}
-        return tuple(Subset(self, positions) for positions in by_shares(self, shares, by, seed))
+        divided, groups = by_shares(self, shares, by, seed)
+        return tuple(
+            Subset(self, positions, groups=None if groups is None else groups.take(positions)) for positions in divided
+        )
 
 
 def split(source: Source, /, *shares: Any, by: str | ArrayLike | None = None, seed: int = 0) -> Any:
@@ -264,6 +320,7 @@ class Subset(Source):
     Args:
         source: The whole source.
         indices: Distinct positions in the source.
+        groups: Groups of these samples; by default those of the source.
     Raises:
         ArgumentError: If a position is out of range, or repeated.
 
@@ -274,7 +331,7 @@ class Subset(Source):
     ([3.0], ('3', '0'), [1.0, 1.0])
     """
 
-    def __init__(self, source: Source, indices: ArrayLike) -> None:
+    def __init__(self, source: Source, indices: ArrayLike, *, groups: Grouping | EllipsisType | None = ...) -> None:
         given = _as_indices(indices)
         if given.size and given.dtype.kind not in "iu":
             raise ArgumentError(
@@ -299,7 +356,9 @@ class Subset(Source):
         if encoded is not None:
             encoded = encoded.take(chosen)
         metadata = None if source.metadata is None else source.metadata[chosen]
-        super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata)
+        if isinstance(groups, EllipsisType):
+            groups = None if source.grouping is None else source.grouping.take(chosen)
+        super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata, groups)
         self.source: Final = source
         self.in_memory, self.ragged, self.left_out = source.in_memory, source.ragged, source.left_out
         chosen.flags.writeable = False
@@ -314,7 +373,7 @@ class Subset(Source):
     def as_ragged(self) -> Source | None:
         """See `Source.as_ragged`."""
         whole = self.source.as_ragged()
-        return None if whole is None else Subset(whole, self.indices)
+        return None if whole is None else Subset(whole, self.indices, groups=self.grouping)
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         return self.source._read(self.indices[indices])

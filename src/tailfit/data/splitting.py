@@ -5,6 +5,7 @@ Concepts:
   combination of labels of multi-label samples. An unlabelled source is one stratum.
 - *share*: part p should have `n_c * f_p` samples of stratum c, rarely a whole number. `_quotas` rounds the table of
   strata and parts so that each cell and each column sum (a part's size) is its exact value rounded down or up.
+- *group*: samples that stay in one part, see `tailfit.data.grouping`.
 - *order*: a hash of (seed, position) decides which samples of a stratum go to which part, so that splits are the same
   on every platform and NumPy version, and independent of global random state.
 """
@@ -16,61 +17,43 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from os import PathLike, fspath
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from tailfit.data.grouping import Grouping, Samples, components, grouping_of
 from tailfit.data.tables.ids import KnownIDs
 from tailfit.data.tables.reading import read_json
 from tailfit.errors import ArgumentError, DataError
 from tailfit.hashing import GOLDEN, mix_words
 from tailfit.names import check_names
 
-__all__ = ["Samples", "by_partition", "by_shares"]
+__all__ = ["by_partition", "by_shares"]
 
 _UNIT = 10**9  # shares are whole billionths, so that sums and remainders are exact
 
 
-class Samples(Protocol):
-    """The parts of a source that a split depends on."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def ids(self) -> Sequence[str]: ...
-
-    @property
-    def labels(self) -> NDArray[Any] | None: ...
-
-    @property
-    def label_kind(self) -> Any: ...
-
-    @property
-    def metadata(self) -> pl.DataFrame | None: ...
-
-    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]: ...
-
-
-def by_shares(source: Samples, shares: tuple[Any, ...], by: Any, seed: Any) -> list[NDArray[np.int64]]:
-    """Return the positions of each part; see `Source.split`."""
+def by_shares(
+    source: Samples, shares: tuple[Any, ...], by: Any, seed: Any
+) -> tuple[list[NDArray[np.int64]], Grouping | None]:
+    """Return the positions of each part, and the groups that are not cut; see `Source.split`."""
     if not isinstance(seed, int | np.integer):
         raise ArgumentError(f"seed={seed!r}", expected="a whole number", fix="pass seed=0, for example")
     seed = int(seed)
     units = _checked_shares(shares)
     strata = _strata(source)
-    groups = None if by is None else _group_indices(source, by)
+    groups = source.grouping if by is None else components(grouping_of(source, by), source.grouping)
     part = _stratified(strata, units, seed) if groups is None else _grouped(strata, units, groups, seed)
     parts = [np.flatnonzero(part == number) for number in range(len(units))]
     for share, indices in zip(shares, parts, strict=True):
         if not len(indices):
             raise ArgumentError(
-                f"the share {share} of {len(source)} samples" + (f" in groups by {by!r}" if by is not None else ""),
+                f"the share {share} of {len(source)} samples" + (f" in groups by {groups.by}" if groups else ""),
                 expected="shares with at least one sample in each part",
                 fix="increase the share, or drop the part",
             )
-    return parts
+    return parts, groups
 
 
 def by_partition(source: Samples, partition: Mapping[str, Any] | str | PathLike[str]) -> dict[str, NDArray[np.int64]]:
@@ -114,7 +97,30 @@ def by_partition(source: Samples, partition: Mapping[str, Any] | str | PathLike[
                 expected=f"IDs of the source's {len(source)} samples",
                 fix="correct or drop the ID",
             )
-    return {name: source.positions(ids) for name, ids in chosen.items()}
+    parts = {name: source.positions(ids) for name, ids in chosen.items()}
+    _refuse_cut_groups(source, parts, where)
+    return parts
+
+
+def _refuse_cut_groups(source: Samples, parts: Mapping[str, NDArray[np.int64]], where: str) -> None:
+    groups = source.grouping
+    if groups is None:
+        return
+    home = np.full(len(groups.names), -1, dtype=np.int64)
+    for number, (name, positions) in enumerate(parts.items()):
+        codes = groups.codes[positions]
+        cut = np.flatnonzero((home[codes] >= 0) & (home[codes] != number))
+        if len(cut):
+            code = int(codes[cut[0]])
+            first = list(parts)[home[code]]
+            both = [source.ids[int(parts[part][groups.codes[parts[part]] == code][0])] for part in (first, name)]
+            raise DataError(
+                f"the group {groups.names[code]!r} (by {groups.by}) in the partitions {first!r} (ID {both[0]!r}) and "
+                f"{name!r} (ID {both[1]!r}){where}",
+                expected="all samples of a group in one partition, because they resemble each other",
+                fix="move them into one partition; if they are independent of each other, use source.grouped(None)",
+            )
+        home[codes] = number
 
 
 def _checked_shares(shares: tuple[Any, ...]) -> NDArray[np.int64]:
@@ -197,59 +203,15 @@ def _shortest_chain(steps: NDArray[np.bool_], starts: NDArray[np.bool_], goals: 
                 queue.append([*chain, column])
 
 
-def _group_indices(source: Samples, by: Any) -> NDArray[np.int64]:
-    """Return the group of each sample as consecutive numbers from 0."""
-    if isinstance(by, str):
-        if source.metadata is None or by not in source.metadata.columns:
-            columns = "no metadata" if source.metadata is None else f"metadata columns {source.metadata.columns}"
-            raise ArgumentError(
-                f"by={by!r} with {columns}",
-                expected="the name of a metadata column",
-                fix="pass an existing name, or an array of keys",
-            )
-        column = source.metadata[by]
-        if column.dtype.is_float():  # NaN means missing, like null
-            column = column.fill_nan(None)
-        if column.null_count():
-            name = source.ids[int(np.argmax(column.is_null().to_numpy()))]
-            raise DataError(
-                f"ID {name!r} without a value of {by!r}",
-                expected="a group for each sample",
-                fix="fill in the value in the metadata",
-            )
-        keys: NDArray[Any] = column.to_numpy()
-    else:
-        try:
-            keys = np.asarray(by)
-        except ValueError:  # keys of different length
-            keys = np.empty(0)
-    if keys.shape != (len(source),):
-        raise ArgumentError(
-            f"by of shape {keys.shape}",
-            expected=f"one key for each of {len(source)} samples",
-            fix="pass an array of this length",
-        )
-    try:
-        groups: NDArray[np.int64] = np.unique(keys, return_inverse=True)[1].astype(np.int64)
-    except TypeError:
-        raise ArgumentError(
-            f"by with keys of the types {sorted({type(key).__name__ for key in keys})}",
-            expected="keys of one sortable type",
-            fix="convert the keys to strings",
-        ) from None
-    return groups
-
-
-def _grouped(
-    strata: NDArray[np.int64], units: NDArray[np.int64], groups: NDArray[np.int64], seed: int
-) -> NDArray[np.int64]:
+def _grouped(strata: NDArray[np.int64], units: NDArray[np.int64], grouping: Grouping, seed: int) -> NDArray[np.int64]:
     """Return the part of each sample. Groups are placed by size, each in the part that lacks most of its strata."""
+    groups = np.unique(grouping.codes, return_inverse=True)[1].reshape(-1).astype(np.int64)  # none is empty
     sizes, counts, shares = np.bincount(groups), np.bincount(strata), (units / _UNIT).tolist()
     if len(sizes) < len(shares):
         raise ArgumentError(
-            f"{len(sizes)} groups for {len(shares)} parts",
-            expected="at least one group for each part",
-            fix="split without by=, or into fewer parts",
+            f"{len(sizes)} group{'s'[: len(sizes) != 1]} (by {grouping.by}) for {len(shares)} parts",
+            expected="at least one group for each part, because no group is cut",
+            fix="split into fewer parts, or by smaller groups: see Source.grouped",
         )
     pairs, members = np.unique(np.stack([groups, strata], axis=1), axis=0, return_counts=True)
     starts = np.searchsorted(pairs[:, 0], np.arange(len(sizes) + 1))

@@ -146,7 +146,7 @@ def test_threads_read_the_same(case: tuple[Source, Any]) -> None:
 def test_a_partition_of_ids_gives_views(case: tuple[Source, Any]) -> None:
     source, truth = case
     names = list(source.ids)
-    parts = source.split({"train": names[2:], "validation": [names[1]]})
+    parts = source.grouped(None).split({"train": names[2:], "validation": [names[1]]})
     assert list(parts) == ["train", "validation"]
     assert list(parts["train"].ids) == names[2:]
     same(parts["validation"].read([0, 0]), truth, [1, 1])
@@ -157,7 +157,7 @@ def test_a_partition_of_ids_gives_views(case: tuple[Source, Any]) -> None:
 
 def test_shares_contain_each_sample_once(case: tuple[Source, Any]) -> None:
     source, truth = case
-    parts = source.split(0.5, 0.5, seed=3)
+    parts = source.grouped(None).split(0.5, 0.5, seed=3)
     assert Counter(name for part in parts for name in part.ids) == Counter(source.ids)
     for part in parts:
         same(part.read(np.arange(len(part))), truth, part.indices)

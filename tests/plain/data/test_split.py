@@ -139,7 +139,7 @@ def test_other_bad_arguments() -> None:
         source.split(0.5, 0.5, by="depth")
     with pytest.raises(ArgumentError, match=r"\(3,\)"):
         source.split(0.5, 0.5, by=[1, 2, 3])
-    with pytest.raises(ArgumentError, match="1 groups for 2 parts"):
+    with pytest.raises(ArgumentError, match=r"1 group \(by keys\) for 2 parts"):
         source.split(0.5, 0.5, by=[1, 1, 1, 1])
     with pytest.raises(ArgumentError, match="partition together"):
         source.split({"train": ["p"]}, seed=1)

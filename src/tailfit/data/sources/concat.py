@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tailfit.data.grouping import concatenated
 from tailfit.data.records.dtypes import check_record_types
 from tailfit.data.records.ragged import Ragged, allocate, assembled
 from tailfit.data.records.trees import leaves, map_tree, pairs
@@ -25,7 +26,8 @@ class Concat(Source):
     """The samples of several sources, one source after the other.
 
     Classes are matched by name; sources may have different classes and different class indices. A metadata column that
-    a source lacks is null for its samples.
+    a source lacks is null for its samples. Groups by the same column are matched by name, so that a well which occurs
+    in two sources stays one group; samples of a source without groups are a group each.
 
     Args:
         *sources: Two or more sources with records of one shape and type, labels of one kind or no labels, and unique
@@ -67,7 +69,8 @@ class Concat(Source):
             )
         self.sources: Final = sources
         self._ends: Final = np.array(list(accumulate(map(len, sources))), dtype=np.int64)
-        super().__init__(ids, _joined_labels(sources), _joined_metadata(sources, ids))
+        groups = concatenated(sources, prefixes or [""] * len(sources))
+        super().__init__(ids, _joined_labels(sources), _joined_metadata(sources, ids), groups)
         self.in_memory = all(source.in_memory for source in sources)
         self.ragged = sources[0].ragged
         if any(source.ragged != self.ragged for source in sources):
@@ -143,7 +146,7 @@ class Mapped(Source):
                 expected="a source and a function of its records",
                 fix="wrap arrays as tailfit.data.Arrays(x, y), and pass a callable",
             )
-        super().__init__(source.ids, source.encoded, source.metadata)
+        super().__init__(source.ids, source.encoded, source.metadata, source.grouping)
         self.source: Final = source
         self.function: Final = function
 

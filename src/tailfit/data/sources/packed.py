@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.files.memory import fits_in_memory
 from tailfit.data.files.npy import read_header
+from tailfit.data.grouping import Grouping
 from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.finite import FirstReadCheck
 from tailfit.data.records.ragged import Ragged, take_into, take_records
@@ -84,7 +85,7 @@ class Packed(Source):
         self._begins: Final = np.arange(len(index) + 1)
         self._steps: Final = self._read_steps(index) if self.ragged else self._begins
         self._starts: Final = [self._checked_files(leaf) for leaf in range(len(self._manifest.leaves))]
-        super().__init__(*self._split_index(index, strip))
+        super().__init__(*self._split_index(index, strip), self._read_groups(index))
         self.in_memory = fits_in_memory(self._manifest.nbytes, memory)
         self._nan_check: Final = FirstReadCheck(len(self), nan)
         self._lock = threading.Lock()
@@ -130,7 +131,14 @@ class Packed(Source):
         path = self._root / "index.parquet"
         index = read_table(path)
         manifest = self._manifest
-        columns = {"id": True, "label": manifest.labels is not None, "steps": manifest.ragged}
+        grouped = manifest.group_by is not None
+        columns = {
+            "id": True,
+            "label": manifest.labels is not None,
+            "steps": manifest.ragged,
+            "group": grouped,
+            "group_name": grouped,
+        }
         if len(index) != manifest.samples or any((name in index.columns) != has for name, has in columns.items()):
             raise RecordError(
                 f"{path}: {len(index)} rows with the columns {index.columns}",
@@ -150,6 +158,20 @@ class Packed(Source):
                 fix="restore the file, or pack the data again",
             )
         return np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
+
+    def _read_groups(self, index: pl.DataFrame) -> Grouping | None:
+        if self._manifest.group_by is None:
+            return None
+        distinct = index.select("group", "group_name").unique().sort("group")
+        codes, names = distinct["group"], distinct["group_name"]
+        valid = codes.dtype.is_integer() and names.dtype == pl.String and not names.null_count()
+        if not valid or codes.to_list() != list(range(len(codes))):
+            raise RecordError(
+                f"{self._root / 'index.parquet'}: columns group and group_name with invalid values",
+                expected="one name for each group, numbered from 0",
+                fix="restore the file, or pack the data again",
+            )
+        return Grouping(index["group"].to_numpy().astype(np.int64), tuple(names.to_list()), self._manifest.group_by)
 
     def _split_index(self, index: pl.DataFrame, strip: bool) -> tuple[tuple[str, ...], Any, pl.DataFrame | None]:
         manifest = self._manifest

@@ -2,7 +2,7 @@
 
 root/pack.json              format, number of samples, arrays of a record, files with their SHA-256
 root/index.parquet          one row per sample: `id`, its `label` if any, its metadata as `metadata.<column>`, and its
-                            `steps` if records differ in length
+                            `steps` if records differ in length; the index `group` and `group_name` of its group if any
 root/data/00-00000.npy      array 00 of the records of shard 00000. All shards except the last have the same number of
                             records. Records of different length are concatenated along their steps.
 
@@ -71,6 +71,7 @@ class Manifest:
         labels: Kind of the labels, or None.
         class_names: Class names in the order of the class indices.
         digests: SHA-256 of each file under `data/`, by name.
+        group_by: What the groups are, see `tailfit.data.grouping.Grouping`; None without groups.
     """
 
     samples: int
@@ -81,6 +82,7 @@ class Manifest:
     class_names: tuple[str, ...]
     digests: dict[str, str]
     steps: int = 0
+    group_by: str | None = None
 
     @property
     def nbytes(self) -> int:
@@ -117,6 +119,7 @@ class Manifest:
             **({"steps": self.steps} if self.ragged else {}),
             "labels": self.labels,
             "class_names": self.class_names,
+            **({} if self.group_by is None else {"group_by": self.group_by}),
             "digests": self.digests,
         }
         write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -145,7 +148,10 @@ class Manifest:
                 class_names=tuple(content["class_names"]),
                 digests={str(name): str(digest) for name, digest in content["digests"].items()},
                 steps=_whole(content.get("steps", 0)),
+                group_by=content.get("group_by"),
             )
+            if not isinstance(manifest.group_by, str | None):
+                raise ValueError(f"group_by {manifest.group_by!r}")
             if (odd := first_odd(manifest.class_names)) is not None:
                 raise ValueError(f"the class name {odd!r}")
             numbers = sorted(_leaf_numbers(manifest.tree))

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.arguments import whole_number
 from tailfit.data.files.reading import mapped_files
+from tailfit.data.grouping import Grouping
 from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.records.trees import leaves, map_tree
@@ -23,8 +24,8 @@ class Windows(Source):
     """All windows of `length` steps, `stride` apart, of long records.
 
     A window's ID is the ID of its record and its first step, `"run 7@120"`. Its metadata are those of the record and
-    the columns `record` and `start`. Windows of one record overlap or resemble each other, so split them by record:
-    `windows.split(0.8, 0.2, by="record")`.
+    the columns `record` and `start`. Windows of one record overlap or resemble each other, so a record is a group by
+    default: `windows.split(0.8, 0.2)` cuts none. If the source has groups, windows have those of their records.
 
     Args:
         x: A source whose records are arrays `[steps, ...]`, of equal or different length; or one long array
@@ -92,7 +93,9 @@ class Windows(Source):
         self._begins: Final = begins
         records, starts = self._records.tolist(), self._starts.tolist()
         ids = tuple(f"{names[record]}@{start}" for record, start in zip(records, starts, strict=True))
-        super().__init__(ids, self._labels_of(y, label, class_names), self._table_of(names, ids))
+        super().__init__(
+            ids, self._labels_of(y, label, class_names), self._table_of(names, ids), self._groups_of(names)
+        )
         self.in_memory = x.in_memory if isinstance(x, Source) else not isinstance(self.x, np.memmap)
         self._mapped: Final = mapped_files([self.x])
 
@@ -113,6 +116,12 @@ class Windows(Source):
             expected=f"one label per step ({len(self.x)}) or per record ({records})",
             fix="pass y of one of these lengths",
         )
+
+    def _groups_of(self, names: Sequence[str]) -> Grouping:
+        of_records = self.x.grouping if isinstance(self.x, Source) else None
+        if of_records is not None:
+            return of_records.take(self._records)
+        return Grouping(self._records, tuple(names), "record")
 
     def _table_of(self, names: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
         own = {"id": ids, "record": [names[record] for record in self._records.tolist()], "start": self._starts}

@@ -46,7 +46,7 @@ def pack(
     crash, the same call resumes after the last complete shard. The finished folder is renamed to `out`.
 
     Args:
-        source: Any source; labels, class names and metadata are written, too.
+        source: Any source; labels, class names, metadata and groups are written, too.
         out: Folder to create.
         shard_bytes: Approximate size of a shard, which contains at least one record.
         progress: Function called as `progress(samples_written, samples)` after each read.
@@ -90,6 +90,7 @@ def pack(
         class_names=source.class_names,
         digests={},
         steps=0 if lengths is None else int(lengths.sum()),
+        group_by=None if source.grouping is None else source.grouping.by,
     )
     manifest = replace(manifest, rows=max(1, shard_bytes // max(manifest.record_bytes, 1)))
     folder = target.with_name(f".{target.name}.partial")
@@ -227,6 +228,10 @@ def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:
         columns["steps"] = pl.Series(lengths)
     if source.labels is not None:
         columns["label"] = pl.Series(source.labels.tolist())
+    if source.grouping is not None:
+        present, codes = np.unique(source.grouping.codes, return_inverse=True)
+        columns["group"] = codes.reshape(-1).astype(np.int64)
+        columns["group_name"] = np.array(source.grouping.names, dtype=object)[present][columns["group"]].tolist()
     frame = pl.DataFrame(columns)
     if source.metadata is not None:
         renamed = source.metadata.drop("id").rename(lambda name: f"metadata.{name}")
