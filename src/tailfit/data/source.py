@@ -21,7 +21,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.grouping import Grouping, grouping_of
-from tailfit.data.records.trees import leaves, pairs
+from tailfit.data.records.ragged import cut_windows
+from tailfit.data.records.trees import leaves, map_tree, pairs
 from tailfit.data.splitting import by_partition, by_shares
 from tailfit.data.tables.ids import Numbered
 from tailfit.data.tables.metadata import align
@@ -71,6 +72,7 @@ class Source(ABC):
     in_memory: bool = False
     ragged: bool = False
     left_out: tuple[str, ...] = ()
+    _step_classes: tuple[str, ...] = ()  # names of the classes of `step_labels`, set by sources that have them
 
     def __init__(
         self,
@@ -130,15 +132,34 @@ class Source(ABC):
         """`"codes"` (class indices), `"soft"` or `"multi-label"`; None if unlabelled."""
         return None if self._encoded is None else self._encoded.kind
 
+    def step_labels(self, index: int) -> NDArray[np.int32] | None:
+        """Return the class index of each step of a record, `int32[steps]`, -1 for steps without a class.
+
+        Returns None if the source has no labels per step. See `tailfit.data.Recordings`.
+        """
+        return None
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the C classes in the order of the class indices; empty if unlabelled."""
-        return () if self._encoded is None else self._encoded.class_names
+        return self._step_classes if self._encoded is None else self._encoded.class_names
 
     @property
     def class_counts(self) -> NDArray[np.float64]:
-        """Number of samples per class, `float64[C]`; the expected number for soft labels; empty if unlabelled."""
-        return np.zeros(0) if self._encoded is None else self._encoded.class_counts
+        """Number of samples per class, `float64[C]`; the expected number for soft labels; empty if unlabelled.
+
+        Of a source with labels per step only, whose records have no label, it is the number of steps.
+        """
+        return self._step_counts if self._encoded is None else self._encoded.class_counts
+
+    @cached_property
+    def _step_counts(self) -> NDArray[np.float64]:
+        counts = np.zeros(len(self._step_classes))
+        for index in range(len(self) if self._step_classes else 0):
+            labels = self.step_labels(index)
+            if labels is not None:
+                counts += np.bincount(labels[labels >= 0], minlength=len(counts))
+        return counts
 
     @property
     def metadata(self) -> pl.DataFrame | None:
@@ -196,6 +217,20 @@ class Source(ABC):
         """
         for into, records in pairs(out, self._read(indices)):
             into[...] = records
+
+    def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+        """Return windows of records, new arrays `[n, length, ...]`, for `Windows`.
+
+        A source may override it to read only the steps of the windows.
+
+        Args:
+            records: Valid position of the record of each window, `[n]`.
+            starts: First step of each window in its record, `[n]`.
+            length: Steps per window; all windows are inside their records.
+        """
+        # Each record is read once, however many of its windows are in the batch.
+        distinct, places = np.unique(records, return_inverse=True)
+        return map_tree(lambda leaf: cut_windows(leaf, places, starts, length), self._read(distinct))
 
     def read(self, indices: ArrayLike, out: Any = None) -> Any:
         """Return the records at these positions, stacked: an array (or a nest of arrays) with first axis n.
@@ -361,6 +396,7 @@ class Subset(Source):
         super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata, groups)
         self.source: Final = source
         self.in_memory, self.ragged, self.left_out = source.in_memory, source.ragged, source.left_out
+        self._step_classes = source._step_classes
         chosen.flags.writeable = False
         self.indices: Final = chosen
 
@@ -375,8 +411,15 @@ class Subset(Source):
         whole = self.source.as_ragged()
         return None if whole is None else Subset(whole, self.indices, groups=self.grouping)
 
+    def step_labels(self, index: int) -> NDArray[np.int32] | None:
+        """See `Source.step_labels`."""
+        return self.source.step_labels(int(self.indices[index]))
+
     def _read(self, indices: NDArray[np.int64]) -> Any:
         return self.source._read(self.indices[indices])
+
+    def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+        return self.source._read_windows(self.indices[records], starts, length)
 
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
         self.source._read_into(out, self.indices[indices])

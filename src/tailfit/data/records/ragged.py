@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Ragged", "allocate", "assembled", "take_into", "take_records"]
+__all__ = ["Ragged", "allocate", "assembled", "cut_windows", "take_into", "take_records", "windows_at"]
 
 
 @final
@@ -149,6 +149,44 @@ def take_into(out: Any, leaf: NDArray[Any], indices: NDArray[np.int64]) -> None:
         np.asarray(leaf).take(indices, axis=0, out=out, mode="clip")
     else:
         out[...] = leaf[indices]
+
+
+def cut_windows(
+    leaf: NDArray[Any] | Ragged, records: NDArray[np.int64], starts: NDArray[np.int64], length: int
+) -> NDArray[Any]:
+    """Return a copy of windows of records, `[n, length, ...]`, in native byte order.
+
+    Args:
+        leaf: The records, `[records, steps, ...]` or a `Ragged`.
+        records: Record of each window, `[n]`.
+        starts: First step of each window in its record, `[n]`. All windows must be inside their records.
+        length: Steps per window, >= 1.
+
+    >>> cut_windows(np.arange(10).reshape(2, 5), np.array([1, 0]), np.array([2, 0]), 3).tolist()
+    [[7, 8, 9], [0, 1, 2]]
+    """
+    if isinstance(leaf, Ragged):
+        return windows_at(leaf.values, leaf.offsets[records] + starts, length)
+    if leaf.flags.c_contiguous:
+        steps = leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
+        return windows_at(steps, records * leaf.shape[1] + starts, length)
+    windows = np.asarray(leaf)[records[:, None], starts[:, None] + np.arange(length)]
+    return windows if windows.dtype.isnative else windows.astype(windows.dtype.newbyteorder("="))
+
+
+def windows_at(values: NDArray[Any], first: NDArray[np.int64], length: int) -> NDArray[Any]:
+    """Return a copy of the `length` steps of `values` from each position in `first` on, `[n, length, ...]`."""
+    step_bytes = values.strides[0] if len(values) > 1 else 0
+    plain = values.flags.c_contiguous and values.dtype.isnative and not values.dtype.hasobject
+    if not (plain and step_bytes and len(values) >= length):
+        windows = np.asarray(values)[first[:, None] + np.arange(length)]
+        return windows if windows.dtype.isnative else windows.astype(windows.dtype.newbyteorder("="))
+    # All windows as overlapping items of one type: NumPy then copies each window at once, as fast as np.take.
+    contents = values.reshape(-1).view(np.uint8)
+    overlapping: NDArray[Any] = np.ndarray(
+        (len(values) - length + 1,), f"V{step_bytes * length}", contents, strides=(step_bytes,)
+    )
+    return np.asarray(overlapping[first].view(values.dtype)).reshape(len(first), length, *values.shape[1:])
 
 
 class _RaggedParts:

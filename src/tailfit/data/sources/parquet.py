@@ -1,8 +1,7 @@
 """Parquet files as a source: loaded into memory if they fit, else read by row group."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, Literal
 
@@ -10,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.files.images import Mode
-from tailfit.data.files.memory import available_memory, fits_in_memory
-from tailfit.data.files.parquet_pages import chunk_sizes
+from tailfit.data.files.memory import fits_in_memory
+from tailfit.data.files.parquet_groups import ParquetRows, open_parquet
 from tailfit.data.files.reading import KnownFile, known_files
 from tailfit.data.records.ragged import Ragged, allocate, assembled
 from tailfit.data.sources.columns import Columnar, Images, TableOptions
 from tailfit.errors import RecordError
 from tailfit.extras import needed
-from tailfit.storage.reading import open_regular
 
 __all__ = ["Parquet"]
 
@@ -165,17 +163,13 @@ class Parquet(Columnar):
 
 
 class _Group:
-    """One row group. Each read opens and closes the file, so that forks never share an open file."""
+    """One row group of one of the files."""
 
-    def __init__(
-        self, file: KnownFile, metadata: Any, schema: Any, number: int, first: int, sizes: Sequence[tuple[str, int]]
-    ) -> None:
-        self.file, self.schema = file, schema
-        self._metadata, self._number = metadata, number
-        self._first, self._sizes = first, sizes
-        self.rows = metadata.row_group(number).num_rows if metadata.num_row_groups else 0
-        if self.rows < 0:
-            raise ValueError(f"{self.rows} rows")
+    def __init__(self, rows: ParquetRows, number: int) -> None:
+        self.file, self.schema = rows.file, rows.schema
+        self._table, self._number = rows, number
+        self._first = sum(rows.sizes[:number])
+        self.rows = rows.sizes[number] if rows.sizes else 0
 
     def row(self, number: int) -> str:
         """Return the name of a row in messages."""
@@ -183,55 +177,17 @@ class _Group:
 
     def bytes_of(self, names: Sequence[str]) -> int:
         """Return the approximate size of decoded columns."""
-        return sum(size for path, size in self._sizes if any(f"{path}.".startswith(f"{name}.") for name in names))
+        sizes = self._table.bytes_by_path[self._number] if self._table.sizes else []
+        return sum(size for path, size in sizes if any(f"{path}.".startswith(f"{name}.") for name in names))
 
     def read(self, names: list[str]) -> Any:
-        self.file.check()
-        with _opened(self.file, metadata=self._metadata) as file:
-            if not self._metadata.num_row_groups:
-                return self.schema.empty_table().select(names)
-            # use_threads=False: the caller may be a reader thread already, and thread pools do not survive a fork.
-            table = file.read_row_group(self._number, columns=names, use_threads=False).select(names)
-            # pyarrow does not validate strings when it reads them; invalid UTF-8 would abort polars.
-            table.validate(full=True)
-            if table.num_rows != self.rows:
-                raise ValueError(f"{table.num_rows} rows instead of {self.rows} as stated in the footer")
-            return table
-
-
-@contextmanager
-def _opened(file: KnownFile, **options: Any) -> Iterator[Any]:
-    """Open a `pyarrow.parquet.ParquetFile` whose errors name the file."""
-    pa, parquet = needed("pyarrow", "parquet", _WHAT), needed("pyarrow.parquet", "parquet", _WHAT)
-    try:
-        # Not memory-mapped: truncating a mapped file kills the process.
-        with parquet.ParquetFile(file.path, memory_map=False, page_checksum_verification=True, **options) as opened:
-            yield opened
-    except (OSError, ValueError, pa.ArrowException) as error:
-        what = str(error).splitlines()[0]
-        raise RecordError(
-            f"{file.path}: {what}", expected="an intact Parquet file", fix="write the file again"
-        ) from error
+        return self._table.read(self._number, names)
 
 
 def _groups(file: KnownFile) -> list[_Group]:
-    groups: list[_Group] = []
-    with open_regular(file.path) as footer, _opened(file) as opened:
-        metadata, schema = opened.metadata, opened.schema_arrow.remove_metadata()
-        # Not from `metadata.row_group(number).column(...)`: a damaged column chunk would end the process there.
-        chunks = chunk_sizes(footer)
-        if len(chunks) != metadata.num_row_groups:
-            raise ValueError(f"{len(chunks)} row groups in the footer instead of {metadata.num_row_groups}")
-        paths = [metadata.schema.column(position).path for position in range(metadata.num_columns)]
-        first = 0
-        for number, group in enumerate(chunks or [[(0, 0)] * len(paths)]):
-            # Dictionary encoding makes columns smaller in the file than in memory.
-            sizes = [(path, max(size, 8 * values)) for path, (values, size) in zip(paths, group, strict=True)]
-            groups.append(_Group(file, metadata, schema, number, first, sizes))
-            first += groups[-1].rows
-        if schema.names and sum(group.rows for group in groups) > available_memory():
-            raise ValueError(f"{metadata.num_rows} rows, more than the free memory in bytes")
-    return groups
+    with open_parquet(file) as (rows, _):
+        pass
+    return [_Group(rows, number) for number in range(max(len(rows.sizes), 1))]
 
 
 def _names(schema: Any) -> str:

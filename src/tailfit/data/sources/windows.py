@@ -11,8 +11,8 @@ from tailfit.arguments import whole_number
 from tailfit.data.files.reading import mapped_files
 from tailfit.data.grouping import Grouping
 from tailfit.data.records.dtypes import check_record_type
-from tailfit.data.records.ragged import Ragged
-from tailfit.data.records.trees import leaves, map_tree
+from tailfit.data.records.ragged import windows_at
+from tailfit.data.records.trees import leaves
 from tailfit.data.source import Source, first_duplicate
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode
@@ -133,21 +133,11 @@ class Windows(Source):
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
         records, starts = self._records[indices], self._starts[indices]
-        steps = np.arange(self.length)
-        if not isinstance(self.x, Source):
-            for file in self._mapped:
-                file.check()
-            return np.asarray(self.x)[(self._begins[records] + starts)[:, None] + steps]
-        # Each record is read once, however many of its windows are in the batch.
-        distinct, places = np.unique(records, return_inverse=True)
-        whole = self.x._read(distinct)
-
-        def cut(leaf: Any) -> Any:
-            if isinstance(leaf, Ragged):
-                return leaf.values[(leaf.offsets[places] + starts)[:, None] + steps]
-            return leaf[places[:, None], starts[:, None] + steps]
-
-        return map_tree(cut, whole)
+        if isinstance(self.x, Source):
+            return self.x._read_windows(records, starts, self.length)
+        for file in self._mapped:
+            file.check()
+        return windows_at(self.x, self._begins[records] + starts, self.length)
 
 
 def _steps_of(source: Source) -> int:
