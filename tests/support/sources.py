@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tailfit.data import Arrays, Concat, Mapped, MapStyle, NpyFolder, Packed, Source, Subset, Windows, pack
+from tailfit.data import Arrays, Concat, Mapped, MapStyle, NpyFolder, Packed, Recordings, Source, Subset, Windows, pack
 
 Builder = Callable[[Path], tuple[Source, Any]]
 SIZE = 23
@@ -123,6 +123,28 @@ def windows_of_an_array(folder: Path) -> tuple[Source, Any]:
     return Windows(records(), 2, 1), np.stack([records()[start : start + 2] for start in range(SIZE - 1)])
 
 
+def windows_of_recordings(suffix: str, **options: Any) -> Builder:
+    """Windows of recordings, as recordings themselves are ragged; see also test_ragged.py."""
+
+    def build(folder: Path) -> tuple[Source, Any]:
+        for name, label, record in zip(ids(), labels(), records((6, 2)), strict=True):
+            table = pl.DataFrame(record, schema=["flow", "heat"]).with_columns(pl.lit(label).alias("class"))
+            write_table(table, folder / f"{name}{suffix}")
+        source = Recordings(folder, metadata=metadata(), group="site", **options)
+        return Windows(source, 3, 2), records((6, 2))[:, [[0, 1, 2], [2, 3, 4]]].reshape(-1, 3, 2)
+
+    return build
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    if path.suffix == ".parquet":
+        table.write_parquet(path, row_group_size=4)
+    elif path.suffix == ".feather":
+        table.write_ipc(path)
+    else:
+        table.write_csv(path)
+
+
 def subset(folder: Path) -> tuple[Source, Any]:
     chosen = np.arange(SIZE)[::-2]
     return Subset(arrays(folder)[0], chosen), records()[chosen]
@@ -179,5 +201,11 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
     MapStyle: {"items": items, "items by batch": items_by_batch},
     Mapped: {"mapped": mapped},
     Windows: {"windows": windows, "big endian": big_endian_windows, "windows of an array": windows_of_an_array},
+    Recordings: {
+        "windows in memory": windows_of_recordings(".parquet"),
+        "windows from row groups": windows_of_recordings(".parquet", memory=False),
+        "windows of Feather files": windows_of_recordings(".feather", memory=False),
+        "windows of CSV files": windows_of_recordings(".csv", memory=False),
+    },
     Subset: {"subset": subset, "subset of a subset": subset_of_subset},
 }

@@ -22,6 +22,7 @@ from tailfit.data.sources.map_style import MapStyle
 from tailfit.data.sources.npy_folder import NpyFolder
 from tailfit.data.sources.packed import Packed
 from tailfit.data.sources.parquet import Parquet
+from tailfit.data.sources.recordings import Recordings
 from tailfit.data.sources.records import ArrayRecord, TFRecord
 from tailfit.data.sources.table import HuggingFace, Table
 from tailfit.data.sources.windows import Windows
@@ -53,6 +54,7 @@ __all__ = [
     "Pad",
     "Parquet",
     "Ragged",
+    "Recordings",
     "Source",
     "Subset",
     "TFRecord",

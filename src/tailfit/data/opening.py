@@ -7,7 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from tailfit.data.files.memory import available_memory
+from tailfit.data.files.arrow_files import read_arrow
 from tailfit.data.files.npy import map_array
 from tailfit.data.files.reading import KnownFile
 from tailfit.data.files.record_files import ARRAY_RECORD, TFRECORD
@@ -187,24 +187,7 @@ def _has_images(names: Iterable[str]) -> bool:
 
 
 def _arrow_table(path: Path) -> Any:
-    pa, ipc = needed("pyarrow", "parquet", str(path)), needed("pyarrow.ipc", "parquet", str(path))
-    file = KnownFile.of(path)
-    if file.size > available_memory():
-        raise DataError(
-            f"{path}: {file.size} bytes", expected="a file that fits into memory", fix="write the table as Parquet"
-        )
-    try:
-        with pa.OSFile(file.path) as opened:  # not memory-mapped, because truncating a mapped file kills the process
-            try:
-                table = ipc.open_file(opened).read_all()
-            except pa.ArrowInvalid:
-                opened.seek(0)
-                table = ipc.open_stream(opened).read_all()
-        table.validate(full=True)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        what = str(error).splitlines()[0]
-        raise RecordError(f"{path}: {what}", expected="an intact Arrow file", fix="write the file again") from error
-    return table
+    return read_arrow(KnownFile.of(path))
 
 
 def _saved_dataset(path: Path) -> Any:

@@ -138,8 +138,11 @@ def take_records(leaf: NDArray[Any] | Ragged, indices: NDArray[np.int64]) -> Any
     if isinstance(leaf, Ragged):
         return leaf.take(indices)
     # asarray, because np.take of a memmap returns the copy in memory as a memmap.
-    records = np.asarray(leaf).take(indices, axis=0)
-    return records if records.dtype.isnative else records.astype(records.dtype.newbyteorder("="))
+    return _native(np.asarray(leaf).take(indices, axis=0))
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def take_into(out: Any, leaf: NDArray[Any], indices: NDArray[np.int64]) -> None:
@@ -170,8 +173,7 @@ def cut_windows(
     if leaf.flags.c_contiguous:
         steps = leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
         return windows_at(steps, records * leaf.shape[1] + starts, length)
-    windows = np.asarray(leaf)[records[:, None], starts[:, None] + np.arange(length)]
-    return windows if windows.dtype.isnative else windows.astype(windows.dtype.newbyteorder("="))
+    return _native(np.asarray(leaf)[records[:, None], starts[:, None] + np.arange(length)])
 
 
 def windows_at(values: NDArray[Any], first: NDArray[np.int64], length: int) -> NDArray[Any]:
@@ -179,8 +181,7 @@ def windows_at(values: NDArray[Any], first: NDArray[np.int64], length: int) -> N
     step_bytes = values.strides[0] if len(values) > 1 else 0
     plain = values.flags.c_contiguous and values.dtype.isnative and not values.dtype.hasobject
     if not (plain and step_bytes and len(values) >= length):
-        windows = np.asarray(values)[first[:, None] + np.arange(length)]
-        return windows if windows.dtype.isnative else windows.astype(windows.dtype.newbyteorder("="))
+        return _native(np.asarray(values)[first[:, None] + np.arange(length)])
     # All windows as overlapping items of one type: NumPy then copies each window at once, as fast as np.take.
     contents = values.reshape(-1).view(np.uint8)
     overlapping: NDArray[Any] = np.ndarray(

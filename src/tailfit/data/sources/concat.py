@@ -147,8 +147,13 @@ class Mapped(Source):
                 fix="wrap arrays as tailfit.data.Arrays(x, y), and pass a callable",
             )
         super().__init__(source.ids, source.encoded, source.metadata, source.grouping)
+        self._step_classes = source._step_classes
         self.source: Final = source
         self.function: Final = function
+
+    def step_labels(self, index: int) -> NDArray[np.int32] | None:
+        """See `Source.step_labels`; the function must not change the number of steps."""
+        return self.source.step_labels(index)
 
     @cached_property
     def ragged(self) -> bool:  # type: ignore[override]  # computed on first use, because it reads a record

@@ -17,7 +17,7 @@ from tailfit.data.tables.reading import parse_json
 from tailfit.errors import RecordError
 from tailfit.storage.reading import refuse_link_out
 
-__all__ = ["LABELS", "METADATA", "companion_files", "partition_file", "records_folder"]
+__all__ = ["LABELS", "METADATA", "companion_files", "metadata_file", "partition_file", "records_folder"]
 
 LABELS = ("labels.json", "labels.csv", "labels.tsv", "labels.ndjson", "labels.jsonl", "labels.parquet")
 METADATA = (
@@ -53,6 +53,11 @@ def companion_files(folder: Path) -> dict[str, Any]:
 def partition_file(root: Path) -> Path | None:
     """Return the path of the partition in a data set's folder, or None."""
     return _first([root], ("partition.json",))
+
+
+def metadata_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the path of the table of metadata in a folder: the first of `names`, or of the usual names; or None."""
+    return _first([folder], (*names, *METADATA))
 
 
 def _has_records(folder: Path) -> bool:

@@ -79,8 +79,10 @@ def align(
     name, found = id_column(rows, known, what, id)
     repeated = found.filter(found.is_duplicated() & found.is_not_null())
     if len(repeated):
+        numbers = ", ".join(map(str, (found == repeated[0]).arg_true().to_list()[:9]))
         raise DataError(
-            f"{what} with several rows for ID {repeated[0]!r} in column {name!r}",
+            f"{what} with several rows for ID {repeated[0]!r} in column {name!r} (rows {numbers}; "
+            f"{repeated.n_unique()} of {len(known)} IDs have several)",
             expected="one row per sample",
             fix="drop all except one of these rows",
         )

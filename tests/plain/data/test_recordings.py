@@ -1,0 +1,140 @@
+"""Recordings: readings and labels per step, against the tables they were written from."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from support.sources import write_table
+
+from tailfit.data import FillMissing, Mapped, Recordings, Windows
+from tailfit.errors import DataError, RecordError
+
+LENGTHS = [7, 2, 12, 5]
+NAMES = [f"run {number}" for number in range(4)]
+WELLS = pl.DataFrame({"run": ["other", *NAMES[::-1]], "well": ["X", "B", "A", "B", "A"]})
+
+
+def tables():
+    """Four recordings of three sensors, of which some are null in a recording or absent from it."""
+    rng = np.random.default_rng(5)
+    found = []
+    for number, steps in enumerate(LENGTHS):
+        columns = {
+            "timestamp": [f"2024-05-31 12:{minute:02d}:00" for minute in range(steps)],
+            "flow": rng.normal(size=steps).astype("f4"),
+            "heat": rng.integers(0, 9, steps),
+            "class": [None, *([0] * (steps - 1))]
+            if number == 1
+            else [0, *([101] * (steps // 3)), *[1] * steps][:steps],
+        }
+        if number == 2:
+            columns["heat"] = pl.Series([None] * steps, dtype=pl.Int64)
+        if number == 3:
+            columns |= {"level": rng.normal(size=steps)}
+        found.append(pl.DataFrame(columns))
+    return found
+
+
+def written(folder: Path, suffix=".parquet"):
+    for name, table in zip(NAMES, tables(), strict=True):
+        write_table(table, folder / f"{name}{suffix}")
+    return folder
+
+
+def truth(number: int):
+    """The readings of a recording, by polars."""
+    table = tables()[number]
+    absent = [name for name in ("flow", "heat", "level") if name not in table.columns]
+    table = table.with_columns(pl.lit(None, pl.Float32).alias(name) for name in absent)
+    return table.select("flow", "heat", "level").cast(pl.Float32).to_numpy()
+
+
+@pytest.fixture(params=[(".parquet", True), (".parquet", False), (".feather", False), (".csv", True)], ids=str)
+def source(request, tmp_path):
+    suffix, memory = request.param
+    return Recordings(written(tmp_path, suffix), drop=[101], metadata=WELLS, group="well", memory=memory)
+
+
+def test_records_are_the_columns_of_numbers(source):
+    assert (source.ids, source.columns) == (tuple(NAMES), ("flow", "heat", "level"))
+    assert source.lengths.tolist() == LENGTHS
+    for indices in ([2], [3, 0, 3], [0, 1, 2, 3], []):
+        batch = source.read(indices)
+        assert (batch.dtype, len(batch)) == (np.float32, len(indices))
+        for got, index in zip(batch, indices, strict=True):
+            np.testing.assert_array_equal(got, truth(index))
+    source.read([0]).values[...] = 0
+    again = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(again.read([0])[0], truth(0))
+    np.testing.assert_array_equal(again.step_labels(2), source.step_labels(2))
+
+
+def test_labels_per_step(source):
+    assert source.class_names == ("0", "1")
+    assert source.step_labels(0).tolist() == [0, -1, -1, 1, 1, 1, 1]
+    assert source.step_labels(1).tolist() == [-1, 0]
+    assert (source.step_labels(0).dtype, source.labels) == (np.int32, None)
+    assert (source.unlabelled_steps, source.dropped_steps) == (1, 2 + 4 + 1)
+    assert source.class_counts.tolist() == [4, 4 + 7 + 3]
+    part = source.split({"a": NAMES[1::2], "b": NAMES[2::-2]})["b"]
+    assert part.step_labels(1).tolist() == [0, -1, -1, 1, 1, 1, 1]
+    assert (part.class_names, part.class_counts.tolist()) == (("0", "1"), [2, 11])
+
+
+def test_metadata_and_groups(source):
+    assert source.metadata.rows() == [(NAMES[0], "A"), (NAMES[1], "B"), (NAMES[2], "A"), (NAMES[3], "B")]
+    assert source.groups.tolist() == [0, 1, 0, 1]
+
+
+def test_windows_read_only_their_steps(source):
+    windows = Windows(source, length=3, stride=2)
+    expected = [(n, start) for n, steps in enumerate(LENGTHS) for start in range(0, steps - 2, 2)]
+    cut = np.stack([truth(n)[start : start + 3] for n, start in expected])
+    order = np.random.default_rng(0).permutation(len(windows))
+    np.testing.assert_array_equal(windows.read(order), cut[order])
+    np.testing.assert_array_equal(windows.read([]), cut[:0])
+
+
+def test_missing_readings_are_filled_with_a_mask(source):
+    filled = Mapped(source, FillMissing(method="zero", mask=True)).read([2])[0]
+    np.testing.assert_array_equal(filled[:, 3:], np.tile(np.float32([1, 0, 0]), (12, 1)))
+
+
+def test_classes_merge_and_name_raw_labels(tmp_path):
+    source = Recordings(written(tmp_path), classes={"leak": [1, 101], "normal": [0], "hydrate": [8, 108]})
+    assert source.class_names == ("leak", "normal", "hydrate")
+    assert source.step_labels(0).tolist() == [1, 0, 0, 0, 0, 0, 0]
+    with pytest.raises(
+        DataError, match=r"labels in no class: 1 \(14 steps\), 101 \(7 steps\); the first 1 is in .*row 3"
+    ):
+        Recordings(tmp_path, classes={"normal": [0]})
+
+
+def test_a_label_per_recording(tmp_path):
+    for name, table in zip(NAMES, tables(), strict=True):
+        table.drop("class").write_parquet(tmp_path / f"{name}.parquet")
+    causes = WELLS.with_columns(cause=pl.Series(["?", "ok", "leak", "ok", "leak"]))
+    causes.write_csv(tmp_path / "runs.csv")
+    source = Recordings(tmp_path, label="cause")
+    assert (source.class_names, source.labels.tolist()) == (("leak", "ok"), [0, 1, 0, 1])
+    assert source.step_labels(1).tolist() == [1, 1]
+    assert source.metadata.columns == ["id", "well"]
+    with pytest.raises(RecordError, match=r"run 0\.parquet: the columns .* without the label 'class', as well as"):
+        Recordings(tmp_path)
+    assert Recordings(tmp_path, label=None).step_labels(0) is None
+
+
+def test_a_long_table(tmp_path):
+    whole = pl.concat([table.with_columns(run=pl.lit(name)) for name, table in zip(NAMES, tables(), strict=True)],
+                      how="diagonal")  # fmt: skip
+    whole.write_parquet(tmp_path / "all.parquet", row_group_size=5)
+    source = Recordings(tmp_path / "all.parquet", id="run", drop=[101], memory=False)
+    assert (source.ids, source.lengths.tolist()) == (tuple(NAMES), LENGTHS)
+    np.testing.assert_array_equal(source.read([2])[0], truth(2))
+    assert source.step_labels(1).tolist() == [-1, 0]
+    (tmp_path / "parts").mkdir()
+    for number, part in enumerate((whole[:10], whole[10:])):  # the third recording is in both files
+        part.write_csv(tmp_path / f"parts/{number}.csv")
+    np.testing.assert_array_equal(Recordings(tmp_path / "parts", id="run").read([2])[0], truth(2))
