@@ -34,6 +34,7 @@ from tailfit.data.tables.ids import check_id
 from tailfit.errors import DataError, PackageError, RecordError, TailfitError
 from tailfit.extras import needed
 from tailfit.storage.json_text import read_object
+from tailfit.storage.locking import one_at_a_time
 from tailfit.storage.reading import digest_of
 from tailfit.storage.writing import Draft, is_draft, remove_abandoned, write_parts
 
@@ -113,23 +114,30 @@ def fetch(url: str, cache: str | PathLike[str] | None = None) -> Path:
             return Path(path)
         folder = _cache_folder(cache) / hashlib.sha256(url.encode()).hexdigest()[:32]
         target = folder / (_safe(posixpath.basename(path.split("?")[0].rstrip("/")) or "data", name))
-        remove_abandoned(folder)
-        remote = _list_remote(system, path, name)
-        known = _read_manifest(folder / "manifest.json")
-        stale = {part: file for part, file in remote.items() if not _is_current(target, part, known.get(part), file)}
-        _check_disk_space(folder, stale, name)
-        kept = {part: copy for part, copy in known.items() if part in remote and part not in stale}
-        _remove_deleted(target, set(remote))
-        written = time.monotonic()
-        try:
-            for part, file in stale.items():
-                kept[part] = _copy_file(system, file, _local(target, part), f"{name}/{part}".rstrip("/"))
-                if time.monotonic() - written > _SAVE_INTERVAL:  # so that a kill loses only this much work
-                    _write_manifest(folder / "manifest.json", kept)
-                    written = time.monotonic()
-        finally:
-            _write_manifest(folder / "manifest.json", kept)
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with one_at_a_time(folder.with_suffix(".lock")):  # of several workers, one copies
+            _update(system, path, folder, target, name)
         return target
+
+
+def _update(system: Any, path: str, folder: Path, target: Path, name: str) -> None:
+    """Make the copy at `target` equal to what the server has now."""
+    remove_abandoned(folder)
+    remote = _list_remote(system, path, name)
+    known = _read_manifest(folder / "manifest.json")
+    stale = {part: file for part, file in remote.items() if not _is_current(target, part, known.get(part), file)}
+    _check_disk_space(folder, stale, name)
+    kept = {part: copy for part, copy in known.items() if part in remote and part not in stale}
+    _remove_deleted(target, set(remote))
+    written = time.monotonic()
+    try:
+        for part, file in stale.items():
+            kept[part] = _copy_file(system, file, _local(target, part), f"{name}/{part}".rstrip("/"))
+            if time.monotonic() - written > _SAVE_INTERVAL:  # so that a kill loses only this much work
+                _write_manifest(folder / "manifest.json", kept)
+                written = time.monotonic()
+    finally:
+        _write_manifest(folder / "manifest.json", kept)
 
 
 def _list_remote(system: Any, path: str, shown: str) -> dict[str, dict[str, Any]]:
