@@ -304,6 +304,14 @@ CHANGES = {
     "windows of nothing": argument("length=0", lambda: Windows(np.zeros((9, 2)), 0)),
     "windows longer than the data": data("9 steps", lambda: Windows(np.zeros((9, 2)), 10)),
     "windows of half a step": argument("2.5", lambda: Windows(np.zeros((9, 2)), 2.5)),
+    "windows by an unknown rule": argument("label='middle'", lambda: Windows(np.zeros(9), 2, label="middle")),
+    "windows by a rule of another type": argument("label=3", lambda: Windows(np.zeros(9), 2, label=3)),
+    "windows with any unknown class": argument(
+        "label='any:leak'", lambda: Windows(np.zeros(9), 2, y=[0] * 8 + [1], label="any:leak")
+    ),
+    "onset windows without steps": argument("onset=None", lambda: Windows(np.zeros(9), 2, label="onset")),
+    "onset of no steps": argument("onset=0", lambda: Windows(np.zeros(9), 2, label="onset", onset=0)),
+    "steps of an onset for another rule": argument("onset=3", lambda: Windows(np.zeros(9), 2, onset=3)),
     "windows of an object": data("object", lambda: Windows(ODD, 2)),
     "padding below zero": argument("to=-1", lambda: Pad(to=-1)),
     "padding to text": argument("to='9'", lambda: Pad(to="9")),

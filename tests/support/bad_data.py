@@ -114,6 +114,10 @@ PARTS = {
     "a partition that cuts a group": data(
         "group 'p'", lambda: SOURCE.grouped(list("ppqq")).split({"train": ["a"], "test": ["b"]})
     ),
+    "one fold": argument("count=1", lambda: tailfit.data.folds(SOURCE, 1)),
+    "more folds than samples": argument("count=5 folds of 4", lambda: tailfit.data.folds(SOURCE)),
+    "more folds than groups": argument("2 groups", lambda: tailfit.data.folds(SOURCE, 3, by=[1, 1, 2, 2])),
+    "folds of an array": argument("ndarray", lambda: tailfit.data.folds(X)),
     "keys of others": argument(r"\(2,\)", lambda: SOURCE.split(0.5, 0.5, by=[1, 2])),
     "keys of unequal length": argument("by", lambda: SOURCE.split(0.5, 0.5, by=[[1], [1, 2], [1], [1]])),
     "keys of all kinds": argument("by", lambda: SOURCE.split(0.5, 0.5, by=[1, "a", None, ODD])),

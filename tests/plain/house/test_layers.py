@@ -31,7 +31,7 @@ ORDER = [
     {"data.source"},
     {"data.sources", "data.changes"},
     {"data.writing"},
-    {"data.opening", "data.inspecting"},
+    {"data.opening", "data.inspecting", "data.folds"},
     {"data.feeding"},
     {"data"},  # its names for users: `tailfit.data.NpyFolder`
     {"training"},

@@ -71,6 +71,7 @@ class Concat(Source):
         self._ends: Final = np.array(list(accumulate(map(len, sources))), dtype=np.int64)
         groups = concatenated(sources, prefixes or [""] * len(sources))
         super().__init__(ids, _joined_labels(sources), _joined_metadata(sources, ids), groups)
+        self._step_classes = _names(sources) if any(source._step_classes for source in sources) else ()
         self.in_memory = all(source.in_memory for source in sources)
         self.ragged = sources[0].ragged
         if any(source.ragged != self.ragged for source in sources):
@@ -79,6 +80,16 @@ class Concat(Source):
                 expected="only ragged sources, or none",
                 fix="pad the ragged ones, for example with Mapped(source, Pad(to=...))",
             )
+
+    def step_labels(self, index: int) -> NDArray[np.int32] | None:
+        """See `Source.step_labels`."""
+        owner = int(np.searchsorted(self._ends, index, side="right"))
+        source = self.sources[owner]
+        labels = source.step_labels(index - (int(self._ends[owner]) - len(source)))
+        if labels is None or source.class_names == self.class_names:
+            return labels
+        places = np.array([*(self.class_names.index(name) for name in source.class_names), -1], dtype=np.int32)
+        return places[labels]  # -1 is the last of the places
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
@@ -198,6 +209,9 @@ def _lengths_of(batch: Any) -> NDArray[np.int64]:
 
 def _joined_labels(sources: Sequence[Source]) -> Encoded | None:
     encoded = [source.encoded for source in sources]
+    if any(source._step_classes for source in sources) and not all(encoded):
+        _refuse_unlabelled_steps(sources)
+        return None
     kinds = {None if part is None else part.kind for part in encoded}
     if len(kinds) > 1:
         raise DataError(
@@ -208,10 +222,7 @@ def _joined_labels(sources: Sequence[Source]) -> Encoded | None:
     labelled = [part for part in encoded if part is not None]
     if not labelled:
         return None
-    names = labelled[0].class_names
-    if any(part.class_names != names for part in labelled):
-        # In order of first appearance, so that class indices that the sources share stay the same.
-        names = tuple(dict.fromkeys(name for part in labelled for name in part.class_names))
+    names = _names(labelled)
     places = [np.array([names.index(name) for name in part.class_names], dtype=np.int64) for part in labelled]
     if labelled[0].kind == "codes":
         values = np.concatenate([place[part.values] for place, part in zip(places, labelled, strict=True)])
@@ -222,6 +233,21 @@ def _joined_labels(sources: Sequence[Source]) -> Encoded | None:
         rows[start : start + len(part.values), place] = part.values
         start += len(part.values)
     return Encoded(labelled[0].kind, rows, names)
+
+
+def _names(parts: Sequence[Source] | Sequence[Encoded]) -> tuple[str, ...]:
+    # In order of first appearance, so that class indices that the sources share stay the same.
+    return tuple(dict.fromkeys(name for part in parts for name in part.class_names))
+
+
+def _refuse_unlabelled_steps(sources: Sequence[Source]) -> None:
+    without = [place for place, source in enumerate(sources) if not source._step_classes]
+    if without:
+        raise DataError(
+            f"source {without[0]} without labels of steps, together with sources that have them",
+            expected="labels of steps in all sources, or in none",
+            fix="cut each source into windows first, and concatenate the windows",
+        )
 
 
 def _joined_metadata(sources: Sequence[Source], ids: Sequence[str]) -> pl.DataFrame | None:

@@ -1,7 +1,7 @@
 """Windows of long sensor records as samples; no window spans two records."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.ragged import windows_at
 from tailfit.data.records.trees import leaves
 from tailfit.data.source import Source, first_duplicate
+from tailfit.data.sources.window_labels import LabelFunction, LabelRule
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode
 
@@ -36,12 +37,20 @@ class Windows(Source):
             where the value changes. By default the whole array is one record.
         y: For a long array: labels in any form that `tailfit.labels.encode` accepts, either one per step or one per
             record, in the order of the records.
-        label: Step that a window takes its label from if `y` has one label per step: `"last"` or `"first"`.
+        label: Rule for the label of a window if there is a label per step (of a source, see `Source.step_labels`, or in
+            `y`). `"last"`, `"first"`: the class of that step. `"majority"`: the most frequent class; of several the one
+            that occurs last. `"any:<class>"`: this class if any step has it, else as `"last"`. `"onset"`: as `"last"`,
+            but only windows that end within `onset` steps after a change of class, or before the first change of the
+            record. Or a function that reduces class indices `int32[n, length]` to `[n]`. A window whose label is left
+            out, -1, is not made.
+        onset: For `"onset"`: number of steps after a change that are kept, >= 1.
         class_names: Class names of `y` in the order of the class indices.
     Shapes: `read(indices)` returns `[n, length, ...]` in the records' units.
     Raises:
-        ArgumentError: If the length or stride is out of range, or arguments contradict each other.
-        DataError: If every record is shorter than a window, or `by` or `y` has a wrong length.
+        ArgumentError: If the length or stride is out of range, the rule or its class is unknown, or arguments
+            contradict each other.
+        DataError: If every record is shorter than a window, the labels of all windows are left out, or `by` or `y` has
+            a wrong length.
 
     >>> pressure = np.arange(7.0)
     >>> windows = Windows(pressure, length=2, by=["a", "a", "a", "b", "b", "b", "b"], y=["ok", "leak"])
@@ -57,13 +66,13 @@ class Windows(Source):
         *,
         by: ArrayLike | None = None,
         y: Any = None,
-        label: Literal["last", "first"] = "last",
+        label: str | LabelFunction = "last",
+        onset: int | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
         self.length: Final = whole_number("length", length, least=1)
         self.stride: Final = self.length if stride is None else whole_number("stride", stride, least=1)
-        if label not in ("last", "first"):
-            raise ArgumentError(f"label={label!r}", expected="'last' or 'first'", fix="drop label=, or pass 'first'")
+        rule = LabelRule(label, onset)
         self.x: Final = x if isinstance(x, Source) else np.asanyarray(x)
         if not isinstance(self.x, Source):
             check_record_type(self.x.dtype, "x")
@@ -87,35 +96,58 @@ class Windows(Source):
                 fix="use shorter windows",
             )
         # For each window, its record and its first step in that record.
-        self._records: Final = np.repeat(np.arange(len(lengths)), windows)
-        first = np.repeat(np.cumsum(windows) - windows, windows)
-        self._starts: Final = (np.arange(len(self._records)) - first) * self.stride
+        self._records = np.repeat(np.arange(len(lengths)), windows)
+        self._starts = (np.arange(len(self._records)) - np.repeat(np.cumsum(windows) - windows, windows)) * self.stride
         self._begins: Final = begins
-        records, starts = self._records.tolist(), self._starts.tolist()
-        ids = tuple(f"{names[record]}@{start}" for record, start in zip(records, starts, strict=True))
-        super().__init__(
-            ids, self._labels_of(y, label, class_names), self._table_of(names, ids), self._groups_of(names)
-        )
+        labels = self._labels_of(rule, lengths, y, class_names)
+        if labels is not None and labels.kind == "codes" and labels.values.min() < 0:
+            kept = np.flatnonzero(labels.values >= 0)
+            if not len(kept):
+                raise DataError(
+                    f"{len(labels.values)} windows, none of which has a label by label={label!r}",
+                    expected="at least one window whose label is not left out",
+                    fix="choose a different label=, or leave out fewer labels",
+                )
+            self._records, self._starts = self._records[kept], self._starts[kept]
+            labels = labels.take(kept)
+        of_records = np.array(names, dtype=object)[self._records].tolist()
+        ids = tuple(f"{name}@{start}" for name, start in zip(of_records, self._starts.tolist(), strict=True))
+        super().__init__(ids, labels, self._table_of(of_records, ids), self._groups_of(names))
         self.in_memory = x.in_memory if isinstance(x, Source) else not isinstance(self.x, np.memmap)
         self._mapped: Final = mapped_files([self.x])
 
-    def _labels_of(self, y: Any, label: str, class_names: Sequence[str] | None) -> Encoded | None:
+    def _labels_of(
+        self, rule: LabelRule, lengths: NDArray[np.int64], y: Any, class_names: Sequence[str] | None
+    ) -> Encoded | None:
+        """Return the label of each window; class index -1 for a window that is not made."""
+        first = self._begins[self._records] + self._starts
         if isinstance(self.x, Source):
-            encoded = self.x.encoded
-            return None if encoded is None else encoded.take(self._records)
+            steps = _steps_labels(self.x, lengths)
+            if steps is None:
+                return None if self.x.encoded is None else self.x.encoded.take(self._records)
+            names = self.x.class_names
+            return Encoded("codes", rule(steps, first, self.length, names, self._begins), names)
         if y is None:
             return None
         encoded, records = encode(y, class_names=class_names), len(self._begins)
         if len(encoded.values) == records:
             return encoded.take(self._records)
-        if len(encoded.values) == len(self.x):
-            step = self.length - 1 if label == "last" else 0
-            return encoded.take(self._begins[self._records] + self._starts + step)
-        raise DataError(
-            f"{len(encoded.values)} labels",
-            expected=f"one label per step ({len(self.x)}) or per record ({records})",
-            fix="pass y of one of these lengths",
-        )
+        if len(encoded.values) != len(self.x):
+            raise DataError(
+                f"{len(encoded.values)} labels",
+                expected=f"one label per step ({len(self.x)}) or per record ({records})",
+                fix="pass y of one of these lengths",
+            )
+        if encoded.kind == "codes":
+            names, steps_of = encoded.class_names, encoded.values.astype(np.int32)
+            return Encoded("codes", rule(steps_of, first, self.length, names, self._begins), names)
+        if rule.label not in ("last", "first"):
+            raise ArgumentError(
+                f"label={rule.label!r} for {encoded.kind} labels of steps",
+                expected="label='last' or 'first'",
+                fix="pass one class per step in y, or label='last'",
+            )
+        return encoded.take(first + (self.length - 1 if rule.label == "last" else 0))
 
     def _groups_of(self, names: Sequence[str]) -> Grouping:
         of_records = self.x.grouping if isinstance(self.x, Source) else None
@@ -123,8 +155,8 @@ class Windows(Source):
             return of_records.take(self._records)
         return Grouping(self._records, tuple(names), "record")
 
-    def _table_of(self, names: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
-        own = {"id": ids, "record": [names[record] for record in self._records.tolist()], "start": self._starts}
+    def _table_of(self, records: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
+        own = {"id": ids, "record": records, "start": self._starts}
         table = pl.DataFrame(own)
         if isinstance(self.x, Source) and self.x.metadata is not None:
             of_records = self.x.metadata.drop("id", *({"record", "start"} & set(self.x.metadata.columns)))
@@ -138,6 +170,23 @@ class Windows(Source):
         for file in self._mapped:
             file.check()
         return windows_at(self.x, self._begins[records] + starts, self.length)
+
+
+def _steps_labels(source: Source, lengths: NDArray[np.int64]) -> NDArray[np.int32] | None:
+    """Return the labels of the steps of all records, one record after the other; None if there are none."""
+    of_records = [source.step_labels(record) for record in range(len(source))]
+    labels = [steps for steps in of_records if steps is not None]
+    if not labels:
+        return None
+    sizes = np.array([0 if steps is None else len(steps) for steps in of_records])
+    if not np.array_equal(sizes, lengths):
+        record = int(np.argmax(sizes != lengths))
+        raise DataError(
+            f"record {source.ids[record]!r} with {sizes[record]} labels of steps for {lengths[record]} steps",
+            expected="one label per step",
+            fix="cut windows first, and apply a function that changes the number of steps to the windows",
+        )
+    return np.concatenate(labels)
 
 
 def _steps_of(source: Source) -> int:
