@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tailfit.data.changes.padding import Pad
 from tailfit.data.changes.sensors import FillMissing, Normalize
-from tailfit.data.folds import folds
+from tailfit.data.folding import folds
 from tailfit.data.inspecting import Inspection, inspect
 from tailfit.data.opening import open
 from tailfit.data.records.finite import DataWarning

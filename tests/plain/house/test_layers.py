@@ -31,7 +31,7 @@ ORDER = [
     {"data.source"},
     {"data.sources", "data.changes"},
     {"data.writing"},
-    {"data.opening", "data.inspecting", "data.folds"},
+    {"data.opening", "data.inspecting", "data.folding"},
     {"data.feeding"},
     {"data"},  # its names for users: `tailfit.data.NpyFolder`
     {"training"},
