@@ -219,13 +219,48 @@ def evaluate(
     fetch: _Fetch = False,
 ) -> None:
     """Evaluate the model of a finished run again, also on other data."""
-    from tailfit.recipes.directory import read_claim
-
-    claim = read_claim(run)
-    choose_backend(backend or (_named(claim.backend) if claim is not None else None))
+    _choose_backend_of(run, backend)
     from tailfit.cli.recipes import run_evaluate
 
     run_evaluate(run, data, part.value, module or [], fetch, out)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a finished run.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Data set: a folder, file or URL with records like those of the run.")
+    ],
+    out: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="File to write: .parquet, .csv or .jsonl; - writes to standard output."),
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="parquet, csv or jsonl.  [default: by the file name, or jsonl for -]"),
+    ] = None,
+    abstain: Annotated[
+        float,
+        typer.Option(metavar="BELOW", help="Leave decisions with a confidence below this number to a person."),
+    ] = 0.0,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Samples per batch.  [default: the recipe's, or more for small records]"),
+    ] = None,
+    backend: _Backend = None,
+    module: _Modules = None,
+) -> None:
+    """Predict the class of unlabelled samples with a finished run.
+
+    Writes the ID, class, decision, confidence and scores of each sample. If the command is interrupted, the same
+    command continues where it stopped.
+
+    Example: tailfit predict runs/faults new-data --out predictions.parquet --abstain 0.8
+    """
+    _choose_backend_of(run, backend)
+    from tailfit.cli.predicting import run_predict
+
+    run_predict(run, data, out, format, abstain, batch_size, module or [])
 
 
 @app.command()
@@ -313,6 +348,14 @@ def _read(recipe: Path, settings_given: list[str] | None, backend: Backend | Non
     named = document.value.get("backend") if isinstance(document.value, dict) else None
     choose_backend(backend or _named(named))
     return document
+
+
+def _choose_backend_of(run: Path, backend: Backend | None) -> None:
+    """Choose the backend given, or else that of a run's training."""
+    from tailfit.recipes.directory import read_claim
+
+    claim = read_claim(run)
+    choose_backend(backend or (_named(claim.backend) if claim is not None else None))
 
 
 def _named(backend: object) -> Backend | None:

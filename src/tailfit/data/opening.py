@@ -15,6 +15,7 @@ from tailfit.data.records.finite import checked_policy
 from tailfit.data.remote.fetching import fetch, is_url
 from tailfit.data.source import Source
 from tailfit.data.sources.arrays import Arrays
+from tailfit.data.sources.columns import Columnar
 from tailfit.data.sources.hdf5 import HDF5
 from tailfit.data.sources.image_folder import SUFFIXES as IMAGES
 from tailfit.data.sources.image_folder import ImageFolder
@@ -23,8 +24,10 @@ from tailfit.data.sources.npy_folder import NpyFolder
 from tailfit.data.sources.packed import Packed
 from tailfit.data.sources.parquet import Parquet
 from tailfit.data.sources.records import ArrayRecord, TFRecord
+from tailfit.data.sources.stored import Stored
 from tailfit.data.sources.table import HuggingFace, Table
 from tailfit.data.sources.zarr_store import Zarr
+from tailfit.data.tables.labels import UnreadLabel
 from tailfit.data.tables.reading import read_table
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.extras import needed
@@ -36,6 +39,9 @@ _FORMATS = (
     "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv, .tsv, .ndjson, "
     ".tfrecord or .array_record file, or a zipped Zarr store"
 )
+
+_Kind = Callable[..., Source]  # the class of a source
+_Found = tuple[_Kind, Callable[[Path], Any]]  # and a function from the path to its first argument
 
 
 def open(
@@ -85,10 +91,24 @@ def open(
     return source if group is None else source.grouped(group)
 
 
-def open_alike(path: str | PathLike[str], *, nan: str, options: Mapping[str, Any]) -> Source:
+def open_alike(
+    path: str | PathLike[str],
+    *,
+    nan: str,
+    options: Mapping[str, Any],
+    labels: bool = True,
+    channels: Sequence[str] | None = None,
+) -> Source:
     """Open a data set as `open` does, but ignore options that its source does not accept.
 
     For data that correspond to an earlier data set, possibly in a different format.
+
+    Args:
+        path: See `open`.
+        nan: See `open`.
+        options: Options of the earlier data set.
+        labels: Whether labels are read. Otherwise they may be missing, incomplete or invalid.
+        channels: Names of the earlier data set's channels, with which the columns of a table are chosen.
 
     >>> import tempfile, numpy as np, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -96,11 +116,37 @@ def open_alike(path: str | PathLike[str], *, nan: str, options: Mapping[str, Any
     ...     open_alike(f"{folder}/packed", nan="raise", options={"label": "cause"})
     <Packed: 2 samples, unlabelled>
     """
-    return _opened(path, nan, None, options, strict=False)
+
+    def adapt(kind: _Kind, options: dict[str, Any]) -> dict[str, Any]:
+        if channels is not None and _is(kind, Columnar):
+            options = {"columns": list(channels), **options}
+        return options if labels else _without_labels(kind, options)
+
+    return _opened(path, nan, None, options, adapt)
+
+
+def _is(kind: _Kind, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)
+
+
+def _without_labels(kind: _Kind, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with which a source reads no labels."""
+    kept = {name: value for name, value in options.items() if name != "class_names"}
+    if _is(kind, Columnar):
+        return {**kept, "label": UnreadLabel(kept.get("label") or "")}
+    if _is(kind, Stored):
+        return {**kept, "y": UnreadLabel(kept.get("y") or "")}
+    if kind in (NpyFolder, ImageFolder):
+        return {**kept, "labels": None, "label": None, "metadata": None, "id": None}
+    return dict(options)
 
 
 def _opened(
-    path: Any, nan: str, cache: str | PathLike[str] | None, given: Mapping[str, Any], *, strict: bool = True
+    path: Any,
+    nan: str,
+    cache: str | PathLike[str] | None,
+    given: Mapping[str, Any],
+    adapt: Callable[[_Kind, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Source:
     checked_policy(nan)
     if not isinstance(path, str | PathLike):
@@ -120,7 +166,7 @@ def _opened(
     kind, prepare = found
     accepted = list(inspect.signature(kind).parameters)[1:]
     unknown = sorted(given.keys() - set(accepted))
-    if unknown and strict:
+    if unknown and adapt is None:
         raise ArgumentError(
             f"{unknown[0]}={given[unknown[0]]!r} for {where}",
             expected=f"options of {kind.__name__}, which reads this data set: {', '.join(accepted)}",
@@ -132,11 +178,9 @@ def _opened(
     first = prepare(where)
     if kind in (NpyFolder, ImageFolder):
         options = {**companion_files(first), **options}
+    if adapt is not None:
+        options = adapt(kind, options)
     return kind(first, **options)
-
-
-# The class of a source, and a function from the path to its first argument.
-_Found = tuple[Callable[..., Source], Callable[[Path], Any]]
 
 
 def _in_folder(root: Path) -> _Found | None:

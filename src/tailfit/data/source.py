@@ -55,6 +55,7 @@ class Source(ABC):
         in_memory: Whether `read` only copies from memory, so that reading ahead in a thread gains nothing.
         ragged: Whether records differ in length.
         left_out: Columns of a table that are not part of the records because they only number the rows.
+        channels: Names of the entries of a record's last axis, if the storage has them; else None.
 
     >>> import tailfit
     >>> from tailfit.labels import encode
@@ -73,6 +74,7 @@ class Source(ABC):
     ragged: bool = False
     left_out: tuple[str, ...] = ()
     _step_classes: tuple[str, ...] = ()  # names of the classes of `step_labels`, set by sources that have them
+    channels: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -397,6 +399,7 @@ class Subset(Source):
         self.source: Final = source
         self.in_memory, self.ragged, self.left_out = source.in_memory, source.ragged, source.left_out
         self._step_classes = source._step_classes
+        self.channels = source.channels
         chosen.flags.writeable = False
         self.indices: Final = chosen
 

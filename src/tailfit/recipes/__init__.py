@@ -5,6 +5,7 @@ choices.py     types of keys that name a loss, sampler, ...; catalogue.py lists 
 recipe.py      the keys and values of a recipe; messages.py reports invalid ones
 parts.py       opening and splitting the data; objects.py builds network, loss, optimizer, ...
 training.py    a run; directory.py, result.py, serving.py and data_identity.py its files and checks
+predicting.py  a finished run on other data; trained.py loads it, likeness.py checks that the data resemble its own
 comparing.py   several remedies, each trained with several seeds
 
 Names are imported on first use, because the backend that a recipe names must be set before Keras is imported.
@@ -16,19 +17,32 @@ from tailfit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tailfit.recipes.comparing import compare
+    from tailfit.recipes.predicting import Predictions, predict
     from tailfit.recipes.recipe import Recipe, load_recipe, schema
     from tailfit.recipes.training import Run, evaluate_run, train
 
-__all__ = ["Recipe", "Run", "compare", "evaluate_run", "load_recipe", "schema", "train"]
+__all__ = [
+    "Predictions",
+    "Recipe",
+    "Run",
+    "compare",
+    "evaluate_run",
+    "load_recipe",
+    "predict",
+    "schema",
+    "train",
+]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
+        "Predictions": "tailfit.recipes.predicting",
         "Recipe": "tailfit.recipes.recipe",
         "Run": "tailfit.recipes.training",
         "compare": "tailfit.recipes.comparing",
         "evaluate_run": "tailfit.recipes.training",
         "load_recipe": "tailfit.recipes.recipe",
+        "predict": "tailfit.recipes.predicting",
         "schema": "tailfit.recipes.recipe",
         "train": "tailfit.recipes.training",
     },

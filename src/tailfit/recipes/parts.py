@@ -1,7 +1,7 @@
 """Opening and splitting of a recipe's data; statistics are computed on the training part alone."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts
 from tailfit.recipes.recipe import Recipe, Shares
 
-__all__ = ["Parts", "open_other_data", "open_part", "open_parts", "record_shape", "weights_of_column"]
+__all__ = ["Parts", "as_in_training", "open_other_data", "open_part", "open_parts", "record_shape", "weights_of_column"]
 
 _FILE_OPTIONS = ("class_names", "labels", "metadata")  # options whose value is a path if it is text
 _PART_NAMES = ("train", "validation", "test")
@@ -77,18 +77,40 @@ def open_part(recipe: Recipe, name: str, fill: FillMissing | None, *, fetch: boo
     return _filled(named[name], fill)
 
 
-def open_other_data(recipe: Recipe, path: str, fill: FillMissing | None) -> Source:
+def open_other_data(
+    recipe: Recipe,
+    path: str,
+    fill: FillMissing | None,
+    *,
+    channels: Sequence[str] | None = None,
+    labels: bool = True,
+) -> Source:
     """Open different data in the same way as a recipe's: with its options, windows and filled readings.
 
     Args:
         recipe: Recipe whose `data` describes how to read.
         path: Path for `tailfit.data.open`; a URL is allowed, because the user passes it explicitly.
         fill: `Parts.fill` of the training.
+        channels: Names of the channels of the training, if known.
+        labels: Whether the data have labels of one class per sample; otherwise labels are not read.
     """
     # These options name files of the recipe's own data; the files of the new data are found next to them.
     options = {name: value for name, value in recipe.data.options.items() if name not in ("labels", "metadata")}
-    source = open_alike(path, nan=_nan(recipe), options=options)
-    return _filled(_windows(recipe, _check_labels(source, path)), fill)
+    source = open_alike(path, nan=_nan(recipe), options=options, labels=labels, channels=channels)
+    return _filled(_windows(recipe, _check_labels(source, path) if labels else source), fill)
+
+
+def as_in_training(recipe: Recipe, source: Source, fill: FillMissing | None, shape: tuple[int, ...]) -> Source:
+    """Return a source with windows and filled readings as in the training.
+
+    Args:
+        recipe: Recipe of the training.
+        source: Records, or windows that are already cut.
+        fill: `Parts.fill` of the training.
+        shape: Shape of one record of the training.
+    """
+    cut = not source.ragged and len(source) and record_shape(source) == shape
+    return _filled(source if cut else _windows(recipe, source), fill)
 
 
 def record_shape(source: Source) -> tuple[int, ...]:
@@ -126,7 +148,11 @@ def _split_and_cut(recipe: Recipe, fetch: bool) -> dict[str, Source]:
 
 
 def _filled(source: Source, fill: FillMissing | None) -> Source:
-    return source if fill is None else Mapped(source, fill)
+    if fill is None:
+        return source
+    mapped = Mapped(source, fill)
+    mapped.channels = source.channels
+    return mapped
 
 
 def _open(recipe: Recipe, fetch: bool) -> Source:

@@ -35,6 +35,9 @@ class Result:
         input_shape: Shape of one record.
         fill, normalize: Statistics of the training part, or None.
         scale, offset: The correction as a factor and a term for each class' logit; None without a correction.
+        channels: Names of the channels of the training part, if its storage has them.
+        statistics: Mean and standard deviation of each channel of (a sample of) the training part, to check that other
+            data resemble it; None if a record has no channels, or an earlier version wrote the run.
     """
 
     class_names: tuple[str, ...]
@@ -44,6 +47,8 @@ class Result:
     normalize: Normalize | None
     scale: NDArray[np.float64] | None
     offset: NDArray[np.float64] | None
+    channels: tuple[str, ...] | None = None
+    statistics: Normalize | None = None
 
     def corrected(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """Apply the correction to logits of shape `(samples, C)`."""
@@ -56,7 +61,7 @@ class Result:
         entries = described(variables)
         arrays = {entry["array"]: np.asarray(held(variables[entry["place"]])) for entry in entries}
         write_parts(directory / "weights.safetensors", tensors.parts(arrays))
-        fill, normalize, scale = self.fill, self.normalize, _as_list(self.scale)
+        fill, scale = self.fill, _as_list(self.scale)
         document = {
             **_RESULT,
             **claim.as_json(),
@@ -65,7 +70,9 @@ class Result:
             "train_counts": self.train_counts,
             "input_shape": self.input_shape,
             "fill": fill and {"method": fill.method, "mean": _as_list(fill.mean), "mask": fill.mask},
-            "normalize": normalize and {"mean": _as_list(normalize.mean), "std": _as_list(normalize.std)},
+            "normalize": _as_fields(self.normalize),
+            "channels": self.channels,
+            "statistics": _as_fields(self.statistics),
             "correction": scale and {"scale": scale, "offset": _as_list(self.offset)},
             "variables": entries,
         }
@@ -81,6 +88,7 @@ class Result:
         path, fields = _read(directory)
         try:
             fill, normalize, correction = (fields[key] for key in ("fill", "normalize", "correction"))
+            channels, statistics = fields.get("channels"), fields.get("statistics")
             result = cls(
                 class_names=_class_names(fields["class_names"]),
                 train_counts=tuple(map(float, fields["train_counts"])),
@@ -89,6 +97,8 @@ class Result:
                 normalize=None if normalize is None else Normalize(**normalize),
                 scale=None if correction is None else _vector(correction["scale"], len(fields["class_names"])),
                 offset=None if correction is None else _vector(correction["offset"], len(fields["class_names"])),
+                channels=None if channels is None else _channel_names(channels),
+                statistics=None if statistics is None else Normalize(**statistics),
             )
             entries = saved_entries(fields["variables"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, TailfitError) as error:
@@ -172,6 +182,17 @@ def _vector(values: Any, size: int) -> NDArray[np.float64]:
     if vector.shape != (size,) or not np.isfinite(vector).all():
         raise ValueError(f"{size} finite numbers expected")
     return vector
+
+
+def _as_fields(normalize: Normalize | None) -> dict[str, Any] | None:
+    return None if normalize is None else {"mean": _as_list(normalize.mean), "std": _as_list(normalize.std)}
+
+
+def _channel_names(values: Any) -> tuple[str, ...]:
+    names = tuple(values)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("a channel name that is not text")
+    return names
 
 
 def _class_names(values: Any) -> tuple[str, ...]:

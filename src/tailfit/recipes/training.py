@@ -20,17 +20,13 @@ from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
-from tailfit.recipes.objects import (
-    build_network,
-    compiled_model,
-    evaluation_batches,
-    fitted_correction,
-    training_batches,
-)
+from tailfit.recipes.likeness import check_same_classes, check_same_shape, statistics_of_sample
+from tailfit.recipes.objects import compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
-from tailfit.recipes.result import Result, finished_claim, read_trained_arrays, restore_result
+from tailfit.recipes.result import Result, finished_claim
 from tailfit.recipes.serving import save_serving_model
+from tailfit.recipes.trained import load_trained
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
@@ -218,20 +214,15 @@ def evaluate_run(
     Raises:
         DataError: If the run is not finished or is damaged, or the data have different classes or a different shape.
     """
-    place = Path(fspath(directory)).absolute()
-    claim = finished_claim(place, ["weights.safetensors"])
-    recipe = load_recipe(claim.recipe, modules=modules, folder=claim.folder)
-    result, entries = Result.read(place)
-    arrays = read_trained_arrays(place, entries)
-    trained = sum(array.size for array in arrays.values())
-    model = build_network(recipe, result.input_shape, len(result.class_names), result.normalize, trained=trained)
-    restore_result(model, entries, arrays)
+    trained = load_trained(Path(fspath(directory)).absolute(), modules)
+    recipe, result = trained.recipe, trained.result
     if data is None:
         source = open_part(recipe, part, result.fill, fetch=fetch)
     else:
-        source = open_other_data(recipe, data, result.fill)
-    _check_same_task(source, result)
-    return _evaluate(recipe, model, result, source, None)
+        source = open_other_data(recipe, data, result.fill, channels=result.channels)
+    check_same_classes(source, result)
+    check_same_shape(source, result)
+    return _evaluate(recipe, trained.model, result, source, None)
 
 
 def finished_evaluation(recipe: Recipe, directory: Path, data: Mapping[str, Any]) -> Evaluation | None:
@@ -292,6 +283,8 @@ def _result(parts: Parts, correction: Correction | None) -> Result:
         normalize=parts.normalize,
         scale=scale,
         offset=offset,
+        channels=parts.train.channels,
+        statistics=parts.normalize or statistics_of_sample(parts.train),
     )
 
 
@@ -328,22 +321,6 @@ def _check_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
             f"{recipe.at('early_stopping.monitor')}: {options.monitor!r}, which is not computed",
             expected=f"one of {', '.join(known)}",
             fix="monitor one of these, or add the metric to the recipe's metrics",
-        )
-
-
-def _check_same_task(source: Source, result: Result) -> None:
-    shape = record_shape(source)
-    if source.class_names != result.class_names:
-        raise DataError(
-            f"data with the classes {', '.join(map(repr, source.class_names))}",
-            expected=f"the classes of the training: {', '.join(map(repr, result.class_names))}",
-            fix="rename the classes; list classes without samples in class_names.json next to the data",
-        )
-    if shape != result.input_shape:
-        raise DataError(
-            f"records of shape {shape}",
-            expected=f"records of shape {result.input_shape}, as in the training",
-            fix="convert the records to this shape",
         )
 
 

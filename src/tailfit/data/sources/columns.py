@@ -14,7 +14,7 @@ import warnings
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, NoReturn
 
@@ -26,6 +26,7 @@ from tailfit.data.files.images import Decoder, Mode
 from tailfit.data.records.finite import DataWarning, FirstReadCheck
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.source import Numbered, Source, checked_ids, index_chunks
+from tailfit.data.tables.labels import UnreadLabel
 from tailfit.data.tables.row_numbers import left_out_message, may_number_rows, numbers_rows
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.extras import needed
@@ -90,12 +91,17 @@ class Columnar(Source):
                 expected="columns with different names",
                 fix="rename the columns in the file",
             )
+        unread = options.label if isinstance(options.label, UnreadLabel) else None
+        if unread is not None:
+            options = replace(options, label=unread if unread in names else None)
         label = _find_column(names, options.label, "label", where)
         key = _find_column(names, options.id, "id", where)
         types = {name: schema.field(name).type for name in names if name not in (label, key)}
         images = [name for name in types if _is_image(types[name])]
         self._record_columns: Final = self._chosen_columns(schema, types, images, read_columns, options.columns)
         self._list_columns: Final = [name for name in self._record_columns if _is_variable_list(types[name])]
+        if all(_is_single(types[name]) for name in self._record_columns):
+            self.channels = tuple(self._record_columns)
         self.ragged = options.ragged
         if self.ragged and not self._list_columns:
             raise DataError(
@@ -110,6 +116,8 @@ class Columnar(Source):
         }
         # Columns of bytes are whole files (images, sound), possibly gigabytes, which are of no use as metadata.
         rest = [name for name in types if name not in self._record_columns and not _has_bytes(types[name])]
+        if unread is not None:
+            label = None  # not part of the records either, see `types`
         table = read_columns([name for name in (key, label, *rest) if name is not None])
         ids: Sequence[str] = Numbered(size)
         if key is not None:

@@ -18,6 +18,7 @@ from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.finite import FirstReadCheck
 from tailfit.data.records.trees import leaves, map_tree
 from tailfit.data.source import Numbered, Source, checked_ids, index_chunks
+from tailfit.data.tables.labels import UnreadLabel
 from tailfit.data.tables.metadata import Metadata, metadata_of
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import encode
@@ -51,6 +52,7 @@ class Stored(Source):
     ) -> None:
         self._where: Final = where
         y = "y" if y is None and self._has("y") else y
+        y = None if isinstance(y, UnreadLabel) else y
         ids = "ids" if ids is None and self._has("ids") else ids
         self._x: Final = map_tree(str, x)
         names = [name for _, name in leaves(self._x)]

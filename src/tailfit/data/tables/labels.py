@@ -13,10 +13,17 @@ from tailfit.data.tables.metadata import Metadata, align, as_rows
 from tailfit.data.tables.reading import Rows, parse_json
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Labels", "tables_of_files"]
+__all__ = ["Labels", "UnreadLabel", "tables_of_files"]
 
 Labels = Mapping[str, Any] | pl.DataFrame | str | PathLike[str]
 _Matched = tuple[tuple[str, ...], Any, pl.DataFrame | None]
+
+
+class UnreadLabel(str):
+    """Name of the labels that a data set may have, but that are not read: they need not be valid or complete.
+
+    An empty name stands for the default name of labels. The labels do not become part of the records either.
+    """
 
 
 def tables_of_files(

@@ -1,0 +1,69 @@
+"""`tailfit predict`."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tailfit.cli.recipes import hint_when_stopped
+from tailfit.recipes import predict
+from tailfit.terminal import PlainConsole
+from tailfit.text import visible
+
+__all__ = ["run_predict"]
+
+
+def run_predict(
+    run: Path,
+    data: str,
+    out: str,
+    format: Any,
+    abstain: float,
+    batch_size: int | None,
+    modules: Sequence[str],
+) -> None:
+    """Write the predictions, and print their number and speed to standard error."""
+    stream = out == "-"
+    target: Any = out
+    if stream:
+        target = _Printable() if sys.stdout.isatty() else sys.stdout.buffer
+    begun = time.perf_counter()
+    with hint_when_stopped(), _bar() as progress:
+        found = predict(
+            run,
+            data,
+            target,
+            format=format,
+            abstain=abstain,
+            batch_size=batch_size,
+            modules=modules,
+            progress=progress,
+        )
+    new = found.samples - found.continued
+    speed = new / max(time.perf_counter() - begun, 1e-9)
+    left = f", {found.abstained:,} left to a person" if abstain > 0 else ""
+    console = PlainConsole(stderr=stream)
+    console.print(f"{found.samples:,} samples{left}; {speed:,.0f} samples/s", soft_wrap=True)
+    if not stream:
+        console.print(f"Written: {out}", soft_wrap=True)
+
+
+class _Printable:
+    """Standard output that is a terminal, which must not execute control characters in IDs and class names."""
+
+    def write(self, content: bytes) -> None:
+        for line in content.decode().splitlines():
+            print(visible(line))
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = PlainConsole(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)

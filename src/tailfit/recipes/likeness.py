@@ -1,0 +1,121 @@
+"""Checks that data resemble those of a training: classes, shape of a record, and statistics of the channels.
+
+Classes and shapes that differ are errors. Statistics that are far off only give a warning, because rare faults are far
+from the mean, too; the usual cause is a changed unit, or channels in a different order.
+"""
+
+import warnings
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailfit.data import Arrays, DataWarning, Normalize, Source
+from tailfit.errors import DataError
+from tailfit.recipes.parts import record_shape
+from tailfit.recipes.result import Result
+
+__all__ = ["check_same_classes", "check_same_shape", "statistics_of_sample", "warn_of_other_statistics"]
+
+_RUNS: Final = 8
+_RUN: Final = 128  # a sample is 8 runs of 128 consecutive records, which are read fast from every format
+_MOST: Final = 1 << 25  # bytes of a sample
+_MANY: Final = 30  # records from which the mean of a channel is reliable
+_MEAN: Final = 3.0  # limit of the distance of means, in standard deviations
+_FEW_MEAN: Final = 10.0  # the same for few records
+_SCALE: Final = 5.0  # limit of the ratio of standard deviations
+_SHOWN: Final = 5
+
+
+def check_same_classes(source: Source, result: Result) -> None:
+    """Refuse labelled data with other classes than the training.
+
+    Raises:
+        DataError: If the class names differ.
+    """
+    if source.class_names != result.class_names:
+        raise DataError(
+            f"data with the classes {', '.join(map(repr, source.class_names))}",
+            expected=f"the classes of the training: {', '.join(map(repr, result.class_names))}",
+            fix="rename the classes; list classes without samples in class_names.json next to the data",
+        )
+
+
+def check_same_shape(source: Source, result: Result) -> None:
+    """Refuse data whose records have another shape, or other channels, than those of the training.
+
+    Raises:
+        DataError: If they differ, or there is no record.
+    """
+    if not len(source):
+        raise DataError(f"{source!r}", expected="at least one record", fix="check the path of the data")
+    shape = record_shape(source)
+    if shape != result.input_shape:
+        raise DataError(
+            f"records of shape {shape}",
+            expected=f"records of shape {result.input_shape}, as in the training",
+            fix="convert the records to this shape",
+        )
+    if source.channels is not None and result.channels is not None and source.channels != result.channels:
+        raise DataError(
+            f"records with the channels {', '.join(map(repr, source.channels))}",
+            expected=f"the channels of the training: {', '.join(map(repr, result.channels))}",
+            fix="rename or reorder the channels",
+        )
+
+
+def statistics_of_sample(source: Source) -> Normalize | None:
+    """Return mean and standard deviation of each channel over about a thousand records (at most 32 MiB).
+
+    Returns:
+        None if a record is not an array of numbers with channels, or a channel has no reading.
+
+    >>> statistics_of_sample(Arrays(np.array([[1.0, 0.0], [3.0, 0.0]]))).mean.tolist()
+    [2.0, 0.0]
+    """
+    try:
+        nbytes = np.asarray(source.read([0])).nbytes
+        run = max(1, min(_RUN, _MOST // _RUNS // max(nbytes, 1)))
+        return Normalize.fit(Arrays(source.read(_sample(len(source), run)), nan="keep"))
+    except DataError:
+        return None
+
+
+def warn_of_other_statistics(source: Source, result: Result) -> None:
+    """Warn if the mean or spread of a channel is far from that of the training part.
+
+    Warns:
+        DataWarning: With the names of the channels.
+    """
+    known, found = result.statistics, statistics_of_sample(source)
+    if known is None or found is None or len(known.mean) != len(found.mean):
+        return
+    many = len(source) >= _MANY
+    unit = np.where(known.std > 0, known.std, np.maximum(np.abs(known.mean), 1.0))
+    shift = np.abs(found.mean - known.mean) / unit
+    far = shift > (_MEAN if many else _FEW_MEAN)
+    if many:
+        ratio = found.std / unit
+        far |= (ratio > _SCALE) | ((ratio < 1 / _SCALE) & (known.std > 0))
+    if far.any():
+        names = result.channels or source.channels or tuple(f"channel {k}" for k in range(len(far)))
+        worst = sorted(np.flatnonzero(far).tolist(), key=lambda k: -shift[k])
+        listed = [
+            f"{names[k]} (mean {found.mean[k]:.3g}, std {found.std[k]:.3g}; "
+            f"in training {known.mean[k]:.3g}, {known.std[k]:.3g})"
+            for k in worst[:_SHOWN]
+        ]
+        more = f" and {len(worst) - _SHOWN} more" if len(worst) > _SHOWN else ""
+        warnings.warn(
+            f"{len(worst)} of {len(far)} channels are far from those of the training part: {', '.join(listed)}{more}. "
+            "Check their units and their order.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _sample(size: int, run: int) -> NDArray[np.int64]:
+    if size <= _RUNS * run:
+        return np.arange(size)
+    starts = np.linspace(0, size - run, _RUNS).astype(np.int64)
+    return (starts[:, None] + np.arange(run)).ravel()
