@@ -13,8 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.arguments import whole_number
-from tailfit.data import Batches, Source, Subset
+from tailfit.data import Batches, Source
 from tailfit.data.remote.fetching import is_url
+from tailfit.data.source import Numbered
 from tailfit.errors import ArgumentError
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.likeness import check_same_shape, warn_of_other_statistics
@@ -177,9 +178,24 @@ class _Rows:
             start = stop
 
     def _scores(self, start: int, stop: int) -> NDArray[Any]:
-        part = Subset(self._source, np.arange(start, stop))
-        batches = Batches(part, batch_size=self._batch_size, sampler=Sequential())
+        batches = Batches(_Span(self._source, start, stop), batch_size=self._batch_size, sampler=Sequential())
         return np.asarray(self._trained.model.predict(batches, verbose=0))
+
+
+class _Span(Source):
+    """Consecutive records of a source, without their IDs, labels and metadata, which `Subset` would copy."""
+
+    def __init__(self, source: Source, start: int, stop: int) -> None:
+        super().__init__(Numbered(stop - start))
+        self._source: Final = source
+        self._start: Final = start
+        self.in_memory = source.in_memory
+
+    def _read(self, indices: NDArray[np.int64]) -> Any:
+        return self._source._read(indices + self._start)
+
+    def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
+        self._source._read_into(out, indices + self._start)
 
 
 def _streamed(rows: _Rows, out: BinaryIO | Any, kind: Format) -> Predictions:
@@ -211,8 +227,8 @@ def _identity(recipe: Recipe, data: str | PathLike[str] | Source, source: Source
     """Return what identifies the data of a prediction: their IDs, and their files unless they are in memory."""
     known = hashlib.sha256()
     for start in range(0, len(source), _MOST_ROWS):
-        for name in source.ids[start : start + _MOST_ROWS]:
-            known.update(len(name).to_bytes(4, "little") + name.encode("utf-8", "surrogatepass"))
+        # No ID contains NUL, so the joined text is unambiguous.
+        known.update("\0".join((*source.ids[start : start + _MOST_ROWS], "")).encode())
     identity: dict[str, Any] = {"ids": known.hexdigest()}
     if isinstance(data, Source):
         return identity
