@@ -56,6 +56,7 @@ class Source(ABC):
         ragged: Whether records differ in length.
         left_out: Columns of a table that are not part of the records because they only number the rows.
         channels: Names of the entries of a record's last axis, if the storage has them; else None.
+        keeps_missing: Whether NaN is expected in the records, as a missing reading.
 
     >>> import tailfit
     >>> from tailfit.labels import encode
@@ -73,6 +74,7 @@ class Source(ABC):
     in_memory: bool = False
     ragged: bool = False
     left_out: tuple[str, ...] = ()
+    keeps_missing: bool = False
     _step_classes: tuple[str, ...] = ()  # names of the classes of `step_labels`, set by sources that have them
     channels: tuple[str, ...] | None = None
 
@@ -398,8 +400,8 @@ class Subset(Source):
         super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata, groups)
         self.source: Final = source
         self.in_memory, self.ragged, self.left_out = source.in_memory, source.ragged, source.left_out
-        self._step_classes = source._step_classes
         self.channels = source.channels
+        self.keeps_missing, self._step_classes = source.keeps_missing, source._step_classes
         chosen.flags.writeable = False
         self.indices: Final = chosen
 

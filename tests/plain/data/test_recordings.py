@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from support.sources import write_table
 
-from tailfit.data import FillMissing, Mapped, Recordings, Windows
+from tailfit.data import Concat, FillMissing, Mapped, Packed, Recordings, Subset, Windows, pack
 from tailfit.errors import DataError, RecordError
 
 LENGTHS = [7, 2, 12, 5]
@@ -51,14 +51,50 @@ def truth(number: int):
     return table.select("flow", "heat", "level").cast(pl.Float32).to_numpy()
 
 
-@pytest.fixture(params=[(".parquet", True), (".parquet", False), (".feather", False), (".csv", True)], ids=str)
+OPTIONS = {"drop": [101], "metadata": WELLS, "group": "well"}
+
+
+def recorded(suffix, memory):
+    return lambda folder: Recordings(written(folder, suffix), memory=memory, **OPTIONS)
+
+
+def packed(memory):
+    def build(folder):
+        (folder / "tables").mkdir()
+        pack(recorded(".parquet", False)(folder / "tables"), folder / "set", shard_bytes=100)
+        return Packed(folder / "set", memory=memory)
+
+    return build
+
+
+def concat(folder):
+    whole = Recordings(written(folder), **OPTIONS)
+    parts = [Subset(whole, [0, 1]), Subset(whole, [2, 3])]
+    return Concat(*parts)
+
+
+SOURCES = {
+    "Parquet in memory": recorded(".parquet", True),
+    "Parquet by row group": recorded(".parquet", False),
+    "Feather": recorded(".feather", False),
+    "CSV": recorded(".csv", True),
+    "Packed in memory": packed(True),
+    "Packed from files": packed(False),
+    "Concat": concat,
+    "Subset": lambda folder: Subset(Recordings(written(folder), **OPTIONS), range(4)),
+}
+
+
+@pytest.fixture(params=SOURCES, ids=str)
 def source(request, tmp_path):
-    suffix, memory = request.param
-    return Recordings(written(tmp_path, suffix), drop=[101], metadata=WELLS, group="well", memory=memory)
+    return SOURCES[request.param](tmp_path)
 
 
 def test_records_are_the_columns_of_numbers(source):
-    assert (source.ids, source.columns) == (tuple(NAMES), ("flow", "heat", "level"))
+    assert source.ids == tuple(NAMES)
+    assert source.channels == ("flow", "heat", "level")
+    assert source.ragged
+    assert source.keeps_missing
     assert source.lengths.tolist() == LENGTHS
     for indices in ([2], [3, 0, 3], [0, 1, 2, 3], []):
         batch = source.read(indices)
@@ -76,7 +112,8 @@ def test_labels_per_step(source):
     assert source.step_labels(0).tolist() == [0, -1, -1, 1, 1, 1, 1]
     assert source.step_labels(1).tolist() == [-1, 0]
     assert (source.step_labels(0).dtype, source.labels) == (np.int32, None)
-    assert (source.unlabelled_steps, source.dropped_steps) == (1, 2 + 4 + 1)
+    if isinstance(source, Recordings):
+        assert (source.unlabelled_steps, source.dropped_steps) == (1, 2 + 4 + 1)
     assert source.class_counts.tolist() == [4, 4 + 7 + 3]
     part = source.split({"a": NAMES[1::2], "b": NAMES[2::-2]})["b"]
     assert part.step_labels(1).tolist() == [0, -1, -1, 1, 1, 1, 1]
@@ -85,7 +122,7 @@ def test_labels_per_step(source):
 
 def test_metadata_and_groups(source):
     assert source.metadata.rows() == [(NAMES[0], "A"), (NAMES[1], "B"), (NAMES[2], "A"), (NAMES[3], "B")]
-    assert source.groups.tolist() == [0, 1, 0, 1]
+    assert (source.groups.tolist(), source.group_names) == ([0, 1, 0, 1], ("A", "B"))
 
 
 def test_windows_read_only_their_steps(source):
@@ -139,3 +176,39 @@ def test_a_long_table(tmp_path):
     for number, part in enumerate((whole[:10], whole[10:])):  # the third recording is in both files
         part.write_csv(tmp_path / f"parts/{number}.csv")
     np.testing.assert_array_equal(Recordings(tmp_path / "parts", id="run").read([2])[0], truth(2))
+
+
+def test_classes_of_concatenated_recordings_are_matched_by_name(tmp_path):
+    written(tmp_path)
+    first = Recordings(tmp_path, classes={"leak": [1], "ok": [0]}, drop=[101], metadata=None)
+    second = Recordings(tmp_path, classes={"ok": [0], "worn": [1]}, drop=[101], metadata=None)
+    both = Concat(first, second, prefixes=["a", "b"])
+    assert both.class_names == ("leak", "ok", "worn")
+    assert both.step_labels(0).tolist() == [1, -1, -1, 0, 0, 0, 0]
+    assert both.step_labels(4).tolist() == [1, -1, -1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_nan_in_a_window_is_named_by_its_recording(tmp_path, memory):
+    written(tmp_path)
+    kept = Recordings(tmp_path, **OPTIONS, memory=memory)
+    with pytest.raises(RecordError, match=r"run 0\.parquet: the recording 'run 0': NaN"):
+        Windows(Recordings(tmp_path, **OPTIONS, memory=memory, nan="raise"), 2).read([0])
+    pack(kept, tmp_path / "set")
+    assert np.isnan(Packed(tmp_path / "set", memory=memory).read([0]).values).any()
+    with pytest.raises(DataError, match=r"ID 'run 0' .*: NaN"):
+        Windows(Packed(tmp_path / "set", memory=memory, nan="raise"), 2).read([0])
+    complete = Mapped(kept, FillMissing(method="zero"))
+    pack(complete, tmp_path / "filled")
+    assert np.isfinite(Windows(Packed(tmp_path / "filled", memory=memory, nan="raise"), 2).read([0])).all()
+
+
+def test_damaged_labels_of_steps_are_refused(tmp_path):
+    pack(Recordings(written(tmp_path), **OPTIONS), tmp_path / "set")
+    path = tmp_path / "set/index.parquet"
+    index = pl.read_parquet(path)
+    labels = pl.col("step_labels")
+    for damaged in (labels.list.head(1), labels.list.eval(pl.element() + 9), pl.lit(3), labels.list.eval(pl.lit(None))):
+        index.with_columns(damaged.alias("step_labels")).write_parquet(path)
+        with pytest.raises(RecordError, match=r"index\.parquet: a column step_labels"):
+            Packed(tmp_path / "set")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.records.ragged import Ragged
-from tailfit.data.records.trees import leaves
+from tailfit.data.records.trees import leaves, map_tree
 from tailfit.errors import ArgumentError, DataError
 from tailfit.text import TailfitWarning
 
@@ -17,6 +17,7 @@ __all__ = [
     "FirstReadCheck",
     "NanPolicy",
     "ReadCheck",
+    "WindowCheck",
     "checked_policy",
     "finite_records",
     "first_not_finite",
@@ -108,6 +109,39 @@ class FirstReadCheck(ReadCheck):
             # Scanning the flags only once per `size` records keeps the amortised cost per record constant.
             self._count = 0
             self.done = self.done or bool(self._checked.all())
+
+
+class WindowCheck:
+    """A check of windows of records, which looks only into those of records that contain NaN or infinity.
+
+    Args:
+        nan: The policy.
+        error: Class of the error to raise.
+    """
+
+    def __init__(self, nan: str, error: type[DataError] = DataError) -> None:
+        self._check: Final = ReadCheck(nan, error)
+        self._finite: NDArray[np.bool_] | None = None  # of each record
+
+    def check(self, records: NDArray[np.int64], windows: Any, named: Callable[[int], str], whole: Any = None) -> None:
+        """Check a batch of windows; see `ReadCheck.check`.
+
+        Args:
+            records: The record of each window.
+            windows: The windows.
+            named: Function that returns the name of a record in messages.
+            whole: All records, if they are in memory.
+        """
+        if self._check.done:
+            return
+        if whole is not None:
+            if self._finite is None:
+                self._finite = np.logical_and.reduce([finite_records(leaf) for _, leaf in leaves(whole)])
+            chosen = np.flatnonzero(~self._finite[records])
+            if not len(chosen):
+                return
+            records, windows = records[chosen], map_tree(lambda leaf: leaf[chosen], windows)
+        self._check.check(records, windows, named)
 
 
 def first_not_finite(batch: NDArray[Any] | Ragged) -> tuple[int, str] | None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tailfit.data.files.reading import mapped_files
 from tailfit.data.records.dtypes import check_record_type
-from tailfit.data.records.finite import FirstReadCheck
-from tailfit.data.records.ragged import Ragged, take_into, take_records
+from tailfit.data.records.finite import FirstReadCheck, WindowCheck
+from tailfit.data.records.ragged import Ragged, cut_windows, take_into, take_records
 from tailfit.data.records.trees import leaves, map_tree, pairs
 from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.data.tables.metadata import Metadata, metadata_of
@@ -98,6 +98,7 @@ class Arrays(Source):
         self.in_memory = not any(isinstance(leaf, np.memmap) for leaf in stored)
         self._mapped: Final = mapped_files(stored)
         self._nan_check: Final = FirstReadCheck(size, nan)
+        self._window_check: Final = WindowCheck(nan)
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
@@ -118,6 +119,13 @@ class Arrays(Source):
         for into, leaf in pairs(out, self._x):
             take_into(into, leaf, indices)
         self._nan_check.check(indices, out, self._named)
+
+    def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+        for file in self._mapped:
+            file.check()
+        windows = map_tree(lambda leaf: cut_windows(leaf, records, starts, length), self._x)
+        self._window_check.check(records, windows, self._named, self._x if self.in_memory else None)
+        return windows
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r}"

@@ -72,6 +72,9 @@ class Concat(Source):
         groups = concatenated(sources, prefixes or [""] * len(sources))
         super().__init__(ids, _joined_labels(sources), _joined_metadata(sources, ids), groups)
         self._step_classes = _names(sources) if any(source._step_classes for source in sources) else ()
+        self.keeps_missing = any(source.keeps_missing for source in sources)
+        if all(source.channels == sources[0].channels for source in sources):
+            self.channels = sources[0].channels
         self.in_memory = all(source.in_memory for source in sources)
         self.ragged = sources[0].ragged
         if any(source.ragged != self.ragged for source in sources):
@@ -98,19 +101,29 @@ class Concat(Source):
         return np.concatenate([part for part in parts if part is not None]) if self.ragged else None
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
+        return self._joined(indices, lambda source, rows, positions: source._read(positions))
+
+    def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+        def read(source: Source, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> Any:
+            return source._read_windows(positions, starts[rows], length)
+
+        return self._joined(records, read)
+
+    def _joined(
+        self, indices: NDArray[np.int64], read: Callable[[Source, NDArray[np.int64], NDArray[np.int64]], Any]
+    ) -> Any:
+        """Join what `read(source, rows, positions)` returns for each source, which are `rows` of the batch."""
         owners = np.searchsorted(self._ends, indices, side="right")
         batch: Any = None
-        for owner in np.unique(owners).tolist():
+        for owner in np.unique(owners).tolist() or [0]:
             rows = np.flatnonzero(owners == owner)
             source = self.sources[owner]
-            part = source._read(indices[rows] - (int(self._ends[owner]) - len(source)))
+            part = read(source, rows, indices[rows] - (int(self._ends[owner]) - len(source)))
             if len(rows) == len(indices):
                 return part
             if batch is None:
                 batch = map_tree(lambda leaf: allocate(leaf, len(indices)), part)
             self._put(batch, rows, part, owner)
-        if batch is None:  # no indices
-            return self.sources[0]._read(indices)
         return map_tree(assembled, batch)
 
     def _put(self, batch: Any, rows: NDArray[np.int64], part: Any, owner: int) -> None:
@@ -158,7 +171,7 @@ class Mapped(Source):
                 fix="wrap arrays as tailfit.data.Arrays(x, y), and pass a callable",
             )
         super().__init__(source.ids, source.encoded, source.metadata, source.grouping)
-        self._step_classes = source._step_classes
+        self.keeps_missing, self._step_classes = source.keeps_missing, source._step_classes
         self.source: Final = source
         self.function: Final = function
 

@@ -21,8 +21,8 @@ from tailfit.data.files.memory import fits_in_memory
 from tailfit.data.files.npy import read_header
 from tailfit.data.grouping import Grouping
 from tailfit.data.records.dtypes import check_record_type
-from tailfit.data.records.finite import FirstReadCheck
-from tailfit.data.records.ragged import Ragged, take_into, take_records
+from tailfit.data.records.finite import FirstReadCheck, WindowCheck
+from tailfit.data.records.ragged import Ragged, cut_windows, take_into, take_records
 from tailfit.data.records.trees import pairs
 from tailfit.data.source import Source, checked_ids
 from tailfit.data.sources.packed_format import Leaf, Manifest, file_name, rebuild
@@ -48,6 +48,7 @@ class Packed(Source):
         memory: Whether to load all records into memory at the first `read` and compare their checksums; `"auto"` does
             so if they take at most half of the free memory. Otherwise `read` reads each record from its file.
         nan: Policy for NaN and infinity, applied when a record is first read: `"raise"`, `"warn"` (once) or `"keep"`.
+            Default: `"keep"` for packed `Recordings`, whose NaN are missing readings; else `"raise"`.
     Shapes: `read(indices)` returns the same as `read` of the packed source: an array or a nest of arrays.
     Raises:
         RecordError: If a file is missing, truncated, altered, or does not match the manifest; the message names it.
@@ -66,7 +67,7 @@ class Packed(Source):
         *,
         strip: bool = False,
         memory: bool | Literal["auto"] = "auto",
-        nan: str = "raise",
+        nan: str | None = None,
     ) -> None:
         root = Path(fspath(path))
         if not os.path.lexists(root / "pack.json"):
@@ -87,7 +88,14 @@ class Packed(Source):
         self._starts: Final = [self._checked_files(leaf) for leaf in range(len(self._manifest.leaves))]
         super().__init__(*self._split_index(index, strip), self._read_groups(index))
         self.in_memory = fits_in_memory(self._manifest.nbytes, memory)
+        if nan is None:
+            nan = "keep" if self._manifest.keeps_missing else "raise"
+        self.keeps_missing, self.channels = self._manifest.keeps_missing, self._manifest.channels
         self._nan_check: Final = FirstReadCheck(len(self), nan)
+        self._window_check: Final = WindowCheck(nan)
+        self._step_labels: Final = self._read_step_labels(index) if self._manifest.step_labels else None
+        if self._step_labels is not None:
+            self._step_classes = self._manifest.class_names
         self._lock = threading.Lock()
         self._arrays: list[NDArray[Any] | Ragged] | None = None
         self._files = _Files()
@@ -138,6 +146,7 @@ class Packed(Source):
             "steps": manifest.ragged,
             "group": grouped,
             "group_name": grouped,
+            "step_labels": manifest.step_labels,
         }
         if len(index) != manifest.samples or any((name in index.columns) != has for name, has in columns.items()):
             raise RecordError(
@@ -158,6 +167,26 @@ class Packed(Source):
                 fix="restore the file, or pack the data again",
             )
         return np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
+
+    def _read_step_labels(self, index: pl.DataFrame) -> NDArray[np.int32]:
+        """Return the label of each step of all records."""
+        lists, classes = index["step_labels"], len(self._manifest.class_names)
+        valid = isinstance(lists.dtype, pl.List) and lists.dtype.inner.is_integer() and not lists.null_count()
+        if valid and self.ragged and np.array_equal(lists.list.len().to_numpy(), np.diff(self._steps)):
+            labels = lists.filter(lists.list.len() > 0).explode()
+            if not labels.null_count() and (not len(labels) or -1 <= labels.min() <= labels.max() < classes):  # type: ignore[operator]
+                return labels.to_numpy().astype(np.int32)
+        raise RecordError(
+            f"{self._root / 'index.parquet'}: a column step_labels of type {lists.dtype} with invalid values",
+            expected=f"the class indices of all steps of each record, from -1 to {classes - 1}",
+            fix="restore the file, or pack the data again",
+        )
+
+    def step_labels(self, index: int) -> NDArray[np.int32] | None:
+        """See `Source.step_labels`."""
+        return (
+            None if self._step_labels is None else self._step_labels[self._steps[index] : self._steps[index + 1]].copy()
+        )
 
     def _read_groups(self, index: pl.DataFrame) -> Grouping | None:
         if self._manifest.group_by is None:
@@ -197,6 +226,20 @@ class Packed(Source):
         for into, array in pairs(out, whole):
             take_into(into, array, indices)
         self._nan_check.check(indices, out, self._named)
+
+    def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+        memory = self._in_memory() if self.in_memory else None
+        if memory is None:
+            order = np.argsort(self._steps[records] + starts)
+            leaves = [
+                self._windows_from_files(leaf, records, starts, length, order)
+                for leaf in range(len(self._manifest.leaves))
+            ]
+        else:
+            leaves = [cut_windows(array, records, starts, length) for array in memory]
+        batch = rebuild(self._manifest.tree, leaves)
+        self._window_check.check(records, batch, self._named, memory)
+        return batch
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r} in {self._root}"
@@ -243,15 +286,53 @@ class Packed(Source):
     def _leaf_from_files(
         self, leaf: int, what: Leaf, indices: NDArray[np.int64], order: NDArray[np.int64]
     ) -> NDArray[Any] | Ragged:
-        begin, shards = self._begin(leaf), indices // self._manifest.rows
+        begin = self._begin(leaf)
         rows = begin[indices + 1] - begin[indices]
         values = np.empty((int(rows.sum()), *what.shape), what.dtype)
-        # In bytes: the size of each record, its offset in the batch, and its offset in its file.
-        sizes = rows * what.nbytes
+        self._read_pieces(leaf, _bytes_of(values), indices, np.zeros_like(indices), rows * what.nbytes, order)
+        return Ragged(values, rows) if what.ragged else values
+
+    def _windows_from_files(
+        self,
+        leaf: int,
+        records: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        length: int,
+        order: NDArray[np.int64],
+    ) -> NDArray[Any]:
+        what = self._manifest.leaves[leaf]
+        step, step_bytes = what.shape, what.nbytes
+        if not what.ragged:  # a record is one row of the file, in which its steps follow each other
+            step, step_bytes = what.shape[1:], what.nbytes // max(what.shape[0], 1)
+        values = np.empty((len(records), length, *step), what.dtype)
+        sizes = np.full(len(records), length * step_bytes)
+        self._read_pieces(leaf, _bytes_of(values), records, starts * step_bytes, sizes, order)
+        return values
+
+    def _read_pieces(
+        self,
+        leaf: int,
+        body: memoryview,
+        records: NDArray[np.int64],
+        skipped: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        order: NDArray[np.int64],
+    ) -> None:
+        """Read a piece of each of some records, one after the other into `body`.
+
+        Args:
+            leaf: Index of the array.
+            body: Bytes to read into.
+            records: Positions of the records.
+            skipped, sizes: Bytes of each record before its piece, and bytes of the piece.
+            order: The order in which to read the pieces.
+        """
+        begin, shards = self._begin(leaf), records // self._manifest.rows
         into = np.cumsum(sizes) - sizes
-        offsets = self._starts[leaf][shards] + (begin[indices] - begin[shards * self._manifest.rows]) * what.nbytes
+        before = (begin[records] - begin[shards * self._manifest.rows]) * self._manifest.leaves[leaf].nbytes
+        offsets = self._starts[leaf][shards] + before + skipped
         reads = list(zip(*(part[order].tolist() for part in (shards, sizes, into, offsets)), strict=True))
-        body, files = _bytes_of(values), self._files
+        files = self._files
         descriptors = {shard: files(self._path(leaf, shard)) for shard in {shard for shard, *_ in reads}}
         if self._slow and hasattr(os, "posix_fadvise"):
             # Announce all reads first, so that the disk can reorder them and work ahead.
@@ -260,7 +341,6 @@ class Packed(Source):
         for shard, size, at, offset in reads:
             if size and files.read(descriptors[shard], body[at : at + size], offset) != size:
                 raise _truncated(self._path(leaf, shard))
-        return Ragged(values, rows) if what.ragged else values
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process reads the files itself instead of receiving the loaded arrays.

@@ -2,7 +2,8 @@
 
 root/pack.json              format, number of samples, arrays of a record, files with their SHA-256
 root/index.parquet          one row per sample: `id`, its `label` if any, its metadata as `metadata.<column>`, and its
-                            `steps` if records differ in length; the index `group` and `group_name` of its group if any
+                            `steps` if records differ in length; the index `group` and `group_name` of its group if any;
+                            its `step_labels`, the class index of each step, if steps have labels
 root/data/00-00000.npy      array 00 of the records of shard 00000. All shards except the last have the same number of
                             records. Records of different length are concatenated along their steps.
 
@@ -72,6 +73,9 @@ class Manifest:
         class_names: Class names in the order of the class indices.
         digests: SHA-256 of each file under `data/`, by name.
         group_by: What the groups are, see `tailfit.data.grouping.Grouping`; None without groups.
+        step_labels: Whether each step of a record has a label.
+        keeps_missing: Whether NaN is expected in the records.
+        channels: Names of the entries of a record's last axis, or None.
     """
 
     samples: int
@@ -83,6 +87,9 @@ class Manifest:
     digests: dict[str, str]
     steps: int = 0
     group_by: str | None = None
+    step_labels: bool = False
+    keeps_missing: bool = False
+    channels: tuple[str, ...] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -120,6 +127,9 @@ class Manifest:
             "labels": self.labels,
             "class_names": self.class_names,
             **({} if self.group_by is None else {"group_by": self.group_by}),
+            **({"step_labels": True} if self.step_labels else {}),
+            **({"keeps_missing": True} if self.keeps_missing else {}),
+            **({} if self.channels is None else {"channels": self.channels}),
             "digests": self.digests,
         }
         write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -149,11 +159,15 @@ class Manifest:
                 digests={str(name): str(digest) for name, digest in content["digests"].items()},
                 steps=_whole(content.get("steps", 0)),
                 group_by=content.get("group_by"),
+                step_labels=content.get("step_labels") is True,
+                keeps_missing=content.get("keeps_missing") is True,
+                channels=None if content.get("channels") is None else tuple(content["channels"]),
             )
             if not isinstance(manifest.group_by, str | None):
                 raise ValueError(f"group_by {manifest.group_by!r}")
-            if (odd := first_odd(manifest.class_names)) is not None:
-                raise ValueError(f"the class name {odd!r}")
+            for what, names in (("class name", manifest.class_names), ("channel", manifest.channels or ())):
+                if (odd := first_odd(names)) is not None:
+                    raise ValueError(f"the {what} {odd!r}")
             numbers = sorted(_leaf_numbers(manifest.tree))
             if numbers != list(range(len(manifest.leaves))):
                 raise ValueError(f"a tree of the leaves {numbers} for {len(manifest.leaves)} leaves")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tailfit.data.files.memory import fits_in_memory
 from tailfit.data.grouping import Grouping
-from tailfit.data.records.finite import DataWarning, FirstReadCheck, ReadCheck
+from tailfit.data.records.finite import DataWarning, FirstReadCheck, WindowCheck
 from tailfit.data.records.ragged import Ragged, windows_at
 from tailfit.data.remote.fetching import fetch, is_url
 from tailfit.data.source import Source, checked_ids
@@ -129,6 +129,7 @@ class Recordings(Source):
         found = recordings_of(opened, id)
         self._rows: Final = SensorRows(opened.tables, self._sensors(opened, columns, taken))
         self.columns: Final = self._rows.columns
+        self.channels = self.columns
         runs = None if table is None else _aligned(table, found.names, id)
         labels = self._step_labels(opened, found, label, runs, rules, strip)
         if runs is not None and label is not None and label in runs.columns:
@@ -162,7 +163,8 @@ class Recordings(Source):
         self.ragged = True
         self.in_memory = fits_in_memory(int(self._offsets[-1]) * len(self.columns) * 4, memory)
         self._nan_check: Final = FirstReadCheck(len(self), nan, RecordError)
-        self._window_check: Final = ReadCheck(nan, RecordError)
+        self._window_check: Final = WindowCheck(nan, RecordError)
+        self.keeps_missing = nan == "keep"
         self._lock = threading.Lock()
         self._values: NDArray[np.float32] | None = None
 

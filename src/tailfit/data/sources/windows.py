@@ -114,6 +114,8 @@ class Windows(Source):
         ids = tuple(f"{name}@{start}" for name, start in zip(of_records, self._starts.tolist(), strict=True))
         super().__init__(ids, labels, self._table_of(of_records, ids), self._groups_of(names))
         self.in_memory = x.in_memory if isinstance(x, Source) else not isinstance(self.x, np.memmap)
+        if isinstance(self.x, Source):
+            self.keeps_missing, self.channels = self.x.keeps_missing, self.x.channels
         self._mapped: Final = mapped_files([self.x])
 
     def _labels_of(

@@ -46,7 +46,7 @@ def pack(
     crash, the same call resumes after the last complete shard. The finished folder is renamed to `out`.
 
     Args:
-        source: Any source; labels, class names, metadata and groups are written, too.
+        source: Any source; labels, class names, metadata, groups and labels of steps are written, too.
         out: Folder to create.
         shard_bytes: Approximate size of a shard, which contains at least one record.
         progress: Function called as `progress(samples_written, samples)` after each read.
@@ -91,6 +91,9 @@ def pack(
         digests={},
         steps=0 if lengths is None else int(lengths.sum()),
         group_by=None if source.grouping is None else source.grouping.by,
+        step_labels=bool(source._step_classes),
+        keeps_missing=source.keeps_missing,
+        channels=source.channels,
     )
     manifest = replace(manifest, rows=max(1, shard_bytes // max(manifest.record_bytes, 1)))
     folder = target.with_name(f".{target.name}.partial")
@@ -156,6 +159,8 @@ def _fingerprint(source: Source, manifest: Manifest, lengths: _Lengths) -> str:
         digest.update(name.encode() + b"\0")
     if source.labels is not None:
         digest.update(np.ascontiguousarray(source.labels).tobytes())
+    for labels in _step_labels(source):
+        digest.update(labels.tobytes())
     return digest.hexdigest()
 
 
@@ -222,6 +227,12 @@ def _read_leaves(source: Source, manifest: Manifest, indices: NDArray[np.int64])
     return arrays
 
 
+def _step_labels(source: Source) -> list[NDArray[np.int32]]:
+    """Return the labels of the steps of each record; empty if steps have no labels."""
+    found = (source.step_labels(index) for index in range(len(source) if source._step_classes else 0))
+    return [labels for labels in found if labels is not None]
+
+
 def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:
     columns: dict[str, Any] = {"id": pl.Series(list(source.ids), dtype=pl.String)}
     if lengths is not None:
@@ -232,6 +243,8 @@ def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:
         present, codes = np.unique(source.grouping.codes, return_inverse=True)
         columns["group"] = codes.reshape(-1).astype(np.int64)
         columns["group_name"] = np.array(source.grouping.names, dtype=object)[present][columns["group"]].tolist()
+    if source._step_classes:
+        columns["step_labels"] = pl.Series(_step_labels(source), dtype=pl.List(pl.Int32))
     frame = pl.DataFrame(columns)
     if source.metadata is not None:
         renamed = source.metadata.drop("id").rename(lambda name: f"metadata.{name}")
