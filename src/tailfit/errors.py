@@ -15,6 +15,7 @@ __all__ = [
     "RecordError",
     "StepError",
     "TailfitError",
+    "WorkerError",
 ]
 
 
@@ -61,6 +62,10 @@ class PackageError(TailfitError, ImportError):
 
 class StepError(TailfitError, RuntimeError):
     """A training step, or a function that uses Keras state, does something unsupported."""
+
+
+class WorkerError(TailfitError, RuntimeError):
+    """Workers of a distributed training can't go on together: one was lost, or they differ."""
 
 
 class CheckpointError(TailfitError, RuntimeError):

@@ -101,7 +101,7 @@ def _batches(batches: Batches) -> dict[str, Any]:
         "transform": None if transform is None else getattr(transform, "__qualname__", type(transform).__name__),
         "one_hot": batches.one_hot,
         "drop_remainder": batches.drop_remainder,
-        "shard": list(batches.shard),
+        "shard": "auto" if batches.given_shard == "auto" else list(batches.shard),
     }
 
 

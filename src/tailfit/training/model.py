@@ -21,6 +21,7 @@ from tailfit.training.scheduled import scheduled_by, with_markers
 from tailfit.training.step_runner import Runner
 from tailfit.training.validation import weighted_validation
 from tailfit.training.whole_fit import within_whole_fits
+from tailfit.workers import place
 
 __all__ = ["Model"]
 
@@ -255,6 +256,12 @@ class Model(_Trainer):
             return self._fit(call)
 
     def _fit(self, call: Logs) -> Any:
+        if place().world > 1:
+            raise StepError(
+                f"a fit with {place().world} workers",
+                expected="one worker",
+                fix="train in one process",
+            )
         feed, validation = as_feed(call.get("x"), "training"), as_feed(call.get("validation_data"), "evaluation")
         call.update(x=feed, validation_data=validation)
         with_class_weight_checked(call)

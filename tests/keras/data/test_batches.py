@@ -339,7 +339,7 @@ def test_ten_thousand_hosts_read_each_batch_once() -> None:
             start, stop = step * size, min((step + 1) * size, 60_000)
             cuts = []
             for index in range(hosts):
-                batches.shard = (index, hosts)  # type: ignore[misc]  # 10,000 plans would take a minute
+                batches.given_shard = (index, hosts)  # type: ignore[misc]  # 10,000 plans would take a minute
                 cuts.append(batches._positions(step))
             assert [begin for begin, _ in cuts[1:]] == [end for _, end in cuts[:-1]]
             assert (cuts[0][0], cuts[-1][1]) == (start, stop)

@@ -29,6 +29,7 @@ from tailfit.data.feeding.predicting import for_prediction
 from tailfit.data.feeding.processes import Processes, Task
 from tailfit.data.feeding.read_ahead import read_ahead
 from tailfit.data.feeding.substitute import Substitute
+from tailfit.data.feeding.targets import as_targets, compact_labels
 from tailfit.data.feeding.transforming import Function, Transform
 from tailfit.data.feeding.weighting import multiplied, refuse_misread_weights, weights_at, weights_of
 from tailfit.data.records.ragged import Ragged
@@ -38,6 +39,7 @@ from tailfit.errors import ArgumentError
 from tailfit.samplers import ByLength, Sampler, Sequential, Shuffle
 from tailfit.samplers.base import Plan
 from tailfit.schedules import Schedule
+from tailfit.workers import place
 
 __all__ = ["Batches", "Into"]
 
@@ -69,6 +71,7 @@ class Batches(keras.utils.PyDataset):
             shape.
         drop_remainder: Whether to drop a last short batch; `predict` refuses to drop samples.
         shard: `(index, count)`: read only part `index` of `count` contiguous, nearly equal parts of each global batch.
+            `"auto"`: the part of this worker, see `tailfit.workers.place`; `predict` and `evaluate` read all.
         prefetch: Number of batches that `iterate` reads ahead in a thread. 0 reads in the calling thread, as does a
             source in memory without a `transform`.
         on_error: Treatment of a record that can't be read: `"raise"` an error, or `"skip"` it. Then it is replaced by
@@ -103,7 +106,7 @@ class Batches(keras.utils.PyDataset):
         transform: Function | None = None,
         one_hot: bool = False,
         drop_remainder: bool = False,
-        shard: tuple[int, int] = (0, 1),
+        shard: tuple[int, int] | Literal["auto"] = (0, 1),
         prefetch: int = 2,
         *,
         on_error: Literal["raise", "skip"] = "raise",
@@ -125,15 +128,15 @@ class Batches(keras.utils.PyDataset):
         self.transform: Final = transform
         self.one_hot: Final = one_hot
         self.drop_remainder: Final = drop_remainder
-        self.shard: Final = checked_shard(shard, self.batch_size)
+        self.given_shard: Final = shard if shard == "auto" else checked_shard(shard, self.batch_size)
         self.prefetch: Final = whole_number("prefetch", prefetch)
-        self._transform: Final = None if transform is None else Transform(transform, self.seed, self.shard)
+        self._transform: Final = None if transform is None else Transform(transform, self.seed)
         self._substitute: Final = Substitute(source) if on_error == "skip" else None
         self.class_weight_schedule: Final = class_weight if isinstance(class_weight, Schedule) else None
         self._weights: Final = weights_of(source, class_weight, sample_weight)
         if self.sampler.by_class:
             refuse_empty_classes(source)
-        self._targets: Final = _compact(source)
+        self._targets: Final = compact_labels(source)
         self.plan: Final = self._plan_with(self.sampler)
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
@@ -176,6 +179,14 @@ class Batches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         return self._steps
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """The shard `(index, count)`; with `shard="auto"`, that of this worker now."""
+        if self.given_shard != "auto":
+            return self.given_shard
+        here = place()
+        return checked_shard((here.rank, here.world), self.batch_size)
 
     def __repr__(self) -> str:
         shard = "" if self.shard == (0, 1) else f", shard {self.shard[0]} of {self.shard[1]}"
@@ -261,7 +272,8 @@ class Batches(keras.utils.PyDataset):
 
     def for_evaluation(self) -> "Batches":
         """Return the batches for `evaluate` and validation: in the source's order unless a sampler was passed."""
-        return self if self._sampler_given else self.in_source_order()
+        read = self if self._sampler_given else self.in_source_order()
+        return read._replace(given_shard=(0, 1)) if read.given_shard == "auto" else read
 
     def indices(self, epoch: int, step: int) -> NDArray[np.int64]:
         """Return the positions in the source of a batch's samples, or of this shard's part of them.
@@ -303,10 +315,10 @@ class Batches(keras.utils.PyDataset):
         first = padded_length(0)
         return next((step for step in range(1, len(self)) if padded_length(step) != first), None)
 
-    def _positions(self, step: int) -> tuple[int, int]:
-        """Return the start and stop of this shard's part of a batch in its epoch."""
+    def _positions(self, step: int, shard: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Return the start and stop of a shard's part, by default this one's, of a batch in its epoch."""
         start, stop = step * self.batch_size, min((step + 1) * self.batch_size, self._size)
-        index, count = self.shard
+        index, count = shard or self.shard
         return start + (stop - start) * index // count, start + (stop - start) * (index + 1) // count
 
     def _index_batches(self, epoch: int, start: int) -> Generator[NDArray[np.int64]]:
@@ -338,14 +350,17 @@ class Batches(keras.utils.PyDataset):
                 target[...] = values
             yield out
 
-    def _read(self, epoch: int, step: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
+    def _read(
+        self, epoch: int, step: int, indices: NDArray[np.int64], shard: tuple[int, int] | None = None
+    ) -> tuple[Any, ...]:
         # source._read rather than source.read, because the sampler's positions are known to be in range.
         if self._substitute is None:
             records = self.source._read(indices)
         else:
             indices, records = self._substitute.read(indices)
         if self._transform is not None:
-            return self._transform((records, *self._labels_and_weights(epoch, indices)), epoch, step)
+            batch = (records, *self._labels_and_weights(epoch, indices))
+            return self._transform(batch, epoch, step, shard or self.shard)
         if isinstance(records, Ragged):
             raise refuse_ragged(self.source)
         return (records, *self._labels_and_weights(epoch, indices))
@@ -354,28 +369,18 @@ class Batches(keras.utils.PyDataset):
         """Return the parts of a batch after the records: y and the weights, if any."""
         parts: tuple[Any, ...] = ()
         if self._targets is not None:
-            parts += (self._as_targets(self._targets[indices]),)
+            parts += (as_targets(self._targets[indices], one_hot_of=len(self.class_names) if self.one_hot else None),)
         weights = self.weights_at(epoch)
         return parts if weights is None else (*parts, weights[indices].astype(np.float32))
 
-    def _as_targets(self, labels: NDArray[Any]) -> NDArray[Any]:
-        if labels.ndim == 2:
-            return labels
-        if self.one_hot:
-            rows = np.zeros((len(labels), len(self.class_names)), dtype=np.float32)
-            rows[np.arange(len(labels)), labels] = 1.0
-            return rows
-        # int32 as in Keras' own data sets; JAX would narrow int64 with a warning.
-        return labels.astype(np.int32)
-
-    def _task(self, epoch: int, step: int, indices: NDArray[np.int64]) -> Task:
+    def _task(self, epoch: int, step: int, indices: NDArray[np.int64], shard: tuple[int, int] | None = None) -> Task:
         """Return the task for a worker process, with the records if reading them here is cheaper than there."""
         records = None
         if self._substitute is not None:
             indices, records = self._substitute.read(indices)
         elif self.source.in_memory:
             records = self.source._read(indices)
-        return Task(epoch, step, indices, records, self._labels_and_weights(epoch, indices))
+        return Task(epoch, step, shard or self.shard, indices, records, self._labels_and_weights(epoch, indices))
 
     def iterate(self, epoch: int, start: int = 0) -> Generator[tuple[Any, ...]]:
         """Yield the batches of an epoch from a step on, read ahead.
@@ -488,12 +493,3 @@ class Batches(keras.utils.PyDataset):
 
 class _NoSuchStepError(ArgumentError, IndexError):
     """A step past the end; as an IndexError it also ends iteration by index."""
-
-
-def _compact(source: Source) -> NDArray[Any] | None:
-    """Return the labels, class indices in the smallest dtype, for fewer cache misses when they are read at random."""
-    labels = source.labels
-    if labels is None or labels.ndim == 2:
-        return labels
-    compact: NDArray[Any] = labels.astype(np.min_scalar_type(len(source.class_names)))
-    return compact

@@ -40,6 +40,7 @@ class Task(NamedTuple):
 
     Attributes:
         epoch, step: Position of the batch in the run.
+        shard: The part of the batch that it is, for the random numbers of the transform.
         indices: Positions of its samples in the source.
         records: Records if already read; None if the worker reads them.
         rest: The parts of the batch after the records: labels and weights.
@@ -47,6 +48,7 @@ class Task(NamedTuple):
 
     epoch: int
     step: int
+    shard: tuple[int, int]
     indices: NDArray[np.int64]
     records: Any
     rest: tuple[Any, ...]
@@ -177,4 +179,4 @@ def _make(task: Task) -> tuple[Any, ...]:
         raise _initialization_error
     records = task.records if _source is None else _source._read(task.indices)
     batch = (records, *task.rest)
-    return batch if _transform is None else _transform(batch, task.epoch, task.step)
+    return batch if _transform is None else _transform(batch, task.epoch, task.step, task.shard)

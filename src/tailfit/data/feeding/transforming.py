@@ -28,7 +28,6 @@ class Transform:
     Args:
         function: Function of the user.
         seed: Seed of the run.
-        shard: `(index, count)`; the shards of a batch use independent random numbers.
 
     >>> noise = Transform(lambda batch, rng: (batch[0] + rng.normal(),), seed=1)
     >>> bool(noise((np.zeros(1),), epoch=0, step=1) == noise((np.zeros(1),), epoch=0, step=1))
@@ -37,28 +36,29 @@ class Transform:
 
     function: Function
     seed: int
-    shard: tuple[int, int] = (0, 1)
 
-    def __call__(self, batch: tuple[Any, ...], epoch: int, step: int) -> tuple[Any, ...]:
-        """Return the transformed batch.
+    def __call__(
+        self, batch: tuple[Any, ...], epoch: int, step: int, shard: tuple[int, int] = (0, 1)
+    ) -> tuple[Any, ...]:
+        """Return the transformed batch, or shard of a batch; shards use independent random numbers.
 
         Raises:
             DataError: If its structure or number of samples differs from the original batch.
         """
         rows = len(next(leaves(batch))[1])
-        with _keras_seeded(int.from_bytes(self._digest("keras", epoch, step)[:4], "little") >> 1):
-            changed = self.function(batch, self.generator(epoch, step))
+        with _keras_seeded(int.from_bytes(self._digest("keras", epoch, step, shard)[:4], "little") >> 1):
+            changed = self.function(batch, self.generator(epoch, step, shard))
         _check(batch, changed, rows)
         return changed
 
-    def generator(self, epoch: int, step: int) -> np.random.Generator:
-        """Return the random generator of batch (epoch, step)."""
-        key = int.from_bytes(self._digest("transform", epoch, step), "little")
+    def generator(self, epoch: int, step: int, shard: tuple[int, int] = (0, 1)) -> np.random.Generator:
+        """Return the random generator of batch (epoch, step), or of a shard of it."""
+        key = int.from_bytes(self._digest("transform", epoch, step, shard), "little")
         return np.random.Generator(np.random.Philox(key=key))
 
-    def _digest(self, use: str, epoch: int, step: int) -> bytes:
+    def _digest(self, use: str, epoch: int, step: int, shard: tuple[int, int]) -> bytes:
         # Hashed, not added, so that seed 0 epoch 1 differs from seed 1 epoch 0.
-        key = f"tailfit {use} {self.seed} {epoch} {step} {self.shard}"
+        key = f"tailfit {use} {self.seed} {epoch} {step} {shard}"
         return hashlib.blake2b(key.encode(), digest_size=16).digest()
 
 

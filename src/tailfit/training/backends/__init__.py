@@ -50,6 +50,9 @@ class Engine(Protocol):
     def seed_generators(self, seed: int) -> None:
         """Seed these generators."""
 
+    def connect(self, rank: int, world: int, address: str, port: int, timeout: float, *, loopback: bool) -> Any:
+        """Return the transport of this worker: `gather`, `total` and `close`; see `training.workers.Exchange`."""
+
 
 def _load() -> Engine:
     backend = keras.backend.backend()

@@ -20,11 +20,13 @@ from tailfit.keras_private import (
 )
 from tailfit.training.backends.jax_fused import Fused
 from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Scope, makes_variables_anew, unshared
+from tailfit.training.backends.jax_transport import connect
 
 __all__ = [
     "COMPILES",
     "Trainer",
     "check_random_state",
+    "connect",
     "function",
     "random_state",
     "seed_generators",

@@ -6,12 +6,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tailfit.errors import StepError
 from tailfit.keras_private import true_step_numbers
 
 __all__ = [
     "COMPILES",
     "Trainer",
     "check_random_state",
+    "connect",
     "function",
     "random_state",
     "seed_generators",
@@ -56,6 +58,16 @@ def seed_generators(seed: int) -> None:
 
 def set_random_state(state: dict[str, Any]) -> None:
     tf.random.get_global_generator().state.assign(state["generator"])
+
+
+def connect(rank: int, world: int, address: str, port: int, timeout: float, *, loopback: bool) -> Any:
+    """Refuse: servers of TensorFlow listen on 0.0.0.0, whatever address they are given."""
+    raise StepError(
+        f"{world} workers on TensorFlow",
+        expected="the backend jax or torch for more than one worker: TensorFlow exchanges arrays through servers, "
+        "which listen on all network interfaces",
+        fix="set KERAS_BACKEND=jax or torch; compile(parts=) in one process works on TensorFlow, too",
+    )
 
 
 class Trainer(keras.Model):

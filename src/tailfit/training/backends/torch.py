@@ -11,11 +11,13 @@ import torch
 
 from tailfit.errors import StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
+from tailfit.training.backends.torch_transport import connect
 
 __all__ = [
     "COMPILES",
     "Trainer",
     "check_random_state",
+    "connect",
     "function",
     "random_state",
     "seed_generators",
