@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "tailfit"
 ORDER = [
     {"hashing", "lazy", "text"},
     {"errors", "registration", "terminal"},
-    {"names", "extras", "storage"},
+    {"names", "extras", "storage", "workers"},
     {"labels", "keras_private"},
     {"schedules"},
     {"arguments"},
