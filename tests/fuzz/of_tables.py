@@ -76,7 +76,7 @@ def csv(data: bytes) -> None:
     rows = answer(lambda: read_rows(path))
     # Where nothing is quoted and all rows are equally wide, splitting at commas is all there is to a table.
     if rows is not REFUSED and re.fullmatch(rb"[\w,.\n-]+", data) and not data.startswith(b"sep="):
-        lines = [line.split(",") for line in data.decode().rstrip("\n").split("\n")]
+        lines = [line.split(",") for line in data.decode().removesuffix("\n").split("\n")]
         if all(map(all, lines)) and len({len(line) for line in lines}) == 1 and len(set(lines[0])) == len(lines[0]):
             assert rows.written.columns == lines[0]
             assert [list(row) for row in rows.written.rows()] == lines[1:], "other text than in the file"

@@ -130,8 +130,11 @@ class HDF5(Stored):
             shape, dtype = data.shape, data.dtype
             if shape is None:
                 self._refuse(name, "without a shape", "write the dataset again")
+            stored, size = data.id.get_storage_size(), os.path.getsize(self._file.path)
+            if stored > size:  # HDF5 asks for the memory of a chunk before it reads it
+                self._refuse(name, f"of {stored} stored bytes in a file of {size} bytes", "write the dataset again")
             if data.chunks is None:
-                written, expected = data.id.get_storage_size(), data.nbytes
+                written, expected = stored, data.nbytes
             else:
                 self._check_chunks(name, data)
                 grid = [-(-size // of) for size, of in zip(shape, data.chunks, strict=True)]
