@@ -1,8 +1,9 @@
 """The network of a finished run, built from its recipe and loaded with its weights; no code is loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tailfit.recipes.objects import build_network
 from tailfit.recipes.recipe import Recipe, load_recipe
@@ -20,11 +21,13 @@ class Trained:
         recipe: The trained recipe.
         result: Class names, statistics and correction.
         model: The network with its trained weights, without the correction.
+        data: Identity of the data that it was trained on.
     """
 
     recipe: Recipe
     result: Result
     model: Model
+    data: Mapping[str, Any]
 
 
 def load_trained(directory: Path, modules: Sequence[str] = ()) -> Trained:
@@ -43,4 +46,4 @@ def load_trained(directory: Path, modules: Sequence[str] = ()) -> Trained:
     trained = sum(array.size for array in arrays.values())
     model = build_network(recipe, result.input_shape, len(result.class_names), result.normalize, trained=trained)
     restore_result(model, entries, arrays)
-    return Trained(recipe, result, model)
+    return Trained(recipe, result, model, claim.data)

@@ -22,6 +22,7 @@ from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, statistics_of_sample
 from tailfit.recipes.objects import compiled_model, evaluation_batches, fitted_correction, training_batches
+from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import Result, finished_claim
@@ -213,8 +214,12 @@ def evaluate_run(
         modules, fetch: See `train`.
     Raises:
         DataError: If the run is not finished or is damaged, or the data have different classes or a different shape.
+    Warns:
+        DataWarning: If `data` contains samples of the training part, found by ID and by the contents of the records; or
+            the training data can't be read to find out.
     """
-    trained = load_trained(Path(fspath(directory)).absolute(), modules)
+    place = Path(fspath(directory)).absolute()
+    trained = load_trained(place, modules)
     recipe, result = trained.recipe, trained.result
     if data is None:
         source = open_part(recipe, part, result.fill, fetch=fetch)
@@ -222,6 +227,8 @@ def evaluate_run(
         source = open_other_data(recipe, data, result.fill, channels=result.channels)
     check_same_classes(source, result)
     check_same_shape(source, result)
+    if data is not None:
+        warn_of_training_samples(trained, source, place, data, fetch=fetch)
     return _evaluate(recipe, trained.model, result, source, None)
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import warnings
 
 import numpy as np
@@ -16,7 +17,8 @@ import tailfit
 from tailfit.cli import main
 from tailfit.data import DataWarning
 from tailfit.errors import CheckpointError, TailfitError
-from tailfit.recipes import predict, train
+from tailfit.recipes import evaluate_run, predict, train
+from tailfit.recipes.overlap import overlap
 from tailfit.recipes.predicting import Predictions
 from tailfit.resume.lock import Lock
 
@@ -235,3 +237,45 @@ def test_the_command(home, tmp_path, monkeypatch, capfdbinary):
     assert b"Written: " in capfdbinary.readouterr().out
     assert run(home / "run", home / "new.parquet", "--out", tmp_path / "o.xls") == 2
     assert b"Fix: name the file" in capfdbinary.readouterr().err
+
+
+# -- evaluation on data that contain samples of the training part --------------------------------------
+
+
+def warnings_of_evaluation(home, data):
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always", DataWarning)
+        evaluate_run(home / "run", data=str(data))
+    return [str(each.message) for each in issued if isinstance(each.message, DataWarning)]
+
+
+def test_samples_of_the_training_part_are_found_by_id_and_content(home, tmp_path):
+    known = pl.read_parquet(home / "known.parquet")
+    (same,) = warnings_of_evaluation(home, home / "known.parquet")
+    trained = round(0.7 * len(known))
+    assert re.search(rf"{trained} samples have the ID and the record of a training sample\. The figures", same)
+    shuffled = known.sample(fraction=1.0, shuffle=True, seed=1).with_columns(pl.col("flow").cast(pl.Float64))
+    shuffled.write_csv(tmp_path / "copy.csv")  # other rows, another format and type
+    (copied,) = warnings_of_evaluation(home, tmp_path / "copy.csv")
+    found = [int(number) for number in re.findall(r"(\d+) samples have", copied)]
+    assert sum(found) == trained
+    known.with_columns(pl.col("flow") + 0.01).write_parquet(tmp_path / "new.parquet")  # row numbers are no IDs
+    assert warnings_of_evaluation(home, tmp_path / "new.parquet") == []
+
+
+def test_equal_records_by_chance_are_no_copies():
+    rng = np.random.default_rng(0)
+    coarse = [tailfit.data.Arrays(rng.integers(0, 3, size=(500, 2)).astype("float32"), nan="keep") for _ in range(2)]
+    assert not overlap(*coarse).found
+    named = [tailfit.data.Arrays(rng.normal(size=(3, 2)), ids=["a", "b", "3"]) for _ in range(2)]
+    assert overlap(*named).by_id == 2
+    assert overlap(*named).found
+
+
+def test_training_data_that_are_gone_are_a_warning(home, tmp_path):
+    shutil.copytree(home, tmp_path / "home")
+    recipe = {"data": {"path": str(tmp_path / "home" / "known.parquet"), "options": {"label": "cause"}, "split": {}}}
+    train({**recipe, "network": {"name": "mlp", "units": [4]}, "epochs": 1}, tmp_path / "run")
+    (tmp_path / "home" / "known.parquet").unlink()
+    with pytest.warns(DataWarning, match="can't be read, so it is unknown"):
+        evaluate_run(tmp_path / "run", data=str(home / "known.parquet"))

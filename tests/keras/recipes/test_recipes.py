@@ -15,6 +15,7 @@ from support.paths import ROOT
 
 import tailfit
 from tailfit import losses, metrics, samplers, steps
+from tailfit.data import DataWarning
 from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
 from tailfit.evaluation import ReportWarning
 from tailfit.networks.built_in import cnn, mlp, rnn
@@ -348,7 +349,8 @@ def test_a_run_is_evaluated_again(home, full):
     assert evaluate_run(full.directory) == full.evaluation
     validation = evaluate_run(full.directory, part="validation")
     assert len(validation.y_true) == 30
-    whole = evaluate_run(full.directory, data=str(home / "pumps"))
+    with pytest.warns(DataWarning, match="130 samples have the ID and the record of a training sample"):
+        whole = evaluate_run(full.directory, data=str(home / "pumps"))
     assert len(whole.y_true) == 210
 
 
