@@ -23,19 +23,21 @@ from tailfit.data.sources.layout import companion_files, records_folder
 from tailfit.data.sources.npy_folder import NpyFolder
 from tailfit.data.sources.packed import Packed
 from tailfit.data.sources.parquet import Parquet
+from tailfit.data.sources.recordings import Recordings, has_recordings, recording_files
 from tailfit.data.sources.records import ArrayRecord, TFRecord
 from tailfit.data.sources.stored import Stored
 from tailfit.data.sources.table import HuggingFace, Table
 from tailfit.data.sources.zarr_store import Zarr
 from tailfit.data.tables.labels import UnreadLabel
 from tailfit.data.tables.reading import read_table
+from tailfit.data.tables.table_files import SUFFIXES as TABLES
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.extras import needed
 
 __all__ = ["open", "open_alike"]
 
 _FORMATS = (
-    "a folder written by pack, a folder of .npy files (or with them in data/), .parquet files, record files or images, "
+    "a folder written by pack, a folder of .npy files (or with them in data/), tables, record files or images, "
     "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv, .tsv, .ndjson, "
     ".tfrecord or .array_record file, or a zipped Zarr store"
 )
@@ -47,7 +49,7 @@ _Found = tuple[_Kind, Callable[[Path], Any]]  # and a function from the path to 
 def open(
     path: str | PathLike[str],
     *,
-    nan: str = "raise",
+    nan: str | None = None,
     cache: str | PathLike[str] | None = None,
     group: str | Sequence[str] | None = None,
     **options: Any,
@@ -59,6 +61,9 @@ def open(
       `.ndjson` or `.parquet`), class names (`class_names.json`) and metadata (`metadata.parquet`, `.csv` or `.json`)
       are found in the same folder, or next to `data/`. Apply a partition with
       `open(root).split(f"{root}/partition.json")`.
+    - A folder of tables with a `runs.csv` (or metadata) that has a row for each table, or a folder of `.csv` or
+      `.feather` files: `Recordings`, a recording per table. Also any table or folder of tables if one of the options
+      `time`, `classes`, `drop`, `resample` and `max_gap` is given.
     - `.parquet` files: `Parquet`; `.arrow`, `.feather`, `.csv`, `.tsv` and `.ndjson` files: `Table`.
     - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`; an `.npy` file: `Arrays`, memory-mapped.
     - `.tfrecord` files: `TFRecord`; `.array_record` files: `ArrayRecord`.
@@ -70,7 +75,8 @@ def open(
 
     Args:
         path: A folder, a file, or a URL.
-        nan: Policy for NaN and infinity in records: `"raise"`, `"warn"` (once) or `"keep"`.
+        nan: Policy for NaN and infinity in records: `"raise"`, `"warn"` (once) or `"keep"`. Default: `"keep"` for
+            recordings, whose missing readings are NaN; else `"raise"`.
         cache: Folder of the copies. Default: `$TAILFIT_CACHE`, or else `tailfit` in the user's cache folder.
         group: Metadata column, or several, whose equal values are a group that no split cuts; see `Source.grouped`.
         **options: Further arguments of the source, for example `label="cause"` for Parquet, `size=(64, 64)` for images,
@@ -118,7 +124,7 @@ def open_alike(
     """
 
     def adapt(kind: _Kind, options: dict[str, Any]) -> dict[str, Any]:
-        if channels is not None and _is(kind, Columnar):
+        if channels is not None and (_is(kind, Columnar) or kind is Recordings):
             options = {"columns": list(channels), **options}
         return options if labels else _without_labels(kind, options)
 
@@ -134,6 +140,9 @@ def _without_labels(kind: _Kind, options: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in options.items() if name != "class_names"}
     if _is(kind, Columnar):
         return {**kept, "label": UnreadLabel(kept.get("label") or "")}
+    if kind is Recordings:
+        kept = {name: value for name, value in kept.items() if name not in ("classes", "drop")}
+        return {**kept, "label": UnreadLabel(kept.get("label") or "")}
     if _is(kind, Stored):
         return {**kept, "y": UnreadLabel(kept.get("y") or "")}
     if kind in (NpyFolder, ImageFolder):
@@ -143,12 +152,13 @@ def _without_labels(kind: _Kind, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _opened(
     path: Any,
-    nan: str,
+    nan: str | None,
     cache: str | PathLike[str] | None,
     given: Mapping[str, Any],
     adapt: Callable[[_Kind, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Source:
-    checked_policy(nan)
+    if nan is not None:
+        checked_policy(nan)
     if not isinstance(path, str | PathLike):
         raise ArgumentError(
             f"path of type {type(path).__name__}",
@@ -156,7 +166,7 @@ def _opened(
             fix="pass a path, or wrap arrays as tailfit.data.Arrays(x, y)",
         )
     where = fetch(fspath(path), cache) if is_url(path) else Path(fspath(path))
-    found = _in_folder(where) if where.is_dir() else _in_file(where, given.get("id"))
+    found = _in_folder(where, given) if where.is_dir() else _in_file(where, given)
     if found is None:
         raise DataError(
             f"{where}: {'no data set in a known format' if where.exists() else 'no such file or folder'}",
@@ -173,7 +183,7 @@ def _opened(
             fix=f"drop {unknown[0]}=",
         )
     options = {name: value for name, value in given.items() if name in accepted}
-    if "nan" in accepted:
+    if "nan" in accepted and nan is not None:
         options["nan"] = nan
     first = prepare(where)
     if kind in (NpyFolder, ImageFolder):
@@ -183,7 +193,7 @@ def _opened(
     return kind(first, **options)
 
 
-def _in_folder(root: Path) -> _Found | None:
+def _in_folder(root: Path, given: Mapping[str, Any]) -> _Found | None:
     # lexists, so that a pipe of such a name is refused when it is read, not skipped.
     if os.path.lexists(root / "pack.json"):
         return Packed, Path
@@ -202,16 +212,25 @@ def _in_folder(root: Path) -> _Found | None:
     if folder is not None:
         return NpyFolder, lambda _: folder
     names = [entry.name.lower() for entry in root.iterdir()]
+    if _for_recordings(given) or has_recordings(root):
+        return Recordings, Path
     for kind, suffixes in ((Parquet, ".parquet"), (TFRecord, TFRECORD), (ArrayRecord, ARRAY_RECORD)):
         if any(name.endswith(suffixes) for name in names if name not in ("labels.parquet", "metadata.parquet")):
             return kind, Path
     inside = [entry for entry in root.iterdir() if entry.is_dir()]
     if _has_images(names) or any(_has_images(os.listdir(folder)) for folder in inside):
         return ImageFolder, Path
-    return None
+    return (Recordings, Path) if recording_files(root) else None
 
 
-def _in_file(path: Path, id: str | None) -> _Found | None:
+def _for_recordings(given: Mapping[str, Any]) -> bool:
+    return any(given.get(name) is not None for name in ("time", "classes", "drop", "resample", "max_gap"))
+
+
+def _in_file(path: Path, given: Mapping[str, Any]) -> _Found | None:
+    id = given.get("id")
+    if _for_recordings(given) and path.suffix.lower() in TABLES and path.exists():
+        return Recordings, Path
     text = (Table, lambda path: read_table(path, text=() if id is None else (id,)))
     by_suffix: dict[str, _Found] = {
         **dict.fromkeys((".parquet", ".pq"), (Parquet, Path)),

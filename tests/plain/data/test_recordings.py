@@ -1,14 +1,30 @@
 """Recordings: readings and labels per step, against the tables they were written from."""
 
 import pickle
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import polars as pl
 import pytest
 from support.sources import write_table
 
-from tailfit.data import Concat, FillMissing, Mapped, Packed, Recordings, Subset, Windows, pack
+import tailfit
+from tailfit.data import (
+    Concat,
+    DataWarning,
+    FillMissing,
+    Mapped,
+    Packed,
+    Parquet,
+    Recordings,
+    Subset,
+    Table,
+    Windows,
+    pack,
+)
+from tailfit.data.files.parquet_groups import ParquetRows
 from tailfit.errors import DataError, RecordError
 
 LENGTHS = [7, 2, 12, 5]
@@ -212,3 +228,158 @@ def test_damaged_labels_of_steps_are_refused(tmp_path):
         index.with_columns(damaged.alias("step_labels")).write_parquet(path)
         with pytest.raises(RecordError, match=r"index\.parquet: a column step_labels"):
             Packed(tmp_path / "set")
+
+
+# -- time ----------------------------------------------------------------------------------------------
+
+
+def timed(folder, times, **columns):
+    table = pl.DataFrame({"timestamp": times, "x": np.arange(float(len(times))), "class": [0] * len(times)})
+    table.with_columns(**{name: pl.Series(values) for name, values in columns.items()}).write_parquet(
+        folder / "run.parquet"
+    )
+    return folder
+
+
+def at(*seconds):
+    return [datetime(2024, 5, 31) + timedelta(seconds=value) for value in seconds]
+
+
+TIMES = {
+    "datetimes": lambda values: at(*values),
+    "with a zone": lambda values: [each.replace(tzinfo=UTC) for each in at(*values)],
+    "nanoseconds": lambda values: pl.Series(at(*values), dtype=pl.Datetime("ns")),
+    "text": lambda values: [str(each) for each in at(*values)],
+    "text with a T": lambda values: [each.isoformat() for each in at(*values)],
+    "text with a zone": lambda values: [each.isoformat() + "Z" for each in at(*values)],
+    "text with days first": lambda values: [each.strftime("%d/%m/%Y %H:%M:%S") for each in at(*values)],
+    "seconds": list,
+    "fractions of seconds": lambda values: [value / 1.0 for value in values],
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_a_gap_ends_a_recording(tmp_path, kind):
+    timed(tmp_path, TIMES[kind]([0, 10, 20, 50, 60, 300]))
+    source = Recordings(tmp_path, max_gap="20s", metadata=pl.DataFrame({"id": ["run"], "well": ["A"]}))
+    assert source.ids == ("run#1", "run#2", "run#3")
+    assert source.lengths.tolist() == [3, 2, 1]
+    assert source.read([1])[0].ravel().tolist() == [3.0, 4.0]
+    assert (source.groups.tolist(), source.group_names) == ([0, 0, 0], ("run",))
+    assert source.metadata.rows() == [("run#1", "run", "A"), ("run#2", "run", "A"), ("run#3", "run", "A")]
+    assert Recordings(tmp_path, max_gap=240).ids == ("run",)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_resampling_takes_the_last_reading_or_the_mean(tmp_path, memory):
+    times = TIMES["text"]([0, 4, 9, 10, 31, 100, 101])
+    timed(tmp_path, times, x=[1.0, None, 3.0, 4.0, None, 6.0, 8.0], **{"class": [0, 0, 1, 1, 0, 1, None]})
+    options = {"memory": memory, "max_gap": 60}
+    last = Recordings(tmp_path, resample="10s", **options)
+    assert last.lengths.tolist() == [4, 1]
+    np.testing.assert_array_equal(last.read([0])[0].ravel(), [3.0, 4.0, np.nan, np.nan])
+    np.testing.assert_array_equal(last.read([1, 1]).values.ravel(), [8.0, 8.0])
+    # A step without rows holds the label before it.
+    assert [last.step_labels(0).tolist(), last.step_labels(1).tolist()] == [[1, 1, 1, 0], [-1]]
+    mean = Recordings(tmp_path, resample={"every": 10, "how": "mean"}, **options)
+    np.testing.assert_array_equal(mean.read([0])[0].ravel(), [2.0, 4.0, np.nan, np.nan])
+    np.testing.assert_array_equal(mean.read([1])[0].ravel(), [7.0])
+    windows = Windows(last, 2, 1)
+    np.testing.assert_array_equal(windows.read([1, 0])[..., 0], [[4.0, np.nan], [3.0, 4.0]])
+    assert pickle.loads(pickle.dumps(mean)).read([1]).values.tolist() == [[7.0]]
+
+
+def test_regular_times_resample_to_themselves(tmp_path):
+    rng = np.random.default_rng(0)
+    for start, every in ((0.0, 0.1), (1e9, 0.7), (123.4, 10.0)):
+        timed(tmp_path, start + np.arange(500) * every, x=rng.normal(size=500))
+        plain = Recordings(tmp_path).read([0])[0]
+        np.testing.assert_array_equal(Recordings(tmp_path, resample=every).read([0])[0], plain)
+
+
+def test_times_need_not_exist_for_regular_steps(tmp_path):
+    pl.DataFrame({"x": [1.0, 2.0], "class": [0, 0]}).write_parquet(tmp_path / "run.parquet")
+    assert Recordings(tmp_path).lengths.tolist() == [2]
+    assert Recordings(timed(tmp_path, [3, 1]), time=None).columns == ("timestamp", "x")
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+def test_lists_urls_and_memory_of_other_places(tmp_path):
+    written(tmp_path)
+    source = Recordings([tmp_path / f"{name}.parquet" for name in (NAMES[2], NAMES[0])])
+    assert source.ids == (NAMES[2], NAMES[0])
+    remote = fsspec.filesystem("memory")
+    for path in tmp_path.iterdir():
+        remote.pipe(f"/recordings/{path.name}", path.read_bytes())
+    copy = Recordings("memory://recordings", cache=tmp_path / "cache")
+    np.testing.assert_array_equal(copy.read([2])[0], truth(2))
+
+
+def test_a_saved_index_is_left_out(tmp_path):
+    for name, table in zip(NAMES, tables(), strict=True):
+        table.with_row_index("index").write_parquet(tmp_path / f"{name}.parquet")
+    with pytest.warns(DataWarning, match="row numbers in column 'index'"):
+        source = Recordings(tmp_path)
+    assert (source.columns, source.left_out) == (("flow", "heat", "level"), ("index",))
+    assert Recordings(tmp_path, columns=["index", "flow"]).columns == ("index", "flow")
+
+
+def test_a_column_of_another_type_is_named_with_its_row(tmp_path):
+    written(tmp_path, ".csv")
+    path = tmp_path / f"{NAMES[2]}.csv"
+    path.write_text(path.read_text().replace(",,0\n", ",n/a,0\n", 1))
+    with pytest.raises(RecordError, match=r"run 2\.csv: row 0: 'n/a' in the column 'heat'"):
+        Recordings(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".feather"])
+@pytest.mark.parametrize("table", ["runs.csv", "metadata.csv", "metadata.parquet"])
+def test_a_folder_of_recordings_is_recognised(tmp_path, suffix, table):
+    written(tmp_path, suffix)
+    write_table(WELLS, tmp_path / table)
+    source = tailfit.data.open(tmp_path, drop=[101])
+    assert isinstance(source, Recordings)
+    assert source.metadata["well"].to_list() == ["A", "B", "A", "B"]
+    assert np.isnan(source.read([0]).values).any()
+    with pytest.raises(RecordError, match=f"run 0{suffix}.*: NaN"):
+        tailfit.data.open(tmp_path, nan="raise").read([0])
+    assert tailfit.data.open(tmp_path, group="well").group_names == ("A", "B")
+
+
+def test_tables_of_samples_are_not_mistaken_for_recordings(tmp_path):
+    pl.DataFrame({"a": [1.0, 2.0]}).write_parquet(tmp_path / "part-0.parquet")
+    pl.DataFrame({"id": ["0", "1"], "part": ["0", "part-1"]}).write_csv(tmp_path / "metadata.csv")
+    assert isinstance(tailfit.data.open(tmp_path), Parquet)
+
+
+def test_a_long_table_is_recognised_by_its_options(tmp_path):
+    pl.DataFrame({"run": ["a", "a", "b", "b"], "x": range(4), "class": range(4)}).write_csv(tmp_path / "all.csv")
+    assert isinstance(tailfit.data.open(tmp_path / "all.csv", label="class"), Table)
+    source = tailfit.data.open(tmp_path / "all.csv", id="run", drop=[3])
+    assert (source.ids, source.class_names) == (("a", "b"), ("0", "1", "2"))
+
+
+def test_reading_windows_reads_only_their_row_groups(tmp_path, monkeypatch):
+    table = pl.DataFrame({"x": np.arange(100.0), "y": np.zeros(100), "class": np.zeros(100, int)})
+    table.write_parquet(tmp_path / "run.parquet", row_group_size=10)
+    source = Recordings(tmp_path, memory=False, columns=["x"])
+    reads = []
+    read = ParquetRows.read
+
+    def counted(self, group, names):
+        reads.append((group, *names))
+        return read(self, group, names)
+
+    monkeypatch.setattr(ParquetRows, "read", counted)
+    assert Windows(source, 3, 1).read([57, 12])[:, :, 0].tolist() == [[57.0, 58.0, 59.0], [12.0, 13.0, 14.0]]
+    assert reads == [(1, "x"), (5, "x")]
+
+
+def test_a_changed_file_is_noticed(tmp_path):
+    source = Recordings(written(tmp_path), memory=False)
+    (tmp_path / f"{NAMES[1]}.parquet").write_bytes((tmp_path / f"{NAMES[0]}.parquet").read_bytes())
+    source.read([0])
+    with pytest.raises(RecordError, match=r"run 1\.parquet: changed since"):
+        source.read([1])

@@ -13,22 +13,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.files.memory import fits_in_memory
+from tailfit.data.files.reading import absolute, files_in
 from tailfit.data.grouping import Grouping
 from tailfit.data.records.finite import DataWarning, FirstReadCheck, WindowCheck
 from tailfit.data.records.ragged import Ragged, windows_at
 from tailfit.data.remote.fetching import fetch, is_url
 from tailfit.data.source import Source, checked_ids
 from tailfit.data.sources.layout import LABELS, METADATA, metadata_file
+from tailfit.data.tables.labels import UnreadLabel
 from tailfit.data.tables.metadata import Metadata, align, as_rows
 from tailfit.data.tables.recording_tables import OpenedTables, Recorded, open_tables, recordings_of, table_paths
 from tailfit.data.tables.row_numbers import left_out_message, may_number_rows, numbers_rows
 from tailfit.data.tables.sensor_rows import SensorRows, sensor_columns
 from tailfit.data.tables.step_labels import ClassRules, StepLabels
+from tailfit.data.tables.table_files import SUFFIXES
 from tailfit.data.tables.timeline import Grid, Times, as_times, seconds
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.labels import Encoded
 
-__all__ = ["Recordings"]
+__all__ = ["Recordings", "has_recordings", "recording_files"]
 
 _METADATA = "runs.csv"
 _TIME = "timestamp"
@@ -119,11 +122,10 @@ class Recordings(Source):
         where = _local(path, cache)
         folder = where if isinstance(where, Path) and where.is_dir() else None
         table = _metadata_of(metadata, folder)
-        leave = [table] if isinstance(table, Path) else []
-        if folder is not None:
-            leave += [folder / name for name in (_METADATA, *METADATA, *LABELS)]
-        paths = table_paths(where, leave)
-        taken = [name for name in (label, time, id) if name is not None]
+        paths = table_paths(where, [*_no_recordings(folder), *([table] if isinstance(table, Path) else [])])
+        unread = isinstance(label, UnreadLabel)
+        taken = [name for name in ((label or "class") if unread else label, time, id) if name is not None]
+        label = None if unread else label
         opened = open_tables(paths, taken, text=() if id is None else (id,), where=str(where))
         self._where: Final = opened.where
         found = recordings_of(opened, id)
@@ -284,6 +286,32 @@ class Recordings(Source):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
+
+
+def recording_files(root: Path) -> list[str]:
+    """Return the paths of the tables in a folder that may be recordings; none if it has tables in several formats."""
+    paths = [path for path in files_in(root) if path.lower().endswith(SUFFIXES)]
+    kept = [path for path in paths if Path(path) not in {Path(absolute(other)) for other in _no_recordings(root)}]
+    return kept if len({Path(path).suffix.lower() for path in kept}) == 1 else []
+
+
+def has_recordings(root: Path) -> bool:
+    """Return whether a folder of tables has a table of metadata with a row for most of its tables, by their names."""
+    table = metadata_file(root, [_METADATA])
+    names = [] if table is None else [Path(path).stem for path in recording_files(root)]
+    if table is None or not names:
+        return False
+    try:
+        rows = as_rows(table)
+    except RecordError:
+        return table.name == _METADATA  # Recordings then raises the error
+    columns = (rows.text(name) for name in rows.frame.columns)
+    found = [len(set(names).intersection(text.to_list())) for text in columns if text is not None]
+    return 2 * max(found, default=0) >= len(names)
+
+
+def _no_recordings(folder: Path | None) -> list[Path]:
+    return [] if folder is None else [folder / name for name in (_METADATA, *METADATA, *LABELS)]
 
 
 def _local(path: Any, cache: Any) -> Any:

@@ -150,8 +150,10 @@ class Times:
         """
         sizes = np.diff(np.append(begins, len(self.values)))
         elapsed = self.values - np.repeat(self.values[begins], sizes)
-        # A thousandth of a millionth of a step allows for the rounding of decimal seconds in floats.
-        place = np.floor(elapsed / (grid.every * self.per_second) + 1e-9)
+        every = grid.every * self.per_second
+        # Decimal seconds in floats are rounded: a time may be a few units in the last place below a step's begin.
+        rounding = 4 * np.finfo(np.float64).eps * float(np.abs(self.values).max(initial=0)) / every
+        place = np.floor(elapsed / every + (min(max(rounding, 1e-9), 1e-3) if elapsed.dtype.kind == "f" else 0))
         steps = place[np.append(begins[1:], len(place)) - 1] + 1
         if steps.sum() > available_memory() / 64:
             raise DataError(
