@@ -103,6 +103,9 @@ _Options = Annotated[
 ]
 
 
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
 @app.command()
 def inspect(
     data: _Data,
@@ -311,6 +314,31 @@ def report(
     from tailfit.cli.reporting import run_report
 
     run_report(runs, out, title)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to search.")] = Path("runs"),
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column to sort by, with - in front in descending order."),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITION", help="Show rows that match, e.g. \"state = 'done' AND accuracy > 0.9\"."),
+    ] = None,
+    all: Annotated[bool, typer.Option("--all", help="Also show the runs of each comparison.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Show all runs and comparisons below a folder.
+
+    States: running; done; ended before the end (the command that started it continues it); damaged.
+
+    Example: tailfit runs --sort=-balanced_accuracy
+    """
+    from tailfit.cli.runs import run_runs
+
+    run_runs(folder, sort, where, all, as_json)
 
 
 recipe_app = typer.Typer(

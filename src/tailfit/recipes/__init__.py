@@ -7,6 +7,7 @@ parts.py       opening and splitting the data; objects.py builds network, loss, 
 training.py    a run; directory.py, result.py, serving.py and data_identity.py its files and checks
 predicting.py  a finished run on other data; trained.py loads it, likeness.py checks that the data resemble its own
 comparing.py   several remedies, each trained with several seeds
+listing.py     a table of runs and comparisons
 
 Names are imported on first use, because the backend that a recipe names must be set before Keras is imported.
 """
@@ -17,6 +18,7 @@ from tailfit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tailfit.recipes.comparing import compare
+    from tailfit.recipes.listing import list_runs
     from tailfit.recipes.predicting import Predictions, predict
     from tailfit.recipes.recipe import Recipe, load_recipe, schema
     from tailfit.recipes.training import Run, evaluate_run, train
@@ -27,6 +29,7 @@ __all__ = [
     "Run",
     "compare",
     "evaluate_run",
+    "list_runs",
     "load_recipe",
     "predict",
     "schema",
@@ -41,6 +44,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Run": "tailfit.recipes.training",
         "compare": "tailfit.recipes.comparing",
         "evaluate_run": "tailfit.recipes.training",
+        "list_runs": "tailfit.recipes.listing",
         "load_recipe": "tailfit.recipes.recipe",
         "predict": "tailfit.recipes.predicting",
         "schema": "tailfit.recipes.recipe",

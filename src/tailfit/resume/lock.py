@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tailfit.errors import CheckpointError
-from tailfit.storage.reading import check_replaceable, unreadable
+from tailfit.errors import CheckpointError, RecordError
+from tailfit.storage.reading import check_replaceable, open_regular, unreadable
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "is_locked"]
 
 
 class Lock:
@@ -62,7 +62,7 @@ def _open_lock_file(path: Path) -> int:
     return file
 
 
-def _acquire(file: int) -> None:
+def _acquire(file: int, shared: bool = False) -> None:
     if sys.platform == "win32":
         import msvcrt
 
@@ -78,4 +78,21 @@ def _acquire(file: int) -> None:
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def is_locked(directory: Path) -> bool:
+    """Return whether a process holds the lock on a directory; nothing is written.
+
+    A shared lock is tried and released at once, so a process that starts at that very moment may be refused.
+    """
+    try:
+        file = open_regular(directory / "lock", follow=False)
+    except RecordError:
+        return False
+    with file:
+        try:
+            _acquire(file.fileno(), shared=True)
+        except OSError:
+            return True
+    return False
