@@ -20,7 +20,19 @@ from array_record.python.array_record_module import ArrayRecordWriter
 import tailfit
 from fuzz.bounds import REFUSED, answer, scratch
 from fuzz.targets import parser
-from tailfit.data import HDF5, ArrayRecord, Arrays, ImageFolder, NpyFolder, Packed, Parquet, Ragged, TFRecord, Zarr
+from tailfit.data import (
+    HDF5,
+    ArrayRecord,
+    Arrays,
+    ImageFolder,
+    NpyFolder,
+    Packed,
+    Parquet,
+    Ragged,
+    Recordings,
+    TFRecord,
+    Zarr,
+)
 from tailfit.data.files.npy import read_header, read_row
 from tailfit.data.files.parquet_pages import claimed_memory
 
@@ -207,6 +219,42 @@ def arrow(data: bytes) -> None:
     path = scratch("arrow") / "a.arrow"
     path.write_bytes(data)
     answer(lambda: tailfit.data.open(path, nan="keep").read([0]))
+
+
+# -- recordings -----------------------------------------------------------------------------------------
+
+STEPS = pl.DataFrame(
+    {"timestamp": [f"2024-05-31 00:00:0{k}" for k in range(4)], "x": [0.5, None, 1.5, 3.0], "class": [0, 1, None, 1]}
+)
+
+
+def recording_seeds() -> list[bytes]:
+    """Tables with the first letter of their format in front."""
+    files = []
+    for table in (STEPS, STEPS.with_columns(pl.col("timestamp").str.to_datetime(), y=pl.lit(1))):
+        table.write_parquet(file := io.BytesIO(), compression="uncompressed", statistics=False, row_group_size=3)
+        files.append(b"p" + file.getvalue())
+        table.write_ipc(file := io.BytesIO())
+        files += [b"f" + file.getvalue(), b"c" + table.write_csv().encode()]
+    return files
+
+
+@parser(recording_seeds, longest=1 << 14, native=True, words=("timestamp", "class", "NaN", "2024-05-31T00:00:00Z"))
+def recordings(data: bytes) -> None:
+    suffix = {b"p": ".parquet", b"f": ".feather"}.get(data[:1], ".csv")
+    root = scratch(f"recordings{suffix}")
+    (root / f"a{suffix}").write_bytes(data[1:])
+    for options in ({}, {"resample": "2s", "max_gap": 60}):
+        source = answer(lambda: Recordings(root, memory=False, **options))  # noqa: B023
+        if source is REFUSED:
+            continue
+        lengths = source.lengths.tolist()
+        for index, steps in enumerate(lengths[:3]):
+            labels = source.step_labels(index)
+            assert len(labels) == steps
+            assert not steps or -1 <= labels.min() <= labels.max() < len(source.class_names)
+            found = answer(lambda: source.read([index]))  # noqa: B023
+            assert found is REFUSED or found.values.shape == (steps, len(source.columns))
 
 
 # -- files of records -----------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from support.bad_arguments import ODD, Bad, argument, data
+from support.bad_files import record, written
+from support.bad_recordings import RECORDINGS
 
 import tailfit
 from tailfit.data import (
@@ -25,17 +27,13 @@ from tailfit.data import (
     pack,
     save_npy_folder,
 )
-from tailfit.errors import CheckpointError, DataError, RecordError
+from tailfit.errors import CheckpointError, DataError
 from tailfit.resume.store import Position, Store
 
 __all__ = ["DATA"]
 
 X, Y = np.zeros((4, 2)), [0, 1, 0, 1]
 SOURCE = Arrays(X, Y, list("abcd"))
-
-
-def record(received: str, call: Callable[[Path], Any]) -> Bad:
-    return Bad(call, RecordError, received)
 
 
 def checkpoint(received: str, call: Callable[[Path], Any]) -> Bad:
@@ -122,18 +120,6 @@ PARTS = {
     "keys of unequal length": argument("by", lambda: SOURCE.split(0.5, 0.5, by=[[1], [1, 2], [1], [1]])),
     "keys of all kinds": argument("by", lambda: SOURCE.split(0.5, 0.5, by=[1, "a", None, ODD])),
 }
-
-
-def written(name: str, content: bytes | str, then: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """What reads a file of this content."""
-
-    def call(folder: Path) -> Any:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return then(path)
-
-    return call
 
 
 def labels(name: str, content: bytes | str) -> Callable[[Path], Any]:
@@ -341,5 +327,6 @@ DATA: dict[str, dict[str, Bad]] = {
     "parts": PARTS,
     "files": FILES,
     "packed": PACKED,
+    "recordings": RECORDINGS,
     "runs": RUNS,
 }

@@ -174,15 +174,15 @@ def recordings_of(opened: OpenedTables, id: str | None) -> Recorded:
     """
     if id is None:
         names = tuple(Path(table.file.path).stem for table in opened.tables)
-        first: dict[str, str] = {}
+        paths: dict[str, str] = {}
         for name, table in zip(names, opened.tables, strict=True):
-            other = first.setdefault(name, table.file.path)
-            if other != table.file.path:
+            if name in paths:
                 raise DataError(
-                    f"{table.file.path} and {other}, whose recordings would have the same ID {name!r}",
+                    f"{table.file.path} and {paths[name]}, whose recordings would have the same ID {name!r}",
                     expected="files with different names",
-                    fix="rename one of the files",
+                    fix="rename or drop one of the files",
                 )
+            paths[name] = table.file.path
         return Recorded(names, np.append(0, opened.ends[:-1]))
     return _runs_of(opened, id)
 

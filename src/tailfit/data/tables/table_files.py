@@ -47,7 +47,7 @@ class TableFile:
             RecordError: If the file has changed, or is damaged. The message begins with its path.
         """
         if self._parquet is not None:
-            return _as_frame(self._parquet.read(chunk, names))
+            return _as_frame(self._parquet.read(chunk, names), self.file)
         self.file.check()
         frame = _read_whole(self.file, ()).select(names)
         if frame.height != self.sizes[0]:
@@ -72,14 +72,14 @@ def open_table(file: KnownFile, names: Sequence[str], *, text: Sequence[str] = (
     if Path(file.path).suffix.lower() not in (".parquet", ".pq"):
         frame = _read_whole(file, text)
         kinds = {name: _kind(frame[name]) for name in frame.columns}
-        return TableFile(file, kinds, (frame.height,), None), frame.select([name for name in names if name in kinds])
+        return TableFile(file, kinds, (frame.height,), None), frame.select(_present(names, kinds, file))
     pa = needed("pyarrow", "parquet", file.path)
     with open_parquet(file) as (rows, opened):
         columns = _arrow_kinds(rows.schema, file)
-        wanted = [name for name in names if name in columns]
+        wanted = _present(names, columns, file)
         # Without columns, the sizes in the footer are the number of rows.
         tables = [rows.read_from(opened, group, wanted) for group in range(max(len(rows.sizes), 1)) if wanted]
-        frame = _as_frame(pa.concat_tables(tables)) if tables else pl.DataFrame()
+        frame = _as_frame(pa.concat_tables(tables), file) if tables else pl.DataFrame()
     return TableFile(file, columns, tuple(rows.sizes), rows), frame
 
 
@@ -87,12 +87,34 @@ def _read_whole(file: KnownFile, text: Sequence[str]) -> pl.DataFrame:
     if Path(file.path).suffix.lower() in _ARROW:
         table = read_arrow(file)
         columns = _arrow_kinds(table.schema, file)
-        return _as_frame(table.select([name for name in table.schema.names if columns[name] != "other"]))
+        return _as_frame(table.select([name for name in table.schema.names if columns[name] != "other"]), file)
     return read_table(file.path, text=text)
 
 
-def _as_frame(table: Any) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(table))
+def _present(names: Sequence[str], kinds: Mapping[str, Kind], file: KnownFile) -> list[str]:
+    found = [name for name in names if name in kinds]
+    odd = next((name for name in found if kinds[name] == "other"), None)
+    if odd is not None:
+        raise RecordError(
+            f"{file.path}: the column {odd!r} with lists, structures or bytes",
+            expected="numbers, text or times in the columns of labels, times and IDs",
+            fix="name a different column",
+        )
+    return found
+
+
+def _as_frame(table: Any, file: KnownFile) -> pl.DataFrame:
+    pa = needed("pyarrow", "parquet", file.path)
+    for place, field in enumerate(table.schema):
+        if pa.types.is_float16(field.type):  # which some versions of polars lack
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float32()))
+    try:
+        return pl.DataFrame(pl.from_arrow(table))
+    except (ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # an unknown time zone
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecordError(
+            f"{file.path}: {what}", expected="columns of usual types", fix="write the column with a different type"
+        ) from error
 
 
 def _arrow_kinds(schema: Any, file: KnownFile) -> dict[str, Kind]:

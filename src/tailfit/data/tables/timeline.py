@@ -17,6 +17,8 @@ from tailfit.extras import needed
 __all__ = ["Grid", "Times", "as_times", "seconds"]
 
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_LATEST: Final = 1 << 62
+_YEAR_9000: Final = 221_845_392_000  # seconds since 1970
 _PER_SECOND: Final = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -122,18 +124,22 @@ class Times:
         Raises:
             RecordError: If a time is missing, repeated, or before the previous one.
         """
-        steps = np.diff(self.values, prepend=self.values[:1])
-        ordered = steps > 0
+        ordered = np.ones(len(self.values), np.bool_)
+        np.greater(self.values[1:], self.values[:-1], out=ordered[1:])
         ordered[begins] = True
         if not ordered.all():
             row = int(np.argmin(ordered))
-            what = f"the time {self.shown[row]}"
-            what += " twice" if steps[row] == 0 else f" after {self.shown[row - 1]}"
+            again = self.values[row] == self.values[row - 1]
             raise RecordError(
-                f"{where(row)}: {what}",
+                f"{where(row)}: the time {self._text(row)} {'twice' if again else f'after {self._text(row - 1)}'}",
                 expected="times that increase from row to row",
                 fix="sort the table by time, and remove repeated rows",
             )
+
+    def _text(self, row: int) -> str:
+        if self.shown.dtype.is_temporal() and abs(int(self.values[row])) > _YEAR_9000 * self.per_second:
+            return str(self.values[row])  # polars has no text for years beyond those of its calendar
+        return str(self.shown.slice(row, 1).cast(pl.String)[0])
 
     def after_gaps(self, longest: float) -> NDArray[np.int64]:
         """Return the rows whose time is more than `longest` seconds after that of the row before."""
@@ -193,10 +199,17 @@ def as_times(column: pl.Series, where: Callable[[int], str]) -> Times:
             expected="a time in each row",
             fix="fill in the time, or drop the row",
         )
-    if unit is not None:
-        return Times(column.to_physical().to_numpy(), _PER_SECOND[unit], shown)
-    numbers = column.to_numpy()
-    return Times(numbers if numbers.dtype.kind == "f" else numbers.astype(np.int64), 1, shown)
+    values = (column if unit is None else column.to_physical()).to_numpy()
+    if values.dtype.kind != "f":
+        outside = (values > _LATEST) | (values.astype(np.int64) < -_LATEST)
+        if outside.any():  # the difference of two such times would overflow
+            raise RecordError(
+                f"{where(int(np.argmax(outside)))}: a time too far from 1970 in the column {column.name!r}",
+                expected="times of a calendar, or seconds",
+                fix="correct the time",
+            )
+        values = values.astype(np.int64)
+    return Times(values, 1 if unit is None else _PER_SECOND[unit], shown)
 
 
 def _parsed(column: pl.Series, where: Callable[[int], str]) -> pl.Series:
@@ -210,7 +223,7 @@ def _parsed(column: pl.Series, where: Callable[[int], str]) -> pl.Series:
             continue
     try:
         parsed = column.str.to_datetime(strict=False, time_unit="us")
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         parsed = pl.Series(column.name, [None] * len(column), dtype=pl.Datetime("us"))
     odd = parsed.is_null() & column.is_not_null()
     if odd.any():
