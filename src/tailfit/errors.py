@@ -72,5 +72,9 @@ class CheckpointError(TailfitError, RuntimeError):
     """The directory of a run can't be used: it is damaged, in use, or belongs to a different run."""
 
 
+class WorkerError(TailfitError, RuntimeError):
+    """A process of a training on several processes was lost, can't be reached, or failed."""
+
+
 def _rebuild(cls: type[TailfitError], received: str, expected: str, fix: str) -> TailfitError:
     return cls(received, expected=expected, fix=fix)

@@ -280,6 +280,9 @@ def compare(
         int | None,
         typer.Option(metavar="N", min=1, help="Number of seeds to train each remedy with.  [default: the recipe's]"),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of runs that are trained side by side, each in a process.")
+    ] = 1,
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
@@ -289,13 +292,14 @@ def compare(
     """Train every remedy of a recipe with several seeds, and compare.
 
     The remedies are the entries of `compare` in the recipe. The report shows which of them help, with confidence
-    intervals. If the command is interrupted, the same command continues where it stopped.
+    intervals. If the command is interrupted, the same command continues where it stopped. The results do not depend on
+    --jobs.
     """
     document = _read(recipe, set, backend)
-    from tailfit.cli.recipes import run_compare
+    from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch, verify)
+    run_compare(document, place, seeds, module or [], fetch, verify, jobs)
 
 
 @app.command()
@@ -430,5 +434,7 @@ def main() -> None:
             warnings.showwarning = _show_warning
             app()
     except (TailfitError, OSError) as error:  # OSError: a full disk, or a folder without write permission
+        for note in getattr(error, "__notes__", []):  # the traceback, or the last output, of a worker process
+            print("\n".join(visible(line) for line in note.splitlines()), file=sys.stderr)
         print(f"tailfit: {visible(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ArgumentError | DataError) else 1)

@@ -1,4 +1,4 @@
-"""`tailfit train`, `evaluate`, `compare`, `recipe schema` and `recipe check`."""
+"""`tailfit train`, `evaluate`, `recipe schema` and `recipe check`."""
 
 import json
 import shlex
@@ -11,13 +11,13 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tailfit.cli.reporting import console_of_any_width
-from tailfit.recipes import compare, evaluate_run, load_recipe, schema, train
+from tailfit.recipes import evaluate_run, load_recipe, schema, train
 from tailfit.recipes.document import Document
 from tailfit.storage.writing import write_text
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
-__all__ = ["hint_when_stopped", "run_check", "run_compare", "run_evaluate", "run_schema", "run_train"]
+__all__ = ["hint_when_stopped", "run_check", "run_evaluate", "run_schema", "run_train"]
 
 _SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # the first two available are shown
 
@@ -45,25 +45,6 @@ def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str],
     console_of_any_width().print(evaluation.table())
     if out is not None:
         (evaluation.save_html if out.suffix == ".html" else evaluation.save_json)(out)
-
-
-def run_compare(
-    document: Document, out: Path, seeds: int | None, modules: Sequence[str], fetch: bool, verify: bool
-) -> None:
-    """Train all remedies of a recipe, and print the comparison."""
-    recipe = load_recipe(document, modules=modules)
-    with hint_when_stopped(), _bar(recipe.epochs) as advance:
-        result = compare(
-            recipe,
-            seeds=seeds,
-            directory=out,
-            fetch=fetch,
-            verify=verify,
-            progress=lambda name, seed, epoch, figures: advance(f"{name}, seed {seed}", epoch, figures),
-        )
-    console = console_of_any_width()
-    console.print(result.table())
-    console.print(f"Written: {out} (open report.html)", soft_wrap=True)
 
 
 def run_check(document: Document, modules: Sequence[str]) -> None:

@@ -5,26 +5,31 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
 
-from tailfit.errors import ArgumentError
+from tailfit.arguments import whole_number
+from tailfit.data.remote.fetching import is_url
+from tailfit.errors import ArgumentError, CheckpointError
 from tailfit.evaluation import Comparison, Evaluation, comparison
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.directory import locked
 from tailfit.recipes.overriding import with_changes
-from tailfit.recipes.parts import Parts, open_parts
+from tailfit.recipes.parts import open_parts
 from tailfit.recipes.recipe import MAX_RUNS, Recipe, load_recipe
-from tailfit.recipes.training import finished_evaluation, save_report, train_on
+from tailfit.recipes.runs import Progress, RunEnded, RunOfComparison, RunTrainer, last_epoch, settings_of
+from tailfit.recipes.side_by_side import Workers, raise_failures
+from tailfit.recipes.training import finished_evaluation, save_report
 from tailfit.resume.signals import exit_on_sigterm
+from tailfit.training.programs import keep_programs, program_folder
 
-__all__ = ["compare", "remedies"]
+__all__ = ["compare", "planned", "remedies"]
 
 Vary = Mapping[str, Mapping[str, Any] | Sequence[Any]]
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
 
 # Keys that remedies can't change, because they are evaluated on the same samples with the same seeds; and exceptions.
 _FIXED_KEYS: Final = ("backend", "compare", "data", "name", "seed")
@@ -38,9 +43,11 @@ def compare(
     *,
     directory: str | PathLike[str] | None = None,
     modules: Sequence[str] = (),
+    jobs: int = 1,
     fetch: bool = False,
     verify: bool = False,
     progress: Progress | None = None,
+    run_ended: RunEnded | None = None,
 ) -> Comparison:
     """Train each remedy with several seeds, and measure which one helps on these data, and with what confidence.
 
@@ -57,11 +64,16 @@ def compare(
             wide intervals: three are rarely enough to find a difference.
         directory: Directory of all runs. After an interruption the same call continues there. By default a temporary
             directory is used.
+        jobs: Number of worker processes that train runs side by side; 1 trains in this process. The results are the
+            same to the bit. An error in one run then stops no other, and is raised at the end.
         modules, fetch, verify: See `tailfit.recipes.train`.
         progress: Function called after each epoch with the remedy, the seed, the epoch from 1, and its loss and metrics
             by name.
+        run_ended: Function called for each finished run, also for those that were finished before, with the remedy,
+            the seed, and loss and metrics of its last epoch.
     Raises:
         ArgumentError: If there are fewer than two remedies, or a remedy changes the samples or the seeds.
+        WorkerError: If a worker process has died three times during one run, or an exception was raised in it.
         DataError: If the recipe or a remedy is invalid; nothing has been trained then.
         CheckpointError: If another process is working in the directory, or a run in it was trained on different data.
 
@@ -79,32 +91,94 @@ def compare(
     base = load_recipe(recipe, modules=modules)
     named = remedies(base, vary)
     chosen = _checked_seeds(base, seeds)
+    checked_jobs = whole_number("jobs", jobs, least=1)
     recipes = {name: _with_changes(base, changes) for name, changes in named.items()}
-    with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root):
+    with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root) as lock:
         data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
-        found: dict[str, list[Evaluation]] = {name: [] for name in recipes}
-        opened: dict[str, Parts] = {}  # by `data` of the recipe: opened once for all seeds
-        # Seeds in the outer loop, so that an interrupted comparison has runs of every remedy.
-        for seed, (number, (name, each)) in itertools.product(chosen, enumerate(recipes.items())):
-            seeded = each.model_copy(update={"seed": seed, "name": name})
-            place = root / f"{number:02d}-{_slug(name)}" / f"seed-{seed}"
-            done = finished_evaluation(seeded, place, data)
-            if done is None:
-                key = each.data.model_dump_json()
-                if key not in opened:
-                    opened[key] = open_parts(each, fetch=fetch)
-                run_progress = None if progress is None else _bound_progress(progress, name, seed)
-                done = train_on(opened[key], seeded, place, data, progress=run_progress).evaluation
-            else:
-                with locked(place):  # a process killed after writing the result leaves a draft of the page, or no page
-                    if not (place / "report.html").is_file():
-                        save_report(done, place)
-            found[name].append(done)
-        result = comparison(found, seeds=chosen)
+        runs = _runs_of(recipes, chosen, root)
+        found = {run: finished_evaluation(run.recipe, run.place, data) for run in runs}
+        for run, evaluation in found.items():
+            if evaluation is not None:
+                _complete(evaluation, run.place)
+                _report_end(run, run_ended)
+        missing = [run for run in runs if found[run] is None]
+        with program_folder(root) as programs:
+            if checked_jobs == 1:
+                _train_here(missing, RunTrainer(data, fetch), programs, progress, run_ended)
+            elif missing:
+                if fetch and is_url(base.data.path):
+                    open_parts(base, fetch=True)  # downloaded once, before several workers open it
+                end = partial(_report_end, run_ended=run_ended)
+                settings = settings_of(missing, data, fetch)
+                workers = Workers(checked_jobs, settings, programs, lock.descriptors, progress, end)
+                raise_failures(workers.train(missing), len(runs))
+        result = comparison(_evaluations(runs, found, data), seeds=chosen)
         if directory is not None:
             result.save_json(root / "comparison.json")
             save_report(result, root)
     return result
+
+
+def planned(recipe: Recipe, vary: Vary | None = None, seeds: int | Sequence[int] | None = None) -> dict[Any, int]:
+    """Return the number of epochs of each run of a comparison, by remedy and seed; see `compare`."""
+    epochs = {name: _with_changes(recipe, each).epochs for name, each in remedies(recipe, vary).items()}
+    return {(name, seed): epochs[name] for seed in _checked_seeds(recipe, seeds) for name in epochs}
+
+
+def _runs_of(recipes: Mapping[str, Recipe], seeds: Sequence[int], root: Path) -> list[RunOfComparison]:
+    """Return all runs in order: seeds first, so that an interrupted comparison has runs of every remedy."""
+    return [
+        RunOfComparison(
+            name,
+            recipe.model_copy(update={"seed": seed, "name": name}),
+            root / f"{number:02d}-{_slug(name)}" / f"seed-{seed}",
+        )
+        for seed, (number, (name, recipe)) in itertools.product(seeds, enumerate(recipes.items()))
+    ]
+
+
+def _complete(evaluation: Evaluation, place: Path) -> None:
+    """Write the page of a finished run whose process was killed before or while it wrote the page."""
+    with locked(place):
+        if not (place / "report.html").is_file():
+            save_report(evaluation, place)
+
+
+def _train_here(
+    runs: Sequence[RunOfComparison],
+    trainer: RunTrainer,
+    programs: Path | None,
+    progress: Progress | None,
+    run_ended: RunEnded | None,
+) -> None:
+    """Train runs in this process, one after another."""
+    with keep_programs(programs):
+        for run in runs:
+            of_run = None if progress is None else partial(progress, run.remedy, run.seed)
+            trainer.train(run.recipe, run.place, of_run)
+            _report_end(run, run_ended)
+
+
+def _report_end(run: RunOfComparison, run_ended: RunEnded | None) -> None:
+    if run_ended is not None:
+        run_ended(run.remedy, run.seed, last_epoch(run.place))
+
+
+def _evaluations(
+    runs: Sequence[RunOfComparison], found: Mapping[RunOfComparison, Evaluation | None], data: Mapping[str, Any]
+) -> dict[str, list[Evaluation]]:
+    """Return the evaluations of each remedy, in the order of the seeds; those of new runs are read."""
+    by_remedy: dict[str, list[Evaluation]] = {}
+    for run in runs:
+        evaluation = found[run] or finished_evaluation(run.recipe, run.place, data)
+        if evaluation is None:
+            raise CheckpointError(
+                f"{run.place}, whose results have changed since they were written",
+                expected="the files as tailfit wrote them",
+                fix="run the same command again, which trains this run again",
+            )
+        by_remedy.setdefault(run.remedy, []).append(evaluation)
+    return by_remedy
 
 
 def remedies(recipe: Recipe, vary: Vary | None = None) -> dict[str, dict[str, Any]]:
@@ -189,10 +263,6 @@ def _value_text(value: Any) -> str:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "remedy"
-
-
-def _bound_progress(progress: Progress, name: str, seed: int) -> Callable[[int, Mapping[str, float]], None]:
-    return lambda epoch, figures: progress(name, seed, epoch, figures)
 
 
 @contextmanager

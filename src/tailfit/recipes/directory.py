@@ -130,7 +130,7 @@ class Claim:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[Lock]:
     """Lock a directory of runs, creating it if needed, and remove half-written files of killed processes.
 
     Raises:
@@ -140,7 +140,7 @@ def locked(directory: Path) -> Iterator[None]:
     lock = Lock(directory)
     try:
         sweep_drafts(directory, _FILES)
-        yield
+        yield lock
     finally:
         lock.release()
 

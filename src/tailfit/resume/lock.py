@@ -1,16 +1,23 @@
-"""A lock on a run's directory; the operating system releases it when its process ends, even if it is killed."""
+"""A lock on a run's directory; the operating system releases it when its process ends, even if it is killed.
+
+Worker processes inherit the lock of the process that started them. If that one is killed, its workers end by
+themselves a moment later, and only then the lock is released: whoever acquires it is alone.
+"""
 
 import os
 import platform
 import stat
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tailfit.errors import CheckpointError, RecordError
 from tailfit.storage.reading import check_replaceable, open_regular, unreadable
 
 __all__ = ["Lock", "is_locked"]
+
+_ORPHANS_END: Final = 10.0  # seconds that the workers of a killed process may take to end
 
 
 class Lock:
@@ -26,24 +33,49 @@ class Lock:
     def __init__(self, directory: Path) -> None:
         path = directory / "lock"
         self._file: int | None = _open_lock_file(path)
-        try:
-            _acquire(self._file)
-        except BlockingIOError:
-            holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() if hasattr(os, "pread") else ""
-            self.release()
-            raise CheckpointError(
-                f"{directory}, where another run is at work ({holder or 'see the file lock'})",
-                expected="one run at a time in a directory",
-                fix="wait for the other run, stop it, or use a different directory for this run",
-            ) from None
+        give_up = time.monotonic() + _ORPHANS_END
+        while True:
+            try:
+                _acquire(self._file)
+                break
+            except BlockingIOError:
+                holder = os.pread(self._file, 200, 0).decode(errors="replace").strip() if hasattr(os, "pread") else ""
+                if _has_ended(holder) and time.monotonic() < give_up:
+                    time.sleep(0.02)
+                    continue
+                self.release()
+                raise CheckpointError(
+                    f"{directory}, where another run is at work ({holder or 'see the file lock'})",
+                    expected="one run at a time in a directory",
+                    fix="wait for the other run, stop it, or use a different directory for this run",
+                ) from None
         os.ftruncate(self._file, 0)
         os.write(self._file, f"process {os.getpid()} on {platform.node()}\n".encode())
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """File descriptors that worker processes inherit, to hold the lock as long as they run."""
+        return () if self._file is None else (self._file,)
 
     def release(self) -> None:
         """Release the lock. The file is kept, because another process may be about to lock it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _has_ended(holder: str) -> bool:
+    """Return whether the process that a lock file names, if it is one of this machine, does not exist any more."""
+    words = holder.split(" ", 3)
+    if sys.platform == "win32" or len(words) != 4 or words[3] != platform.node() or not words[1].isdigit():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _open_lock_file(path: Path) -> int:

@@ -174,6 +174,7 @@ def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatc
         (["train", "{recipe}", "-s", "data.path=s3://x/y", "--out", "{out}"], 2, "--fetch"),
         (["recipe", "check", "{recipe}", "-s", "epochs=0"], 2, "epochs: 0"),
         (["compare", "{recipe}", "-s", "compare=null"], 2, "nothing to vary"),
+        (["compare", "{recipe}", "--jobs", "0"], 2, "0 is not in the range"),
         (["evaluate", "{out}"], 2, "contains no result.json"),
         (["report", "{out}"], 2, "evaluation.json"),
         (["evaluate", "{out}", "--part", "all"], 2, ""),
@@ -211,13 +212,16 @@ def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, back
     assert done.stdout.split()[-1] == backend, done.stderr
 
 
+MODULES = {"train": "recipes", "compare": "comparing"}
+
+
 @pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
 @pytest.mark.parametrize("name", ["train", "compare"])
 def test_a_stopped_command_prints_how_to_continue(name, ended, code, recipe, tmp_path, monkeypatch, capsys):
     def stopped(*arguments, **options):
         raise ended
 
-    monkeypatch.setattr(f"tailfit.cli.recipes.{name}", stopped)
+    monkeypatch.setattr(f"tailfit.cli.{MODULES[name]}.{name}", stopped)
     place = tmp_path / "my run"
     assert command(name, recipe, "--out", place, monkeypatch=monkeypatch) == code
     said = capsys.readouterr().err

@@ -661,20 +661,35 @@ def test_remedies_are_trained_with_the_same_seeds_and_a_comparison_can_continue(
 
     def report(name, seed, epoch, figures):
         reported.append((name, seed, epoch))
+        programs = list((home / "compared").glob(".programs-*"))
+        assert len(programs) == (keras.backend.backend() == "jax")
+        for folder in programs:  # code, which nobody else may write
+            assert folder.stat().st_mode & 0o777 == 0o700
+            assert any(folder.iterdir())
         if len(reported) == 5:
             raise InterruptedRunError
 
     with pytest.raises(InterruptedRunError):
         tailfit.compare(path, directory=home / "compared", progress=report)
     reported.clear()
+    assert not list((home / "compared").glob(".programs-*"))
+    (home / "compared" / ".programs-0").mkdir()  # of a killed process
+    ended = []
     found = tailfit.compare(
-        path, directory=home / "compared", progress=lambda name, seed, epoch, _: reported.append((name, seed))
+        path,
+        directory=home / "compared",
+        progress=lambda name, seed, epoch, _: reported.append((name, seed)),
+        run_ended=lambda name, seed, figures: ended.append((name, seed, "val_balanced_accuracy" in figures)),
     )
+    assert not (home / "compared" / ".programs-0").exists()
+    assert ended == [(name, seed, True) for seed in (0, 1) for name in ("plain", "adjusted")]
     assert set(reported) == {("plain", 1), ("adjusted", 1)}  # those of seed 0 were finished
     assert list(found.evaluations) == ["plain", "adjusted"]
     assert found.seeds == (0, 1)
     alone = train({**SOUND_DICT, "data": {"path": str(home / "pumps")}, "seed": 1}, home / "alone").evaluation
     assert found.evaluations["plain"][1].y_pred.tolist() == alone.y_pred.tolist()
+    weights = [home / place / "weights.safetensors" for place in ("alone", "compared/00-plain/seed-1")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()  # also with programs that were compiled for seed 0
     there = tailfit.Comparison.from_json((home / "compared" / "comparison.json").read_text())
     assert there == found
     assert (home / "compared" / "report.html").is_file()
@@ -757,6 +772,12 @@ def test_lists_are_combined(home):
 def test_invalid_comparisons_are_refused_before_training(vary, seeds, received):
     with pytest.raises(TailfitError, match=received):
         tailfit.compare(SOUND_DICT, vary, seeds)
+
+
+@pytest.mark.parametrize("jobs", [0, -1, True, 1.5, "2"])
+def test_an_invalid_number_of_jobs_is_refused(jobs):
+    with pytest.raises(ArgumentError, match=rf"jobs={jobs!r}.*a whole number >= 1"):
+        tailfit.compare(SOUND_DICT, {"a": {}, "b": {"loss": "Focal"}}, 1, jobs=jobs)
 
 
 def test_remedies_can_differ_in_normalization(home):

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "tailfit"
 ORDER = [
     {"hashing", "lazy", "text"},
     {"errors", "registration", "terminal"},
-    {"names", "extras", "storage", "workers"},
+    {"names", "extras", "processes", "storage", "workers"},
     {"labels", "keras_private"},
     {"schedules"},
     {"arguments"},

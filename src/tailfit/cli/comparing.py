@@ -1,0 +1,128 @@
+"""`tailfit compare`, and its progress: runs done and at work, time left, and the standing so far."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tailfit.cli.recipes import hint_when_stopped
+from tailfit.cli.reporting import console_of_any_width
+from tailfit.recipes import compare, load_recipe
+from tailfit.recipes.comparing import planned
+from tailfit.recipes.document import Document
+from tailfit.terminal import PlainConsole
+from tailfit.text import visible
+
+__all__ = ["ComparisonProgress", "run_compare"]
+
+_STANDING: Final = "val_balanced_accuracy"
+_MOST_SHOWN: Final = 4  # runs and remedies
+
+
+def run_compare(
+    document: Document,
+    out: Path,
+    seeds: int | None,
+    modules: Sequence[str],
+    fetch: bool,
+    verify: bool,
+    jobs: int,
+) -> None:
+    """Train all remedies of a recipe, and print the comparison."""
+    recipe = load_recipe(document, modules=modules)
+    shown = ComparisonProgress(planned(recipe, seeds=seeds))
+    with hint_when_stopped(), shown.live():
+        result = compare(
+            recipe,
+            seeds=seeds,
+            directory=out,
+            jobs=jobs,
+            fetch=fetch,
+            verify=verify,
+            progress=shown.epoch_ended,
+            run_ended=shown.run_ended,
+        )
+    console = console_of_any_width()
+    console.print(result.table())
+    console.print(f"Written: {out} (open report.html)", soft_wrap=True)
+
+
+class ComparisonProgress:
+    """The state of a comparison, as text and as a bar.
+
+    Args:
+        epochs: Number of epochs of each run, by remedy and seed.
+    """
+
+    def __init__(self, epochs: Mapping[tuple[str, int], int]) -> None:
+        self._epochs = dict(epochs)
+        self._running: dict[tuple[str, int], int] = {}  # epochs done
+        self._ended: dict[tuple[str, int], float | None] = {}  # metric of the standing
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=PlainConsole(stderr=True))
+        self._task = self._bar.add_task(self.count(), total=sum(self._epochs.values()))
+        self._live: Live | None = None
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show the progress on standard error while the context is open."""
+        with Live(self._rendered(), console=self._bar.console, transient=True) as self._live:
+            yield
+
+    def epoch_ended(self, remedy: str, seed: int, epoch: int, figures: Mapping[str, float]) -> None:
+        """Count an epoch; see `tailfit.compare`."""
+        before = self._running.get((remedy, seed))
+        self._running[remedy, seed] = epoch
+        if before is None and epoch > 1:  # continued: earlier epochs took no time now
+            self._bar.update(self._task, total=self._total() - epoch + 1)
+        self._bar.advance(self._task)
+        self._show()
+
+    def run_ended(self, remedy: str, seed: int, figures: Mapping[str, float]) -> None:
+        """Count a finished run; see `tailfit.compare`."""
+        left = self._epochs[remedy, seed] - self._running.pop((remedy, seed), 0)  # early stopping, or finished before
+        self._bar.update(self._task, total=self._total() - left)
+        self._ended[remedy, seed] = figures.get(_STANDING)
+        self._show()
+
+    def count(self) -> str:
+        """Return the number of finished runs, of all."""
+        return f"{len(self._ended)} of {len(self._epochs)} runs"
+
+    def running(self) -> str:
+        """Return the runs at work, with their epochs."""
+        runs = [
+            f"{name}, seed {seed} ({done}/{self._epochs[name, seed]})" for (name, seed), done in self._running.items()
+        ]
+        return _listed("running", "; ".join(runs[:_MOST_SHOWN]), len(runs))
+
+    def standing(self) -> str:
+        """Return the mean validation metric of the finished runs of each remedy, best first."""
+        values: dict[str, list[float]] = {}
+        for (remedy, _), value in self._ended.items():
+            if value is not None:
+                values.setdefault(remedy, []).append(value)
+        means = sorted(((sum(each) / len(each), name) for name, each in values.items()), reverse=True)
+        texts = [f"{name} {mean:.3f}" for mean, name in means]
+        return _listed(f"{_STANDING} so far", ", ".join(texts[:_MOST_SHOWN]), len(texts))
+
+    def _total(self) -> float:
+        return self._bar.tasks[self._task].total or 0.0
+
+    def _show(self) -> None:
+        self._bar.update(self._task, description=self.count())
+        if self._live is not None:
+            self._live.update(self._rendered())
+
+    def _rendered(self) -> Group:
+        lines = [line for line in (self.running(), self.standing()) if line]
+        return Group(self._bar, *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+
+
+def _listed(what: str, texts: str, number: int) -> str:
+    return visible(f"{what}: {texts}{', ...' * (number > _MOST_SHOWN)}") if number else ""

@@ -1,0 +1,150 @@
+"""`compare` with several jobs: the same bytes as in one process, also if workers die or a run fails."""
+
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import tailfit
+from tailfit.data import DataWarning
+from tailfit.errors import ArgumentError, CheckpointError, WorkerError
+from tailfit.recipes import load_recipe
+from tailfit.recipes.transfer import described_modules, described_recipe, recipe_of
+
+pytestmark = pytest.mark.above_training
+
+RECIPE = {
+    "data": {"path": "pumps", "split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
+    "network": {"name": "mlp", "units": [4], "dropout": 0.3},
+    "metrics": ["BalancedAccuracy", "PerClassRecall"],
+    "class_weight": {0: 1.0, 1: 3.0},
+    "epochs": 2,
+    "batch_size": 16,
+}
+FUNCTIONS = """
+import os, pathlib, signal
+
+def once(batch, rng, name, death):
+    flag = pathlib.Path(name)
+    if flag.exists():
+        flag.unlink()
+        if death:
+            print("out of memory", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError("no such pump")
+    return batch
+"""
+VARY = {
+    "plain": {},
+    "killed": {"transform": {"function": "functions:once", "options": {"name": "kill", "death": True}}},
+    "broken": {
+        "loss": "Focal",
+        "transform": {"function": "functions:once", "options": {"name": "raise", "death": False}},
+    },
+}
+
+
+@pytest.fixture
+def pumps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3 % 2
+    x = rng.normal(2.0 * y[:, None], size=(60, 3)).astype("float32")
+    tailfit.data.save_npy_folder("pumps", x, np.array(["ok", "OK"])[y])  # names that are easily confused: a warning
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    return tmp_path
+
+
+def files(folder):
+    """The files of a comparison; of the checkpoints, which depend on where a run was continued, the newest only."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"]
+    newest = {path.parents[1]: path.parent.name for path in found if path.parents[1].name == "checkpoints"}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in found
+        if newest.get(path.parents[1], path.parent.name) == path.parent.name
+    }
+
+
+def test_results_do_not_depend_on_jobs_deaths_and_failures(pumps):
+    arguments = {"seeds": 1, "modules": ["functions.py"]}
+    (pumps / "kill").touch()
+    (pumps / "raise").touch()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(
+            WorkerError, match=r"broken, seed 0: .*ValueError: no such pump.*the other 2 runs are kept"
+        ) as info:
+            tailfit.compare(RECIPE, VARY, directory="two", jobs=2, **arguments)
+    assert "flag.unlink()" not in str(info.value)
+    assert 'raise ValueError("no such pump")' in "".join(info.value.__notes__)
+    assert len([each for each in warned if issubclass(each.category, DataWarning)]) == 1  # not one of each worker
+    assert not (pumps / "kill").exists()
+    seen = []
+    with pytest.warns(DataWarning):
+        found = tailfit.compare(
+            RECIPE, VARY, directory="two", jobs=5, progress=lambda *each: seen.append(each[:3]), **arguments
+        )
+    assert seen == [("broken", 0, 1), ("broken", 0, 2)]
+    with pytest.warns(DataWarning):
+        alone = tailfit.compare(RECIPE, VARY, directory="one", **arguments)
+    assert found == alone
+    one, two = files(pumps / "one"), files(pumps / "two")
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+
+
+@pytest.mark.mostly_on("torch")
+def test_a_run_whose_worker_always_dies_is_given_up(pumps):
+    (pumps / "functions.py").write_text(FUNCTIONS.replace("flag.unlink()", "pass"))
+    (pumps / "kill").touch()
+    vary = {name: VARY[name] for name in ("killed", "plain")}
+    with pytest.warns(DataWarning), pytest.raises(WorkerError, match=r"killed, seed 0: .*SIGKILL, for the 3rd") as info:
+        tailfit.compare(RECIPE, vary, 1, jobs=1 + 1, directory="out", modules=["functions.py"])
+    assert info.value.__notes__ == ["out of memory"]
+    assert (pumps / "out" / "01-plain" / "seed-0" / "result.json").is_file()
+
+
+@pytest.mark.mostly_on("jax")
+def test_sigterm_stops_all_workers_with_checkpoints(pumps):
+    (pumps / "functions.py").write_text("import time\ndef slow(batch, rng):\n    time.sleep(0.5)\n    return batch\n")
+    (pumps / "pumps.yaml").write_text(
+        "data: {path: pumps}\nnetwork: {name: mlp, units: [4]}\nepochs: 1000\ntransform: {function: 'functions:slow'}\n"
+        "compare: {seeds: 2, vary: {plain: {}, adjusted: {loss: LogitAdjusted}}}\n"
+    )
+    command = ["-m", "tailfit", "compare", "pumps.yaml", "--jobs", "2", "-m", "functions.py", "--out", "out"]
+    code = "import sys; from tailfit.cli import main; sys.argv = sys.argv[2:]; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.PIPE, text=True)
+    histories = [pumps / "out" / name / "seed-0" / "history.csv" for name in ("00-plain", "01-adjusted")]
+    until = time.monotonic() + 200
+    while time.monotonic() < until and not all(
+        path.exists() and path.read_text().count("\n") > 1 for path in histories
+    ):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=100)[1]
+    assert process.returncode == 143
+    assert "To continue the run, use the same command" in said
+    assert "Traceback" not in said
+    for path in histories:
+        steps = sorted(each.name for each in (path.parent / "checkpoints").iterdir() if each.name[0].isdigit())
+        assert steps, "a checkpoint of each worker"
+
+
+def test_recipes_reach_other_processes_unchanged(pumps):
+    recipe = load_recipe({**RECIPE, **VARY["killed"], "sample_weight": {"ok": np.float32(2)}}, modules=["functions.py"])
+    recipe = recipe.model_copy(update={"seed": 7, "name": "mine"})
+    again = recipe_of(described_recipe(recipe), recipe.modules)
+    assert again.plain() == recipe.plain()
+    assert (again.seed, again.name, again.folder, again.class_weight) == (7, "mine", recipe.folder, recipe.class_weight)
+    assert described_modules(recipe.modules) == [["functions", str(pumps / "functions.py")]]
+    assert described_modules({"own": keras.losses}) == [["own", "keras.losses"]]
+    with pytest.raises(ArgumentError, match=r"the module 'main'.*use jobs=1"):
+        described_modules({"main": sys.modules["builtins"]})
+    with pytest.raises(CheckpointError, match="reads differently"):
+        recipe_of({**described_recipe(recipe), "plain": {}}, recipe.modules)
