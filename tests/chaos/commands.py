@@ -8,6 +8,9 @@ same command is run until it succeeds. The files must then have the same names a
 At some events the command is paused instead, while a second process runs the same command, or one with different
 settings. The second process must fail without changing a byte. Lock files contain the ID of their process, so only
 their names are compared.
+
+The command `jobs` is `compare` with two worker processes, which are killed with it. Every second time it is continued
+without workers, in one process. Its events are those of the main process.
 """
 
 import argparse
@@ -38,9 +41,16 @@ compare:
 COMMANDS = {
     "train": ["train", "faults.yaml", "--out", "out"],
     "compare": ["compare", "faults.yaml", "--out", "out"],
+    "jobs": ["compare", "faults.yaml", "--out", "out", "--jobs", "2"],
     "pack": ["pack", "faults", "out"],
 }
-OTHER = {"train": [["-s", "batch_size=8"], ["-s", "epochs=3"]], "compare": [["-s", "epochs=3"]], "pack": []}
+CONTINUED = {"jobs": ["compare", "faults.yaml", "--out", "out"]}  # every second time
+OTHER = {
+    "train": [["-s", "batch_size=8"], ["-s", "epochs=3"]],
+    "compare": [["-s", "epochs=3"]],
+    "jobs": [["-s", "epochs=3"], ["--jobs", "1"]],
+    "pack": [],
+}
 MOST_LIVES = 6
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -175,7 +185,7 @@ class Campaign:
         tally.events = len(self.events)
         self.end = files(self.out)
         shutil.rmtree(self.out)
-        self.server.life(root, self.command)
+        self.server.life(root, self.continued(1))
         again = files(self.out)
         # Lock files contain their process. Nothing else may differ between runs.
         self.locks = {name for name in self.end if Path(name).name == "lock"}
@@ -183,13 +193,18 @@ class Campaign:
         tally.different += bool(differs)
         tally.notes += [f"differs by itself: {name}" for name in sorted(differs)]
 
+    def continued(self, number):
+        """Return the command with which the n-th trial continues."""
+        return CONTINUED.get(self.name, self.command) if number % 2 else self.command
+
     def trial(self, **kill):
         """Kill the command, run it until it succeeds, and compare its files with those of an uninterrupted run."""
         shutil.rmtree(self.out, ignore_errors=True)
         where = kill.get("kill_at")
         shown = f"event {where} {self.events[where]}" if where is not None else f"after {kill.get('after', 0):.2f} s"
         for life in range(MOST_LIVES):
-            answer = self.server.life(self.root, self.command, **(kill if not life else {}))
+            command = self.continued(self.tally.kills) if life else self.command
+            answer = self.server.life(self.root, command, **(kill if not life else {}))
             if answer["killed"]:
                 self.tally.kills += 1
                 self.tally.random += "after" in kill
@@ -221,12 +236,15 @@ class Campaign:
             (self.root / name).unlink(missing_ok=True)
         self.server.begin_command(self.root, self.command, hold_at=hold)
         process = self.held_process()
-        stop(process)
+        processes = [*children_of(process), process]
+        for each in processes:
+            stop(each)
         before = files(self.out)
         answer = self.second.life(self.root, [*self.command, *settings], log="stderr-second")
         after = files(self.out)
         (self.root / "go").touch()
-        os.kill(process, signal.SIGCONT)
+        for each in processes:
+            os.kill(each, signal.SIGCONT)
         first = self.server.answer()
         self.tally.beside += 1
         shown = f"held at event {hold} {self.events[hold]}, beside it {settings}"
@@ -250,6 +268,19 @@ class Campaign:
                 return int(number)
             time.sleep(0.01)
         raise SystemExit(f"{self.name} on {self.backend} does not reach the event at which it should be paused")
+
+
+def children_of(process):
+    """Return the IDs of the processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[1]) == process and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
 
 
 def stop(process):

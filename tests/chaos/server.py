@@ -7,9 +7,6 @@ n-th system call that writes to disk; `{"step": n}` by itself in its n-th step; 
 runs a command of tailfit instead, see `commands.py`.
 """
 
-# ruff: noqa: E402  # TensorFlow is hidden before Keras is imported
-
-import importlib.machinery
 import json
 import os
 import pickle
@@ -22,22 +19,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-
-class NoTensorFlow:
-    """Importer that hides TensorFlow, which Keras would import in each child; this takes ten times as long as a run."""
-
-    def find_spec(self, name, path=None, target=None):
-        return importlib.machinery.ModuleSpec(name, self) if name == "tensorflow" else None
-
-    def create_module(self, spec):
-        raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
-
-    def exec_module(self, module):
-        """Do nothing: `create_module` always fails."""
-
-
 if os.environ["KERAS_BACKEND"] != "tensorflow":
-    sys.meta_path.insert(0, NoTensorFlow())
+    sys.path.insert(0, str(Path(__file__).with_name("without_tensorflow")))  # also for worker processes
 
 import commands
 import keras
