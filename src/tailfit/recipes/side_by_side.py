@@ -6,8 +6,8 @@ Concepts:
   go through pipes.
 - *failures*: an error in one run does not stop the others; it is raised when they have ended. A worker that dies is
   replaced, and its run continues from its newest checkpoint.
-- *threads*: each worker uses as many threads as a training alone. With fewer threads, torch for one adds up numbers in
-  a different order, so that dividing the cores among workers would change the last bits of the results.
+- *threads*: each worker uses as many threads as a training alone. With fewer threads, all backends add up numbers in a
+  different order, so that dividing the cores among workers would change the last bits of the results.
 - *end*: Ctrl-C and SIGTERM let all workers save checkpoints. If this process is killed, its workers end, too.
 """
 
