@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from tailfit import errors
 from tailfit.errors import TailfitError, WorkerError
+from tailfit.storage import json_text
 
 __all__ = ["Message", "describe_error", "encoded", "error_of", "parsed"]
 
@@ -21,7 +22,7 @@ def encoded(message: Any) -> bytes:
 def parsed(line: bytes) -> Message | None:
     """Return the message of a line; None if the line was cut short because its process ended."""
     try:
-        message = json.loads(line)
+        message = json_text.parsed(line)
     except ValueError:
         return None
     return message if isinstance(message, dict) else None

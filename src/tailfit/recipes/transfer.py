@@ -1,6 +1,5 @@
 """Recipes and settings as JSON, for the processes that train them. What arrives is validated as any recipe is."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +12,7 @@ from tailfit.errors import ArgumentError, CheckpointError
 from tailfit.recipes.document import Document
 from tailfit.recipes.modules import import_modules
 from tailfit.recipes.recipe import Recipe, load_recipe
+from tailfit.training.backends import engine
 
 __all__ = [
     "apply_keras_settings",
@@ -92,18 +92,19 @@ def modules_of(described: Sequence[Sequence[str]]) -> dict[str, ModuleType]:
 
 
 def keras_settings() -> dict[str, Any]:
-    """Return the settings of Keras that programs can change, as JSON."""
-    policy = keras.dtype_policies.serialize(keras.config.dtype_policy())
+    """Return the settings of Keras and its backend that programs can change, as JSON."""
     return {
+        "backend": engine.settings(),
         "floatx": keras.config.floatx(),
         "epsilon": keras.config.epsilon(),
         "image_data_format": keras.config.image_data_format(),
-        "dtype_policy": policy if isinstance(policy, str) else json.loads(json.dumps(policy)),
+        "dtype_policy": keras.dtype_policies.serialize(keras.config.dtype_policy()),
     }
 
 
 def apply_keras_settings(settings: Mapping[str, Any]) -> None:
     """Set Keras up as in the process that has described its settings."""
+    engine.apply_settings(settings["backend"])
     keras.config.set_floatx(settings["floatx"])
     keras.config.set_epsilon(settings["epsilon"])
     keras.config.set_image_data_format(settings["image_data_format"])

@@ -1,5 +1,6 @@
 """`compare` with several jobs: the same bytes as in one process, also if workers die or a run fails."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,9 +15,15 @@ import tailfit
 from tailfit.data import DataWarning
 from tailfit.errors import ArgumentError, CheckpointError, WorkerError
 from tailfit.recipes import load_recipe
-from tailfit.recipes.transfer import described_modules, described_recipe, recipe_of
+from tailfit.recipes.transfer import (
+    apply_keras_settings,
+    described_modules,
+    described_recipe,
+    keras_settings,
+    recipe_of,
+)
 
-pytestmark = pytest.mark.above_training
+pytestmark = [pytest.mark.above_training, pytest.mark.as_compiled]
 
 RECIPE = {
     "data": {"path": "pumps", "split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
@@ -134,6 +141,23 @@ def test_sigterm_stops_all_workers_with_checkpoints(pumps):
     for path in histories:
         steps = sorted(each.name for each in (path.parent / "checkpoints").iterdir() if each.name[0].isdigit())
         assert steps, "a checkpoint of each worker"
+
+
+def test_settings_of_keras_and_its_backend_reach_other_processes():
+    before = keras_settings()
+    other = {**before, "floatx": "float64", "epsilon": 1e-5, "dtype_policy": "mixed_bfloat16"}
+    changed = {"jax": {"jax_default_matmul_precision": "highest"}, "torch": {"default_dtype": "float64"}}
+    other["backend"] = {**before["backend"], **changed.get(keras.backend.backend(), {})}
+    if keras.backend.backend() == "tensorflow":  # threads can't be changed once it has computed
+        other["backend"]["tensor_float_32"] = not before["backend"]["tensor_float_32"]
+    try:
+        apply_keras_settings(json.loads(json.dumps(other)))
+        policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}
+        assert {**keras_settings(), "dtype_policy": None} == {**other, "dtype_policy": None}
+        assert keras.config.dtype_policy().name == policy["config"]["name"]
+    finally:
+        apply_keras_settings(before)
+    assert keras_settings() == before
 
 
 def test_recipes_reach_other_processes_unchanged(pumps):

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "src" / "tailfit"
 ORDER = [
     {"hashing", "lazy", "text"},
     {"errors", "registration", "terminal"},
-    {"names", "extras", "processes", "storage", "workers"},
-    {"labels", "keras_private"},
+    {"names", "extras", "storage", "workers"},
+    {"labels", "keras_private", "processes"},
     {"schedules"},
     {"arguments"},
     {"samplers", "weights", "layers"},

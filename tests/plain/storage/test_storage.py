@@ -37,6 +37,8 @@ ALLOWED = {
     ("data/remote/fetching.py", "open"): "of a file system behind a URL",
     ("data/files/npy.py", "np.memmap"): "after its header was read by open_regular",
     ("data/files/npy.py", "os.open"): "a call a record, not waiting: its bytes are compared with a regular file's",
+    ("processes/parent.py", "os.fdopen"): "pipes to the process that started this one",
+    ("processes/parent.py", "os.open"): "the null device, as standard input",
     ("recipes/serving.py", "open"): "members of an archive that was just written",
     ("resume/lock.py", "os.open"): "a file to lock, checked there",
     ("resume/remembered.py", "open"): "a log that was just written, to append to",

@@ -38,6 +38,12 @@ class Engine(Protocol):
     def function(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return `fn` compiled; Keras variables that it reads and assigns are its state."""
 
+    def settings(self) -> dict[str, Any]:
+        """Return settings that a program can change and results depend on, as JSON, for processes that train alike."""
+
+    def apply_settings(self, settings: dict[str, Any]) -> None:
+        """Set the backend up as in the process that has returned these settings; before anything is computed."""
+
     def random_state(self) -> dict[str, Any]:
         """Return the states of the backend's own random generators, which Keras does not manage."""
 

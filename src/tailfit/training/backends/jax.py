@@ -25,12 +25,14 @@ from tailfit.training.backends.jax_transport import connect
 __all__ = [
     "COMPILES",
     "Trainer",
+    "apply_settings",
     "check_random_state",
     "connect",
     "function",
     "random_state",
     "seed_generators",
     "set_random_state",
+    "settings",
     "value_and_grad",
 ]
 
@@ -81,6 +83,22 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
         return program((), *args, **kwargs)[0]
 
     return call
+
+
+def settings() -> dict[str, Any]:
+    config: Any = jax.config
+    return {name: value for name, value in config.values.items() if _is_setting(name, value)}
+
+
+def apply_settings(settings: dict[str, Any]) -> None:
+    config: Any = jax.config
+    for name, value in settings.items():
+        if name in config.values and config.values[name] != value:
+            config.update(name, value)
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    return "cache" not in name and (value is None or isinstance(value, bool | int | float | str))
 
 
 def random_state() -> dict[str, Any]:

@@ -12,12 +12,14 @@ from tailfit.keras_private import true_step_numbers
 __all__ = [
     "COMPILES",
     "Trainer",
+    "apply_settings",
     "check_random_state",
     "connect",
     "function",
     "random_state",
     "seed_generators",
     "set_random_state",
+    "settings",
     "value_and_grad",
 ]
 
@@ -40,6 +42,25 @@ def value_and_grad(
 def function(fn: Callable[..., Any]) -> Callable[..., Any]:
     # As on JAX: without autograph, a Python `if` on a tensor fails; without reduce_retracing, each new shape is traced.
     return tf.function(fn, reduce_retracing=False, autograph=False)  # type: ignore[no-any-return]
+
+
+def settings() -> dict[str, Any]:
+    return {
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+        "functions_run_eagerly": tf.config.functions_run_eagerly(),
+    }
+
+
+def apply_settings(settings: dict[str, Any]) -> None:
+    threading = tf.config.threading
+    if settings["intra_op_threads"] != threading.get_intra_op_parallelism_threads():  # refused once it has computed
+        threading.set_intra_op_parallelism_threads(settings["intra_op_threads"])
+    if settings["inter_op_threads"] != threading.get_inter_op_parallelism_threads():
+        threading.set_inter_op_parallelism_threads(settings["inter_op_threads"])
+    tf.config.experimental.enable_tensor_float_32_execution(settings["tensor_float_32"])
+    tf.config.run_functions_eagerly(settings["functions_run_eagerly"])
 
 
 def random_state() -> dict[str, Any]:

@@ -16,12 +16,14 @@ from tailfit.training.backends.torch_transport import connect
 __all__ = [
     "COMPILES",
     "Trainer",
+    "apply_settings",
     "check_random_state",
     "connect",
     "function",
     "random_state",
     "seed_generators",
     "set_random_state",
+    "settings",
     "value_and_grad",
 ]
 
@@ -81,6 +83,27 @@ def function(fn: Callable[..., Any]) -> Callable[..., Any]:
 def _own(value: Any) -> Any:
     """Return a copy of a parameter, which the next step changes in place; other values unchanged."""
     return value.detach().clone() if isinstance(value, torch.nn.Parameter) else value
+
+
+def settings() -> dict[str, Any]:
+    return {
+        "threads": torch.get_num_threads(),
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+    }
+
+
+def apply_settings(settings: dict[str, Any]) -> None:
+    torch.set_num_threads(settings["threads"])
+    torch.set_default_dtype(getattr(torch, settings["default_dtype"]))
+    torch.use_deterministic_algorithms(settings["deterministic"], warn_only=settings["warn_only"])
+    torch.set_float32_matmul_precision(settings["float32_matmul_precision"])
+    torch.backends.cudnn.benchmark = settings["cudnn_benchmark"]
+    torch.backends.cudnn.deterministic = settings["cudnn_deterministic"]
 
 
 def random_state() -> dict[str, Any]:
