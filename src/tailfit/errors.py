@@ -64,16 +64,12 @@ class StepError(TailfitError, RuntimeError):
     """A training step, or a function that uses Keras state, does something unsupported."""
 
 
-class WorkerError(TailfitError, RuntimeError):
-    """Workers of a distributed training can't go on together: one was lost, or they differ."""
-
-
 class CheckpointError(TailfitError, RuntimeError):
     """The directory of a run can't be used: it is damaged, in use, or belongs to a different run."""
 
 
 class WorkerError(TailfitError, RuntimeError):
-    """A process of a training on several processes was lost, can't be reached, or failed."""
+    """Processes that work together can't go on: one was lost, failed or can't be reached, or they differ."""
 
 
 def _rebuild(cls: type[TailfitError], received: str, expected: str, fix: str) -> TailfitError:
