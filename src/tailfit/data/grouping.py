@@ -4,6 +4,7 @@ Samples of one group resemble each other more than samples of different groups. 
 model would be tested on near copies of what it was trained on), and intervals of an evaluation resample whole groups.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,9 +13,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tailfit.data.records.finite import DataWarning
 from tailfit.errors import ArgumentError, DataError
+from tailfit.names import check_names
+from tailfit.text import three_parts
 
-__all__ = ["Grouping", "Samples", "components", "concatenated", "grouping_of", "single_group_classes"]
+__all__ = [
+    "Grouping",
+    "Samples",
+    "components",
+    "concatenated",
+    "grouping_of",
+    "single_group_classes",
+    "warn_of_single_groups",
+]
 
 _SHOWN = 3  # names in a message
 
@@ -55,6 +67,9 @@ class Grouping:
     codes: NDArray[np.int64]
     names: tuple[str, ...]
     by: str
+
+    def __post_init__(self) -> None:
+        check_names(self.names, "group")
 
     def take(self, positions: NDArray[np.int64]) -> "Grouping":
         """Return the groups of some samples, with all names."""
@@ -165,6 +180,29 @@ def single_group_classes(source: Samples, class_names: Sequence[str]) -> dict[st
     alone = np.flatnonzero(np.bincount(pairs[:, 0], minlength=len(class_names)) == 1)
     of_class = dict(pairs[::-1].tolist())
     return {class_names[c]: groups.names[of_class[c]] for c in alone.tolist()}
+
+
+def warn_of_single_groups(source: Any, what: str) -> None:
+    """Issue a `DataWarning` if all samples of a class are in one group of several.
+
+    Args:
+        source: The source.
+        what: Name of the source in the message.
+    """
+    alone = single_group_classes(source, source.class_names)
+    if alone:
+        listed = ", ".join(f"{name!r} ({group!r})" for name, group in list(alone.items())[:_SHOWN])
+        more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
+        received = f"{what} with classes whose samples are all in one group by {source.grouping.by}: {listed}{more}"
+        warnings.warn(
+            three_parts(
+                received,
+                expected="samples of each class in several groups, else the class can't be told from its group",
+                fix="add groups of these classes, or do not rely on their recall",
+            ),
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _columns(source: Samples, by: Any) -> list[str]:

@@ -188,12 +188,12 @@ class Source(ABC):
         """Names of the groups in the order of their indices; empty without groups."""
         return () if self.grouping is None else self.grouping.names
 
-    def grouped(self, by: str | Sequence[str] | ArrayLike | None) -> "Subset":
+    def grouped(self, by: str | Sequence[str] | ArrayLike | Grouping | None) -> "Subset":
         """Return the same samples with different groups.
 
         Args:
             by: A metadata column; a list of columns, whose combinations are groups; n keys, of which equal ones are a
-                group; or None for independent samples.
+                group; a `Grouping`; or None for independent samples.
         Raises:
             ArgumentError: If there is no such column, or not one key per sample.
             DataError: If samples have no value in the column; the message names them.

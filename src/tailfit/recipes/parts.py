@@ -3,19 +3,24 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 import tailfit.data
-from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Windows
+from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Subset, Windows
+from tailfit.data.grouping import components, grouping_of, warn_of_single_groups
 from tailfit.data.opening import open_alike
 from tailfit.data.remote.fetching import is_url
 from tailfit.data.sources.layout import partition_file
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts
-from tailfit.recipes.recipe import Recipe, Shares
+from tailfit.recipes.data_keys import Shares
+from tailfit.recipes.recipe import Recipe
+from tailfit.weights.conditions import matches
 
 __all__ = ["Parts", "as_in_training", "open_other_data", "open_part", "open_parts", "record_shape", "weights_of_column"]
 
@@ -53,10 +58,11 @@ def open_parts(recipe: Recipe, *, fetch: bool = False) -> Parts:
         ArgumentError: If `path` is a URL and `fetch` is false, or the source rejects an option.
     """
     named, fill = _split_and_cut(recipe, fetch), None
-    if recipe.data.fill_missing is not None:
-        fill = FillMissing.fit(named["train"], method=recipe.data.fill_missing)
+    if recipe.data.filling is not None:
+        fill = FillMissing.fit(named["train"], **recipe.data.filling)
         named = {name: _filled(part, fill) for name, part in named.items()}
     normalize = Normalize.fit(named["train"]) if recipe.data.normalize else None
+    warn_of_single_groups(named["train"], "the training part")
     return Parts(named["train"], named.get("validation"), named["test"], fill, normalize)
 
 
@@ -95,9 +101,15 @@ def open_other_data(
         labels: Whether the data have labels of one class per sample; otherwise labels are not read.
     """
     # These options name files of the recipe's own data; the files of the new data are found next to them.
-    options = {name: value for name, value in recipe.data.options.items() if name not in ("labels", "metadata")}
+    options = {name: value for name, value in recipe.data.reader_options.items() if name not in ("labels", "metadata")}
     source = open_alike(path, nan=_nan(recipe), options=options, labels=labels, channels=channels)
-    return _filled(_windows(recipe, _check_labels(source, path) if labels else source), fill)
+    if labels:
+        _check_labels(recipe, source, path)
+    known = [] if source.metadata is None else source.metadata.columns
+    columns = _group_columns(recipe)
+    if columns and set(columns) <= set(known):  # other data may come from places without groups
+        source = source.grouped(columns)
+    return _filled(_windows(recipe, source), fill)
 
 
 def as_in_training(recipe: Recipe, source: Source, fill: FillMissing | None, shape: tuple[int, ...]) -> Source:
@@ -143,8 +155,31 @@ def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[n
 
 
 def _split_and_cut(recipe: Recipe, fetch: bool) -> dict[str, Source]:
-    # Split first, then cut windows: windows of one record are alike and must not end up in different parts.
-    return {name: _windows(recipe, part) for name, part in _split(recipe, _open(recipe, fetch)).items()}
+    whole = _open(recipe, fetch)
+    partition = _partition(recipe)
+    if partition is not None:
+        divided = _named_parts(recipe, whole.split(partition))
+    elif _has_step_labels(whole):
+        # Recordings have no class of their own, so shares are those of windows; a recording stays in one part.
+        return _checked_train(_split_by_shares(recipe, _windows(recipe, whole)))
+    else:
+        # Split first, then cut windows: windows of one record are alike and must not end up in different parts.
+        divided = _split_by_shares(recipe, whole)
+    return _checked_train({name: _windows(recipe, part) for name, part in divided.items()})
+
+
+def _partition(recipe: Recipe) -> Path | None:
+    """Return the path of the partition; None if the data are split by shares."""
+    data = recipe.data
+    if data.partition is not None:
+        return recipe.folder / data.partition
+    if data.split is not None or data.train_only is not None or is_url(data.path):
+        return None
+    return partition_file(recipe.folder / data.path)
+
+
+def _has_step_labels(source: Source) -> bool:
+    return len(source) > 0 and source.step_labels(0) is not None
 
 
 def _filled(source: Source, fill: FillMissing | None) -> Source:
@@ -164,8 +199,16 @@ def _open(recipe: Recipe, fetch: bool) -> Source:
             fix="to download the URL, pass --fetch (in Python: fetch=True)",
         )
     where = data.path if is_url(data.path) else str(recipe.folder / data.path)
-    files = {key: str(recipe.folder / value) for key, value in data.options.items() if _is_file(key, value)}
-    return _check_labels(tailfit.data.open(where, nan=_nan(recipe), **{**data.options, **files}), where)
+    options = data.reader_options
+    files = {key: str(recipe.folder / value) for key, value in options.items() if _is_file(key, value)}
+    source = _check_labels(recipe, tailfit.data.open(where, nan=_nan(recipe), **{**options, **files}), where)
+    columns = _group_columns(recipe)
+    return source.grouped(columns) if columns else source
+
+
+def _group_columns(recipe: Recipe) -> list[str]:
+    group = recipe.data.group
+    return [group] if isinstance(group, str) else list(group or ())
 
 
 def _is_file(key: str, value: Any) -> bool:
@@ -173,11 +216,18 @@ def _is_file(key: str, value: Any) -> bool:
 
 
 def _nan(recipe: Recipe) -> str:
-    return "raise" if recipe.data.fill_missing is None else "keep"
+    return "raise" if recipe.data.filling is None else "keep"
 
 
-def _check_labels(source: Source, where: str) -> Source:
-    if source.label_kind != "codes":
+def _check_labels(recipe: Recipe, source: Source, where: str) -> Source:
+    if _has_step_labels(source):
+        if recipe.data.windows is None:
+            raise DataError(
+                f"{where} with a label per step",
+                expected="windows of the recordings, which have one class each",
+                fix="set data.windows.length, and data.windows.label if it is not that of the last step",
+            )
+    elif source.label_kind != "codes":
         raise DataError(
             f"{where} with {source.label_kind or 'no'} labels",
             expected="one class per sample, which recipes require",
@@ -191,7 +241,7 @@ def _check_labels(source: Source, where: str) -> Source:
 def _windows(recipe: Recipe, source: Source) -> Source:
     windows = recipe.data.windows
     if windows is not None:
-        return Windows(source, windows.length, windows.stride)
+        return Windows(source, windows.length, windows.stride, label=windows.label, onset=windows.onset)
     if source.ragged:
         raise DataError(
             "records of different lengths",
@@ -201,15 +251,7 @@ def _windows(recipe: Recipe, source: Source) -> Source:
     return source
 
 
-def _split(recipe: Recipe, whole: Source) -> dict[str, Source]:
-    data = recipe.data
-    partition = None if is_url(data.path) else partition_file(recipe.folder / data.path)
-    if data.partition is not None:
-        parts: Mapping[str, Source] = whole.split(recipe.folder / data.partition)
-    elif data.split is None and partition is not None:
-        parts = whole.split(partition)
-    else:
-        parts = _split_by_shares(whole, data.split or Shares())
+def _named_parts(recipe: Recipe, parts: Mapping[str, Source]) -> dict[str, Source]:
     missing = [name for name in ("train", "test") if name not in parts]
     if missing:
         raise DataError(
@@ -224,18 +266,65 @@ def _split(recipe: Recipe, whole: Source) -> dict[str, Source]:
             expected="at least one sample in each part",
             fix="add samples to the part, or change data.split",
         )
-    absent = np.flatnonzero(parts["train"].class_counts == 0)
-    if len(absent):
-        raise DataError(
-            f"the class {whole.class_names[absent[0]]!r} without a sample in the training part",
-            expected="at least one training sample of each class",
-            fix="move a sample into the training part, or remove the class from the class names",
-        )
     return {name: parts[name] for name in _PART_NAMES if name in parts}
 
 
-def _split_by_shares(whole: Source, shares: Shares) -> dict[str, Source]:
+def _checked_train(parts: dict[str, Source]) -> dict[str, Source]:
+    train = parts["train"]
+    absent = np.flatnonzero(train.class_counts == 0)
+    if len(absent):
+        grouped = "" if train.grouping is None else f"; all of its samples may be in one group by {train.grouping.by}"
+        raise DataError(
+            f"the class {train.class_names[absent[0]]!r} without a sample in the training part{grouped}",
+            expected="at least one training sample of each class",
+            fix="move a sample into the training part, choose a different split.seed, or remove the class",
+        )
+    return parts
+
+
+def _split_by_shares(recipe: Recipe, whole: Source) -> dict[str, Source]:
+    shares = recipe.data.split or Shares()
     shares_by_name = {"train": shares.train, "validation": shares.validation, "test": shares.test}
     fractions = {name: share for name, share in shares_by_name.items() if share is not None}
-    parts = whole.split(*fractions.values(), by=shares.by, seed=shares.seed)
-    return dict(zip(fractions, parts, strict=True))
+    if shares.by is not None:
+        whole = whole.grouped(components(grouping_of(whole, shares.by), whole.grouping))
+    only = _train_only(recipe, whole)
+    rest = np.flatnonzero(~only)
+    source: Source = Subset(whole, rest) if only.any() else whole
+    parts: dict[str, Source] = dict(zip(fractions, source.split(*fractions.values(), seed=shares.seed), strict=True))
+    if only.any():
+        positions = whole.positions(parts["train"].ids)
+        parts["train"] = Subset(whole, np.sort(np.append(positions, np.flatnonzero(only))))
+    return parts
+
+
+def _train_only(recipe: Recipe, whole: Source) -> NDArray[np.bool_]:
+    """Return which samples `data.train_only` keeps in the training part."""
+    condition = recipe.data.train_only
+    if condition is None:
+        return np.zeros(len(whole), dtype=np.bool_)
+    where = recipe.at("data.train_only")
+    if whole.metadata is None:
+        raise DataError(
+            f"{where}: {condition!r} for samples without metadata",
+            expected="metadata with the columns of the condition",
+            fix="add a table of metadata next to the data, or remove train_only",
+        )
+    try:
+        only = matches(whole.metadata, condition)
+    except ArgumentError as error:
+        raise ArgumentError(f"{where}: {error.received}", expected=error.expected, fix=error.fix) from error
+    if not only.any() or only.all():
+        raise DataError(
+            f"{where}: {condition!r}, which matches {'all' if only.any() else 'none'} of the {len(whole)} samples",
+            expected="a condition that matches some samples; the others are split",
+            fix="correct the condition, or remove train_only",
+        )
+    cut = [] if whole.groups is None else np.intersect1d(whole.groups[only], whole.groups[~only]).tolist()
+    if cut:
+        raise DataError(
+            f"{where}: {condition!r}, which matches only some samples of the group {whole.group_names[cut[0]]!r}",
+            expected="a condition that matches all samples of a group or none, because no group is in two parts",
+            fix="extend the condition to whole groups, or set data.group to a column of smaller groups",
+        )
+    return only

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tailfit.errors import ArgumentError
 from tailfit.recipes.choices import Strict, UserFunction, one_of_kinds
+from tailfit.recipes.data_keys import Data
 from tailfit.recipes.document import Document, check_nesting, read
 from tailfit.recipes.messages import as_data_error
 from tailfit.recipes.modules import import_modules
@@ -29,95 +30,19 @@ else:  # types that are built when the module is imported
 __all__ = [
     "Column",
     "Compare",
-    "Data",
     "EarlyStopping",
     "Recipe",
     "Scheme",
-    "Shares",
-    "WindowOptions",
     "load_recipe",
     "schema",
 ]
 
 _PositiveInt = Annotated[int, Field(ge=1)]
 MAX_RUNS = 1000  # seeds of a comparison, and also remedies: each pair of them is a training
-_Share = Annotated[float, Field(gt=0, lt=1)]
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _SchemeName = Literal["balanced", "inverse", "inverse_sqrt", "effective_number", "median_frequency"]
 _Weights = dict[str | int, _Weight]
 _CORRECTING = ("BalancedSoftmax", "LogitAdjusted", "VectorScaling")
-_RESERVED = ("cache", "nan", "path")  # arguments of `tailfit.data.open` that `data.options` can't set
-
-
-class Shares(Strict):
-    """Fractions of the data for each part; the split is stratified by class.
-
-    Attributes:
-        train, validation, test: Fractions that sum to one; `validation` may be null.
-        by: Metadata column whose equal values stay in one part (a run, a machine, a patient). Windows of one record
-            always stay in one part.
-        seed: Seed of the split. The recipe's `seed` does not affect it, so that runs stay comparable.
-    """
-
-    train: _Share = 0.7
-    validation: _Share | None = 0.1
-    test: _Share = 0.2
-    by: str | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _check_sum(self) -> "Shares":
-        shares = [share for share in (self.train, self.validation, self.test) if share is not None]
-        if abs(sum(shares) - 1) > 1e-6:
-            raise ArgumentError(
-                f"shares {', '.join(f'{share:g}' for share in shares)}, which sum to {sum(shares):g}",
-                expected="train, validation (default 0.1, or null) and test that sum to one",
-                fix="set all three shares",
-            )
-        return self
-
-
-class WindowOptions(Strict):
-    """Length and stride of windows cut from long records; see `tailfit.data.Windows`."""
-
-    length: _PositiveInt
-    stride: _PositiveInt | None = None
-
-
-class Data(Strict):
-    """The location of the samples, and their split into parts.
-
-    Attributes:
-        path: Path for `tailfit.data.open`, relative to the recipe's folder.
-        options: Further options of the reader, such as `{label: cause}` for Parquet.
-        partition: JSON file of IDs by part name. Without it and `split`, the file `partition.json` next to the records
-            is used.
-        split: Fractions of the parts, if there is no partition.
-        windows: Options for cutting the records into windows.
-        fill_missing: Method that replaces NaN; without it NaN is an error.
-        normalize: Whether each channel is scaled to mean 0 and standard deviation 1 of the training part.
-    """
-
-    path: Annotated[str, Field(min_length=1)]
-    options: dict[str, Any] = Field(default_factory=dict)
-    partition: Annotated[str, Field(min_length=1)] | None = None
-    split: Shares | None = None
-    windows: WindowOptions | None = None
-    fill_missing: Literal["forward", "mean", "zero"] | None = None
-    normalize: bool = True
-
-    @model_validator(mode="after")
-    def _check_split_and_options(self) -> "Data":
-        if self.partition is not None and self.split is not None:
-            raise ArgumentError("both partition and split", expected="one of them", fix="remove one of the two keys")
-        reserved = sorted(self.options.keys() & set(_RESERVED))
-        if reserved:
-            raise ArgumentError(
-                f"options with {reserved[0]!r}",
-                expected="options of the reader of this format",
-                fix="use data.path, data.fill_missing, or the environment variable TAILFIT_CACHE instead",
-            )
-        return self
 
 
 class EarlyStopping(Strict):

@@ -264,11 +264,25 @@ def save_report(evaluation: Evaluation | Comparison, place: Path) -> None:
 def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, place: Path | None) -> Evaluation:
     """Evaluate the model on a source, and write predictions and evaluation to `place` unless it is None."""
     scores = result.corrected(_predict_scores(recipe, model, source))
-    evaluation = evaluate(source.labels, scores, result.class_names, result.train_counts, name=_display_name(recipe))
+    evaluation = evaluate(
+        source.labels,
+        scores,
+        result.class_names,
+        result.train_counts,
+        groups=_group_of_each(source),
+        ids=source.ids,
+        metadata=source.metadata,
+        name=_display_name(recipe),
+    )
     if place is not None:
         write_parts(place / "predictions.parquet", [_predictions_table(source, scores, result.class_names)])
         evaluation.save_json(place / "evaluation.json")
     return evaluation
+
+
+def _group_of_each(source: Source) -> list[str] | None:
+    """Return the name of each sample's group; None without groups."""
+    return None if source.groups is None else [source.group_names[code] for code in source.groups.tolist()]
 
 
 def _predict_scores(recipe: Recipe, model: Model, source: Source) -> NDArray[Any]:
@@ -332,8 +346,16 @@ def _check_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
 
 
 def _predictions_table(source: Source, scores: NDArray[np.float64], names: Sequence[str]) -> bytes:
-    """Return ID, class, predicted class and a score for each class of every sample, as Parquet."""
-    columns = {"id": list(source.ids), "label": [names[code] for code in np.asarray(source.labels)]}
+    """Return ID, class, predicted class and a score for each class of every sample, as Parquet.
+
+    Samples with groups also have the name of their group, and windows their record and first step.
+    """
+    columns: dict[str, Any] = {"id": list(source.ids)}
+    if (groups := _group_of_each(source)) is not None:
+        columns["group"] = groups
+    if source.metadata is not None:
+        columns |= {name: source.metadata[name] for name in ("record", "start") if name in source.metadata.columns}
+    columns["label"] = [names[code] for code in np.asarray(source.labels)]
     columns["predicted"] = [names[code] for code in scores.argmax(axis=1)]
     table = pl.DataFrame(columns).hstack([pl.Series(f"score {name}", scores[:, k]) for k, name in enumerate(names)])
     table.write_parquet(file := io.BytesIO())
