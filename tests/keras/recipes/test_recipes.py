@@ -109,7 +109,7 @@ BAD = {
         "data, name, backend, network, loss",
         "line 4, los: the unknown key 'los'",
     ),
-    "an unknown key within": ("data:\n  path: x\n  splt: {}", "path, options", r"line 3, data.splt"),
+    "an unknown key within": ("data:\n  path: x\n  splt: {}", "path, label", r"line 3, data.splt"),
     "a key that is a number": (SOUND + "3: 4", "data, ", "the unknown key 3"),
     "partition and split": ("data: {path: x, partition: p, split: {}}", "one of them", "both partition and split"),
     "a share of one": ("data: {path: x, split: {train: 1.0}}", "below 1", r"data.split.train: 1.0"),
