@@ -123,17 +123,26 @@ def inspect(
             "table with a column id and a column per class.",
         ),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Metadata column by which classes are counted, by default all columns of a few names. Can be "
+            "repeated.",
+        ),
+    ] = None,
     option: _Options = None,
 ) -> None:
     """Check a data set for problems, and show its classes.
 
-    Prints the number, shape and size of the records, the count of each class, equal records and doubtful labels.
+    Prints the number, shape and size of the records, the count of each class, also by group (-o group=well) and by
+    columns of the metadata, classes that are in one group only, missing sensors, equal records and doubtful labels.
     Exits with code 1 for missing values, unreadable records, equal records in different parts, and class names that are
     easily confused or look like missing values.
     """
     from tailfit.cli.data import run_inspect
 
-    if not run_inspect(data, partition, probabilities, option or []):
+    if not run_inspect(data, partition, probabilities, option or [], by or []):
         raise typer.Exit(1)
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,10 +19,12 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.names import doubts, shown
 from tailfit.storage.json_text import parsed
 from tailfit.terminal import PlainConsole
+from tailfit.text import visible
 
 __all__ = ["run_inspect", "run_pack"]
 
 _SHOWN = 5  # items shown of a long list
+_MOST_COLUMNS, _MOST_ROWS = 10, 40  # of a table of classes by group
 _LABELS = {
     None: "no labels",
     "codes": "one class per sample",
@@ -30,7 +33,13 @@ _LABELS = {
 }
 
 
-def run_inspect(data: str, partition: Path | None, probabilities: Path | None, options: Sequence[str]) -> bool:
+def run_inspect(
+    data: str,
+    partition: Path | None,
+    probabilities: Path | None,
+    options: Sequence[str],
+    by: Sequence[str] = (),
+) -> bool:
     """Print the inspection of a data set, and return whether it has no problems."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tailfit.data.DataWarning)  # the inspection shows the same problems
@@ -38,7 +47,7 @@ def run_inspect(data: str, partition: Path | None, probabilities: Path | None, o
     parts = None if partition is None else source.split(partition)
     rows = None if probabilities is None else _probabilities(probabilities, source)
     with _bar("reading") as progress:
-        found = inspect(source, parts, probabilities=rows, progress=progress)
+        found = inspect(source, parts, probabilities=rows, by=by or None, progress=progress)
     _show(PlainConsole(), found, source)
     return found.sound
 
@@ -83,7 +92,7 @@ def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
 def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source) -> None:
     arrays = ", ".join(f"{path or 'record'} {what}" for path, what in found.arrays.items())
     console.print(
-        f"{found.samples} samples, {arrays}, {_size(found.nbytes)}; {_LABELS[source.label_kind]}", soft_wrap=True
+        f"{found.samples} samples, {arrays}, {_size(found.nbytes)}; {_kind_of_labels(source)}", soft_wrap=True
     )
     if found.steps is not None:
         least, median, most = found.steps
@@ -94,12 +103,20 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
         table = Table(*found.classes.columns)
         names = shown(found.classes["class"].to_list())
         for name, (_, count, share, *quality) in zip(names, found.classes.iter_rows(), strict=True):
-            table.add_row(name, f"{count:g}", f"{share:.2%}", *map(_quality, quality))
+            table.add_row(name, _number(count), f"{share:.2%}", *map(_quality, quality))
         console.print(table)
         rare = f"{len(found.rare)} of {len(found.classes)} classes below 1 %"
         if len(found.rare):
             rare += f", together {found.rare['share'].sum():.2%} of the samples"
         console.print(f"imbalance ratio {found.imbalance_ratio:.1f}; {rare}")
+    if found.groups is not None and source.grouping is not None:
+        console.print(f"{found.groups} groups by {source.grouping.by}, none of which a split cuts", soft_wrap=True)
+    for name, counts in found.by.items():
+        _show_breakdown(console, name, counts)
+    alone = [f"{name} ({group})" for name, group in found.single_groups.items()]
+    _list(console, "classes whose samples are all in one group, so that their recall measures that group", alone)
+    if found.sensors is not None:
+        _show_sensors(console, found.sensors, found.samples)
     for rest, parts in _grouped(doubts(found.classes["class"].to_list())).items():
         _list(console, "class names", parts, rest)
     _list(console, "records with NaN or infinity", list(found.missing))
@@ -116,6 +133,37 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
         )
 
 
+def _kind_of_labels(source: tailfit.data.Source) -> str:
+    per_step = len(source) > 0 and source.step_labels(0) is not None
+    return "one class per step" if per_step else _LABELS[source.label_kind]
+
+
+def _show_breakdown(console: PlainConsole, name: str, counts: pl.DataFrame) -> None:
+    """Print the classes by group; only the number of groups of each class if there are many classes."""
+    classes = [column.removeprefix("class ") for column in counts.columns[2:]]
+    names = shown(classes)
+    if len(classes) > _MOST_COLUMNS or len(counts) > _MOST_ROWS:
+        table = Table("class", f"groups by {visible(name)}", "largest share", title=f"classes by {visible(name)}")
+        for each, of_class in zip(names, counts.drop("group", "samples").to_numpy().T, strict=True):
+            table.add_row(each, str((of_class > 0).sum()), f"{of_class.max() / max(of_class.sum(), 1):.0%}")
+    else:
+        table = Table(visible(name), "samples", *names, title=f"classes by {visible(name)}")
+        for group, samples, *row in counts.iter_rows():
+            table.add_row(visible(group), _number(samples), *(_number(count) if count else "" for count in row))
+    console.print(table)
+
+
+def _show_sensors(console: PlainConsole, sensors: pl.DataFrame, records: int) -> None:
+    incomplete = sensors.filter(pl.col("missing") > 0)
+    if not len(incomplete):
+        console.print("no reading of any sensor is missing")
+        return
+    table = Table("sensor", "absent in", "missing readings", title=f"missing sensors of {records} records")
+    for name, absent, missing in incomplete.iter_rows():
+        table.add_row(visible(name), _number(absent), f"{missing:.1%}")
+    console.print(table)
+
+
 def _grouped(messages: Iterable[str]) -> dict[str, list[str]]:
     """Group messages by their second and third part, so that these are printed once for each kind of problem."""
     kinds: dict[str, list[str]] = {}
@@ -123,6 +171,11 @@ def _grouped(messages: Iterable[str]) -> dict[str, list[str]]:
         received, mark, rest = message.removeprefix("Received ").partition(". Expected ")
         kinds.setdefault(mark + rest, []).append(received)
     return kinds
+
+
+def _number(count: float) -> str:
+    """Return a count; expected counts of soft labels have fractions."""
+    return f"{count:g}" if isinstance(count, float) else str(count)
 
 
 def _quality(mean: float | None) -> str:

@@ -4,7 +4,6 @@ Samples of one group resemble each other more than samples of different groups. 
 model would be tested on near copies of what it was trained on), and intervals of an evaluation resample whole groups.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,20 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.records.finite import DataWarning
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import check_names
-from tailfit.text import three_parts
 
-__all__ = [
-    "Grouping",
-    "Samples",
-    "components",
-    "concatenated",
-    "grouping_of",
-    "single_group_classes",
-    "warn_of_single_groups",
-]
+__all__ = ["Grouping", "Samples", "components", "concatenated", "grouping_of"]
 
 _SHOWN = 3  # names in a message
 
@@ -161,48 +150,6 @@ def concatenated(parts: Sequence[Samples], prefixes: Sequence[str]) -> Grouping 
     unique = len({name for _, name in index}) == len(index)
     names = tuple(name if unique else f"{by} {name}" for by, name in index)
     return Grouping(np.concatenate(codes), names, " or ".join(sorted({by for by, _ in index})))
-
-
-def single_group_classes(source: Samples, class_names: Sequence[str]) -> dict[str, str]:
-    """Return the classes all of whose samples are in one group, with the name of that group.
-
-    Classes of a single sample count too. Sources without groups, or with only one group, have no such classes.
-    """
-    groups, labels = source.grouping, source.labels
-    if groups is None or labels is None or len(np.unique(groups.codes)) < 2:
-        return {}
-    if labels.ndim == 2:
-        labels = labels >= 0.5 if source.label_kind == "soft" else labels > 0
-        samples, classes = np.nonzero(labels)
-    else:
-        samples, classes = np.arange(len(labels)), labels
-    pairs = np.unique(np.stack([classes, groups.codes[samples]], axis=1), axis=0)
-    alone = np.flatnonzero(np.bincount(pairs[:, 0], minlength=len(class_names)) == 1)
-    of_class = dict(pairs[::-1].tolist())
-    return {class_names[c]: groups.names[of_class[c]] for c in alone.tolist()}
-
-
-def warn_of_single_groups(source: Any, what: str) -> None:
-    """Issue a `DataWarning` if all samples of a class are in one group of several.
-
-    Args:
-        source: The source.
-        what: Name of the source in the message.
-    """
-    alone = single_group_classes(source, source.class_names)
-    if alone:
-        listed = ", ".join(f"{name!r} ({group!r})" for name, group in list(alone.items())[:_SHOWN])
-        more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
-        received = f"{what} with classes whose samples are all in one group by {source.grouping.by}: {listed}{more}"
-        warnings.warn(
-            three_parts(
-                received,
-                expected="samples of each class in several groups, else the class can't be told from its group",
-                fix="add groups of these classes, or do not rely on their recall",
-            ),
-            DataWarning,
-            stacklevel=3,
-        )
 
 
 def _columns(source: Samples, by: Any) -> list[str]:

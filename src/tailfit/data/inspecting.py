@@ -1,14 +1,16 @@
 """Inspection of a data set before training."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from tailfit.data.breakdown import breakdown, breakdown_columns, single_group_classes
+from tailfit.data.grouping import grouping_of
 from tailfit.data.records.finite import finite_records
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.records.trees import leaves
@@ -41,6 +43,11 @@ class Inspection:
         missing_names: Class names that look like a missing value: "NA", "nan", "", ...
         steps: Minimum, median and maximum number of steps of ragged records; else None.
         left_out: Columns that are not part of the records because they only number the rows.
+        groups: Number of groups; None if samples are independent.
+        by: Breakdown of the classes by each grouping, see `inspect`: DataFrame of `group`, `samples` and `class NAME`.
+        single_groups: Classes all of whose samples are in one group, with its name: their recall measures that group.
+        sensors: If NaN is a missing reading, DataFrame of `sensor`, `absent_in`, the number of records without any
+            reading of it, and `missing`, the share of missing readings; else None.
         quality: With probabilities, DataFrame of `id`, `label`, the label's `quality`, lowest first, and `doubtful`,
             which is True if the confident joint assigns the sample to a different class.
     """
@@ -58,6 +65,10 @@ class Inspection:
     steps: tuple[int, float, int] | None = None
     left_out: tuple[str, ...] = ()
     quality: pl.DataFrame | None = None
+    groups: int | None = None
+    by: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    single_groups: Mapping[str, str] = field(default_factory=dict)
+    sensors: pl.DataFrame | None = None
 
     @property
     def imbalance_ratio(self) -> float:
@@ -74,7 +85,10 @@ class Inspection:
 
     @property
     def sound(self) -> bool:
-        """Whether no record is missing values, unreadable or in two parts, and no class name is suspicious."""
+        """Whether no record is missing values, unreadable or in two parts, and no class name is suspicious.
+
+        Missing readings of a source whose records may have them, such as recordings, are not a problem.
+        """
         return not (self.missing or self.unreadable or self.across or self.lookalikes or self.missing_names)
 
 
@@ -83,6 +97,7 @@ def inspect(
     parts: Mapping[str, Source] | None = None,
     *,
     probabilities: ArrayLike | None = None,
+    by: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read every record once, and report problems that should be solved before training.
@@ -92,9 +107,11 @@ def inspect(
         parts: Parts of the source, as returned by `split`, to find duplicates in different parts.
         probabilities: Out-of-fold probabilities of the C classes for each sample, `[n, C]`; see
             `tailfit.weights.label_quality`.
+        by: Metadata columns by which classes are broken down. By default the groups of the source, and columns of text
+            with 2 to 30 different values.
         progress: Function called as `progress(samples_read, samples)`.
     Raises:
-        ArgumentError: If a part does not belong to this source.
+        ArgumentError: If there is no column of `by`, or a part does not belong to this source.
         DataError: If probabilities are invalid, or labels are not one class per sample.
 
     >>> import tailfit
@@ -104,6 +121,7 @@ def inspect(
     (3.0, ('3',), (('0', '2'),))
     """
     owner = _owners(source, parts or {})
+    groupings = breakdown_columns(source) if by is None else {name: grouping_of(source, name) for name in by}
     quality = None if probabilities is None else _quality(source, probabilities)
     read = _Reading(source)
     read.all(progress)
@@ -117,7 +135,7 @@ def inspect(
         arrays=read.arrays,
         nbytes=read.nbytes,
         classes=_classes(source, quality),
-        missing=tuple(read.missing),
+        missing=() if source.keeps_missing else tuple(read.missing),
         unreadable=read.unreadable,
         duplicates=_named(source, groups),
         across=_named(source, across),
@@ -126,6 +144,10 @@ def inspect(
         steps=read.steps,
         left_out=source.left_out,
         quality=quality,
+        groups=None if source.groups is None else len(np.unique(source.groups)),
+        by={name: breakdown(source, groups) for name, groups in groupings.items()} if source.class_names else {},
+        single_groups=single_group_classes(source),
+        sensors=read.sensors() if source.keeps_missing else None,
     )
 
 
@@ -145,6 +167,18 @@ class _Reading:
         self.nbytes = 0
         self.ragged: Source | None = None
         self._steps: list[NDArray[np.int64]] = []
+        # Of each channel: records without a reading, missing readings, and all readings.
+        self._absent: NDArray[np.int64] | int = 0
+        self._missing_readings: NDArray[np.int64] | int = 0
+        self._readings = 0
+
+    def sensors(self) -> pl.DataFrame | None:
+        """Return the missing readings of each channel; None if records are not arrays with channels."""
+        absent, missing = np.atleast_1d(self._absent), np.atleast_1d(self._missing_readings)
+        names = self.source.channels or tuple(map(str, range(len(absent))))
+        if not self._readings or len(names) != len(absent):
+            return None
+        return pl.DataFrame({"sensor": names, "absent_in": absent, "missing": missing / self._readings})
 
     @property
     def steps(self) -> tuple[int, float, int] | None:
@@ -173,11 +207,21 @@ class _Reading:
         for _, leaf in flat:
             bad |= ~finite_records(leaf)
         self.missing += [self.source.ids[position] for position in chosen[bad].tolist()]
+        if self.source.keeps_missing and len(flat) == 1:
+            self._add_missing(flat[0][1])
         for row, position in enumerate(chosen.tolist()):
             content = hashlib.blake2b(digest_size=16)
             for path, leaf in flat:
                 content.update(path.encode() + np.ascontiguousarray(leaf[row]).tobytes())
             self.by_content.setdefault(content.digest(), []).append(position)
+
+    def _add_missing(self, records: Any) -> None:
+        for record in (records[row] for row in range(len(records))):
+            if record.ndim > 1 and record.dtype.kind == "f":
+                missing = np.isnan(record).reshape(-1, record.shape[-1])
+                self._absent = self._absent + missing.all(axis=0)
+                self._missing_readings = self._missing_readings + missing.sum(axis=0)
+                self._readings += len(missing)
 
     def _readable(self, indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:
         """Yield the batch; if a record can't be read, yield each readable record by itself."""
@@ -240,7 +284,8 @@ def _classes(source: Source, quality: pl.DataFrame | None) -> pl.DataFrame:
     table = pl.DataFrame({"class": list(source.class_names), "count": source.class_counts}, strict=False)
     if source.label_kind != "soft":
         table = table.with_columns(pl.col("count").cast(pl.Int64))
-    share = pl.col("count") / max(len(source), 1)
+    steps = bool(source.class_names) and source.encoded is None  # labels of steps: steps are counted
+    share = pl.col("count") / max(float(source.class_counts.sum()) if steps else len(source), 1)
     table = table.with_columns(share=share).sort("count", descending=True, maintain_order=True)
     if quality is not None:
         means = quality.group_by(pl.col("label").alias("class")).agg(pl.col("quality").mean())

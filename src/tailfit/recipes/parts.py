@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import tailfit.data
 from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Subset, Windows
-from tailfit.data.grouping import components, grouping_of, warn_of_single_groups
+from tailfit.data.grouping import components, grouping_of
 from tailfit.data.opening import open_alike
 from tailfit.data.remote.fetching import is_url
 from tailfit.data.sources.layout import partition_file
@@ -62,7 +62,6 @@ def open_parts(recipe: Recipe, *, fetch: bool = False) -> Parts:
         fill = FillMissing.fit(named["train"], **recipe.data.filling)
         named = {name: _filled(part, fill) for name, part in named.items()}
     normalize = Normalize.fit(named["train"]) if recipe.data.normalize else None
-    warn_of_single_groups(named["train"], "the training part")
     return Parts(named["train"], named.get("validation"), named["test"], fill, normalize)
 
 

@@ -8,6 +8,7 @@ import keras
 from tailfit import keras_private as private
 from tailfit.counting import uncounted
 from tailfit.data import Batches
+from tailfit.data.breakdown import warn_of_single_groups
 from tailfit.errors import ArgumentError, StepError
 from tailfit.training.backends import engine
 from tailfit.training.class_weight import with_class_weight_checked
@@ -229,6 +230,8 @@ class Model(_Trainer):
             ArgumentError: If `batch_size`, `y` or `steps_per_epoch` is passed with a `Batches`; if `class_weight` with
                 arrays would not weigh samples by their class (see `tailfit.weights`); if labels are missing, or have
                 no output of the model.
+        Warns:
+            DataWarning: If the source of a `Batches` has groups, and all samples of a class are in one of them.
         """
         call = {
             "x": x,
@@ -249,6 +252,7 @@ class Model(_Trainer):
             "validation_freq": validation_freq,
         }
         if isinstance(x, Batches):
+            warn_of_single_groups(x.source, "training data")
             call.update(x=x.weighted(class_weight, sample_weight), class_weight=None, sample_weight=None)
         if validation_class_weight is not None:
             call["validation_data"] = weighted_validation(validation_data, validation_class_weight)

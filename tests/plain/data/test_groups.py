@@ -8,7 +8,7 @@ import pytest
 
 import tailfit
 from tailfit.data import Arrays, Concat, Mapped, Packed, Subset, Windows, pack
-from tailfit.data.grouping import components, grouping_of, single_group_classes
+from tailfit.data.grouping import components, grouping_of
 from tailfit.errors import ArgumentError, DataError
 
 WELLS = list("ddbbaabbccee")
@@ -146,11 +146,3 @@ def test_missing_values_name_all_samples():
             given.grouped("well")
     with pytest.raises(DataError, match="ID '1' without a key"):
         Arrays(np.zeros(2)).grouped([0.5, float("nan")])
-
-
-def test_classes_of_a_single_group():
-    given = Arrays(np.zeros(5), ["ok", "ok", "leak", "leak", "wear"]).grouped(list("abccb"))
-    assert single_group_classes(given, given.class_names) == {"leak": "c", "wear": "b"}
-    assert single_group_classes(source(), source().class_names) == {}
-    several = Arrays(np.zeros(3), np.array([[1, 1], [1, 0], [1, 0]])).grouped(list("aab"))
-    assert single_group_classes(several, several.class_names) == {"1": "a"}

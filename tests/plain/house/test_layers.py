@@ -29,7 +29,7 @@ ORDER = [
     {"data.remote", "data.grouping"},
     {"data.splitting"},
     {"data.source"},
-    {"data.sources", "data.changes"},
+    {"data.sources", "data.changes", "data.breakdown"},
     {"data.writing"},
     {"data.opening", "data.inspecting", "data.folding"},
     {"data.feeding"},
