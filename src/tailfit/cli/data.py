@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 import tailfit
 from tailfit.data.files.npy import read_array
@@ -25,6 +25,7 @@ __all__ = ["run_inspect", "run_pack"]
 
 _SHOWN = 5  # items shown of a long list
 _MOST_COLUMNS, _MOST_ROWS = 10, 40  # of a table of classes by group
+_WIDEST = 24  # characters of a group's name that are never cut
 _LABELS = {
     None: "no labels",
     "codes": "one class per sample",
@@ -90,10 +91,9 @@ def _probabilities(path: Path, source: tailfit.data.Source) -> NDArray[Any]:
 
 
 def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source) -> None:
+    labels = "one class per step" if _has_step_labels(source) else _LABELS[source.label_kind]
     arrays = ", ".join(f"{path or 'record'} {what}" for path, what in found.arrays.items())
-    console.print(
-        f"{found.samples} samples, {arrays}, {_size(found.nbytes)}; {_kind_of_labels(source)}", soft_wrap=True
-    )
+    console.print(f"{found.samples} samples, {arrays}, {_size(found.nbytes)}; {labels}", soft_wrap=True)
     if found.steps is not None:
         least, median, most = found.steps
         advice = "" if source.ragged else "; read them with ragged=True (-o ragged=true), or cut windows"
@@ -112,7 +112,7 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
     if found.groups is not None and source.grouping is not None:
         console.print(f"{found.groups} groups by {source.grouping.by}, none of which a split cuts", soft_wrap=True)
     for name, counts in found.by.items():
-        _show_breakdown(console, name, counts)
+        _show_breakdown(console, name, counts, per_step=_has_step_labels(source))
     alone = [f"{name} ({group})" for name, group in found.single_groups.items()]
     _list(console, "classes whose samples are all in one group, so that their recall measures that group", alone)
     if found.sensors is not None:
@@ -133,23 +133,23 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
         )
 
 
-def _kind_of_labels(source: tailfit.data.Source) -> str:
-    per_step = len(source) > 0 and source.step_labels(0) is not None
-    return "one class per step" if per_step else _LABELS[source.label_kind]
+def _has_step_labels(source: tailfit.data.Source) -> bool:
+    return len(source) > 0 and source.step_labels(0) is not None
 
 
-def _show_breakdown(console: PlainConsole, name: str, counts: pl.DataFrame) -> None:
-    """Print the classes by group; only the number of groups of each class if there are many classes."""
-    classes = [column.removeprefix("class ") for column in counts.columns[2:]]
-    names = shown(classes)
-    if len(classes) > _MOST_COLUMNS or len(counts) > _MOST_ROWS:
-        table = Table("class", f"groups by {visible(name)}", "largest share", title=f"classes by {visible(name)}")
+def _show_breakdown(console: PlainConsole, name: str, counts: pl.DataFrame, *, per_step: bool) -> None:
+    """Print the classes by group; only the number of groups of each class if there are many classes or groups."""
+    names = shown([column.removeprefix("class ") for column in counts.columns[2:]])
+    title = f"{'steps of classes' if per_step else 'classes'} by {visible(name)}"
+    if len(names) > _MOST_COLUMNS or len(counts) > _MOST_ROWS:
+        table = Table("class", f"groups by {visible(name)}", "largest share", title=title)
         for each, of_class in zip(names, counts.drop("group", "samples").to_numpy().T, strict=True):
             table.add_row(each, str((of_class > 0).sum()), f"{of_class.max() / max(of_class.sum(), 1):.0%}")
     else:
-        table = Table(visible(name), "samples", *names, title=f"classes by {visible(name)}")
-        for group, samples, *row in counts.iter_rows():
-            table.add_row(visible(group), _number(samples), *(_number(count) if count else "" for count in row))
+        group = Column(visible(name), min_width=min(max(map(len, map(visible, counts["group"]))), _WIDEST))
+        table = Table(group, "records" if per_step else "samples", *names, title=title)
+        for group_name, samples, *row in counts.iter_rows():
+            table.add_row(visible(group_name), _number(samples), *(_number(count) if count else "" for count in row))
     console.print(table)
 
 

@@ -155,17 +155,19 @@ def concatenated(parts: Sequence[Samples], prefixes: Sequence[str]) -> Grouping 
 def _columns(source: Samples, by: Any) -> list[str]:
     """Return the metadata columns that `by` names; none if it contains keys."""
     known = [] if source.metadata is None else source.metadata.columns
-    if isinstance(by, list | tuple) and by and all(isinstance(name, str) and name in known for name in by):
-        return list(by)
-    if not isinstance(by, str):
+    names = [by] if isinstance(by, str) else by
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
         return []
-    if by not in known:
+    unknown = [name for name in names if name not in known]
+    if unknown and not isinstance(by, str) and len(names) == len(source):
+        return []  # keys of text
+    if unknown:
         raise ArgumentError(
-            f"by={by!r} with {f'metadata columns {known}' if known else 'no metadata'}",
+            f"by={unknown[0]!r} with {f'metadata columns {known}' if known else 'no metadata'}",
             expected="the name of a metadata column",
             fix="pass an existing name, or an array of keys",
         )
-    return [by]
+    return list(names)
 
 
 def _by_column(source: Samples, name: str) -> Grouping:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from tailfit.data.sources.window_labels import LabelRule
 from tailfit.errors import ArgumentError
 from tailfit.recipes.choices import Number, Strict, one_of_kinds
 
@@ -59,17 +60,12 @@ class WindowOptions(Strict):
 
     length: _PositiveInt
     stride: _PositiveInt | None = None
-    label: Annotated[str, Field(pattern=r"^(last|first|majority|onset|any:.+)$")] = "last"
+    label: _Text = "last"
     onset: _PositiveInt | None = None
 
     @model_validator(mode="after")
-    def _check_onset(self) -> "WindowOptions":
-        if (self.label == "onset") != (self.onset is not None):
-            raise ArgumentError(
-                f"label {self.label} {'without' if self.onset is None else 'with'} onset",
-                expected="label: onset together with onset, the number of steps after a change that are kept",
-                fix="set onset: 6, for example" if self.onset is None else "remove onset, or set label: onset",
-            )
+    def _check_label(self) -> "WindowOptions":
+        LabelRule(self.label, self.onset)
         return self
 
 

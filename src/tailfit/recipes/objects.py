@@ -15,7 +15,7 @@ from tailfit.posthoc.base import Correction
 from tailfit.recipes import catalogue
 from tailfit.recipes.choices import Named, UserFunction
 from tailfit.recipes.parts import Parts, record_shape, weights_of_column
-from tailfit.recipes.recipe import Column, Recipe, Scheme
+from tailfit.recipes.recipe import Column, Recipe, Scheme, with_location
 from tailfit.samplers import Sampler, Sequential
 from tailfit.steps import Step
 from tailfit.training import Model
@@ -100,7 +100,7 @@ def build_network(
             check_fits_memory(size, min(recipe.batch_size, samples))
         return Network(network, input_shape, num_classes, seed=recipe.seed).model
     except TailfitError as error:
-        raise _with_location(recipe, "network", error) from error
+        raise with_location(recipe, "network", error) from error
 
 
 def _options(network: Named) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def fitted_correction(recipe: Recipe, parts: Parts, batches: Batches, model: Mod
             built.fit(scores, y)
     except TailfitError as error:
         kept = "; or remove the correction: the training is kept, and the same command continues from it"
-        raise _with_location(recipe, "correction", error, kept) from error
+        raise with_location(recipe, "correction", error, kept) from error
     return cast(Correction, built)
 
 
@@ -161,7 +161,7 @@ def _build(recipe: Recipe, key: str, choice: Named | UserFunction, kind: type, *
     try:
         built = choice.build(**supplied) if isinstance(choice, Named) else choice.build(recipe.modules, **supplied)
     except TailfitError as error:
-        raise _with_location(recipe, key, error) from error
+        raise with_location(recipe, key, error) from error
     if not isinstance(built, kind):
         name = f"{kind.__module__.split('.')[0]} {kind.__name__}"
         raise ArgumentError(
@@ -170,8 +170,3 @@ def _build(recipe: Recipe, key: str, choice: Named | UserFunction, kind: type, *
             fix=f"return a {name} from the function",
         )
     return built
-
-
-def _with_location(recipe: Recipe, key: str, error: TailfitError, more: str = "") -> TailfitError:
-    """Return the error with the location of the recipe's key in front, and `more` added to its fix."""
-    return type(error)(f"{recipe.at(key)}: {error.received}", expected=error.expected, fix=error.fix + more)

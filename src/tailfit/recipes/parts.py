@@ -16,10 +16,10 @@ from tailfit.data.grouping import components, grouping_of
 from tailfit.data.opening import open_alike
 from tailfit.data.remote.fetching import is_url
 from tailfit.data.sources.layout import partition_file
-from tailfit.errors import ArgumentError, DataError
+from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.names import doubts
 from tailfit.recipes.data_keys import Shares
-from tailfit.recipes.recipe import Recipe
+from tailfit.recipes.recipe import Recipe, with_location
 from tailfit.weights.conditions import matches
 
 __all__ = ["Parts", "as_in_training", "open_other_data", "open_part", "open_parts", "record_shape", "weights_of_column"]
@@ -104,10 +104,9 @@ def open_other_data(
     source = open_alike(path, nan=_nan(recipe), options=options, labels=labels, channels=channels)
     if labels:
         _check_labels(recipe, source, path)
-    known = [] if source.metadata is None else source.metadata.columns
-    columns = _group_columns(recipe)
-    if columns and set(columns) <= set(known):  # other data may come from places without groups
-        source = source.grouped(columns)
+    columns = {recipe.data.group} if isinstance(recipe.data.group, str) else set(recipe.data.group or ())
+    if columns and source.metadata is not None and columns <= set(source.metadata.columns):
+        source = source.grouped(recipe.data.group)  # other data may come from places without groups
     return _filled(_windows(recipe, source), fill)
 
 
@@ -201,13 +200,10 @@ def _open(recipe: Recipe, fetch: bool) -> Source:
     options = data.reader_options
     files = {key: str(recipe.folder / value) for key, value in options.items() if _is_file(key, value)}
     source = _check_labels(recipe, tailfit.data.open(where, nan=_nan(recipe), **{**options, **files}), where)
-    columns = _group_columns(recipe)
-    return source.grouped(columns) if columns else source
-
-
-def _group_columns(recipe: Recipe) -> list[str]:
-    group = recipe.data.group
-    return [group] if isinstance(group, str) else list(group or ())
+    try:
+        return source.grouped(recipe.data.group) if recipe.data.group else source
+    except TailfitError as error:
+        raise with_location(recipe, "data.group", error) from error
 
 
 def _is_file(key: str, value: Any) -> bool:
@@ -240,7 +236,10 @@ def _check_labels(recipe: Recipe, source: Source, where: str) -> Source:
 def _windows(recipe: Recipe, source: Source) -> Source:
     windows = recipe.data.windows
     if windows is not None:
-        return Windows(source, windows.length, windows.stride, label=windows.label, onset=windows.onset)
+        try:
+            return Windows(source, windows.length, windows.stride, label=windows.label, onset=windows.onset)
+        except TailfitError as error:
+            raise with_location(recipe, "data.windows", error) from error
     if source.ragged:
         raise DataError(
             "records of different lengths",
@@ -312,7 +311,7 @@ def _train_only(recipe: Recipe, whole: Source) -> NDArray[np.bool_]:
     try:
         only = matches(whole.metadata, condition)
     except ArgumentError as error:
-        raise ArgumentError(f"{where}: {error.received}", expected=error.expected, fix=error.fix) from error
+        raise with_location(recipe, "data.train_only", error) from error
     if not only.any() or only.all():
         raise DataError(
             f"{where}: {condition!r}, which matches {'all' if only.any() else 'none'} of the {len(whole)} samples",

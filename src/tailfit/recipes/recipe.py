@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from tailfit.errors import ArgumentError
+from tailfit.errors import ArgumentError, TailfitError
 from tailfit.recipes.choices import Strict, UserFunction, one_of_kinds
 from tailfit.recipes.data_keys import Data
 from tailfit.recipes.document import Document, check_nesting, read
@@ -35,6 +35,7 @@ __all__ = [
     "Scheme",
     "load_recipe",
     "schema",
+    "with_location",
 ]
 
 _PositiveInt = Annotated[int, Field(ge=1)]
@@ -219,6 +220,11 @@ def load_recipe(
     loaded._folder = Path(fspath(folder)).absolute() if folder is not None else document.folder or Path.cwd()
     loaded._modules, loaded._document = imported, document
     return loaded
+
+
+def with_location(recipe: Recipe, key: str, error: TailfitError, more: str = "") -> TailfitError:
+    """Return the error with the location of the recipe's key in front, and `more` added to its fix."""
+    return type(error)(f"{recipe.at(key)}: {error.received}", expected=error.expected, fix=error.fix + more)
 
 
 def schema() -> dict[str, Any]:

@@ -38,6 +38,9 @@ def test_ways_to_set_groups(tmp_path):
     assert both.group_names[:2] == ("a / 1", "a / 2")
     assert len(both.group_names) == 10
     assert grouped().grouped(None).groups is None
+    assert names_of(source().grouped(WELLS)) == WELLS  # a list of keys
+    with pytest.raises(ArgumentError, match="by='site' with metadata columns"):
+        source().grouped(["well", "site"])
     tailfit.data.save_npy_folder(tmp_path / "runs", np.zeros((12, 2)), LABELS, metadata=RUNS)
     assert sorted(names_of(tailfit.data.open(tmp_path / "runs", group="well"))) == sorted(WELLS)
 
