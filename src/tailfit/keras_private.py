@@ -12,6 +12,7 @@ Where Keras has a documented hook, tailfit uses that. These names have none:
 | `functional_init_arguments`, `Functional` | the class of `Model(inputs, outputs)` |
 | `Model._loss_tracker`, `_compile_loss`, `CompileLoss._flat_losses` | the loss that `fit` reports, and its parts |
 | `CompileLoss._user_loss`, `_user_loss_weights` | the arguments that `compile` built it with |
+| `Model._compile_metrics`, `CompileMetrics._user_metrics`, `_user_weighted_metrics` | the metrics passed to `compile` |
 | `StatelessScope.get_current_value` | look-up in Keras' own scopes, which do not chain; replaced while ours is open |
 | `LossScaleOptimizer.apply`, `Optimizer._trainable_variables` | leaks tracers; replaced while ours is open |
 | `Metric._direction` | whether higher or lower is better, for callbacks in mode "auto" |
@@ -67,6 +68,7 @@ __all__ = [
     "batches_stay_on_the_host",
     "call_model",
     "compiled_loss",
+    "compiled_metrics",
     "compute_loss",
     "flat_losses",
     "forget_generators",
@@ -438,6 +440,14 @@ def replace_loss_tracker(model: keras.Model, tracker: Any) -> None:
 def compiled_loss(model: keras.Model) -> Any:
     """Return the container of the compiled losses; None if there are none."""
     return model._compile_loss
+
+
+def compiled_metrics(model: keras.Model) -> tuple[Any, Any]:
+    """Return the arguments `metrics` and `weighted_metrics` that `compile` was called with; empty without any."""
+    container = model._compile_metrics
+    if container is None:
+        return [], []
+    return container._user_metrics or [], container._user_weighted_metrics or []
 
 
 def replace_compiled_loss(model: keras.Model, kind: Callable[..., Any]) -> None:

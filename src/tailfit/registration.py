@@ -11,13 +11,13 @@ imports neither Keras nor the modules with the classes, and works in either orde
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
-__all__ = ["CLASSES", "register"]
+__all__ = ["CLASSES", "register", "when_imported"]
 
 _LOSSES: Final = (
     "ActivePassive", "Asymmetric", "AsymmetricSingleLabel", "BalancedSoftmax", "BinaryFocal", "Bootstrapping",
@@ -52,11 +52,16 @@ _SAVING: Final = "keras.saving"
 
 def register() -> None:
     """Register the stand-ins with Keras, now or as soon as Keras is imported."""
-    finder = _Finder()
+    when_imported(_SAVING, _add_stand_ins)
+
+
+def when_imported(module: str, action: Callable[[], None]) -> None:
+    """Call a function once a module is imported: now, or right after its first import that does not fail."""
+    finder = _Finder(module, action)
     sys.meta_path.insert(0, finder)
-    if _SAVING in sys.modules:
-        importlib.import_module(_SAVING)  # waits if another thread is importing it
-        _add_stand_ins(finder)
+    if module in sys.modules:
+        importlib.import_module(module)  # waits if another thread is importing it
+        finder.finish()
 
 
 class _Deferred(type):
@@ -77,22 +82,29 @@ def _real_class(stand_in: type) -> Any:
     return getattr(importlib.import_module(stand_in.__module__), stand_in.__name__)
 
 
-def _add_stand_ins(finder: "_Finder") -> None:
+def _add_stand_ins() -> None:
     known = sys.modules[_SAVING].get_custom_objects()
     for name, module in CLASSES.items():
         if name not in known:  # the class itself may be registered already
             known[name] = _stand_in(name, module)
-    # Replace the list instead of removing from it: another thread that iterates over it would skip a finder.
-    sys.meta_path = [each for each in sys.meta_path if each is not finder]
 
 
 class _Finder(MetaPathFinder):
-    """Import hook that finds `keras.saving` with the other finders, and adds the stand-ins once it is imported."""
+    """Import hook that finds one module with the other finders, and calls a function once it is imported."""
+
+    def __init__(self, module: str, action: Callable[[], None]) -> None:
+        self._module, self._action = module, action
+
+    def finish(self) -> None:
+        """Call the function, and remove the hook."""
+        self._action()
+        # Replace the list instead of removing from it: another thread that iterates over it would skip a finder.
+        sys.meta_path = [each for each in sys.meta_path if each is not self]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _SAVING:
+        if fullname != self._module:
             return None
         for finder in sys.meta_path:
             if finder is not self and hasattr(finder, "find_spec"):
@@ -105,7 +117,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    """Loader that wraps another one, and adds the stand-ins after it; a failed import leaves the hook installed."""
+    """Loader that wraps another one, and finishes the hook after it; a failed import leaves the hook installed."""
 
     def __init__(self, loader: Loader, finder: _Finder) -> None:
         self._loader, self._finder = loader, finder
@@ -119,4 +131,4 @@ class _Loader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        _add_stand_ins(self._finder)
+        self._finder.finish()

@@ -1,0 +1,139 @@
+"""Running of a script under examination in a process of its own, with a time limit."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tailfit.diagnosis.finding import Finding
+from tailfit.errors import ArgumentError, DataError
+from tailfit.storage.reading import read_text
+
+__all__ = ["Outcome", "examine_script"]
+
+_MOST = 2**24  # bytes of a script
+
+
+@dataclass
+class Outcome:
+    """What the examination of a script found.
+
+    Attributes:
+        findings: The findings, in the order of the calls.
+        called: Number of calls by method, such as "fit".
+        backend: Keras' backend; None if the script did not import Keras.
+        raised: How the script ended, if that was not its own end.
+        ended: Whether it ran to its end.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    called: dict[str, int] = field(default_factory=dict)
+    backend: str | None = None
+    raised: str | None = None
+    ended: bool = False
+
+
+def examine_script(script: Path, arguments: Sequence[str] = (), *, timeout: float = 300.0) -> Outcome:
+    """Run a script under examination.
+
+    Args:
+        script: Python file. It runs with all rights of the user.
+        arguments: Its command line.
+        timeout: Seconds after which it is ended.
+    Raises:
+        ArgumentError: If the file is not a Python script, raises an error before anything is found, runs longer than
+            `timeout` without a finding, or calls no Keras model.
+        OSError: If the file can't be read.
+    """
+    _check_syntax(script)
+    with tempfile.TemporaryDirectory() as folder:
+        result, output = Path(folder, "result.jsonl"), Path(folder, "output.txt")
+        result.touch()
+        ended = _run([str(result), str(script.absolute()), *arguments], output, timeout)
+        outcome = _outcome(result)
+        printed = output.read_text(encoding="utf-8", errors="replace")
+    if not ended:
+        outcome.raised = f"ran for more than {timeout:g} seconds and was ended"
+    elif outcome.raised is None and not outcome.ended:
+        outcome.raised = "ended its process" + (f" ({printed.strip().splitlines()[-1]})" if printed.strip() else "")
+    if outcome.findings:
+        return outcome
+    if outcome.raised is not None:
+        fix = "run a smaller part of the script, or pass a larger --timeout" if not ended else "run it with python first"
+        raise ArgumentError(f"{script}, which {outcome.raised}", expected="a script that runs to its end", fix=fix)
+    if not outcome.called:
+        raise ArgumentError(
+            f"{script}, which calls no fit, evaluate or train_on_batch of a Keras model"
+            + ("" if outcome.backend else ", and does not import Keras"),
+            expected="a script that trains a Keras model when it is run",
+            fix="pass the script that calls fit, with its arguments after --",
+        )
+    return outcome
+
+
+def _check_syntax(script: Path) -> None:
+    text = read_text(script, _MOST)
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise DataError(
+            f"{script}{f':{line}' if line else ''}, which is not Python: {getattr(error, 'msg', error)}",
+            expected="a Python script",
+            fix="convert a notebook with: jupyter nbconvert --to script" if script.suffix == ".ipynb" else "correct it",
+        ) from None
+
+
+def _run(arguments: list[str], output: Path, timeout: float) -> bool:
+    """Run the child, and return whether it ended in time."""
+    command = [sys.executable, "-m", "tailfit.diagnosis.child", *arguments]
+    with open(output, "wb") as out:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            _end(child)
+    return True
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """End the child and every process that the script has started."""
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(child.pid, signal.SIGKILL)  # its session is its own; some may outlive the child
+        except (ProcessLookupError, PermissionError):
+            pass
+    else:
+        child.kill()
+    child.wait()
+
+
+def _outcome(result: Path) -> Outcome:
+    outcome = Outcome()
+    for line in result.read_text(encoding="utf-8").splitlines():
+        entry: dict[str, Any] = json.loads(line)
+        if "finding" in entry:
+            outcome.findings.append(Finding(**entry["finding"]))
+        elif "called" in entry:
+            outcome.called[entry["called"]] = outcome.called.get(entry["called"], 0) + 1
+        elif "backend" in entry:
+            outcome.backend = entry["backend"]
+        elif "ended" in entry:
+            outcome.ended = True
+        elif "raised" in entry:
+            raised = entry["raised"]
+            at = f" in line {raised['line']}" if raised["line"] else ""
+            outcome.raised = f"raised {raised['type']}{at}: {raised['message']}"
+    return outcome
+
