@@ -4,7 +4,7 @@ tailfit covers four parts of training that users customise. Each is written once
 PyTorch: the loss (`tailfit.losses`), the training step or loop (`tailfit.Model`, `tailfit.function`,
 `tailfit.value_and_grad`), the weights (`tailfit.weights`) and the batches (`tailfit.data`, `tailfit.samplers`,
 `tailfit.Batches`). `tailfit.evaluate` and `tailfit.compare` measure the result. A recipe (`tailfit.recipes`) describes
-a whole training run in one YAML file.
+a whole training run in one YAML file. `tailfit.doctor` examines a plain Keras set-up.
 
 Names are imported on first use. `import tailfit` alone does not import Keras, so that a program can still choose the
 backend, and modules that need only NumPy (weights, samplers) import quickly. Saved models with classes of tailfit load
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         weights,
     )
     from tailfit.data import Batches
+    from tailfit.diagnosis import Finding, doctor
     from tailfit.evaluation import Comparison, Evaluation, evaluate
     from tailfit.recipes import compare
     from tailfit.training import Model, RetraceWarning, function, value_and_grad
@@ -46,11 +47,13 @@ __all__ = [
     "Batches",
     "Comparison",
     "Evaluation",
+    "Finding",
     "Model",
     "RetraceWarning",
     "callbacks",
     "compare",
     "data",
+    "doctor",
     "errors",
     "evaluate",
     "evaluation",
@@ -76,11 +79,13 @@ __getattr__, __dir__ = lazy_attributes(
         "Batches": "tailfit.data",
         "Comparison": "tailfit.evaluation",
         "Evaluation": "tailfit.evaluation",
+        "Finding": "tailfit.diagnosis",
         "Model": "tailfit.training",
         "RetraceWarning": "tailfit.training",
         "callbacks": "tailfit.callbacks",
         "compare": "tailfit.recipes",
         "data": "tailfit.data",
+        "doctor": "tailfit.diagnosis",
         "errors": "tailfit.errors",
         "evaluate": "tailfit.evaluation",
         "evaluation": "tailfit.evaluation",

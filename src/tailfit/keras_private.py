@@ -92,6 +92,7 @@ __all__ = [
     "plain_scopes_chained_within",
     "replace_compiled_loss",
     "replace_loss_tracker",
+    "restore_value",
     "saved_under_the_name_of",
     "set_keras_mask",
     "true_step_numbers",
@@ -156,6 +157,14 @@ def improves(direction: Literal["up", "down"]) -> Callable[[Metric], Metric]:
 def value_behind(variable: Any) -> Any:
     """Return the value of a variable outside all scopes; None before initialisation, or while Keras has emptied it."""
     return variable._value
+
+
+def restore_value(variable: Any, value: Any) -> None:
+    """Assign a value, also to a variable that a `fit` which failed on JAX has left without one."""
+    if variable._value is None:
+        variable._value = keras.ops.convert_to_tensor(value, dtype=variable.dtype)
+    else:
+        variable.assign(value)
 
 
 def known_global_seed(*, made: bool = False) -> Any:

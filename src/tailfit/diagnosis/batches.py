@@ -61,14 +61,14 @@ def kind_of(x: Any) -> Kind | None:
 @contextmanager
 def numbers_kept() -> Iterator[None]:
     """Restore the global random number generators of Python, NumPy and (if it is imported) torch afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch = sys.modules.get("torch")
     other = torch.get_rng_state() if torch is not None else None
     try:
         yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
         if torch is not None:
             torch.set_rng_state(other)
 

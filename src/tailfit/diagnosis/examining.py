@@ -11,11 +11,11 @@ from tailfit.diagnosis.batches import kind_of
 from tailfit.diagnosis.finding import Finding
 from tailfit.diagnosis.observing import observe
 from tailfit.diagnosis.registry import CHECKS
-from tailfit.diagnosis.setup import Setup
+from tailfit.diagnosis.setup import Observed, Setup
 from tailfit.errors import ArgumentError
 from tailfit.text import TailfitWarning
 
-__all__ = ["DoctorWarning", "doctor", "examine"]
+__all__ = ["DoctorWarning", "doctor", "examine", "examine_steps"]
 
 del checks  # imported to register the checks
 
@@ -80,7 +80,7 @@ def doctor(
     if kind_of(data) is None:
         raise ArgumentError(
             f"data of type {type(data).__name__}",
-            expected="what fit takes: arrays, a PyDataset, tf.data.Dataset, torch DataLoader, grain data or a generator",
+            expected="arrays, a PyDataset, tf.data.Dataset, torch DataLoader, grain data or a generator",
             fix="pass (x, y) as NumPy arrays, for example",
         )
     given = {
@@ -96,23 +96,26 @@ def doctor(
         "sample_weight": sample_weight,
         "steps_per_epoch": steps_per_epoch,
     }
-    return examine(Setup(model, given))
-
-
-def examine(setup: Setup, *, keep_state: bool = True) -> list[Finding]:
-    """Run all checks that apply to a call; see `observe` for `keep_state`."""
-    if any(cls.__module__.startswith("tailfit.") for cls in type(setup.model).__mro__):
-        return []  # right, or refused, by construction
-    findings: list[Finding] = []
-    _run(setup, findings, after_steps=False)
-    if setup.call == "fit":
-        setup.observed = observe(setup, keep_state=keep_state)
-        if setup.observed is not None:
-            _run(setup, findings, after_steps=True)
+    setup = Setup(model, given)
+    findings = [*examine(setup), *examine_steps(setup, observe(setup))]
     return sorted(findings, key=lambda each: each.trap)
 
 
-def _run(setup: Setup, findings: list[Finding], *, after_steps: bool) -> None:
+def examine(setup: Setup) -> list[Finding]:
+    """Run all checks that apply to a call before it runs."""
+    return _found(setup, after_steps=False)
+
+
+def examine_steps(setup: Setup, seen: Observed | None) -> list[Finding]:
+    """Run the checks that need observed training steps."""
+    setup.observed = seen
+    return [] if seen is None else _found(setup, after_steps=True)
+
+
+def _found(setup: Setup, *, after_steps: bool) -> list[Finding]:
+    if any(cls.__module__.startswith("tailfit.") for cls in type(setup.model).__mro__):
+        return []  # right, or refused, by construction
+    findings: list[Finding] = []
     for each in CHECKS:
         if setup.call not in each.calls or each.after_steps != after_steps:
             continue
@@ -120,4 +123,5 @@ def _run(setup: Setup, findings: list[Finding], *, after_steps: bool) -> None:
             findings += each.findings(setup)
         except Exception as error:  # objects of the user may raise anything; other checks still count
             message = f"The check for trap {each.trap} failed: {type(error).__name__}: {error}"
-            warnings.warn(DoctorWarning(message), stacklevel=3)
+            warnings.warn(DoctorWarning(message), stacklevel=4)
+    return sorted(findings, key=lambda each: each.trap)

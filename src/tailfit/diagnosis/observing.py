@@ -1,9 +1,6 @@
-"""One training step under observation: which optimizers it advances, and which state it reads past Keras' scopes.
+"""Training steps under observation: which optimizers they advance, and which state they read past Keras' scopes."""
 
-The step runs without compilation, so that nothing is reused from an earlier trace. All variables, random number
-generators and the compiled functions of the model are restored afterwards.
-"""
-
+import functools
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,45 +13,55 @@ import numpy as np
 from tailfit.diagnosis.batches import numbers_kept
 from tailfit.diagnosis.finding import Place
 from tailfit.diagnosis.setup import Observed, Setup
-from tailfit.keras_private import in_symbolic_scope
+from tailfit.keras_private import in_symbolic_scope, restore_value
 
-__all__ = ["calling_place", "observe", "replaced"]
+__all__ = ["calling_place", "observe", "replaced", "watched"]
 
 _OWN = str(Path(__file__).parent)
 _KERAS = str(Path(keras.__file__).parent)
-_SET_BY_FIT = ("history", "run_eagerly", "stop_training", "train_function")
+_SET_BY_FIT = ("history", "stop_training", "train_function")
 
 
-def observe(setup: Setup, *, keep_state: bool = True) -> Observed | None:
-    """Run one training step on the first batch, and return what it did; None if it can not be observed.
+def observe(setup: Setup) -> Observed | None:
+    """Run one training step on the first batch, and return what it did; None if it can not be observed and undone.
 
-    Args:
-        setup: A set-up whose model contains code of the user.
-        keep_state: Restore all variables. Models and optimizers that are not built yet are then not observed.
+    All variables, random number generators and the compiled functions of the model are restored. A model or a second
+    optimizer that is not built yet can not be restored.
     """
     model, batch = setup.model, setup.batch
-    if batch is None or not setup.has_users_code or model.optimizer is None:
+    if batch is None or not setup.has_users_code or model.optimizer is None or not model.built:
         return None
-    optimizers = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
-    optimizers["optimizer"] = model.optimizer
-    if keep_state and not (model.built and all(each.built for each in optimizers.values() if each is not model.optimizer)):
+    optimizers = _optimizers(model)
+    if not all(each.built for each in optimizers.values() if each is not model.optimizer):
         return None
-    if model.built and not model.optimizer.built:
+    if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    seen = Observed()
-    with ExitStack() as stack:
-        stack.enter_context(numbers_kept())
-        stack.enter_context(_restored(model, optimizers))
-        _watch(stack, setup, seen)
-        before = {name: _updates(each) for name, each in optimizers.items()}
+    with numbers_kept(), _restored(model, optimizers), watched(setup) as seen:
         try:
             # Not train_on_batch, whose data always have three parts: a user's step may expect two.
             weights, size = batch.sample_weight, len(keras.tree.flatten(batch.x)[0])
             model.fit(batch.x, batch.y, sample_weight=weights, batch_size=size, shuffle=False, verbose=0)
         except Exception as error:  # code of the user; the real call will raise it again
             seen.error = error
-        seen.optimizers = {name: _updates(each) - before[name] for name, each in optimizers.items()}
     return seen
+
+
+@contextmanager
+def watched(setup: Setup) -> Iterator[Observed]:
+    """Observe the training that runs within this context; its functions are compiled anew, so that they are traced."""
+    seen, optimizers = Observed(), _optimizers(setup.model)
+    before = {name: _updates(each) for name, each in optimizers.items()}
+    setup.model.train_function = None
+    with ExitStack() as stack:
+        _watch(stack, setup, seen)
+        yield seen
+    if seen.error is None:
+        seen.optimizers = {name: _updates(each) - before[name] for name, each in optimizers.items()}
+
+
+def _optimizers(model: Any) -> dict[str, Any]:
+    found = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
+    return found if model.optimizer is None else {**found, "optimizer": model.optimizer}
 
 
 def _updates(optimizer: Any) -> int:
@@ -68,14 +75,13 @@ def _restored(model: Any, optimizers: dict[str, Any]) -> Iterator[None]:
         variables |= {id(each): each for each in optimizer.variables}
     values = {key: np.array(keras.ops.convert_to_numpy(each.value)) for key, each in variables.items()}
     kept = {name: getattr(model, name) for name in _SET_BY_FIT if hasattr(model, name)}
-    model.run_eagerly, model.train_function = True, None
     try:
         yield
     finally:
         for name, value in kept.items():
             setattr(model, name, value)
         for key, variable in variables.items():
-            variable.assign(values[key])
+            restore_value(variable, values[key])
 
 
 def _watch(stack: ExitStack, setup: Setup, seen: Observed) -> None:
@@ -114,22 +120,23 @@ def _watch(stack: ExitStack, setup: Setup, seen: Observed) -> None:
 
 @contextmanager
 def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
-    """Replace a method of a class, or a function of a module, by `replacement(own, *args, **kwargs)`."""
-    own, inherited = getattr(owner, name), name not in vars(owner)
+    """Replace a method of a class, or a function of a module, by `replacement(own, *args, **kwargs)`.
 
+    An inherited method is replaced in the class that defines it: Keras checks whether a model overrides `compile`.
+    """
+    if isinstance(owner, type):
+        owner = next(cls for cls in owner.__mro__ if name in vars(cls))
+    own = getattr(owner, name)
+
+    @functools.wraps(own)  # Keras reads signatures, and marks of methods that are its own
     def method(*args: Any, **kwargs: Any) -> Any:
         return replacement(own, *args, **kwargs)
 
-    # Keras reads the signatures of methods, e.g. whether compute_loss takes `training`.
-    method.__wrapped__ = own  # type: ignore[attr-defined]
     setattr(owner, name, method)
     try:
         yield
     finally:
-        if inherited:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, own)
+        setattr(owner, name, own)
 
 
 def calling_place() -> Place | None:

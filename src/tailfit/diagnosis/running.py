@@ -1,13 +1,15 @@
 """Running of a script under examination in a process of its own, with a time limit."""
 
 import ast
+import contextlib
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,10 +56,10 @@ def examine_script(script: Path, arguments: Sequence[str] = (), *, timeout: floa
     """
     _check_syntax(script)
     with tempfile.TemporaryDirectory() as folder:
-        result, output = Path(folder, "result.jsonl"), Path(folder, "output.txt")
+        result, output, path = Path(folder, "result.jsonl"), Path(folder, "output.txt"), str(script.absolute())
         result.touch()
-        ended = _run([str(result), str(script.absolute()), *arguments], output, timeout)
-        outcome = _outcome(result)
+        ended = _run([str(result), path, *arguments], output, timeout)
+        outcome = _outcome(result, {path: str(script)})
         printed = output.read_text(encoding="utf-8", errors="replace")
     if not ended:
         outcome.raised = f"ran for more than {timeout:g} seconds and was ended"
@@ -66,7 +68,9 @@ def examine_script(script: Path, arguments: Sequence[str] = (), *, timeout: floa
     if outcome.findings:
         return outcome
     if outcome.raised is not None:
-        fix = "run a smaller part of the script, or pass a larger --timeout" if not ended else "run it with python first"
+        fix = (
+            "run a smaller part of the script, or pass a larger --timeout" if not ended else "run it with python first"
+        )
         raise ArgumentError(f"{script}, which {outcome.raised}", expected="a script that runs to its end", fix=fix)
     if not outcome.called:
         raise ArgumentError(
@@ -110,21 +114,21 @@ def _run(arguments: list[str], output: Path, timeout: float) -> bool:
 def _end(child: "subprocess.Popen[bytes]") -> None:
     """End the child and every process that the script has started."""
     if hasattr(os, "killpg"):
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)  # its session is its own; some may outlive the child
-        except (ProcessLookupError, PermissionError):
-            pass
     else:
         child.kill()
     child.wait()
 
 
-def _outcome(result: Path) -> Outcome:
+def _outcome(result: Path, shown: Mapping[str, str]) -> Outcome:
     outcome = Outcome()
     for line in result.read_text(encoding="utf-8").splitlines():
         entry: dict[str, Any] = json.loads(line)
         if "finding" in entry:
-            outcome.findings.append(Finding(**entry["finding"]))
+            finding = Finding(**entry["finding"])
+            file = shown.get(str(finding.file), finding.file)
+            outcome.findings.append(dataclasses.replace(finding, file=file))
         elif "called" in entry:
             outcome.called[entry["called"]] = outcome.called.get(entry["called"], 0) + 1
         elif "backend" in entry:
@@ -136,4 +140,3 @@ def _outcome(result: Path) -> Outcome:
             at = f" in line {raised['line']}" if raised["line"] else ""
             outcome.raised = f"raised {raised['type']}{at}: {raised['message']}"
     return outcome
-

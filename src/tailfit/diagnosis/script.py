@@ -2,8 +2,8 @@
 
 - Training is limited to a few batches of one epoch. The history is filled up to the number of epochs with the values of
   this one, so that code after `fit` finds what it expects; it is never shown.
-- Files that Keras writes (models, weights, checkpoints) go to a temporary folder, from which the script also loads them:
-  a short training must not overwrite a long one.
+- Files that Keras writes (models, weights, checkpoints) go to a temporary folder, from which the script also loads
+  them: a short training must not overwrite a long one.
 """
 
 import inspect
@@ -20,9 +20,9 @@ from weakref import WeakKeyDictionary
 import keras
 
 from tailfit.diagnosis.batches import Batch, kind_of
-from tailfit.diagnosis.examining import examine
+from tailfit.diagnosis.examining import examine, examine_steps
 from tailfit.diagnosis.finding import Finding, Place
-from tailfit.diagnosis.observing import replaced
+from tailfit.diagnosis.observing import replaced, watched
 from tailfit.diagnosis.setup import Setup
 
 __all__ = ["Examination", "examined"]
@@ -86,8 +86,15 @@ class Examination:
         given = _bound(own, model, args, kwargs)
         setup = self._examined(model, given, "fit")
         short = _shortened(setup)
-        with self._training(), _alone(given.get("x")), _alone(given.get("validation_data")):
-            history = own(model, **short)
+        with self._training(), _alone(given.get("x")), _alone(given.get("validation_data")), watched(setup) as seen:
+            try:
+                history = own(model, **short)
+            except Exception as error:
+                seen.error = error
+                self._tell(examine_steps(setup, seen))
+                raise
+        with self._training():
+            self._tell(examine_steps(setup, seen))
         return _filled(history, given)
 
     def _evaluate(self, own: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -116,12 +123,16 @@ class Examination:
         setup = Setup(model, given, call, known, first)
         self._called(call)
         with self._training():
-            for finding in examine(setup, keep_state=False):
-                key = (finding.trap, finding.title, finding.file, finding.line)
-                if key not in self._seen:
-                    self._seen.add(key)
-                    self._report(finding)
+            self._tell(examine(setup))
         return setup
+
+    def _tell(self, findings: list[Finding]) -> None:
+        """Report each finding once."""
+        for finding in findings:
+            key = (finding.trap, finding.title, finding.file, finding.line)
+            if key not in self._seen:
+                self._seen.add(key)
+                self._report(finding)
 
     @contextmanager
     def _training(self) -> Iterator[None]:

@@ -103,12 +103,12 @@ class Setup:
     @cached_property
     def metrics(self) -> list[Any]:
         """The compiled metrics without weights, as passed: names, functions and objects."""
-        return keras.tree.flatten(private.compiled_metrics(self.model)[0])
+        return list(keras.tree.flatten(private.compiled_metrics(self.model)[0]))
 
     @cached_property
     def weighted_metrics(self) -> list[Any]:
         """The compiled weighted metrics, as passed."""
-        return keras.tree.flatten(private.compiled_metrics(self.model)[1])
+        return list(keras.tree.flatten(private.compiled_metrics(self.model)[1]))
 
     @cached_property
     def step_methods(self) -> dict[str, Code]:
@@ -201,9 +201,9 @@ class Setup:
         if self.kind == "arrays":
             y = first_rows(self.arguments.get("y"), self.samples or 0)
             return y if isinstance(y, np.ndarray) else None
-        found = [batch.labels for batch in self.batches]
-        same = found and all(each is not None and each.shape[1:] == np.shape(found[0])[1:] for each in found)
-        return np.concatenate([each for each in found if each is not None]) if same else None
+        found = [labels for batch in self.batches if (labels := batch.labels) is not None]
+        same = len(found) == len(self.batches) > 0 and len({each.shape[1:] for each in found}) == 1
+        return np.concatenate(found) if same else None
 
     @cached_property
     def classes(self) -> NDArray[np.int64] | None:
@@ -214,7 +214,7 @@ class Setup:
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if y.ndim == 2 and _one_hot(y):
-            return y.argmax(axis=1).astype(np.int64)
+            return np.asarray(y.argmax(axis=1), dtype=np.int64)
         if y.ndim == 1 and np.isfinite(y).all() and (y == np.round(y)).all() and self._classifies:
             return y.astype(np.int64)
         return None
@@ -240,7 +240,7 @@ class Setup:
             y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]
         if y.ndim != 1:
             return None
-        return np.array([self.class_weight.get(int(round(float(each))), 1.0) for each in y], dtype=np.float32)
+        return np.array([self.class_weight.get(round(float(each)), 1.0) for each in y], dtype=np.float32)
 
     # -- computing ----------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from tailfit.errors import ArgumentError
 
 pytestmark = pytest.mark.above_training
 
-COMMANDS = ["demo", "inspect", "pack", "train", "evaluate", "predict", "compare", "report", "runs", "recipe"]
+COMMANDS = ["demo", "inspect", "pack", "train", "evaluate", "predict", "compare", "report", "runs", "doctor", "recipe"]
 
 
 def tailfit_command(*arguments, **environment):

@@ -43,6 +43,7 @@ ORDER = [
     {"sklearn"},
     {"recipes"},
     {"distributed"},
+    {"diagnosis"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

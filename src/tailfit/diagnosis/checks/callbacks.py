@@ -12,8 +12,28 @@ from tailfit.diagnosis.source_code import Code, code_of, methods_of
 
 __all__: list[str] = []
 
-_HOOKS = ("on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_batch_end", "on_batch_end", "on_batch_begin")
-_COPIES = {"array", "copy", "deepcopy", "float", "convert_to_numpy", "numpy", "mean", "sum", "norm", "max", "min", "len"}
+_HOOKS = (
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_batch_end",
+    "on_batch_begin",
+)
+_COPIES = {
+    "array",
+    "copy",
+    "deepcopy",
+    "float",
+    "convert_to_numpy",
+    "numpy",
+    "mean",
+    "sum",
+    "norm",
+    "max",
+    "min",
+    "len",
+}
 
 
 def _hooks(setup: Setup) -> Iterator[tuple[Any, str, Code]]:
@@ -47,7 +67,8 @@ def ignored_changes(setup: Setup) -> Iterator[Problem]:
                 if setup.backend == "jax"
                 else "On TensorFlow a Python number is a constant of the graph."
             ),
-            "make it a keras.Variable(trainable=False) that is an attribute of the model (self.tau = ...), pass it to the "
+            "make it a keras.Variable(trainable=False) that is an attribute of the model (self.tau = ...), pass it "
+            "to the "
             "loss, and change it by assign()",
             "tailfit.schedules in losses, steps and weights take effect without compiling again",
             f"{text} is {value} when the step is compiled, and stays so",
@@ -126,8 +147,10 @@ def kept_arrays(setup: Setup) -> Iterator[Problem]:
         kept = next((node for node in code.nodes if _keeps(node)), None) if "batch" in name else None
         if kept is not None:
             yield Problem(
-                f"{name} keeps the value of a variable. On JAX the next step donates this array, so that it is deleted: "
-                "reading it later raises 'Array has been deleted'. Touching the model in each batch also copies all state "
+                f"{name} keeps the value of a variable. On JAX the next step donates this array, so that it is "
+                f"deleted: "
+                "reading it later raises 'Array has been deleted'. Touching the model in each batch also copies all "
+                "state "
                 "back from the step.",
                 "keep a copy: np.array(variable.value), or keras.ops.convert_to_numpy(variable).copy()",
                 "values that a callback keeps stay valid",
@@ -163,7 +186,8 @@ def repeated_batches(setup: Setup) -> Iterator[Problem]:
         if every == "epoch" or not every:
             continue
         yield Problem(
-            f"save_freq={every} saves the weights within an epoch together with the batch number, but the batch number is "
+            f"save_freq={every} saves the weights within an epoch together with the batch number, but the batch "
+            f"number is "
             "never read: after a crash the whole epoch is trained again, on top of its first part.",
             'use save_freq="epoch"',
             "tailfit.callbacks.Resume(directory, save_freq=steps) continues at the very step, bit for bit",
@@ -189,15 +213,15 @@ def forgotten_callbacks(setup: Setup) -> Iterator[Problem]:
     if not setup.callbacks_of(keras.callbacks.BackupAndRestore):
         return
     kinds = (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau, keras.callbacks.ModelCheckpoint)
-    stateful = [
-        each for each in setup.callbacks_of(*kinds) if getattr(each, "save_best_only", True) is not False
-    ]
+    stateful = [each for each in setup.callbacks_of(*kinds) if getattr(each, "save_best_only", True) is not False]
     if not stateful:
         return
     names = ", ".join(type(each).__name__ for each in stateful)
     yield Problem(
-        f"BackupAndRestore saves weights, optimizer and epoch only. After a restart {names} begin anew: the best value so "
-        "far and the waiting epochs are forgotten, so a worse checkpoint replaces the best one, and training stops late.",
+        f"BackupAndRestore saves weights, optimizer and epoch only. After a restart {names} begin anew: the best "
+        f"value so "
+        "far and the waiting epochs are forgotten, so a worse checkpoint replaces the best one, and training stops "
+        "late.",
         "pass initial_value_threshold= to ModelCheckpoint with the best value so far, and restart patience knowingly",
         "tailfit.callbacks.Resume saves the state of callbacks, history, random numbers and data order",
         _patience(stateful),
@@ -206,4 +230,6 @@ def forgotten_callbacks(setup: Setup) -> Iterator[Problem]:
 
 def _patience(stateful: list[Any]) -> str | None:
     longest = max((each.patience for each in stateful if hasattr(each, "patience")), default=0)
-    return f"patience={longest}: up to {longest - 1} waiting epochs are forgotten by each restart" if longest > 1 else None
+    return (
+        f"patience={longest}: up to {longest - 1} waiting epochs are forgotten by each restart" if longest > 1 else None
+    )

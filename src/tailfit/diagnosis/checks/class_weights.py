@@ -23,7 +23,9 @@ def unsupported_data(setup: Setup) -> Iterator[Problem]:
         return
     kind = type(setup.x).__name__
     if setup.kind == "adapter":
-        what = f"Keras does not pass class_weight to the data adapter {kind}: every sample weighs 1, and nothing says so."
+        what = (
+            f"Keras does not pass class_weight to the data adapter {kind}: every sample weighs 1, and nothing says so."
+        )
     else:
         what = f"fit raises an error: Keras does not take class_weight together with a {setup.kind}."
     yield Problem(what, _YIELD, _BATCHES)
@@ -33,7 +35,9 @@ def unsupported_data(setup: Setup) -> Iterator[Problem]:
 def grain_with_class_weight(setup: Setup) -> Iterator[Problem]:
     """Keras refuses class weights for grain data."""
     if setup.class_weight and setup.kind == "grain":
-        yield Problem("fit raises an error: Keras does not take class_weight together with grain data.", _YIELD, _BATCHES)
+        yield Problem(
+            "fit raises an error: Keras does not take class_weight together with grain data.", _YIELD, _BATCHES
+        )
 
 
 @check(10, "class_weight for labels that are not one class per sample")
@@ -58,7 +62,9 @@ def several_labels(setup: Setup) -> Iterator[Problem]:
         return
     several, none = int((rows > 1).sum()), int((rows == 0).sum())
     if tokens:
-        numbers = f"the row {y[0].tolist()[:8]} gets the weight of class {int(y[0].argmax())}, the position of its maximum"
+        numbers = (
+            f"the row {y[0].tolist()[:8]} gets the weight of class {int(y[0].argmax())}, the position of its maximum"
+        )
     else:
         numbers = f"of {len(y)} rows, {several} have several labels and {none} have none"
         if several:
@@ -83,10 +89,11 @@ def mixed_labels(setup: Setup) -> Iterator[Problem]:
     if not setup.class_weight or y is None or not _soft(y):
         return
     table = np.array([setup.class_weight.get(index, 1.0) for index in range(y.shape[1])])
-    mixed = int(np.flatnonzero((y.max(axis=1) < 1))[0])
+    mixed = int(np.flatnonzero(y.max(axis=1) < 1)[0])
     right, given = float(y[mixed] @ table), float(table[y[mixed].argmax()])
     yield Problem(
-        "Rows of y are mixtures of classes (Mixup, CutMix, label smoothing). Keras weights each by its largest share only.",
+        "Rows of y are mixtures of classes (Mixup, CutMix, label smoothing). Keras weights each by its largest share "
+        "only.",
         "drop class_weight=, and pass sample_weight = y @ weights, with weights an array by class",
         "steps=[tailfit.steps.Mixup()] mixes after the weights are applied",
         f"row {mixed} is {np.round(y[mixed], 3).tolist()}: its weight is {given:g}, where the mixture weighs {right:g}",

@@ -30,7 +30,7 @@ def shuffled_batches(setup: Setup) -> Iterator[Problem]:
     if setup.arguments.get("shuffle") is not None and setup.arguments["shuffle"]:
         return  # asked for
     if stateful is not None:
-        reason = f"The stateful layer {stateful.name!r} then carries its state between batches that do not follow each other."
+        reason = f"The stateful layer {stateful.name!r} then carries its state on to a batch that does not follow."
     elif getattr(setup.x, "shuffle", None) is False:
         reason = "Its own attribute shuffle=False has no effect on that."
     else:
@@ -63,7 +63,8 @@ def phantom_epoch(setup: Setup) -> Iterator[Problem]:
             now = getattr(setup.x, name, None)
             later = f"{now + 1}" if isinstance(now, int) else "one step further"
             yield Problem(
-                f"Before the first epoch, the first fit of a model reads a batch to learn the shapes, and calls {hook}. "
+                f"Before the first epoch, the first fit of a model reads a batch to learn the shapes, and calls "
+                f"{hook}. "
                 f"So {name} has advanced once before training starts, and the first epoch is skipped.",
                 "count epochs in a callback (on_epoch_begin(epoch) gets the true number), or start from -1",
                 "Batches count true epochs, and Resume continues them",
@@ -104,7 +105,8 @@ def stopped_workers(setup: Setup) -> Iterator[Problem]:
                 continue
             each = setup.x.workers + 4
             yield Problem(
-                "A fit that is stopped within an epoch leaves the PyDataset's worker threads (or processes) running for "
+                "A fit that is stopped within an epoch leaves the PyDataset's worker threads (or processes) running "
+                "for "
                 "good. In a search or a loop over folds they add up.",
                 "set stop_training in on_epoch_end only, or pass workers=1",
                 "Batches read ahead in one thread, which ends with every fit",
@@ -178,11 +180,11 @@ def _garbage(data: Any) -> tuple[int, int] | None:
             made.fill(_mark(made.dtype))
         return made
 
-    np.empty = marked
+    setattr(np, "empty", marked)  # noqa: B010
     try:
         batch = last_of(data)
     finally:
-        np.empty = original
+        setattr(np, "empty", original)  # noqa: B010
     for leaf in keras.tree.flatten(batch):
         if isinstance(leaf, np.ndarray) and leaf.ndim and leaf.size and leaf.dtype.kind in "fiu":
             mark = np.isnan(leaf) if leaf.dtype.kind == "f" else leaf == _mark(leaf.dtype)
@@ -207,7 +209,8 @@ def endless_grain(setup: Setup) -> Iterator[Problem]:
         return
     if length > _ENDLESS:
         yield Problem(
-            "Keras does not ask grain data for their length. With repeat() the first epoch never ends: no validation, no "
+            "Keras does not ask grain data for their length. With repeat() the first epoch never ends: no "
+            "validation, no "
             "on_epoch_end, no checkpoint.",
             "pass steps_per_epoch= to fit, or leave repeat() out: fit starts the data again in each epoch",
             "tailfit.Batches knows its length; tailfit.data reads grain sources",

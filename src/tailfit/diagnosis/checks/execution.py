@@ -20,7 +20,9 @@ def steps_per_execution(setup: Setup) -> Iterator[Problem]:
     if setup.backend == "torch":
         what = "fit raises an error: Keras takes steps_per_execution=1 only on torch."
     else:
-        what = f"On JAX, Keras {keras.__version__} calls the compiled step {steps} times from Python: nothing gets faster."
+        what = (
+            f"On JAX, Keras {keras.__version__} calls the compiled step {steps} times from Python: nothing gets faster."
+        )
     yield Problem(
         what,
         "drop steps_per_execution on this backend, and use a larger batch if steps are short",

@@ -26,7 +26,8 @@ def flat_focal(setup: Setup) -> Iterator[Problem]:
             continue
         ours = "BinaryFocal" if binary else "Focal"
         yield Problem(
-            f"{type(loss).__name__} clips probabilities at 1e-7. A sample that is wrong by a logit gap of 16 or more has "
+            f"{type(loss).__name__} clips probabilities at 1e-7. A sample that is wrong by a logit gap of 16 or more "
+            f"has "
             "a gradient of exactly 0, and is never learnt: the opposite of what focal loss is for.",
             "write the loss from logits: log_p = keras.ops.log_softmax(logits) (log_sigmoid for binary labels), "
             "loss = -(1 - exp(log_p)) ** gamma * log_p",
@@ -70,7 +71,8 @@ def generalized_cross_entropy(setup: Setup) -> Iterator[Problem]:
             "gap above 104 (in float16 above 17); one such sample turns all weights to NaN.",
             "clip the probabilities first: keras.ops.clip(y_pred, 1e-7, 1.0) in a loss of your own",
             _CURED.format("GeneralizedCrossEntropy"),
-            f"with your q={q:g} the gradient is {q * 1e-7 ** (q - 1):.3g} at p=1e-7, and {q * 1e-30 ** (q - 1):.3g} at 1e-30",
+            f"with your q={q:g} the gradient is {q * 1e-7 ** (q - 1):.3g} at p=1e-7, and {q * 1e-30 ** (q - 1):.3g} "
+            f"at 1e-30",
             setup.compiled,
         )
 

@@ -33,7 +33,8 @@ def unweighted_metrics(setup: Setup) -> Iterator[Problem]:
         return
     names = ", ".join(map(_name, setup.metrics))
     yield Problem(
-        f"The evaluated data have sample weights, but metrics=[{names}] ignore them: only val_loss and weighted_metrics "
+        f"The evaluated data have sample weights, but metrics=[{names}] ignore them: only val_loss and "
+        f"weighted_metrics "
         "use weights. A callback that monitors such a metric chooses by unweighted numbers.",
         "pass these metrics as compile(weighted_metrics=[...])",
         "the same, since metrics and weighted_metrics keep Keras' meaning",
@@ -94,7 +95,9 @@ def f1_of_indices(setup: Setup) -> Iterator[Problem]:
         numbers = f"on the first batch it returns {values[0]}, where F1 of these labels is {values[1]}"
     yield Problem(
         f"{type(scores[0]).__name__} compares class indices of shape {y.shape} with rows of {width} scores: "
-        + ("they are broadcast, and the result is meaningless." if y.ndim == 2 else "fit raises an error about shapes."),
+        + (
+            "they are broadcast, and the result is meaningless." if y.ndim == 2 else "fit raises an error about shapes."
+        ),
         f"pass one-hot labels, keras.utils.to_categorical(y, {width}), and a categorical loss",
         "tailfit.metrics.MacroF1 takes class indices and one-hot labels",
         numbers,

@@ -59,7 +59,8 @@ def _validation_losses(setup: Setup, data: Any) -> str | None:
     else:
         plain = setup.value(setup.loss, batch, predicted)
         weighted = setup.value(setup.loss, batch, predicted, weights)
-    return f"with the present weights, val_loss of {len(predicted)} samples is {plain:.4g}; weighted like training {weighted:.4g}"
+    present = f"val_loss of {len(predicted)} samples is {plain:.4g} with the model as it is"
+    return f"{present}; weighted like the training loss it is {weighted:.4g}"
 
 
 @check(14, "the reported loss is not that of the epoch")
@@ -77,13 +78,15 @@ def averaged_batches(setup: Setup) -> Iterator[Problem]:
     if reduction == "sum":
         truth, means = float(values.sum()), "their sum"
     else:
-        truth, means = float(np.average(values, weights=_sums(measured))), "the loss of all their samples, Σwℓ/Σw,"
+        truth, means = float(np.average(values, weights=_sums(measured))), "the loss of all their samples, Σwl/Σw,"
     if abs(reported - truth) <= 0.01 * abs(truth):
         return
     yield Problem(
-        f'With reduction="{reduction}", Keras still reports the mean over batches, weighted by their sizes, as the loss '
+        f'With reduction="{reduction}", Keras still reports the mean over batches, weighted by their sizes, as the '
+        f"loss "
         "of the epoch (and as val_loss). The number depends on how samples fall into batches.",
-        'use the default reduction="sum_over_batch_size" with weights of mean 1, or compute the loss of the epoch once, '
+        'use the default reduction="sum_over_batch_size" with weights of mean 1, or compute the loss of the epoch '
+        "once, "
         "from model.predict",
         "tailfit.Model reports the loss of the whole epoch for every reduction",
         f"for {len(measured)} of your batches Keras reports {reported:.4g}; {means} is {truth:.4g}",
@@ -101,24 +104,26 @@ def weights_of_another_scale(setup: Setup) -> Iterator[Problem]:
     if weights is None or 0.1 <= mean <= 10 or not np.isfinite(mean):
         return
     yield Problem(
-        "The default loss is Σwℓ/N, not Σwℓ/Σw: weights that do not average 1 scale the loss, its gradients, and with "
+        "The default loss is Σwl/N, not Σwl/Σw: weights that do not average 1 scale the loss, its gradients, and with "
         "SGD the learning rate; with Adam they shift the balance to its epsilon and to regularizers.",
         "divide the weights by their mean over the training samples",
         'tailfit.weights.class_weights(y, "balanced") has mean 1 over the samples',
-        f"the mean weight of {weights.size} samples is {mean:.3g}: gradients are {mean:.3g} times those without weights",
+        f"the mean weight of {weights.size} samples is {mean:.3g}: gradients are {mean:.3g} times those without "
+        f"weights",
     )
 
 
 @check(15, "every batch has the same total weight")
 def equal_batches(setup: Setup) -> Iterator[Problem]:
-    """With Σwℓ/Σw, a batch of little weight has a full gradient."""
+    """With Σwl/Σw, a batch of little weight has a full gradient."""
     if getattr(setup.loss, "reduction", None) != _BY_WEIGHT:
         return
     sums = [float(np.sum(weights)) for batch in setup.batches if (weights := setup.weights(batch)) is not None]
     if len(sums) < 2 or min(sums) <= 0 or max(sums) / min(sums) < 4:
         return
     yield Problem(
-        'With reduction="mean_with_sample_weight" each batch has the gradient of a full one, however small its weights: '
+        'With reduction="mean_with_sample_weight" each batch has the gradient of a full one, however small its '
+        "weights: "
         "samples of a light or short batch count many times.",
         'use the default reduction="sum_over_batch_size", with weights of mean 1',
         "the same; docs: A weighted objective depends on the batch size",
@@ -143,7 +148,7 @@ def zero_weights(setup: Setup) -> Iterator[Problem]:
     if weights.ndim > 1 and np.ptp(each):
         numbers += f"; by sample {each.min():.0%} to {each.max():.0%}"
     yield Problem(
-        "The loss is Σwℓ divided by the number of all positions, those of weight 0 included. With a mask it is divided "
+        "The loss is Σwl divided by the number of all positions, those of weight 0 included. With a mask it is divided "
         "by the unmasked ones. So the more padding a batch has, the smaller are its loss and gradients.",
         'pass reduction="mean_with_sample_weight" to the loss, or use a mask (keras.layers.Masking, mask_zero=True)',
         "the same objective, but the loss that is reported is exact for masks and weights",
@@ -163,7 +168,8 @@ def accumulation(setup: Setup) -> Iterator[Problem]:
     if len(sums) < 2 or np.ptp(sums) <= 0.01 * max(sums):
         return
     yield Problem(
-        f"gradient_accumulation_steps={steps} averages the gradients of {steps} batches equally. Each is a mean over the "
+        f"gradient_accumulation_steps={steps} averages the gradients of {steps} batches equally. Each is a mean over "
+        f"the "
         "weights of its own batch, so the sum is not the gradient of one large batch.",
         'use reduction="sum_over_batch_size" and batches of equal size: then the mean of means is exact',
         "steps=[tailfit.steps.Accumulate(parts=K)] splits a batch into parts whose gradients add up exactly",

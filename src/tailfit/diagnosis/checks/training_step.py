@@ -67,7 +67,8 @@ def idle_optimizer(setup: Setup) -> Iterator[Problem]:
                 f"On JAX the variables of self.{name} are no part of the state of a step: it computes updates from its "
                 "initial state each time, and its iterations stay 0. Learning rate schedules and Adam's moments never "
                 "advance.",
-                "write the training loop by hand, with stateless_apply and a list of variables for each optimizer, as in "
+                "write the training loop by hand, with stateless_apply and a list of variables for each optimizer, "
+                "as in "
                 "the guide 'Writing a training loop from scratch in JAX'",
                 "tailfit.Model finds the variables of every optimizer that a step uses",
                 f"after the first steps, optimizer.iterations advanced by {own}, {name}.iterations by {updates}",
@@ -82,7 +83,8 @@ def unchained_scope(setup: Setup) -> Iterator[Problem]:
     if seen is not None and seen.stale:
         path, place = seen.stale[0]
         yield Problem(
-            "A step on JAX runs in a StatelessScope. Scopes do not chain: within one of your own, variables that it does "
+            "A step on JAX runs in a StatelessScope. Scopes do not chain: within one of your own, variables that it "
+            "does "
             "not map have the value from before fit (or none), and get no gradient.",
             "pass every variable that is read within: keras.StatelessScope(state_mapping=[(v, v.value) for v in ...])",
             "tailfit.Model chains scopes",
@@ -109,7 +111,8 @@ def dropped_penalties(setup: Setup) -> Iterator[Problem]:
         else "compute the loss by self.compute_loss(x, y, y_pred), or add sum(self.losses) to it"
     )
     yield Problem(
-        "The model has regularizers or add_loss, and train_step leaves them out: weights are not penalised, and nothing "
+        "The model has regularizers or add_loss, and train_step leaves them out: weights are not penalised, and "
+        "nothing "
         "says so.",
         how,
         "self.compute_loss within tailfit.value_and_grad includes them on every backend",
@@ -138,16 +141,17 @@ def scaled_apply(setup: Setup) -> Iterator[Problem]:
         return
     for call in code.calls:
         function = call.func
-        if isinstance(function, ast.Attribute) and function.attr in ("apply", "apply_gradients"):
-            if code.resolve(function.value) is optimizer:
-                yield Problem(
-                    "LossScaleOptimizer.apply assigns variables within jax.lax.cond: tracers leak, and a later step fails "
-                    "with an UnexpectedTracerError.",
-                    "use self.optimizer.stateless_apply(optimizer_variables, gradients, trainable_variables)",
-                    "self.optimizer.apply works in a tailfit.Model",
-                    place=code.place(call),
-                )
-                return
+        if not isinstance(function, ast.Attribute) or function.attr not in ("apply", "apply_gradients"):
+            continue
+        if code.resolve(function.value) is optimizer:
+            yield Problem(
+                "LossScaleOptimizer.apply assigns variables within jax.lax.cond: tracers leak, and a later step fails "
+                "with an UnexpectedTracerError.",
+                "use self.optimizer.stateless_apply(optimizer_variables, gradients, trainable_variables)",
+                "self.optimizer.apply works in a tailfit.Model",
+                place=code.place(call),
+            )
+            return
 
 
 @check(6, "random numbers without a seed within a step on JAX")
@@ -172,5 +176,3 @@ def _unseeded(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     given: Any = next((each.value for each in call.keywords if each.arg == "seed"), None)
     return name != "SeedGenerator" and (given is None or (isinstance(given, ast.Constant) and given.value is None))
-
-

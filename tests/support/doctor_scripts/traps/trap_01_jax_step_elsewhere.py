@@ -1,4 +1,6 @@
-"""A `train_step` for JAX on another backend."""  # backends: tensorflow torch
+"""A `train_step` for JAX on another backend."""
+
+# backends: tensorflow torch
 
 import keras
 import numpy as np

@@ -1,4 +1,6 @@
-"""A `train_step` for TensorFlow and torch, on JAX."""  # backends: jax
+"""A `train_step` for TensorFlow and torch, on JAX."""
+
+# backends: jax
 
 import keras
 import numpy as np

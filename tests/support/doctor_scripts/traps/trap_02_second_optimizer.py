@@ -1,4 +1,6 @@
-"""Two optimizers: one for the features, one for the head."""  # backends: jax
+"""Two optimizers: one for the features, one for the head."""
+
+# backends: jax
 
 import jax
 import keras

@@ -1,4 +1,6 @@
-"""Deferred re-weighting: a callback raises a factor of the loss, which is a Python number."""  # backends: jax tensorflow
+"""Deferred re-weighting: a callback raises a factor of the loss, which is a Python number."""
+
+# backends: jax tensorflow
 
 import keras
 import numpy as np

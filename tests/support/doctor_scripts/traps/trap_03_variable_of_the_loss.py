@@ -1,4 +1,6 @@
-"""The factor is a `keras.Variable`, but the loss owns it, so the JAX step does not read it anew."""  # backends: jax
+"""The factor is a `keras.Variable`, but the loss owns it, so the JAX step does not read it anew."""
+
+# backends: jax
 
 import keras
 import numpy as np

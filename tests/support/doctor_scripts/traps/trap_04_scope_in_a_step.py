@@ -1,4 +1,6 @@
-"""A layer that tries a changed weight in a scope of its own."""  # backends: jax
+"""A layer that tries a changed weight in a scope of its own."""
+
+# backends: jax
 
 import keras
 import numpy as np

@@ -1,4 +1,6 @@
-"""The step of the JAX guide, with a regularizer."""  # backends: jax
+"""The step of the JAX guide, with a regularizer."""
+
+# backends: jax
 
 import jax
 import keras

@@ -1,4 +1,6 @@
-"""A loss function of one's own in the step leaves regularizers out."""  # backends: torch
+"""A loss function of one's own in the step leaves regularizers out."""
+
+# backends: torch
 
 import keras
 import numpy as np

@@ -1,4 +1,6 @@
-"""A layer that adds noise without a seed generator."""  # backends: jax
+"""A layer that adds noise without a seed generator."""
+
+# backends: jax
 
 import keras
 import numpy as np

@@ -1,4 +1,6 @@
-"""A callback that collects the weights after each batch."""  # backends: jax
+"""A callback that collects the weights after each batch."""
+
+# backends: jax
 
 import keras
 import numpy as np

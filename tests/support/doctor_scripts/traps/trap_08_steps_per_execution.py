@@ -1,4 +1,6 @@
-"""Several steps per call, in the hope of speed."""  # backends: jax torch
+"""Several steps per call, in the hope of speed."""
+
+# backends: jax torch
 
 import keras
 import numpy as np

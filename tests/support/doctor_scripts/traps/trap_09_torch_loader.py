@@ -1,4 +1,6 @@
-"""class_weight with a torch DataLoader."""  # backends: torch
+"""class_weight with a torch DataLoader."""
+
+# backends: torch
 
 import keras
 import torch

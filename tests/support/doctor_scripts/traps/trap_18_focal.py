@@ -1,4 +1,6 @@
-"""Focal loss, for hard samples."""  # backends: jax torch
+"""Focal loss, for hard samples."""
+
+# backends: jax torch
 
 import keras
 import numpy as np

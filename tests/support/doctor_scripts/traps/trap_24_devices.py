@@ -1,4 +1,6 @@
-"""Two devices, and a last batch of 3 samples."""  # backends: jax # process: own
+"""Two devices, and a last batch of 3 samples."""
+
+# backends: jax # process: own
 
 import os
 
