@@ -6,8 +6,17 @@ from typing import Any
 
 import keras
 
-from tailfit.diagnosis import checks
 from tailfit.diagnosis.batches import kind_of
+from tailfit.diagnosis.checks import (
+    callbacks,
+    class_weights,
+    datasets,
+    execution,
+    losses,
+    metrics,
+    reported,
+    training_step,
+)
 from tailfit.diagnosis.finding import Finding
 from tailfit.diagnosis.observing import observe
 from tailfit.diagnosis.registry import CHECKS
@@ -17,7 +26,8 @@ from tailfit.text import TailfitWarning
 
 __all__ = ["DoctorWarning", "doctor", "examine", "examine_steps"]
 
-del checks  # imported to register the checks
+# Imported to register the checks.
+del callbacks, class_weights, datasets, execution, losses, metrics, reported, training_step
 
 
 class DoctorWarning(TailfitWarning):
