@@ -131,7 +131,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self._network.model
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None) -> Self:
         """Train on X and y.
 
         Args:
@@ -139,13 +139,21 @@ class Classifier(ClassifierMixin, BaseEstimator):
             y: Labels.
             sample_weight: Weight of each sample, `(n,)`, >= 0, multiplied with the class weights. Samples of weight 0
                 are ignored.
+            groups: Group of each sample, `(n,)`, such as its recording or machine: `validation_fraction` holds out
+                whole groups.
         """
         warm = bool(self.warm_start) and hasattr(self, "_network")
         X, y = validate_data(self, X, y, reset=not warm, dtype=keras.config.floatx(), allow_nd=True)
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
+        whole: Source = Arrays(X, codes, class_names=[str(label) for label in classes])
+        if groups is not None:
+            whole = whole.grouped(_checked_groups(groups, len(X)))
         if sample_weight is not None:
-            X, codes, sample_weight = _without_zero_weights(X, codes, sample_weight, classes)
+            sample_weight = _checked_weights(codes, sample_weight, classes)
+            kept = np.flatnonzero(sample_weight)
+            if len(kept) < len(whole):
+                whole, sample_weight = Subset(whole, kept), sample_weight[kept]
         if len(classes) < 2:
             raise DataError(
                 f"y with one class only, {classes.tolist()[0]!r}",
@@ -156,7 +164,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             self._check_same_problem(X, classes)
         epochs = whole_number("epochs", self.epochs, least=1)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        batches, held_out = self._batches(X, codes, sample_weight, classes, seed)
+        batches, held_out = self._batches(whole, sample_weight, classes, seed)
         network = self._network if warm else Network(self.model_fn, X.shape[1:], len(classes), seed=seed)
         with seeded(seed + 1):
             loss, steps = new_loss(self.loss, batches), new_steps(self.steps)
@@ -213,17 +221,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
         outputs = self._network.model.predict(padded, batch_size=self.batch_size, verbose=0)
         return np.asarray(outputs[: len(X)], dtype=np.float64)
 
-    def _batches(
-        self, X: NDArray[Any], codes: NDArray[np.int64], weights: Any, classes: NDArray[Any], seed: int
-    ) -> tuple[Batches, Batches | None]:
-        whole = Arrays(X, codes, class_names=[str(label) for label in classes])
+    def _batches(self, whole: Source, weights: Any, classes: NDArray[Any], seed: int) -> tuple[Batches, Batches | None]:
         train, held_out = self._divided(whole, seed)
         class_weight = codes_of_weights(self.class_weight, classes)
         if isinstance(class_weight, str):  # held-out samples get the class weights of the training samples
             class_weight = class_weights(train, cast(Any, class_weight))
 
         def batches(part: Source, sampler: Sampler | None, transform: Any) -> Batches:
-            own = weights[part.indices] if weights is not None and isinstance(part, Subset) else weights
+            own = weights if weights is None or part is whole else weights[cast(Subset, part).indices]
             return Batches(part, self.batch_size, sampler, seed, class_weight, own, transform)
 
         of_train = batches(train, self.sampler, self.augment)
@@ -259,23 +264,32 @@ class Classifier(ClassifierMixin, BaseEstimator):
             )
 
 
-def _without_zero_weights(
-    X: NDArray[Any], codes: NDArray[np.int64], given: ArrayLike, classes: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the samples, class indices and weights without the samples of weight 0."""
-    weights = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weights.shape != (len(X),):
+def _checked_weights(codes: NDArray[np.int64], given: ArrayLike, classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the weights of the samples, one of which in each class is not 0."""
+    weights: NDArray[np.float64] = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weights.shape != (len(codes),):
         raise ArgumentError(
-            f"sample_weight of shape {weights.shape} for {len(X)} samples",
+            f"sample_weight of shape {weights.shape} for {len(codes)} samples",
             expected="one number per sample",
             fix="select the weights of the same samples as X and y",
         )
-    kept = weights != 0  # Batches refuses negative weights
-    empty = np.flatnonzero(np.bincount(codes[kept], minlength=len(classes)) == 0)
+    # Batches refuses negative weights.
+    empty = np.flatnonzero(np.bincount(codes[weights != 0], minlength=len(classes)) == 0)
     if len(empty):
         raise DataError(
             f"a sample_weight of zero for every sample of the class {classes.tolist()[empty[0]]!r}",
             expected="a weight above zero in every class of y",
             fix="remove the samples of the class from X and y",
         )
-    return (X, codes, weights) if kept.all() else (X[kept], codes[kept], weights[kept])
+    return weights
+
+
+def _checked_groups(groups: ArrayLike, samples: int) -> NDArray[Any]:
+    keys = np.asarray(groups)
+    if keys.shape != (samples,):
+        raise ArgumentError(
+            f"groups of shape {keys.shape} for {samples} samples",
+            expected="one group per sample",
+            fix="select the groups of the same samples as X and y",
+        )
+    return keys

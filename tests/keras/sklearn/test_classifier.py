@@ -223,6 +223,27 @@ def test_held_out_samples_get_the_weights_of_training_samples():
     assert fitted.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)
 
 
+def test_groups_are_held_out_as_a_whole(monkeypatch):
+    x, y = faults()
+    groups, seen = np.repeat([f"run {run}" for run in range(12)], 5), []
+    y[:] = np.tile(np.unique(y), len(y))[: len(y)]  # every class in every group
+    fit = tailfit.Model.fit
+
+    def watched(self, batches, *rest, validation_data=None, **options):
+        seen.extend([batches.source, validation_data.source])
+        return fit(self, batches, *rest, validation_data=validation_data, **options)
+
+    monkeypatch.setattr(tailfit.Model, "fit", watched)
+    given = np.where(np.arange(60) % 7, 1.0, 0.0)
+    classifier(validation_fraction=0.25, epochs=1, run_eagerly=True).fit(x, y, given, groups)
+    train, held_out = ({part.group_names[code] for code in part.groups} for part in seen)
+    assert len(train) == 9
+    assert len(held_out) == 3
+    assert not train & held_out
+    with pytest.raises(ArgumentError, match=r"groups of shape \(3,\) for 60 samples"):
+        classifier().fit(x, y, groups=[1, 2, 3])
+
+
 def test_pipeline_grid_and_frames():
     x, y = faults()
     frame = pl.DataFrame(x, schema=["flow", "heat", "speed", "load"])
