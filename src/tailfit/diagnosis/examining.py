@@ -72,7 +72,7 @@ def doctor(
     >>> x, y = np.zeros((6, 2)), np.array([0, 0, 0, 1, 1, 2])
     >>> (finding,) = doctor(model, (x, y), class_weight={0: 0.7, 1: 1.0})
     >>> finding.trap, finding.numbers
-    (12, '1 samples of class 2 weigh 1; the table is {0: 0.7, 1: 1}')
+    (12, '1 of 6 samples read are of class 2 and weigh 1; the table is {0: 0.7, 1: 1}')
     """
     if not isinstance(model, keras.Model):
         raise ArgumentError(

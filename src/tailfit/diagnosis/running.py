@@ -83,6 +83,12 @@ def examine_script(script: Path, arguments: Sequence[str] = (), *, timeout: floa
 
 
 def _check_syntax(script: Path) -> None:
+    if script.suffix == ".ipynb":
+        raise DataError(
+            f"{script}, a notebook",
+            expected="a Python script",
+            fix="convert it with: jupyter nbconvert --to script",
+        )
     text = read_text(script, _MOST)
     try:
         ast.parse(text)
@@ -91,7 +97,7 @@ def _check_syntax(script: Path) -> None:
         raise DataError(
             f"{script}{f':{line}' if line else ''}, which is not Python: {getattr(error, 'msg', error)}",
             expected="a Python script",
-            fix="convert a notebook with: jupyter nbconvert --to script" if script.suffix == ".ipynb" else "correct it",
+            fix="correct it, or pass the script that trains the model",
         ) from None
 
 

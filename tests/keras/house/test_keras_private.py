@@ -504,3 +504,20 @@ def test_the_losses_of_a_functional_models_outputs():
         assert [entry.path for entry in entries] in (paths, [(0,), (1,)])
         assert [entry.name for entry in entries] == ["one", "other"][: len(paths)]
         assert not private.compiled_loss(model).built
+
+
+def test_compiled_metrics_are_those_passed():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    assert private.compiled_metrics(model) == ([], [])
+    model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mse"])
+    assert private.compiled_metrics(model) == (["mae"], ["mse"])
+
+
+def test_a_variable_that_a_failed_fit_has_emptied_gets_a_value():
+    variable = keras.Variable([1.0, 2.0])
+    variable._value = None
+    private.restore_value(variable, np.array([3.0, 4.0], "float32"))
+    assert ops.convert_to_numpy(variable.value).tolist() == [3.0, 4.0]
+    private.restore_value(variable, np.array([5.0, 6.0], "float32"))
+    assert ops.convert_to_numpy(variable.value).tolist() == [5.0, 6.0]

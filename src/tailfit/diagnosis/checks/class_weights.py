@@ -140,7 +140,8 @@ def missing_classes(setup: Setup) -> Iterator[Problem]:
         "Classes that are missing in class_weight silently weigh 1, whatever the scale of the other weights.",
         f"add {missing[0]}: 1.0 if that is meant, else its weight",
         "tailfit.Model.fit refuses a table without a class that occurs",
-        f"{sum(int(counts[index]) for index in missing)} samples of class {', '.join(map(str, missing[:5]))} weigh 1; "
+        f"{sum(int(counts[index]) for index in missing)} of {counts.sum()} samples read are of class "
+        f"{', '.join(map(str, missing[:5]))} and weigh 1; "
         f"the table is {{{given}}}",
     )
 

@@ -137,7 +137,7 @@ def equal_workers(setup: Setup) -> Iterator[Problem]:
             f"{setup.x.workers} workers draw the same numbers, and again the same in the next epoch.",
             "create the generator from the batch: rng = np.random.default_rng((seed, epoch, index))",
             "Batches(transform=f, processes=N) calls f(batch, rng) with a generator of (seed, epoch, step)",
-            f"{setup.x.workers} workers: at most 1 of {setup.x.workers} batches has random numbers of its own",
+            f"with {setup.x.workers} workers, about 1 batch in {setup.x.workers} has random numbers of its own",
             where.place(call),
         )
         return
