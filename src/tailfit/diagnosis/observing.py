@@ -109,6 +109,7 @@ def _watch(stack: ExitStack, setup: Setup, seen: Observed) -> None:
 
     def compute_loss(own: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
         # On JAX it can add penalties only that stateless_call has returned.
+        seen.default_loss |= not in_symbolic_scope()
         seen.penalties_read |= setup.backend != "jax" and not in_symbolic_scope()
         return own(model, *args, **kwargs)
 

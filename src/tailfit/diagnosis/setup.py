@@ -28,6 +28,7 @@ class Observed:
         optimizers: Updates of each optimizer that is an attribute of the model, by name.
         stale: Paths of variables that an inner `StatelessScope` read past the outer one.
         penalties_read: Whether the step asked for the penalties of regularizers and `add_loss`.
+        default_loss: Whether it called the `compute_loss` of Keras, which adds them.
         called_without_penalties: Whether, on JAX, the step called the model without asking for them.
         error: Exception that the steps raised.
     """
@@ -35,6 +36,7 @@ class Observed:
     optimizers: dict[str, int] = field(default_factory=dict)
     stale: list[tuple[str, Place]] = field(default_factory=list)
     penalties_read: bool = False
+    default_loss: bool = False
     called_without_penalties: bool = False
     error: BaseException | None = None
 
@@ -229,7 +231,8 @@ class Setup:
     def class_weight(self) -> dict[int, float]:
         """The `class_weight` argument, as far as it is a table of numbers."""
         given = self.get("class_weight", {})
-        return {int(key): float(value) for key, value in given.items()} if isinstance(given, Mapping) else {}
+        items = given.items() if isinstance(given, Mapping) else ()
+        return {int(key): float(value) for key, value in items if isinstance(key, int | float | np.number)}
 
     def weights(self, batch: Batch) -> NDArray[Any] | None:
         """Return the weights of a batch as Keras applies them; None if there are none."""

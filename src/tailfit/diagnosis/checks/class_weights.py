@@ -129,13 +129,14 @@ def both_weights(setup: Setup) -> Iterator[Problem]:
 @check(12, "classes without a weight")
 def missing_classes(setup: Setup) -> Iterator[Problem]:
     """A class that is missing in the table silently weighs 1."""
-    if not setup.class_weight or setup.classes is None:
+    table = setup.get("class_weight")
+    if not table or setup.classes is None:
         return
     counts = np.bincount(setup.classes[setup.classes >= 0])
     missing = [int(index) for index in np.flatnonzero(counts) if int(index) not in setup.class_weight]
     if not missing:
         return
-    given = ", ".join(f"{key}: {value:g}" for key, value in list(setup.class_weight.items())[:5])
+    given = ", ".join(f"{key!r}: {value:g}" for key, value in list(table.items())[:5])
     yield Problem(
         "Classes that are missing in class_weight silently weigh 1, whatever the scale of the other weights.",
         f"add {missing[0]}: 1.0 if that is meant, else its weight",

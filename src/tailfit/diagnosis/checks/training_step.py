@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tailfit.diagnosis.registry import Problem, check
-from tailfit.diagnosis.setup import Setup
+from tailfit.diagnosis.setup import Observed, Setup
 from tailfit.diagnosis.source_code import Code
 
 __all__: list[str] = []
@@ -96,29 +96,37 @@ def unchained_scope(setup: Setup) -> Iterator[Problem]:
 @check(5, "penalties are not part of the gradient", after_steps=True)
 def dropped_penalties(setup: Setup) -> Iterator[Problem]:
     """Regularizers and `add_loss` count only if the step asks for them."""
-    seen, code = setup.observed, setup.step_methods.get("train_step")
-    if seen is None or seen.penalties_read or code is None:
-        return
-    # A regularizer of weights that is read outside the call has no values on JAX: the step fails.
-    if not seen.called_without_penalties and (setup.backend == "jax" or seen.error is not None):
+    seen, step, own_loss = setup.observed, *map(setup.step_methods.get, ("train_step", "compute_loss"))
+    code = step or own_loss
+    if seen is None or code is None or not _dropped(setup, seen, step, own_loss):
         return
     total = _penalty(setup)
     if total is None or total == 0:
         return
-    how = (
-        "call self.stateless_call(..., return_losses=True), and add the third result to the loss"
-        if setup.backend == "jax"
-        else "compute the loss by self.compute_loss(x, y, y_pred), or add sum(self.losses) to it"
-    )
+    if step is None:
+        how = "add sum(self.losses) to the result of compute_loss, or call super().compute_loss(...)"
+    elif setup.backend == "jax":
+        how = "call self.stateless_call(..., return_losses=True), and add the third result to the loss"
+    else:
+        how = "compute the loss by self.compute_loss(x, y, y_pred), or add sum(self.losses) to it"
     yield Problem(
-        "The model has regularizers or add_loss, and train_step leaves them out: weights are not penalised, and "
-        "nothing "
-        "says so.",
+        f"The model has regularizers or add_loss, and {'train_step' if step else 'compute_loss'} leaves them out: "
+        "weights are not penalised, and nothing says so.",
         how,
         "self.compute_loss within tailfit.value_and_grad includes them on every backend",
         f"the penalties of the first batch are {total:.4g}, and none of it reaches the gradient",
         code.place(),
     )
+
+
+def _dropped(setup: Setup, seen: Observed, step: Code | None, own_loss: Code | None) -> bool:
+    """Return whether a step of the user's own, or a loss of the user's own, was seen to leave the penalties out."""
+    if step is None:
+        mentioned = own_loss is not None and "losses" in own_loss.attributes
+        return seen.error is None and not seen.default_loss and not mentioned
+    # A regularizer of weights that is read outside the call has no values on JAX: the step fails.
+    reached = seen.called_without_penalties or (setup.backend != "jax" and seen.error is None)
+    return reached and not seen.penalties_read
 
 
 def _penalty(setup: Setup) -> float | None:
