@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test test-all bench chaos fuzz gpu docs check lowest lock clean
+.PHONY: help setup demo test test-all bench chaos distributed fuzz gpu docs check lowest lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +44,13 @@ bench: setup ## benchmarks, side by side with other libraries
 chaos: setup ## kill runs and commands a thousand times on three backends, about an hour; each must end as if never killed
 	$(BIN)/python tests/chaos/chaos.py $(ARGS)
 	$(BIN)/python tests/chaos/commands.py
+
+.venv/.ray: requirements/ray.txt | .venv/.dev
+	$(PIP) install --no-compile -r requirements/ray.txt
+	@touch $@
+
+distributed: setup .venv/.ray ## the tests with Ray: killed tasks, a lost node; about ten minutes
+	KERAS_BACKEND=$(or $(BACKEND),torch) $(BIN)/python -m pytest -q --cases every tests/distributed $(ARGS)
 
 .venv/fuzz: | .venv/.dev
 	$(PIP) install --target $@ atheris

@@ -292,6 +292,13 @@ def compare(
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of runs that are trained side by side, each in a process.")
     ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Train the runs as tasks of a Ray cluster: auto, local or HOST:PORT. Needs tailfit[ray].",
+        ),
+    ] = None,
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
@@ -308,7 +315,7 @@ def compare(
     from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch, verify, jobs)
+    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray)
 
 
 @app.command()

@@ -32,6 +32,7 @@ def run_compare(
     fetch: bool,
     verify: bool,
     jobs: int,
+    ray: str | None,
 ) -> None:
     """Train all remedies of a recipe, and print the comparison."""
     recipe = load_recipe(document, modules=modules)
@@ -42,6 +43,7 @@ def run_compare(
             seeds=seeds,
             directory=out,
             jobs=jobs,
+            ray=ray,
             fetch=fetch,
             verify=verify,
             progress=shown.epoch_ended,

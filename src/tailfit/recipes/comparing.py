@@ -16,8 +16,10 @@ from tailfit.arguments import whole_number
 from tailfit.data.remote.fetching import is_url
 from tailfit.errors import ArgumentError, CheckpointError
 from tailfit.evaluation import Comparison, Evaluation, comparison
+from tailfit.ray_cluster import check_address
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.directory import locked
+from tailfit.recipes.on_ray import train_on_ray
 from tailfit.recipes.overriding import with_changes
 from tailfit.recipes.parts import open_parts
 from tailfit.recipes.recipe import MAX_RUNS, Recipe, load_recipe
@@ -44,6 +46,7 @@ def compare(
     directory: str | PathLike[str] | None = None,
     modules: Sequence[str] = (),
     jobs: int = 1,
+    ray: str | None = None,
     fetch: bool = False,
     verify: bool = False,
     progress: Progress | None = None,
@@ -66,6 +69,8 @@ def compare(
             directory is used.
         jobs: Number of worker processes that train runs side by side; 1 trains in this process. The results are the
             same to the bit. An error in one run then stops no other, and is raised at the end.
+        ray: Address of a Ray cluster, whose tasks train the runs instead: "auto", "local" or "HOST:PORT". All its nodes
+            must see the recipe's data and `directory`. Needs `tailfit[ray]`.
         modules, fetch, verify: See `tailfit.recipes.train`.
         progress: Function called after each epoch with the remedy, the seed, the epoch from 1, and its loss and metrics
             by name.
@@ -73,7 +78,8 @@ def compare(
             the seed, and loss and metrics of its last epoch.
     Raises:
         ArgumentError: If there are fewer than two remedies, or a remedy changes the samples or the seeds.
-        WorkerError: If a worker process has died three times during one run, or an exception was raised in it.
+        WorkerError: If a worker process has died three times during one run, or an exception was raised in it; or there
+            is no Ray cluster at the address.
         DataError: If the recipe or a remedy is invalid; nothing has been trained then.
         CheckpointError: If another process is working in the directory, or a run in it was trained on different data.
 
@@ -91,7 +97,7 @@ def compare(
     base = load_recipe(recipe, modules=modules)
     named = remedies(base, vary)
     chosen = _checked_seeds(base, seeds)
-    checked_jobs = whole_number("jobs", jobs, least=1)
+    checked_jobs, cluster = _checked_workers(jobs, ray, directory)
     recipes = {name: _with_changes(base, changes) for name, changes in named.items()}
     with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root) as lock:
         data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
@@ -103,15 +109,19 @@ def compare(
                 _report_end(run, run_ended)
         missing = [run for run in runs if found[run] is None]
         with program_folder(root) as programs:
-            if checked_jobs == 1:
+            if checked_jobs == 1 and cluster is None:
                 _train_here(missing, RunTrainer(data, fetch), programs, progress, run_ended)
             elif missing:
                 if fetch and is_url(base.data.path):
                     open_parts(base, fetch=True)  # downloaded once, before several workers open it
                 end = partial(_report_end, run_ended=run_ended)
                 settings = settings_of(missing, data, fetch)
-                workers = Workers(checked_jobs, settings, programs, lock.descriptors, progress, end)
-                raise_failures(workers.train(missing), len(runs))
+                if cluster is None:
+                    workers = Workers(checked_jobs, settings, programs, lock.descriptors, progress, end)
+                    failed = workers.train(missing)
+                else:
+                    failed = train_on_ray(missing, cluster, settings, root, end)
+                raise_failures(failed, len(runs))
         result = comparison(_evaluations(runs, found, data), seeds=chosen)
         if directory is not None:
             result.save_json(root / "comparison.json")
@@ -251,6 +261,23 @@ def _checked_seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]
             fix="use seeds=5, for example",
         )
     return list(given)
+
+
+def _checked_workers(jobs: int, ray: str | None, directory: str | PathLike[str] | None) -> tuple[int, str | None]:
+    number, cluster = whole_number("jobs", jobs, least=1), None if ray is None else check_address(ray)
+    if cluster is not None and number > 1:
+        raise ArgumentError(
+            f"jobs={number} with ray={ray!r}",
+            expected="one of them",
+            fix="leave out jobs: Ray runs as many tasks at a time as the cluster has cores",
+        )
+    if cluster is not None and directory is None:
+        raise ArgumentError(
+            f"ray={ray!r} without a directory",
+            expected="a directory that all nodes of the cluster share",
+            fix="pass directory= on shared storage",
+        )
+    return number, cluster
 
 
 def _value_text(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Recipes: valid and invalid ones, and that they train what they specify."""
 
 import csv
+import importlib.util
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ from support.paths import ROOT
 import tailfit
 from tailfit import losses, metrics, samplers, steps
 from tailfit.data import DataWarning
-from tailfit.errors import ArgumentError, CheckpointError, DataError, TailfitError
+from tailfit.errors import ArgumentError, CheckpointError, DataError, PackageError, TailfitError
 from tailfit.evaluation import ReportWarning
 from tailfit.networks.built_in import cnn, mlp, rnn
 from tailfit.recipes import evaluate_run, load_recipe, schema, train
@@ -778,6 +779,24 @@ def test_invalid_comparisons_are_refused_before_training(vary, seeds, received):
 def test_an_invalid_number_of_jobs_is_refused(jobs):
     with pytest.raises(ArgumentError, match=rf"jobs={jobs!r}.*a whole number >= 1"):
         tailfit.compare(SOUND_DICT, {"a": {}, "b": {"loss": "Focal"}}, 1, jobs=jobs)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "received"),
+    [
+        ({"ray": "auto", "jobs": 2}, ArgumentError, "jobs=2 with ray='auto'"),
+        ({"ray": "auto", "directory": None}, ArgumentError, "ray='auto' without a directory"),
+        ({"ray": "head"}, ArgumentError, "ray='head'"),
+        ({"ray": True}, ArgumentError, "ray=True"),
+        ({"ray": "auto"}, PackageError, r"a Ray cluster, which needs ray.*pip install 'tailfit\[ray\]'"),
+    ],
+)
+def test_an_invalid_use_of_ray_is_refused(home, tmp_path, options, error, received):
+    if error is PackageError and importlib.util.find_spec("ray") is not None:
+        pytest.skip("Ray is installed")
+    recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
+    with pytest.raises(error, match=received):
+        tailfit.compare(recipe, {"a": {}, "b": {"loss": "Focal"}}, 1, **{"directory": tmp_path / "out", **options})
 
 
 def test_remedies_can_differ_in_normalization(home):

@@ -17,7 +17,7 @@ ORDER = [
     {"hashing", "lazy", "text"},
     {"errors", "registration", "terminal"},
     {"names", "extras", "storage", "workers"},
-    {"labels", "keras_private", "processes"},
+    {"labels", "keras_private", "processes", "ray_cluster"},
     {"schedules"},
     {"arguments"},
     {"samplers", "weights", "layers"},
