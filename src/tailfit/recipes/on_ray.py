@@ -18,6 +18,7 @@ from tailfit.ray_cluster import check_shared, connected, task_environment
 from tailfit.recipes.runs import RunOfComparison
 from tailfit.recipes.side_by_side import Failure
 from tailfit.resume.lock import Lock
+from tailfit.storage.json_text import parsed
 
 __all__ = ["train_on_ray", "wait_for_lock"]
 
@@ -66,7 +67,7 @@ def train_on_ray(
 
 def _error_of(ray: Any, task: Any) -> Any:
     try:
-        described = json.loads(ray.get(task))
+        described = parsed(ray.get(task))
     except ray.exceptions.RayError as error:
         first = str(error).strip().splitlines()[:1]
         return WorkerError(
@@ -82,9 +83,9 @@ def _train_described(settings: str, run: str) -> str:
     from tailfit.recipes.runs import RunTrainer
 
     try:
-        described = json.loads(run)
+        described = parsed(run)
         wait_for_lock(Path(described["place"]))
-        RunTrainer.of(json.loads(settings)).train_described(described)
+        RunTrainer.of(parsed(settings)).train_described(described)
     except Exception as error:
         return json.dumps(describe_error(error))
     return "null"
