@@ -129,8 +129,8 @@ def test_control_characters_are_escaped(tmp_path):
 
 
 def test_a_claim_beyond_memory_is_refused(tmp_path, monkeypatch):
-    table = pl.DataFrame({"x": pl.repeat(0, 1 << 20, dtype=pl.Int8, eager=True)})
+    table = pl.DataFrame({"x": pl.repeat(0, 1 << 21, dtype=pl.Int8, eager=True)})
     table.write_parquet(tmp_path / "a.parquet")
     monkeypatch.setattr("tailfit.data.files.parquet_groups.available_memory", lambda: 1 << 18)
-    with pytest.raises(RecordError, match=r"a\.parquet: 1048576 rows, more than the free memory"):
+    with pytest.raises(RecordError, match=r"a\.parquet: 2097152 rows, more than the free memory"):
         Recordings(tmp_path, label=None)

@@ -15,6 +15,7 @@ from tailfit.storage.reading import open_regular
 __all__ = ["ParquetRows", "open_parquet"]
 
 _WHAT = "a Parquet file"
+_FEW_ROWS = 1 << 20  # need no look at the free memory, which takes as long as opening a small file
 
 
 class ParquetRows:
@@ -32,7 +33,8 @@ class ParquetRows:
         self.sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
         if min(self.sizes, default=0) < 0:
             raise ValueError(f"{min(self.sizes)} rows")
-        if schema.names and sum(self.sizes) > available_memory():
+        rows = sum(self.sizes)
+        if schema.names and rows > _FEW_ROWS and rows > available_memory():
             raise ValueError(f"{metadata.num_rows} rows, more than the free memory in bytes")
 
     def read(self, group: int, names: Sequence[str]) -> Any:

@@ -126,7 +126,7 @@ class Recordings(Source):
         unread = isinstance(label, UnreadLabel)
         taken = [name for name in ((label or "class") if unread else label, time, id) if name is not None]
         label = None if unread else label
-        opened = open_tables(paths, taken, text=() if id is None else (id,), where=str(where))
+        opened = open_tables(paths, taken, text=() if id is None else (id,), time=time, where=str(where))
         self._where: Final = opened.where
         found = recordings_of(opened, id)
         self._rows: Final = SensorRows(opened.tables, self._sensors(opened, columns, taken))

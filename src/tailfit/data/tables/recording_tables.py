@@ -1,19 +1,19 @@
 """Tables of recordings: their files, the rows of each recording, and its row of metadata."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data.files.reading import KnownFile, absolute, files_in, known_files
-from tailfit.data.tables.table_files import SUFFIXES, TableFile, open_table
+from tailfit.data.tables.table_files import SUFFIXES, TableFile, joined, kind_of, open_table
 from tailfit.errors import DataError, RecordError
 
 __all__ = ["OpenedTables", "Recorded", "open_tables", "recordings_of", "table_paths"]
@@ -28,12 +28,12 @@ class OpenedTables:
     Attributes:
         tables: The tables, in the order of the files.
         ends: Number of rows up to the end of each table, `int64[tables]`.
-        frames: Rows of those of the columns of labels, times and IDs that each table has.
+        frames: Those of the columns of labels, times and IDs that each table has, see `open_table`.
     """
 
     tables: tuple[TableFile, ...]
     ends: NDArray[np.int64]
-    frames: tuple[pl.DataFrame, ...]
+    frames: tuple[Mapping[str, Any], ...]
 
     def where(self, row: int) -> str:
         """Return the file and the number of a row, for messages."""
@@ -46,7 +46,7 @@ class OpenedTables:
         Raises:
             RecordError: If only some tables have it, or its types can't be joined. The message begins with the file.
         """
-        having = [name in frame.columns for frame in self.frames]
+        having = [name in frame for frame in self.frames]
         if not any(having):
             return None
         if not all(having):
@@ -56,25 +56,25 @@ class OpenedTables:
                 expected=f"a column {name!r} of {what} in each recording, as in {_first(self.tables, having)}",
                 fix="add the column, or move the file out of the folder",
             )
-        kinds = [table.columns[name] for table in self.tables]
+        files = [table.file for table in self.tables]
+        parts = joined([frame[name] for frame in self.frames], name, files)
+        if len(parts) == 1:
+            return parts[0]
+        kinds = [kind_of(part) for part in parts]
         kept = [place for place, kind in enumerate(kinds) if kind != "empty"] or [0]
         other = next((place for place in kept if kinds[place] != kinds[kept[0]]), None)
-        parts = [frame.get_column(name) for frame in self.frames]
-        if other is None and all(part.dtype == parts[0].dtype for part in parts):
-            return pl.concat(parts)
         if other is None:
-            empty = [kind == "empty" for kind in kinds]
-            joined = [
-                (pl.Series(name, [None] * len(part), dtype=pl.Null) if void else part).to_frame()
-                for part, void in zip(parts, empty, strict=True)
+            usable = [
+                (pl.Series(name, [None] * len(part), dtype=pl.Null) if kind == "empty" else part).to_frame()
+                for part, kind in zip(parts, kinds, strict=True)
             ]
             try:
-                return pl.concat(joined, how="vertical_relaxed")[name]
+                return pl.concat(usable, how="vertical_relaxed")[name]
             except pl.exceptions.PolarsError:  # for example times with and without a time zone
                 other = next(place for place in kept if parts[place].dtype != parts[kept[0]].dtype)
         raise RecordError(
-            f"{self.tables[other].file.path}: the column {name!r} of {what} with type {self.frames[other][name].dtype}",
-            expected=f"{self.frames[kept[0]][name].dtype} as in {self.tables[kept[0]].file.path}",
+            f"{files[other].path}: the column {name!r} of {what} with type {parts[other].dtype}",
+            expected=f"{parts[kept[0]].dtype} as in {files[kept[0]].path}",
             fix="write the column with one type in all files",
         )
 
@@ -120,13 +120,16 @@ def table_paths(
     return sorted(paths)
 
 
-def open_tables(paths: Sequence[str], names: Sequence[str], *, text: Sequence[str], where: str) -> OpenedTables:
+def open_tables(
+    paths: Sequence[str], names: Sequence[str], *, text: Sequence[str], time: str | None, where: str
+) -> OpenedTables:
     """Open tables, and read some of their columns.
 
     Args:
         paths: Paths of the files.
         names: Columns to read, where a table has them.
         text: Columns of CSV files that stay text.
+        time: Column whose texts are parsed as times.
         where: The data set in messages.
     Raises:
         DataError: If there are no files.
@@ -145,8 +148,8 @@ def open_tables(paths: Sequence[str], names: Sequence[str], *, text: Sequence[st
         )
     files = known_files(list(paths), SUFFIXES)
 
-    def opened(file: KnownFile) -> tuple[TableFile, pl.DataFrame]:
-        return open_table(file, names, text=text)
+    def opened(file: KnownFile) -> tuple[TableFile, Mapping[str, Any]]:
+        return open_table(file, names, text=text, time=time)
 
     if len(files) == 1:
         found = [opened(files[0])]
@@ -173,7 +176,7 @@ def recordings_of(opened: OpenedTables, id: str | None) -> Recorded:
         RecordError: If an ID is missing, or its rows are not consecutive; the message names file and row.
     """
     if id is None:
-        names = tuple(Path(table.file.path).stem for table in opened.tables)
+        names = tuple(os.path.splitext(os.path.basename(table.file.path))[0] for table in opened.tables)
         paths: dict[str, str] = {}
         for name, table in zip(names, opened.tables, strict=True):
             if name in paths:

@@ -6,7 +6,7 @@ A Parquet file is read by row group. The other formats are read whole, and must 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any, Literal
 
 import polars as pl
@@ -15,10 +15,11 @@ from tailfit.data.files.arrow_files import read_arrow
 from tailfit.data.files.parquet_groups import ParquetRows, open_parquet
 from tailfit.data.files.reading import KnownFile
 from tailfit.data.tables.reading import read_table
+from tailfit.data.tables.timeline import parsed_times
 from tailfit.errors import RecordError
 from tailfit.extras import needed
 
-__all__ = ["SUFFIXES", "Kind", "TableFile", "open_table"]
+__all__ = ["SUFFIXES", "Kind", "TableFile", "joined", "kind_of", "open_table"]
 
 SUFFIXES = (".parquet", ".pq", ".feather", ".arrow", ".ipc", ".csv", ".tsv")
 _ARROW = (".feather", ".arrow", ".ipc")
@@ -59,32 +60,74 @@ class TableFile:
         return frame
 
 
-def open_table(file: KnownFile, names: Sequence[str], *, text: Sequence[str] = ()) -> tuple[TableFile, pl.DataFrame]:
-    """Open the table in a file, and read all rows of some columns.
+def open_table(
+    file: KnownFile, names: Sequence[str], *, text: Sequence[str] = (), time: str | None = None
+) -> tuple[TableFile, dict[str, Any]]:
+    """Open the table in a file, and read all rows of some columns, to be joined with those of other files.
 
     Args:
         file: The file.
         names: Names of the columns, which the table may lack.
         text: Columns of a CSV file that stay text, even if they look like numbers.
+        time: Column whose texts are parsed as times.
+    Returns:
+        The table, and the columns: polars Series or chunked arrays of Arrow; see `joined`.
     Raises:
-        RecordError: If the file is damaged, or has a column twice. The message begins with its path.
+        RecordError: If the file is damaged, has a column twice, or a text that is not a time. The message begins with
+            its path.
     """
-    if Path(file.path).suffix.lower() not in (".parquet", ".pq"):
+    if file.path.lower().endswith((".parquet", ".pq")):
+        table, columns = _opened_parquet(file, names)
+    else:
         frame = _read_whole(file, text)
-        kinds = {name: _kind(frame[name]) for name in frame.columns}
-        return TableFile(file, kinds, (frame.height,), None), frame.select(_present(names, kinds, file))
+        kinds = {name: kind_of(frame[name]) for name in frame.columns}
+        table = TableFile(file, kinds, (frame.height,), None)
+        columns = {name: frame[name] for name in _present(names, kinds, file)}
+    if time in columns and table.columns[time] == "text":
+        columns[time] = _as_times(columns[time], time, file)
+    return table, columns
+
+
+def _opened_parquet(file: KnownFile, names: Sequence[str]) -> tuple[TableFile, dict[str, Any]]:
     pa = needed("pyarrow", "parquet", file.path)
     with open_parquet(file) as (rows, opened):
-        columns = _arrow_kinds(rows.schema, file)
-        wanted = _present(names, columns, file)
+        kinds = _arrow_kinds(rows.schema, file)
+        wanted = _present(names, kinds, file)
         # Without columns, the sizes in the footer are the number of rows.
-        tables = [rows.read_from(opened, group, wanted) for group in range(max(len(rows.sizes), 1)) if wanted]
-        frame = _as_frame(pa.concat_tables(tables), file) if tables else pl.DataFrame()
-    return TableFile(file, columns, tuple(rows.sizes), rows), frame
+        parts = [rows.read_from(opened, group, wanted) for group in range(max(len(rows.sizes), 1)) if wanted]
+    whole = pa.concat_tables(parts) if parts else None
+    columns = {} if whole is None else {name: whole.column(place) for place, name in enumerate(wanted)}
+    return TableFile(file, kinds, tuple(rows.sizes), rows), columns
+
+
+def joined(columns: Sequence[Any], name: str, files: Sequence[KnownFile]) -> list[pl.Series]:
+    """Return columns of files that `open_table` read as polars Series: one if all have the same type, else one each."""
+    pa = needed("pyarrow", "parquet", "a table")
+    arrow = [column for column in columns if isinstance(column, pa.ChunkedArray)]
+    if len(arrow) == len(columns) and all(column.type == arrow[0].type for column in arrow):
+        # Joined by Arrow and converted once, because each conversion takes longer than reading a small file.
+        whole = pa.chunked_array([chunk for column in arrow for chunk in column.chunks], arrow[0].type)
+        return [_as_frame(pa.table({name: whole.combine_chunks()}), files[0])[name]]
+    series = [
+        _as_frame(pa.table({name: column}), file)[name] if isinstance(column, pa.ChunkedArray) else column
+        for column, file in zip(columns, files, strict=True)
+    ]
+    return [pl.concat(series)] if len({part.dtype for part in series}) == 1 else series
+
+
+def _as_times(column: Any, name: str, file: KnownFile) -> Any:
+    """Parse a column of texts as times, in ISO 8601 by Arrow, else by polars."""
+    pa = needed("pyarrow", "parquet", file.path)
+    if isinstance(column, pa.ChunkedArray):
+        try:
+            return column.cast(pa.timestamp("us"))
+        except pa.ArrowException:
+            column = _as_frame(pa.table({name: column}), file)[name]
+    return parsed_times(column.cast(pl.String), lambda row: f"{file.path}: row {row}")
 
 
 def _read_whole(file: KnownFile, text: Sequence[str]) -> pl.DataFrame:
-    if Path(file.path).suffix.lower() in _ARROW:
+    if file.path.lower().endswith(_ARROW):
         table = read_arrow(file)
         columns = _arrow_kinds(table.schema, file)
         return _as_frame(table.select([name for name in table.schema.names if columns[name] != "other"]), file)
@@ -131,6 +174,7 @@ def _arrow_kinds(schema: Any, file: KnownFile) -> dict[str, Kind]:
     return {field.name: _arrow_kind(field.type) for field in schema}
 
 
+@cache
 def _arrow_kind(kind: Any) -> Kind:
     types = needed("pyarrow", "parquet", "a table").types
     if types.is_dictionary(kind):
@@ -144,7 +188,8 @@ def _arrow_kind(kind: Any) -> Kind:
     return "empty" if types.is_null(kind) else "other"
 
 
-def _kind(column: pl.Series) -> Kind:
+def kind_of(column: pl.Series) -> Kind:
+    """Return the kind of a column of polars."""
     if column.dtype == pl.Null or (column.dtype == pl.String and column.null_count() == len(column)):
         return "empty"
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
