@@ -219,6 +219,13 @@ def test_a_nan_in_a_window_is_named_by_its_recording(tmp_path, memory):
     assert np.isfinite(Windows(Packed(tmp_path / "filled", memory=memory, nan="raise"), 2).read([0])).all()
 
 
+def test_packed_recordings_of_one_length(tmp_path):
+    for name in "ab":
+        pl.DataFrame({"x": [1.0, 2.0], "class": [0, None]}).write_parquet(tmp_path / f"{name}.parquet")
+    pack(Recordings(tmp_path), tmp_path / "set")
+    assert Packed(tmp_path / "set").step_labels(1).tolist() == [0, -1]
+
+
 def test_damaged_labels_of_steps_are_refused(tmp_path):
     pack(Recordings(written(tmp_path), **OPTIONS), tmp_path / "set")
     path = tmp_path / "set/index.parquet"

@@ -3,7 +3,6 @@
 A Parquet file is read by row group. The other formats are read whole, and must fit into memory.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -162,7 +161,7 @@ def _as_frame(table: Any, file: KnownFile) -> pl.DataFrame:
 
 def _arrow_kinds(schema: Any, file: KnownFile) -> dict[str, Kind]:
     names = list(schema.names)
-    repeated = [name for name, times in Counter(names).items() if times > 1]
+    repeated = [] if len(set(names)) == len(names) else [name for name in names if names.count(name) > 1]
     # Arrow's C interface ends a name at NUL, and polars aborts the process when it exports such a name.
     odd = [name for name in names if "\0" in name]
     if repeated or odd:

@@ -244,7 +244,8 @@ def _index(source: Source, lengths: _Lengths) -> pl.DataFrame:
         columns["group"] = codes.reshape(-1).astype(np.int64)
         columns["group_name"] = np.array(source.grouping.names, dtype=object)[present][columns["group"]].tolist()
     if source._step_classes:
-        columns["step_labels"] = pl.Series(_step_labels(source), dtype=pl.List(pl.Int32))
+        # Cast, because polars makes arrays of lists that all have one length.
+        columns["step_labels"] = pl.Series(_step_labels(source), dtype=pl.List(pl.Int32)).cast(pl.List(pl.Int32))
     frame = pl.DataFrame(columns)
     if source.metadata is not None:
         renamed = source.metadata.drop("id").rename(lambda name: f"metadata.{name}")
