@@ -107,11 +107,11 @@ def open_other_data(
     columns = {recipe.data.group} if isinstance(recipe.data.group, str) else set(recipe.data.group or ())
     if columns and source.metadata is not None and columns <= set(source.metadata.columns):
         source = source.grouped(recipe.data.group)  # other data may come from places without groups
-    return _filled(_windows(recipe, source), fill)
+    return _filled(_windows(recipe, source, labels=labels), fill)
 
 
 def as_in_training(recipe: Recipe, source: Source, fill: FillMissing | None, shape: tuple[int, ...]) -> Source:
-    """Return a source with windows and filled readings as in the training.
+    """Return a source with windows and filled readings as in the training; labels are ignored.
 
     Args:
         recipe: Recipe of the training.
@@ -120,7 +120,7 @@ def as_in_training(recipe: Recipe, source: Source, fill: FillMissing | None, sha
         shape: Shape of one record of the training.
     """
     cut = not source.ragged and len(source) and record_shape(source) == shape
-    return _filled(source if cut else _windows(recipe, source), fill)
+    return _filled(source if cut else _windows(recipe, source, labels=False), fill)
 
 
 def record_shape(source: Source) -> tuple[int, ...]:
@@ -233,11 +233,12 @@ def _check_labels(recipe: Recipe, source: Source, where: str) -> Source:
     return source
 
 
-def _windows(recipe: Recipe, source: Source) -> Source:
+def _windows(recipe: Recipe, source: Source, *, labels: bool = True) -> Source:
     windows = recipe.data.windows
     if windows is not None:
         try:
-            return Windows(source, windows.length, windows.stride, label=windows.label, onset=windows.onset)
+            rule, onset = (windows.label, windows.onset) if labels else (None, None)
+            return Windows(source, windows.length, windows.stride, label=rule, onset=onset)
         except TailfitError as error:
             raise with_location(recipe, "data.windows", error) from error
     if source.ragged:

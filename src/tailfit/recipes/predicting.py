@@ -21,7 +21,7 @@ from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.likeness import check_same_shape, warn_of_other_statistics
 from tailfit.recipes.parts import as_in_training, open_other_data
 from tailfit.recipes.prediction_parts import parts_of
-from tailfit.recipes.prediction_table import Format, as_bytes, format_of, prediction_table
+from tailfit.recipes.prediction_table import Format, as_bytes, format_of, places_of, prediction_table
 from tailfit.recipes.recipe import Recipe
 from tailfit.recipes.trained import Trained, load_trained
 from tailfit.resume.signals import exit_on_sigterm
@@ -68,9 +68,9 @@ def predict(
 ) -> Predictions:
     """Predict the class of each sample with the network and the correction of a finished run.
 
-    Labels in the data are not read. Columns of the output: `id`; `predicted`, the class with the largest corrected
-    score; `decision`, the same, or empty if the confidence is below `abstain`; `confidence`, the softmax of the
-    corrected scores; and `score NAME` for each class, the corrected logits.
+    Labels in the data are not read. Columns of the output: `id`; of windows `record` and `start`, the first step;
+    `predicted`, the class with the largest corrected score; `decision`, the same, or empty if the confidence is below
+    `abstain`; `confidence`, the softmax of the corrected scores; and `score NAME` for each class, the corrected logits.
 
     A file is written in parts, which are joined at the end. After an interruption the same call continues; the file at
     `out` is replaced only when it is complete.
@@ -165,12 +165,14 @@ class _Rows:
         seconds.
         """
         size, names = len(self._source), self._trained.result.class_names
+        places = places_of(self._source)
         most = max(1, min(_MOST_ROWS, _MOST_SCORES // len(names)) // self._batch_size)
         batches = min(_FIRST_BATCHES, most)
         while start < size:
             stop, begun = min(start + batches * self._batch_size, size), time.perf_counter()
             scores = self._trained.result.corrected(self._scores(start, stop))
-            yield start, stop, prediction_table(self._source.ids[start:stop], scores, names, self._abstain)
+            chosen = None if places is None else places[start:stop]
+            yield start, stop, prediction_table(self._source.ids[start:stop], scores, names, self._abstain, chosen)
             if self._progress is not None:
                 self._progress(stop, size)
             if time.perf_counter() - begun < _SECONDS / 4:

@@ -10,9 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from tailfit.data import Source
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Format", "as_bytes", "format_of", "prediction_table"]
+__all__ = ["Format", "as_bytes", "format_of", "places_of", "prediction_table"]
 
 Format = Literal["parquet", "csv", "jsonl"]
 _SUFFIXES: Final[dict[str, Format]] = {
@@ -48,7 +49,11 @@ def format_of(path: Path | None, given: str | None) -> Format:
 
 
 def prediction_table(
-    ids: Sequence[str], scores: NDArray[np.float64], class_names: Sequence[str], abstain: float = 0.0
+    ids: Sequence[str],
+    scores: NDArray[np.float64],
+    class_names: Sequence[str],
+    abstain: float = 0.0,
+    places: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return one row for each sample.
 
@@ -57,9 +62,10 @@ def prediction_table(
         scores: Corrected logits, `[n, C]`.
         class_names: Names of the C classes.
         abstain: Confidence below which the decision is left to a person.
+        places: Further columns, see `places_of`.
     Returns:
-        The columns `id`, `predicted` (the class with the largest corrected score), `decision` (the same, or null),
-        `confidence` (softmax of the corrected scores at that class) and `score NAME` for each class.
+        The columns `id`, those of `places`, `predicted` (the class with the largest corrected score), `decision` (the
+        same, or null), `confidence` (softmax of the corrected scores at that class) and `score NAME` for each class.
     Raises:
         DataError: If a score is NaN.
 
@@ -81,12 +87,25 @@ def prediction_table(
     )["decision"]
     columns: dict[str, Any] = {
         "id": pl.Series(list(ids), dtype=pl.String),
+        **({} if places is None else places.to_dict()),
         "predicted": predicted,
         "decision": decision,
         "confidence": pl.Series(confidence, dtype=pl.Float32),
     }
     named = {f"score {name}": pl.Series(scores[:, k], dtype=pl.Float32) for k, name in enumerate(class_names)}
     return pl.DataFrame({**columns, **named})
+
+
+def places_of(source: Source) -> pl.DataFrame | None:
+    """Return the record and first step of each window, the columns `record` and `start`; None of other samples.
+
+    >>> import tailfit
+    >>> places_of(tailfit.data.Windows(np.zeros(5), 2, by=["a", "a", "b", "b", "b"])).rows()
+    [('a', 0), ('b', 0)]
+    """
+    table = source.metadata
+    known = table is not None and {"record", "start"} <= set(table.columns)
+    return table.select("record", "start") if table is not None and known else None
 
 
 def as_bytes(table: pl.DataFrame, format: Format, *, header: bool = True) -> bytes:

@@ -24,6 +24,7 @@ from tailfit.recipes.likeness import check_same_classes, check_same_shape, stati
 from tailfit.recipes.objects import compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
+from tailfit.recipes.prediction_table import places_of
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import Result, finished_claim
 from tailfit.recipes.serving import save_serving_model
@@ -353,8 +354,8 @@ def _predictions_table(source: Source, scores: NDArray[np.float64], names: Seque
     columns: dict[str, Any] = {"id": list(source.ids)}
     if (groups := _group_of_each(source)) is not None:
         columns["group"] = groups
-    if source.metadata is not None:
-        columns |= {name: source.metadata[name] for name in ("record", "start") if name in source.metadata.columns}
+    if (places := places_of(source)) is not None:
+        columns |= places.to_dict()
     columns["label"] = [names[code] for code in np.asarray(source.labels)]
     columns["predicted"] = [names[code] for code in scores.argmax(axis=1)]
     table = pl.DataFrame(columns).hstack([pl.Series(f"score {name}", scores[:, k]) for k, name in enumerate(names)])

@@ -9,7 +9,7 @@ import pytest
 import tailfit
 from tailfit.data import Windows
 from tailfit.errors import ArgumentError, DataError
-from tailfit.recipes import evaluate_run, load_recipe, train
+from tailfit.recipes import evaluate_run, load_recipe, predict, train
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.parts import open_parts
 
@@ -162,3 +162,8 @@ def test_training_and_evaluation_know_the_groups(home, tmp_path):
     assert table.columns[:6] == ["id", "group", "record", "start", "label", "predicted"]
     assert table["id"].to_list() == [f"{record}@{start}" for record, start in table.select("record", "start").rows()]
     assert evaluate_run(tmp_path / "run") == run.evaluation
+    whole = tailfit.data.open(home / "runs", classes=DATA["classes"], drop=[101])
+    predicted = predict(tmp_path / "run", whole).table
+    assert predicted.columns[:4] == ["id", "record", "start", "predicted"]
+    assert 10 in predicted["start"]  # windows of dropped steps, too: labels are not read
+    assert predicted["id"].to_list() == list(Windows(whole, 4, 2, label=None).ids)

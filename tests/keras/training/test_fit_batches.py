@@ -216,3 +216,12 @@ model.fit(tailfit.Batches(source, 4, tailfit.samplers.Sequential()), verbose=0)
     assert ended.returncode == 1
     assert "RecordError" in ended.stderr.splitlines()[-1]
     assert "030.npy" in ended.stderr.splitlines()[-1]
+
+
+def test_a_class_of_one_group_is_a_warning():
+    grouped = source(6).grouped([0, 1, 2, 0, 1, 3])  # class 0 and class 1 are in one group each
+    inputs = keras.Input((1,))
+    model = tailfit.Model(inputs, keras.layers.Dense(3)(inputs))
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+    with pytest.warns(tailfit.data.DataWarning, match=r"one group by keys: '0' \(in '0'\), '1' \(in '1'\)\. Expected"):
+        model.fit(tailfit.Batches(grouped, SIZE), verbose=0)

@@ -115,6 +115,14 @@ def test_metadata_of_the_records():
     assert windows.metadata["well"].to_list() == ["a", "a", "a", "b", "b"]
 
 
+def test_without_labels_every_window_is_made():
+    windows = Windows(RUNS, 3, 3, label=None)
+    assert windows.labels is None
+    assert windows.class_names == ()
+    assert len(windows) == 4 + 2
+    assert Windows(np.zeros(4), 2, y=[0, 1, 0, 1], label=None).labels is None
+
+
 def test_no_window_is_left():
     with pytest.raises(DataError, match="3 windows, none of which has a label by label='last'"):
         Windows(Stepped([0, -1], [1, -1], [-1, -1]), 2)

@@ -38,10 +38,14 @@ class LabelRule:
     """
 
     def __init__(self, label: Any, onset: Any = None) -> None:
-        if not callable(label) and not (isinstance(label, str) and (label in _RULES or label.startswith(_ANY))):
+        if (
+            label is not None
+            and not callable(label)
+            and not (isinstance(label, str) and (label in _RULES or label.startswith(_ANY)))
+        ):
             raise ArgumentError(
                 f"label={label!r}",
-                expected=f"one of {', '.join(map(repr, _RULES))}, 'any:<class>', or a function of step labels",
+                expected=f"one of {', '.join(map(repr, _RULES))}, 'any:<class>', a function of step labels, or None",
                 fix="pass one of these; without label=, a window has the label of its last step",
             )
         if (label == "onset") != (onset is not None):

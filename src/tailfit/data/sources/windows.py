@@ -42,7 +42,7 @@ class Windows(Source):
             that occurs last. `"any:<class>"`: this class if any step has it, else as `"last"`. `"onset"`: as `"last"`,
             but only windows that end within `onset` steps after a change of class, or before the first change of the
             record. Or a function that reduces class indices `int32[n, length]` to `[n]`. A window whose label is left
-            out, -1, is not made.
+            out, -1, is not made. None: windows have no labels, and all are made.
         onset: For `"onset"`: number of steps after a change that are kept, >= 1.
         class_names: Class names of `y` in the order of the class indices.
     Shapes: `read(indices)` returns `[n, length, ...]` in the records' units.
@@ -66,7 +66,7 @@ class Windows(Source):
         *,
         by: ArrayLike | None = None,
         y: Any = None,
-        label: str | LabelFunction = "last",
+        label: str | LabelFunction | None = "last",
         onset: int | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
@@ -122,6 +122,8 @@ class Windows(Source):
         self, rule: LabelRule, lengths: NDArray[np.int64], y: Any, class_names: Sequence[str] | None
     ) -> Encoded | None:
         """Return the label of each window; class index -1 for a window that is not made."""
+        if rule.label is None:
+            return None
         first = self._begins[self._records] + self._starts
         if isinstance(self.x, Source):
             steps = _steps_labels(self.x, lengths)
