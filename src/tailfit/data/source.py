@@ -257,11 +257,14 @@ class Source(ABC):
                 expected="a one-dimensional array of integers",
                 fix="pass positions such as np.arange(32), or np.flatnonzero(mask) for a mask",
             )
-        outside = (positions < 0) | (positions >= len(self))
-        if outside.any():
+        size = len(self)
+        # A negative position is a large one without its sign: one pass over the positions, where two comparisons
+        # would take as long as reading a small batch.
+        if positions.size and positions.astype(np.int64, copy=False).view(np.uint64).max() >= size:
+            outside = (positions < 0) | (positions >= size)
             raise ArgumentError(
-                f"index {positions[int(np.argmax(outside))]} of a source of {len(self)} samples",
-                expected=f"positions from 0 to {len(self) - 1}" if len(self) else "no positions for an empty source",
+                f"index {positions[int(np.argmax(outside))]} of a source of {size} samples",
+                expected=f"positions from 0 to {size - 1}" if size else "no positions for an empty source",
                 fix="count positions from 0; negative ones do not count from the end",
             )
         positions = positions.astype(np.int64, copy=False)

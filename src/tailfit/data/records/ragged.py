@@ -178,15 +178,13 @@ def cut_windows(
 
 def windows_at(values: NDArray[Any], first: NDArray[np.int64], length: int) -> NDArray[Any]:
     """Return a copy of the `length` steps of `values` from each position in `first` on, `[n, length, ...]`."""
-    step_bytes = values.strides[0] if len(values) > 1 else 0
     plain = values.flags.c_contiguous and values.dtype.isnative and not values.dtype.hasobject
-    if not (plain and step_bytes and len(values) >= length):
+    step_bytes = values.strides[0] if plain and len(values) >= max(length, 2) else 0
+    if not step_bytes:
         return _native(np.asarray(values)[first[:, None] + np.arange(length)])
     # All windows as overlapping items of one type: NumPy then copies each window at once, as fast as np.take.
-    contents = values.reshape(-1).view(np.uint8)
-    overlapping: NDArray[Any] = np.ndarray(
-        (len(values) - length + 1,), f"V{step_bytes * length}", contents, strides=(step_bytes,)
-    )
+    window, contents = np.dtype((np.void, step_bytes * length)), values.reshape(-1).view(np.uint8)
+    overlapping: NDArray[Any] = np.ndarray((len(values) - length + 1,), window, contents, strides=(step_bytes,))
     return np.asarray(overlapping[first].view(values.dtype)).reshape(len(first), length, *values.shape[1:])
 
 

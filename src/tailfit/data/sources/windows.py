@@ -114,6 +114,9 @@ class Windows(Source):
         ids = tuple(f"{name}@{start}" for name, start in zip(of_records, self._starts.tolist(), strict=True))
         super().__init__(ids, labels, self._table_of(of_records, ids), self._groups_of(names))
         self.in_memory = x.in_memory if isinstance(x, Source) else not isinstance(self.x, np.memmap)
+        # The record and start of a window in one number: a batch looks up half as much outside the processor's caches.
+        self._start_bits: Final = max(int(self._starts.max()).bit_length(), 1)
+        self._places: Final = (self._records.astype(np.int64) << self._start_bits) | self._starts
         if isinstance(self.x, Source):
             self.keeps_missing, self.channels = self.x.keeps_missing, self.x.channels
         self._mapped: Final = mapped_files([self.x])
@@ -168,7 +171,8 @@ class Windows(Source):
         return table
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
-        records, starts = self._records[indices], self._starts[indices]
+        places = self._places[indices]
+        records, starts = places >> self._start_bits, places & ((1 << self._start_bits) - 1)
         if isinstance(self.x, Source):
             return self.x._read_windows(records, starts, self.length)
         for file in self._mapped:

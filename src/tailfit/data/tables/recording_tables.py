@@ -18,7 +18,7 @@ from tailfit.errors import DataError, RecordError
 
 __all__ = ["OpenedTables", "Recorded", "open_tables", "recordings_of", "table_paths"]
 
-_THREADS: Final = 4  # that open files, most of which wait for the disk
+_THREADS: Final = min(4, os.cpu_count() or 1)  # that open files; more of them would wait for the interpreter's lock
 
 
 @dataclass(frozen=True)
