@@ -21,7 +21,7 @@ def test_each_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known = {"tailfit": tailfit, "np": np}
     examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for code in examples:
         exec(code, known)
     assert known["windows"].group_names == tuple("abcdef")

@@ -55,6 +55,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for row in signal:
         writer.write(row.tobytes())
     writer.close()
+    (root / "runs").mkdir()
+    for number in range(2):
+        steps = pl.DataFrame({"flow": [1.0, 2.0, 3.0], "class": [0, 101, 1]})
+        steps.write_parquet(root / "runs" / f"run {number}.parquet")
+    (root / "runs" / "runs.csv").write_text("run,well\nrun 0,A\nrun 1,B\n")
     fsspec.filesystem("memory").pipe("/bucket/pumps.parquet", (root / "pumps.parquet").read_bytes())
     return root
 
@@ -76,7 +81,7 @@ def test_each_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
         assert isinstance(source, Source)
         assert len(source.read([1, 0])) == 2 or isinstance(source.read([0]), dict)
         kinds.add(type(source).__name__)
-    expected = "Parquet Table HuggingFace HDF5 Zarr ImageFolder TFRecord ArrayRecord MapStyle"
+    expected = "Parquet Table HuggingFace Recordings HDF5 Zarr ImageFolder TFRecord ArrayRecord MapStyle"
     assert kinds == set(expected.split())
     assert open_source("packed").read([0]).shape == (1, 2)
     assert "share" in capsys.readouterr().out
