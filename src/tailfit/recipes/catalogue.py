@@ -16,9 +16,10 @@ from tailfit.networks.built_in import NETWORKS
 from tailfit.recipes.choices import choice, one_of_kinds
 from tailfit.weights import sample_weights
 
-__all__ = ["Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Step"]
+__all__ = ["Callback", "Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Step"]
 
 _FITTED = ("LogitAdjustment", "TauNorm", "TemperatureScaling", "Thresholds", "VectorScaling")
+_CALLBACKS = ("EarlyStopping", "ReduceLROnPlateau", "SwapEMAWeights", "TerminateOnNaN")
 _WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")  # their argument is another optimizer
 
 
@@ -61,6 +62,12 @@ _LearningRate: Final = choice(
         "boundaries": _Sizes,
         "values": Annotated[list[_Positive], Field(min_length=1)],
     },
+)
+# Not those that write to a path or send to a server that the recipe names, or that have a key of their own in recipes.
+Callback: Final = choice(
+    "callback",
+    {name: getattr(keras.callbacks, name) for name in _CALLBACKS},
+    user_functions=False,
 )
 Optimizer: Final = choice(
     "optimizer",

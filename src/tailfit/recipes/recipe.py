@@ -16,6 +16,7 @@ from tailfit.recipes.messages import as_data_error
 from tailfit.recipes.modules import import_modules
 
 if TYPE_CHECKING:
+    Callback: TypeAlias = Any
     Correction: TypeAlias = Any
     Loss: TypeAlias = Any
     Metric: TypeAlias = Any
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
     Schedule: TypeAlias = Any
     Step: TypeAlias = Any
 else:  # types that are built when the module is imported
-    from tailfit.recipes.catalogue import Correction, Loss, Metric, Network, Optimizer, Sampler, Schedule, Step
+    from tailfit.recipes.catalogue import (
+        Callback,
+        Correction,
+        Loss,
+        Metric,
+        Network,
+        Optimizer,
+        Sampler,
+        Schedule,
+        Step,
+    )
 
 __all__ = [
     "Column",
@@ -113,6 +124,8 @@ class Recipe(Strict):
         correction: Correction of `tailfit.posthoc`, fitted on the validation part.
         batch_size, epochs, steps_per_execution: See `keras.Model.fit` and `keras.Model.compile`.
         early_stopping: See `EarlyStopping`; without it all epochs are trained, and the last weights are kept.
+        callbacks: Callbacks of Keras: `EarlyStopping`, `ReduceLROnPlateau`, `SwapEMAWeights`, `TerminateOnNaN`.
+        log: `tensorboard` (event files in the run's directory) and `mlflow` (as `$MLFLOW_TRACKING_URI` says).
         seed: Seed of all random numbers.
         compare: Remedies and seeds; see `Compare`.
     """
@@ -136,6 +149,8 @@ class Recipe(Strict):
     epochs: _PositiveInt = 20
     steps_per_execution: _PositiveInt = 1
     early_stopping: EarlyStopping | None = None
+    callbacks: list[Callback] = Field(default_factory=list)
+    log: list[Literal["mlflow", "tensorboard"]] = Field(default_factory=list)
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     compare: Compare | None = None
 

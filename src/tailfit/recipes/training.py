@@ -21,6 +21,7 @@ from tailfit.posthoc.base import Correction
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, statistics_of_sample
+from tailfit.recipes.logging import callbacks_of, log_results, loggers_of
 from tailfit.recipes.objects import compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
@@ -131,8 +132,11 @@ def train_on(
     claim = Claim(recipe.plain(), str(recipe.folder), keras.backend.backend(), data)
     with claim.hold(place):
         with drawn_from(recipe.seed):  # the run's bytes must not depend on what this process has drawn before
-            run = _train(parts, recipe, place, claim, callbacks, progress)
+            loggers = loggers_of(recipe, place)
+            added = [*loggers, *callbacks_of(recipe), *callbacks]
+            run = _train(parts, recipe, place, claim, added, progress)
         save_report(run.evaluation, place)
+        log_results(loggers, run.evaluation, place / "report.html")
     return run
 
 

@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "google_crc32c": "google-crc32c",
     "jaxlib": "jax",
     "ml_dtypes": "ml-dtypes",
+    "mlflow": "mlflow-skinny",
     "PIL": "pillow",
     "ruamel": "ruamel-yaml",
     "sklearn": "scikit-learn",

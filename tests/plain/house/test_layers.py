@@ -37,7 +37,7 @@ ORDER = [
     {"training"},
     {"stages", "steps"},
     {"networks"},
-    {"resume"},
+    {"resume", "tracking"},
     {"callbacks"},
     {"posthoc", "evaluation"},
     {"sklearn"},
