@@ -4,6 +4,6 @@ Commands import the rest of tailfit inside their functions: the backend must be 
 `tailfit --help` must be fast.
 """
 
-from tailfit.cli.app import main
+from tailfit.cli.process import main
 
 __all__ = ["main"]

@@ -1,32 +1,18 @@
-"""The commands, their help texts, and the output of errors and warnings."""
+"""The commands and their help texts."""
 
-import os
-import sys
-import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import tailfit
 from tailfit.cli.backends import Backend, choose_backend
-from tailfit.errors import ArgumentError, DataError, TailfitError
-from tailfit.resume.signals import exit_on_sigterm
-from tailfit.text import visible
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from tailfit.recipes.document import Document
 
-__all__ = ["main"]
-
-
-_OPEN_FILES = 64  # a backend and its libraries take about half
+__all__ = ["app"]
 
 
 class Part(StrEnum):
@@ -35,6 +21,16 @@ class Part(StrEnum):
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
+
+
+class Shell(StrEnum):
+    """Shells with completion."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+    POWERSHELL = "powershell"
+    PWSH = "pwsh"
 
 
 _HELP = """Train Keras classifiers on long-tailed data, and measure which remedies help.
@@ -64,8 +60,11 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error. May follow the name of the command.")
+    ] = False,
 ) -> None:
-    del version  # handled by its callback
+    del version, debug  # handled by its callback, and by `tailfit.cli.process.main`
 
 
 @app.command()
@@ -82,6 +81,8 @@ def demo(
 
     The data are scikit-learn's handwritten digits, of which rare classes keep few samples and some labels are wrong;
     nothing is downloaded. The report compares both models on the same test samples.
+
+    Example: tailfit demo --out tailfit-demo
     """
     choose_backend(backend)
     from tailfit.cli.demo import run_demo
@@ -132,6 +133,7 @@ def inspect(
         ),
     ] = None,
     option: _Options = None,
+    as_json: _Json = False,
 ) -> None:
     """Check a data set for problems, and show its classes.
 
@@ -139,10 +141,12 @@ def inspect(
     columns of the metadata, classes that are in one group only, missing sensors, equal records and doubtful labels.
     Exits with code 1 for missing values, unreadable records, equal records in different parts, and class names that are
     easily confused or look like missing values.
+
+    Example: tailfit inspect faults -o label=cause
     """
     from tailfit.cli.data import run_inspect
 
-    if not run_inspect(data, partition, probabilities, option or [], by or []):
+    if not run_inspect(data, partition, probabilities, option or [], by or [], as_json):
         raise typer.Exit(1)
 
 
@@ -155,6 +159,8 @@ def pack(
     """Write a data set as a few large files, for fast reading.
 
     If the command is interrupted, the same command continues where it stopped.
+
+    Example: tailfit pack faults faults-packed
     """
     from tailfit.cli.data import run_pack
 
@@ -204,15 +210,18 @@ def train(
     fetch: _Fetch = False,
     verify: _Verify = False,
     set: _Set = None,
+    as_json: _Json = False,
 ) -> None:
     """Train the model of a recipe, and evaluate it.
 
     If the command is interrupted, the same command continues where it stopped.
+
+    Example: tailfit train faults.yaml -s loss.tau=0.5 --out runs/half
     """
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_train
 
-    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify)
+    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify, as_json)
 
 
 @app.command()
@@ -229,12 +238,16 @@ def evaluate(
     backend: _Backend = None,
     module: _Modules = None,
     fetch: _Fetch = False,
+    as_json: _Json = False,
 ) -> None:
-    """Evaluate the model of a finished run again, also on other data."""
+    """Evaluate the model of a finished run again, also on other data.
+
+    Example: tailfit evaluate runs/faults --data newer-faults
+    """
     _choose_backend_of(run, backend)
     from tailfit.cli.recipes import run_evaluate
 
-    run_evaluate(run, data, part.value, module or [], fetch, out)
+    run_evaluate(run, data, part.value, module or [], fetch, out, as_json)
 
 
 @app.command()
@@ -304,18 +317,21 @@ def compare(
     fetch: _Fetch = False,
     verify: _Verify = False,
     set: _Set = None,
+    as_json: _Json = False,
 ) -> None:
     """Train every remedy of a recipe with several seeds, and compare.
 
     The remedies are the entries of `compare` in the recipe. The report shows which of them help, with confidence
     intervals. If the command is interrupted, the same command continues where it stopped. The results do not depend on
     --jobs.
+
+    Example: tailfit compare faults.yaml --seeds 5
     """
     document = _read(recipe, set, backend)
     from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray)
+    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, as_json)
 
 
 @app.command()
@@ -330,7 +346,10 @@ def report(
     out: Annotated[Path, typer.Option(metavar="FILE", help="HTML file to write.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the page.")] = None,
 ) -> None:
-    """Write an HTML page that compares finished runs."""
+    """Write an HTML page that compares finished runs.
+
+    Example: tailfit report runs/faults runs/half --out both.html
+    """
     from tailfit.cli.reporting import run_report
 
     run_report(runs, out, title)
@@ -395,6 +414,19 @@ def doctor(
         raise typer.Exit(1)
 
 
+@app.command(name="shell-completion")
+def shell_completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish, powershell or pwsh.")],
+) -> None:
+    """Print a script with which a shell completes commands and options.
+
+    Example, for bash: tailfit shell-completion bash >> ~/.bashrc
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    typer.echo(get_completion_script(prog_name="tailfit", complete_var="_TAILFIT_COMPLETE", shell=shell.value))
+
+
 recipe_app = typer.Typer(
     help="Check a recipe, or print the JSON schema of recipes.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -405,7 +437,10 @@ app.add_typer(recipe_app, name="recipe")
 def schema(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the schema to a file.")] = None,
 ) -> None:
-    """Print the JSON schema of recipes, for completion in editors."""
+    """Print the JSON schema of recipes, for completion in editors.
+
+    Example: tailfit recipe schema --out recipe.schema.json
+    """
     choose_backend(None)
     from tailfit.cli.recipes import run_schema
 
@@ -414,7 +449,10 @@ def schema(
 
 @recipe_app.command()
 def check(recipe: _Recipe, module: _Modules = None, set: _Set = None, backend: _Backend = None) -> None:
-    """Check a recipe without opening data or training."""
+    """Check a recipe without opening data or training.
+
+    Example: tailfit recipe check faults.yaml
+    """
     document = _read(recipe, set, backend)
     from tailfit.cli.recipes import run_check
 
@@ -442,49 +480,3 @@ def _choose_backend_of(run: Path, backend: Backend | None) -> None:
 
 def _named(backend: object) -> Backend | None:
     return Backend(backend) if isinstance(backend, str) and backend in set(Backend) else None
-
-
-def _open_standard_files() -> None:
-    """Open standard input, output and error on the null device if the caller has closed them.
-
-    The next opened file would get their number otherwise: the chart engine fails on a file that is its standard input.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
-
-
-def _check_open_files() -> None:
-    """Refuse to start with room for a few open files only: what is imported would fail in words of its own."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else _OPEN_FILES
-    if 0 <= most < _OPEN_FILES:  # negative: without limit
-        raise TailfitError(
-            f"a limit of {most} open files", expected=f"{_OPEN_FILES} or more", fix="raise it, e.g. ulimit -n 1024"
-        )
-
-
-def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
-) -> None:
-    """Print a warning for users as one line, as errors are; print other warnings with file and line."""
-    if issubclass(category, UserWarning):
-        print(f"tailfit: warning: {visible(str(message))}", file=sys.stderr)
-    else:
-        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
-
-
-def main() -> None:
-    """Run the command line `tailfit`."""
-    _open_standard_files()
-    try:
-        _check_open_files()
-        with warnings.catch_warnings(), exit_on_sigterm():
-            warnings.showwarning = _show_warning
-            app()
-    except (TailfitError, OSError) as error:  # OSError: a full disk, or a folder without write permission
-        for note in getattr(error, "__notes__", []):  # the traceback, or the last output, of a worker process
-            print("\n".join(visible(line) for line in note.splitlines()), file=sys.stderr)
-        print(f"tailfit: {visible(str(error))}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ArgumentError | DataError) else 1)

@@ -33,6 +33,7 @@ def run_compare(
     verify: bool,
     jobs: int,
     ray: str | None,
+    as_json: bool = False,
 ) -> None:
     """Train all remedies of a recipe, and print the comparison."""
     recipe = load_recipe(document, modules=modules)
@@ -49,6 +50,9 @@ def run_compare(
             progress=shown.epoch_ended,
             run_ended=shown.run_ended,
         )
+    if as_json:
+        print(result.to_json())
+        return
     console = console_of_any_width()
     console.print(result.table())
     console.print(f"Written: {out} (open report.html)", soft_wrap=True)

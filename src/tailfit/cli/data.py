@@ -1,5 +1,7 @@
 """`tailfit inspect` and `tailfit pack`."""
 
+import dataclasses
+import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +42,7 @@ def run_inspect(
     probabilities: Path | None,
     options: Sequence[str],
     by: Sequence[str] = (),
+    as_json: bool = False,
 ) -> bool:
     """Print the inspection of a data set, and return whether it has no problems."""
     with warnings.catch_warnings():
@@ -49,8 +52,18 @@ def run_inspect(
     rows = None if probabilities is None else _probabilities(probabilities, source)
     with _bar("reading") as progress:
         found = inspect(source, parts, probabilities=rows, by=by or None, progress=progress)
-    _show(PlainConsole(), found, source)
+    if as_json:
+        fields = {each.name: getattr(found, each.name) for each in dataclasses.fields(found)}
+        known = {**fields, "imbalance_ratio": found.imbalance_ratio, "sound": found.sound}
+        print(json.dumps(known, indent=1, default=_plain))
+    else:
+        _show(PlainConsole(), found, source)
     return found.sound
+
+
+def _plain(value: Any) -> Any:
+    """Return tables as lists of rows, for JSON."""
+    return value.to_dicts() if isinstance(value, pl.DataFrame) else dict(value)
 
 
 def run_pack(data: str, out: Path, options: Sequence[str]) -> None:

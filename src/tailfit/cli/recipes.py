@@ -22,7 +22,9 @@ __all__ = ["hint_when_stopped", "run_check", "run_evaluate", "run_schema", "run_
 _SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # the first two available are shown
 
 
-def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool, verify: bool) -> None:
+def run_train(
+    document: Document, out: Path, modules: Sequence[str], fetch: bool, verify: bool, as_json: bool = False
+) -> None:
     """Train a recipe, and print its evaluation."""
     recipe = load_recipe(document, modules=modules)
     with hint_when_stopped(), _bar(recipe.epochs) as advance:
@@ -33,16 +35,24 @@ def run_train(document: Document, out: Path, modules: Sequence[str], fetch: bool
             verify=verify,
             progress=lambda epoch, figures: advance("training", epoch, figures),
         )
+    if as_json:
+        print(run.evaluation.to_json())
+        return
     console = console_of_any_width()
     console.print(run.evaluation.table())
     again = shlex.join(["tailfit", "evaluate", *(["--"] if str(out).startswith("-") else []), str(out)])
     console.print(f"Written: {out} (open report.html; {again})", soft_wrap=True)
 
 
-def run_evaluate(run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None) -> None:
+def run_evaluate(
+    run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None, as_json: bool = False
+) -> None:
     """Evaluate a run, and print or write the evaluation."""
     evaluation = evaluate_run(run, data=data, part=part, modules=modules, fetch=fetch)
-    console_of_any_width().print(evaluation.table())
+    if as_json:
+        print(evaluation.to_json())
+    else:
+        console_of_any_width().print(evaluation.table())
     if out is not None:
         (evaluation.save_html if out.suffix == ".html" else evaluation.save_json)(out)
 

@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and that the backend is chosen before Keras is imported."""
 
+import importlib.util
 import json
 import os
 import re
@@ -19,7 +20,20 @@ from tailfit.errors import ArgumentError
 
 pytestmark = pytest.mark.above_training
 
-COMMANDS = ["demo", "inspect", "pack", "train", "evaluate", "predict", "compare", "report", "runs", "doctor", "recipe"]
+COMMANDS = [
+    "demo",
+    "inspect",
+    "pack",
+    "train",
+    "evaluate",
+    "predict",
+    "compare",
+    "report",
+    "runs",
+    "doctor",
+    "shell-completion",
+    "recipe",
+]
 
 
 def tailfit_command(*arguments, **environment):
@@ -38,7 +52,7 @@ def test_help_names_the_commands_and_imports_no_formatter():
     code = "import sys\nfrom tailfit.cli import main\ntry: main()\nfinally: print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     commands, modules = done.stdout.split("['", 1)
-    assert re.findall(r"^  (\w+)  ", commands.split("Commands:")[1], re.MULTILINE) == COMMANDS
+    assert re.findall(r"^  ([\w-]+)  ", commands.split("Commands:")[1], re.MULTILINE) == COMMANDS
     # `tailfit --help` takes 0.2 s; each of these would double it.
     assert not {"keras", "numpy", "polars", "rich.markdown"} & set(modules.replace("'", "").split(", "))
 
@@ -55,7 +69,9 @@ def test_an_error_is_one_message(tmp_path):
     (tmp_path / "records" / "thesis.txt").write_text("precious")
     done = tailfit_command("demo", "--out", str(tmp_path))
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("tailfit: Received ")
+    received, expected, fix = done.stderr.splitlines()[-3:]
+    assert received.startswith("tailfit: Received ")
+    assert (expected.split()[0], fix.split()[0]) == ("Expected", "Fix:")
     assert "thesis" not in "".join(os.listdir(tmp_path))
     assert (tmp_path / "records" / "thesis.txt").read_text() == "precious"
 
@@ -65,7 +81,7 @@ def test_a_folder_without_write_access_is_one_message(tmp_path):
     done = tailfit_command("demo", "--out", str(tmp_path / "file" / "out"))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "Not a directory" in done.stderr.splitlines()[-1]
+    assert "Not a directory" in done.stderr
 
 
 def test_the_requested_backend_is_used(tmp_path, backend):
@@ -99,6 +115,47 @@ def test_a_backend_that_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ArgumentError, match="no Keras backend installed"):
         choose_backend(None)
+
+
+def test_debug_shows_the_traceback_and_faults_are_short_without(tmp_path, monkeypatch, capsys):
+    def broken(*arguments, **options):
+        raise KeyError("\x1b[2Jno such thing")
+
+    monkeypatch.setattr("tailfit.recipes.listing.list_runs", broken)
+    monkeypatch.setattr("tailfit.cli.runs.list_runs", broken, raising=False)
+    assert command("runs", tmp_path, monkeypatch=monkeypatch) == 1
+    short = capsys.readouterr().err
+    assert short.splitlines()[0].startswith("tailfit: KeyError: ")
+    assert "Traceback" not in short
+    assert "\x1b" not in short
+    for arguments in (["--debug", "runs", tmp_path], ["runs", tmp_path, "--debug"]):
+        assert command(*arguments, monkeypatch=monkeypatch) == 1
+        assert "Traceback" in capsys.readouterr().err
+
+
+def test_shells_complete_commands():
+    done = tailfit_command("shell-completion", "bash")
+    assert (done.returncode, "complete -o default -F" in done.stdout) == (0, True)
+    code = "import sys; sys.argv[0] = 'tailfit'; from tailfit.cli import main; main()"
+    environment = {"_TAILFIT_COMPLETE": "complete_bash", "COMP_WORDS": "tailfit pre", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["predict"]
+    assert tailfit_command("shell-completion", "csh").returncode == 2
+
+
+def test_every_command_has_a_short_help_with_an_example():
+    spec = importlib.util.spec_from_file_location("commands", ROOT / "docs" / "commands.py")
+    commands = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(commands)
+    page = commands.page()
+    assert commands.PAGE.read_text(encoding="utf-8") == page, "run python docs/commands.py"
+    texts = page.split("```text\n")[1:]
+    assert len(texts) > 10
+    for text in texts:
+        assert "Example" in text
+        assert len(text.split("```")[0].splitlines()) <= 50
 
 
 @pytest.mark.slow
@@ -157,6 +214,15 @@ def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatc
     assert run("compare", recipe, "--seeds", "1", "--out", tmp_path / "compared") == 0
     assert "adjusted" in capsys.readouterr().out
     assert (tmp_path / "compared" / "report.html").is_file()
+    for arguments in (["train", recipe, "--out", tmp_path / "run", "-s", "seed=3"], ["evaluate", tmp_path / "run"]):
+        capsys.readouterr()
+        assert run(*arguments, "--json") == 0
+        assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "again.json").read_text())
+    assert run("compare", recipe, "--seeds", "1", "--out", tmp_path / "compared", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["verdicts"].keys() == {"adjusted"}
+    assert run("inspect", recipe.parent / "pumps", "--json") == 0
+    inspected = json.loads(capsys.readouterr().out)
+    assert (inspected["samples"], inspected["sound"], len(inspected["classes"])) == (90, True, 2)
     assert run("recipe", "schema", "--out", tmp_path / "schema.json") == 0
     assert json.loads((tmp_path / "schema.json").read_text())["required"] == ["data"]
 

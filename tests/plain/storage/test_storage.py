@@ -262,9 +262,9 @@ def test_few_open_files_are_a_clear_error_and_leave_nothing_half_written(tmp_pat
 @pytest.mark.skipif(os.name == "nt", reason="no such limit")
 def test_a_command_says_that_it_needs_more_open_files():
     command = 'ulimit -n 15; exec "$@"'
-    run = [sys.executable, "-c", "from tailfit.cli.app import main; main()", "recipe", "schema"]
+    run = [sys.executable, "-c", "from tailfit.cli import main; main()", "recipe", "schema"]
     done = subprocess.run(["sh", "-c", command, "sh", *run], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "tailfit: Received a limit of 15 open files. Expected 64 or more. Fix: raise it, e.g. ulimit -n 1024."
+        "tailfit: Received a limit of 15 open files.\nExpected 64 or more.\nFix: raise it, e.g. ulimit -n 1024."
     )
