@@ -198,6 +198,7 @@ def command(*arguments, monkeypatch):
     return ended.value.code
 
 
+@pytest.mark.filterwarnings("default")  # the data contain the training part
 def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatch, capsys):
     run = partial(command, monkeypatch=monkeypatch)
     assert run("recipe", "check", recipe) == 0
@@ -209,6 +210,7 @@ def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatc
     assert run("evaluate", tmp_path / "run", "--out", tmp_path / "again.json") == 0
     assert (tmp_path / "again.json").read_text() == (tmp_path / "run" / "evaluation.json").read_text()
     assert run("evaluate", tmp_path / "run", "--data", recipe.parent / "pumps", "--part", "validation") == 0
+    assert "63 samples have the ID and the record of a training sample" in capsys.readouterr().err
     assert run("report", tmp_path / "run", tmp_path / "again.json", "--out", tmp_path / "page.html") == 0
     assert "<h1>" in (tmp_path / "page.html").read_text()
     assert run("compare", recipe, "--seeds", "1", "--out", tmp_path / "compared") == 0
