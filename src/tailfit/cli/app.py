@@ -104,6 +104,10 @@ _Options = Annotated[
 ]
 
 
+_Backend = Annotated[
+    Backend | None,
+    typer.Option(help="Keras backend.  [default: the recipe's, $KERAS_BACKEND, or the first one installed]"),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -151,6 +155,28 @@ def inspect(
 
 
 @app.command()
+def init(
+    data: _Data,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Recipe to write.  [default: NAME.yaml for the data NAME]")
+    ] = None,
+    option: _Options = None,
+    backend: _Backend = None,
+) -> None:
+    """Write a recipe that fits a data set, with comments.
+
+    Reads the data as `tailfit inspect` does. The recipe trains as written; what the data do not decide is a comment
+    with the choices.
+
+    Example: tailfit init faults -o label=cause
+    """
+    choose_backend(backend)
+    from tailfit.cli.drafting import run_init
+
+    run_init(data, out, option or [])
+
+
+@app.command()
 def pack(
     data: _Data,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
@@ -169,10 +195,6 @@ def pack(
 
 _Recipe = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="Recipe, a YAML file; see `tailfit recipe schema` for its keys.")
-]
-_Backend = Annotated[
-    Backend | None,
-    typer.Option(help="Keras backend.  [default: the recipe's, $KERAS_BACKEND, or the first one installed]"),
 ]
 _Modules = Annotated[
     list[str] | None,

@@ -23,7 +23,7 @@ from tailfit.storage.json_text import parsed
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
-__all__ = ["run_inspect", "run_pack"]
+__all__ = ["progress_bar", "reader_options", "run_inspect", "run_pack"]
 
 _SHOWN = 5  # items shown of a long list
 _MOST_COLUMNS, _MOST_ROWS = 10, 40  # of a table of classes by group
@@ -47,10 +47,10 @@ def run_inspect(
     """Print the inspection of a data set, and return whether it has no problems."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tailfit.data.DataWarning)  # the inspection shows the same problems
-        source = tailfit.data.open(data, nan="keep", **_options(options))
+        source = tailfit.data.open(data, nan="keep", **reader_options(options))
     parts = None if partition is None else source.split(partition)
     rows = None if probabilities is None else _probabilities(probabilities, source)
-    with _bar("reading") as progress:
+    with progress_bar("reading") as progress:
         found = inspect(source, parts, probabilities=rows, by=by or None, progress=progress)
     if as_json:
         fields = {each.name: getattr(found, each.name) for each in dataclasses.fields(found)}
@@ -68,13 +68,13 @@ def _plain(value: Any) -> Any:
 
 def run_pack(data: str, out: Path, options: Sequence[str]) -> None:
     """Pack a data set, and show the progress."""
-    source = tailfit.data.open(data, nan="keep", **_options(options))
-    with _bar("packing") as progress:
+    source = tailfit.data.open(data, nan="keep", **reader_options(options))
+    with progress_bar("packing") as progress:
         tailfit.data.pack(source, out, progress=progress)
     PlainConsole().print(f"{out}: {len(source)} samples packed; open it with tailfit.data.open")
 
 
-def _options(given: Sequence[str]) -> dict[str, Any]:
+def reader_options(given: Sequence[str]) -> dict[str, Any]:
     """Parse options NAME=VALUE; values are JSON if they parse as JSON, else text."""
     options = {}
     for each in given:
@@ -202,7 +202,8 @@ def _list(console: PlainConsole, what: str, items: list[str], rest: str = "") ->
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=PlainConsole(stderr=True), transient=True) as shown:
         task = shown.add_task(what, total=None)

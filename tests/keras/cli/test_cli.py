@@ -23,6 +23,7 @@ pytestmark = pytest.mark.above_training
 COMMANDS = [
     "demo",
     "inspect",
+    "init",
     "pack",
     "train",
     "evaluate",
