@@ -1,6 +1,5 @@
 """The commands and their help texts."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,29 +7,24 @@ import typer
 
 import tailfit
 from tailfit.cli.backends import Backend, choose_backend
+from tailfit.cli.parameters import (
+    BackendOption,
+    DataArgument,
+    FetchOption,
+    JsonOption,
+    ModulesOption,
+    Part,
+    ReaderOptions,
+    RecipeArgument,
+    SetOption,
+    Shell,
+    VerifyOption,
+)
 
 if TYPE_CHECKING:
     from tailfit.recipes.document import Document
 
 __all__ = ["app"]
-
-
-class Part(StrEnum):
-    """A part of the data of a run."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
-
-
-class Shell(StrEnum):
-    """Shells with completion."""
-
-    BASH = "bash"
-    ZSH = "zsh"
-    FISH = "fish"
-    POWERSHELL = "powershell"
-    PWSH = "pwsh"
 
 
 _HELP = """Train Keras classifiers on long-tailed data, and measure which remedies help.
@@ -90,30 +84,9 @@ def demo(
     run_demo(out, seed)
 
 
-_Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="Data set: a folder, file or URL that tailfit.data.open reads.")
-]
-_Options = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option",
-        "-o",
-        metavar="NAME=VALUE",
-        help="Argument of the reader, as JSON or text: -o label=cause, -o 'size=[64, 64]'. Can be repeated.",
-    ),
-]
-
-
-_Backend = Annotated[
-    Backend | None,
-    typer.Option(help="Keras backend.  [default: the recipe's, $KERAS_BACKEND, or the first one installed]"),
-]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-
 @app.command()
 def inspect(
-    data: _Data,
+    data: DataArgument,
     partition: Annotated[
         Path | None,
         typer.Option(
@@ -136,8 +109,8 @@ def inspect(
             "repeated.",
         ),
     ] = None,
-    option: _Options = None,
-    as_json: _Json = False,
+    option: ReaderOptions = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a data set for problems, and show its classes.
 
@@ -156,12 +129,12 @@ def inspect(
 
 @app.command()
 def init(
-    data: _Data,
+    data: DataArgument,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Recipe to write.  [default: NAME.yaml for the data NAME]")
     ] = None,
-    option: _Options = None,
-    backend: _Backend = None,
+    option: ReaderOptions = None,
+    backend: BackendOption = None,
 ) -> None:
     """Write a recipe that fits a data set, with comments.
 
@@ -178,9 +151,9 @@ def init(
 
 @app.command()
 def pack(
-    data: _Data,
+    data: DataArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
-    option: _Options = None,
+    option: ReaderOptions = None,
 ) -> None:
     """Write a data set as a few large files, for fast reading.
 
@@ -193,46 +166,19 @@ def pack(
     run_pack(data, out, option or [])
 
 
-_Recipe = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="Recipe, a YAML file; see `tailfit recipe schema` for its keys.")
-]
-_Modules = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--module",
-        "-m",
-        metavar="MODULE",
-        help="Python module or .py file with functions that the recipe names. Can be repeated.",
-    ),
-]
-_Fetch = Annotated[bool, typer.Option("--fetch", help="Allow downloading data from URLs.")]
-_Verify = Annotated[
-    bool, typer.Option("--verify", help="Read all data to check that they have not changed since earlier runs.")
-]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-s",
-        metavar="KEY=VALUE",
-        help="Replace a value of the recipe, e.g. -s loss.tau=0.5. Can be repeated.",
-    ),
-]
-
-
 @app.command()
 def train(
-    recipe: _Recipe,
+    recipe: RecipeArgument,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Directory of the run.  [default: runs/NAME for the recipe NAME.yaml]"),
     ] = None,
-    backend: _Backend = None,
-    module: _Modules = None,
-    fetch: _Fetch = False,
-    verify: _Verify = False,
-    set: _Set = None,
-    as_json: _Json = False,
+    backend: BackendOption = None,
+    module: ModulesOption = None,
+    fetch: FetchOption = False,
+    verify: VerifyOption = False,
+    set: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train the model of a recipe, and evaluate it.
 
@@ -257,10 +203,10 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the evaluation to a .html or .json file.")
     ] = None,
-    backend: _Backend = None,
-    module: _Modules = None,
-    fetch: _Fetch = False,
-    as_json: _Json = False,
+    backend: BackendOption = None,
+    module: ModulesOption = None,
+    fetch: FetchOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Evaluate the model of a finished run again, also on other data.
 
@@ -294,8 +240,8 @@ def predict(
         int | None,
         typer.Option(metavar="N", min=1, help="Samples per batch.  [default: the recipe's, or more for small records]"),
     ] = None,
-    backend: _Backend = None,
-    module: _Modules = None,
+    backend: BackendOption = None,
+    module: ModulesOption = None,
 ) -> None:
     """Predict the class of unlabelled samples with a finished run.
 
@@ -312,7 +258,7 @@ def predict(
 
 @app.command()
 def compare(
-    recipe: _Recipe,
+    recipe: RecipeArgument,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -334,12 +280,12 @@ def compare(
             help="Train the runs as tasks of a Ray cluster: auto, local or HOST:PORT. Needs tailfit[ray].",
         ),
     ] = None,
-    backend: _Backend = None,
-    module: _Modules = None,
-    fetch: _Fetch = False,
-    verify: _Verify = False,
-    set: _Set = None,
-    as_json: _Json = False,
+    backend: BackendOption = None,
+    module: ModulesOption = None,
+    fetch: FetchOption = False,
+    verify: VerifyOption = False,
+    set: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train every remedy of a recipe with several seeds, and compare.
 
@@ -389,7 +335,7 @@ def runs(
         typer.Option(metavar="CONDITION", help="Show rows that match, e.g. \"state = 'done' AND accuracy > 0.9\"."),
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="Also show the runs of each comparison.")] = False,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show all runs and comparisons below a folder.
 
@@ -412,7 +358,7 @@ def doctor(
         Backend | None, typer.Option(help="Keras backend.  [default: the script's, $KERAS_BACKEND, or keras.json]")
     ] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="End the script after this time.")] = 300,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Find the traps of Keras that a plain Keras script steps into.
 
@@ -470,7 +416,9 @@ def schema(
 
 
 @recipe_app.command()
-def check(recipe: _Recipe, module: _Modules = None, set: _Set = None, backend: _Backend = None) -> None:
+def check(
+    recipe: RecipeArgument, module: ModulesOption = None, set: SetOption = None, backend: BackendOption = None
+) -> None:
     """Check a recipe without opening data or training.
 
     Example: tailfit recipe check faults.yaml
