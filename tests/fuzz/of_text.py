@@ -15,7 +15,7 @@ import polars as pl
 from fuzz.bounds import REFUSED, answer
 from fuzz.targets import parser
 from tailfit import evaluate
-from tailfit.cli.data import _options
+from tailfit.cli.data import reader_options
 from tailfit.data.remote.fetching import is_url, without_secrets
 from tailfit.data.tables.ids import KnownIDs, Numbered, check_id
 from tailfit.errors import DataError
@@ -380,4 +380,4 @@ def url(data: bytes) -> None:
     words=("=", "[", "]", "{", "NaN", "1e999"),
 )
 def options(data: bytes) -> None:
-    answer(lambda: _options(text_of(data).split("\n")))
+    answer(lambda: reader_options(text_of(data).split("\n")))

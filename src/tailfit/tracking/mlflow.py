@@ -1,5 +1,6 @@
 """`MLflow`: a run with metrics, recipe, environment and report, in a store or on a server."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ class MLflow(WholeFit):
 
     The run is created at the end of the first epoch. If a run with `Resume` continues, it goes on in the same run of
     MLflow, and epochs that were logged before are not logged again. The active run of MLflow's own functions is neither
-    used nor changed.
+    used nor changed. MLflow's telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set.
 
     Args:
         tracking_uri: `http://` address of a server, `sqlite:///` path (needs the package mlflow), or `file:` path
@@ -59,7 +60,7 @@ class MLflow(WholeFit):
                 )
         if recipe is not None and not isinstance(recipe, Mapping):
             raise ArgumentError(f"recipe={recipe!r:.60}", expected="a dict, or None", fix="pass recipe.plain()")
-        needed("mlflow", "mlflow", _WHAT)
+        _library()
         self.tracking_uri: Final = tracking_uri
         self.experiment: Final = experiment
         self.run_name: Final = run_name
@@ -121,7 +122,7 @@ class MLflow(WholeFit):
             attempted("Logging to MLflow", log)
 
     def _connect(self) -> None:
-        library = needed("mlflow", "mlflow", _WHAT)
+        library = _library()
         try:
             self._client = library.MlflowClient(self.tracking_uri)
             found = self._client.get_experiment_by_name(self.experiment)
@@ -168,6 +169,12 @@ class MLflow(WholeFit):
     def _set_status(self, status: str) -> None:
         if self.run_id is not None and self._client is not None:
             attempted("Logging to MLflow", lambda: self._client.set_terminated(self.run_id, status=status))
+
+
+def _library() -> Any:
+    """Import MLflow with its telemetry off, unless the user has set it: a training contacts nobody by itself."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    return needed("mlflow", "mlflow", _WHAT)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

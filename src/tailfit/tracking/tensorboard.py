@@ -1,6 +1,7 @@
 """`TensorBoard`: metrics of each epoch as event files, written by tensorboardX, which needs no TensorFlow."""
 
 import json
+import secrets
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -115,7 +116,10 @@ class TensorBoard(keras.callbacks.Callback):
         if part not in self._writers:
             library = needed("tensorboardX", "tensorboard", "the callback TensorBoard")
             # Of a resumed run, TensorBoard drops the values at and after this step in the older files.
-            writer = library.SummaryWriter(str(self.directory / part), purge_step=self._epochs or None)
+            # The suffix, because tensorboardX names files by the second, and would overwrite one of the same second.
+            suffix = f".{secrets.token_hex(4)}"
+            place = str(self.directory / part)
+            writer = library.SummaryWriter(place, purge_step=self._epochs or None, filename_suffix=suffix)
             if part == "train" and not self._epochs:
                 writer.add_text("environment", _as_markdown(environment()))
                 if self.recipe is not None:

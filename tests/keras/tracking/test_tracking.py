@@ -20,6 +20,7 @@ from tailfit.text import TailfitWarning
 pytestmark = pytest.mark.above_training
 
 tensorboardx = pytest.importorskip("tensorboardX")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # as the callback does, but before any test
 mlflow = pytest.importorskip("mlflow")
 
 
@@ -157,6 +158,15 @@ def test_bad_arguments(name, tmp_path, monkeypatch):
     call, kind, message = BAD[name]
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_the_telemetry_of_mlflow_is_off_unless_it_was_set(monkeypatch):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+    MLflow()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    MLflow()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
 def test_a_missing_package_is_named(monkeypatch):

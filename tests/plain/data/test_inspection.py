@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tailfit.cli.data import _options, _probabilities
+from tailfit.cli.data import _probabilities, reader_options
 from tailfit.data import Arrays, NpyFolder, Packed, Parquet, Subset, inspect, save_npy_folder
 from tailfit.errors import ArgumentError, DataError
 
@@ -177,10 +177,10 @@ def test_the_commands_on_a_table(tmp_path):
 
 
 def test_arguments_of_the_commands(tmp_path):
-    assert _options(["label=cause", "size=[64, 64]", "x="]) == {"label": "cause", "size": [64, 64], "x": ""}
+    assert reader_options(["label=cause", "size=[64, 64]", "x="]) == {"label": "cause", "size": [64, 64], "x": ""}
     for wrong in ("label", "=cause", "a b=c"):
         with pytest.raises(ArgumentError, match="NAME=VALUE"):
-            _options([wrong])
+            reader_options([wrong])
     np.save(tmp_path / "rows.npy", PROBABILITIES)
     source = Arrays(X, Y, IDS)
     np.testing.assert_array_equal(_probabilities(tmp_path / "rows.npy", source), PROBABILITIES)
