@@ -205,7 +205,8 @@ def _list(console: PlainConsole, what: str, items: list[str], rest: str = "") ->
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=PlainConsole(stderr=True), transient=True) as shown:
+    console = PlainConsole(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
 

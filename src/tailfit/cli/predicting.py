@@ -31,8 +31,13 @@ def run_predict(
     target: Any = out
     if stream:
         target = _Printable() if sys.stdout.isatty() else sys.stdout.buffer
-    begun = time.perf_counter()
-    with hint_when_stopped(), _bar() as progress:
+    marks: list[tuple[int, float]] = []  # samples done and time, at the end of each part
+
+    def note(done: int, total: int) -> None:
+        marks.append((done, time.perf_counter()))
+        show(done, total)
+
+    with hint_when_stopped(), _bar() as show:
         found = predict(
             run,
             data,
@@ -41,15 +46,21 @@ def run_predict(
             abstain=abstain,
             batch_size=batch_size,
             modules=modules,
-            progress=progress,
+            progress=note,
         )
-    new = found.samples - found.continued
-    speed = new / max(time.perf_counter() - begun, 1e-9)
     left = f", {found.abstained:,} left to a person" if abstain > 0 else ""
     console = PlainConsole(stderr=stream)
-    console.print(f"{found.samples:,} samples{left}; {speed:,.0f} samples/s", soft_wrap=True)
+    console.print(f"{found.samples:,} samples{left}{_speed(marks)}", soft_wrap=True)
     if not stream:
         console.print(f"Written: {out}", soft_wrap=True)
+
+
+def _speed(marks: Sequence[tuple[int, float]]) -> str:
+    """Return the speed after the first part, which includes compilation; empty if there are no further parts."""
+    if len(marks) < 2:
+        return ""
+    (first, begun), (last, ended) = marks[0], marks[-1]
+    return f"; {(last - first) / max(ended - begun, 1e-9):,.0f} samples/s"
 
 
 class _Printable:

@@ -42,6 +42,7 @@ _FORMATS = (
     ".tfrecord or .array_record file, or a zipped Zarr store"
 )
 
+_RECORDINGS = "recordings"  # not an option of any source: it marks the tables passed to `open_alike`
 _Kind = Callable[..., Source]  # the class of a source
 _Found = tuple[_Kind, Callable[[Path], Any]]  # and a function from the path to its first argument
 
@@ -104,6 +105,7 @@ def open_alike(
     options: Mapping[str, Any],
     labels: bool = True,
     channels: Sequence[str] | None = None,
+    recordings: bool = False,
 ) -> Source:
     """Open a data set as `open` does, but ignore options that its source does not accept.
 
@@ -115,6 +117,7 @@ def open_alike(
         options: Options of the earlier data set.
         labels: Whether labels are read. Otherwise they may be missing, incomplete or invalid.
         channels: Names of the earlier data set's channels, with which the columns of a table are chosen.
+        recordings: Whether tables are recordings, which can't be seen without a column of labels.
 
     >>> import tempfile, numpy as np, tailfit
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +131,7 @@ def open_alike(
             options = {"columns": list(channels), **options}
         return options if labels else _without_labels(kind, options)
 
-    return _opened(path, nan, None, options, adapt)
+    return _opened(path, nan, None, {**options, _RECORDINGS: recordings or None}, adapt)
 
 
 def _is(kind: _Kind, base: type) -> bool:
@@ -224,7 +227,7 @@ def _in_folder(root: Path, given: Mapping[str, Any]) -> _Found | None:
 
 
 def _for_recordings(given: Mapping[str, Any]) -> bool:
-    return any(given.get(name) is not None for name in ("time", "classes", "drop", "resample", "max_gap"))
+    return any(given.get(name) is not None for name in (_RECORDINGS, "time", "classes", "drop", "resample", "max_gap"))
 
 
 def _in_file(path: Path, given: Mapping[str, Any]) -> _Found | None:

@@ -94,7 +94,7 @@ def draft_recipe(
         source = _labelled(data, given, draft)
         found = inspect(source, progress=progress)
         _refuse_unfit(data, source, found)
-        _choose_windows(found, given, draft)
+        _choose_windows(source, found, draft)
         _choose_filling(source, found, draft)
         if given:
             draft.data["options"] = {key: value for key, value in given.items() if key not in ("label", "group")}
@@ -110,6 +110,8 @@ def _labelled(data: str, options: dict[str, Any], draft: _Draft) -> Source:
     """Open the data; without labels, find the column of labels, and that of IDs."""
     source = tailfit.data.open(data, nan="keep", **options)
     table = source.metadata
+    if _has_step_labels(source):
+        return source
     if source.labels is None and "label" not in options and (source.channels or table is not None):
         candidates = _candidates(table, source.channels)
         named = [name for name in candidates if name.lower() in _LABELS]
@@ -143,6 +145,10 @@ def _labelled(data: str, options: dict[str, Any], draft: _Draft) -> Source:
     return source
 
 
+def _has_step_labels(source: Source) -> bool:
+    return len(source) > 0 and source.step_labels(0) is not None
+
+
 def _candidates(table: pl.DataFrame | None, channels: tuple[str, ...] | None) -> list[str]:
     """Return columns with few different values; channels only if they are called like labels."""
     found = []
@@ -158,7 +164,7 @@ def _is_numbered(source: Source) -> bool:
 
 
 def _refuse_unfit(data: str, source: Source, found: Inspection) -> None:
-    if source.label_kind != "codes" or len(found.classes) < 2:
+    if (source.label_kind != "codes" and not _has_step_labels(source)) or len(found.classes) < 2:
         raise DataError(
             f"{data} with {source.label_kind or 'no'} labels of {len(found.classes)} classes",
             expected="one of two or more classes per sample, which recipes require",
@@ -173,7 +179,7 @@ def _refuse_unfit(data: str, source: Source, found: Inspection) -> None:
         )
 
 
-def _choose_windows(found: Inspection, options: dict[str, Any], draft: _Draft) -> None:
+def _choose_windows(source: Source, found: Inspection, draft: _Draft) -> None:
     if found.steps is None:
         return
     least, median, most = found.steps
@@ -181,9 +187,9 @@ def _choose_windows(found: Inspection, options: dict[str, Any], draft: _Draft) -
     while 2 * length <= min(max(least, 1), _LONGEST_WINDOW):
         length *= 2
     draft.data["windows"] = {"length": length, "stride": max(1, length // 2)}
-    draft.notes["windows"] = (
-        f"records have {least} to {most} steps, median {median:g}; as long as a fault takes to show"
-    )
+    note = f"records have {least} to {most} steps, median {median:g}; as long as a fault takes to show"
+    rules = "; label: last, or majority, first, any:CLASS" if _has_step_labels(source) else ""
+    draft.notes["windows"] = note + rules
 
 
 def _choose_filling(source: Source, found: Inspection, draft: _Draft) -> None:
@@ -308,6 +314,6 @@ def _data_lines(draft: _Draft) -> list[str]:
 
 def _scalar(value: Any) -> str:
     """Return a value as YAML on one line; JSON is YAML."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value.keys() <= {"length", "stride", "train", "validation", "test"}:
         return "{" + ", ".join(f"{key}: {_scalar(each)}" for key, each in value.items()) + "}"
     return json.dumps(value, ensure_ascii=True)

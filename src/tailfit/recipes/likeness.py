@@ -5,7 +5,7 @@ from the mean, too; the usual cause is a changed unit, or channels in a differen
 """
 
 import warnings
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,13 @@ from tailfit.errors import DataError
 from tailfit.recipes.parts import record_shape
 from tailfit.recipes.result import Result
 
-__all__ = ["check_same_classes", "check_same_shape", "statistics_of_sample", "warn_of_other_statistics"]
+__all__ = [
+    "check_same_classes",
+    "check_same_shape",
+    "of_recordings",
+    "statistics_of_sample",
+    "warn_of_other_statistics",
+]
 
 _RUNS: Final = 8
 _RUN: Final = 128  # a sample is 8 runs of 128 consecutive records, which are read fast from every format
@@ -62,6 +68,16 @@ def check_same_shape(source: Source, result: Result) -> None:
             expected=f"the channels of the training: {', '.join(map(repr, result.channels))}",
             fix="rename or reorder the channels",
         )
+
+
+def of_recordings(source: Source) -> bool:
+    """Return whether samples are (windows of) records with a label for each step."""
+    inner: Any = source
+    while isinstance(inner, Source):
+        if len(inner) and inner.step_labels(0) is not None:
+            return True
+        inner = getattr(inner, "source", getattr(inner, "x", None))
+    return False
 
 
 def statistics_of_sample(source: Source) -> Normalize | None:

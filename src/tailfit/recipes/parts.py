@@ -88,6 +88,7 @@ def open_other_data(
     fill: FillMissing | None,
     *,
     channels: Sequence[str] | None = None,
+    recordings: bool = False,
     labels: bool = True,
 ) -> Source:
     """Open different data in the same way as a recipe's: with its options, windows and filled readings.
@@ -97,11 +98,14 @@ def open_other_data(
         path: Path for `tailfit.data.open`; a URL is allowed, because the user passes it explicitly.
         fill: `Parts.fill` of the training.
         channels: Names of the channels of the training, if known.
+        recordings: Whether the data of the training are recordings.
         labels: Whether the data have labels of one class per sample; otherwise labels are not read.
     """
     # These options name files of the recipe's own data; the files of the new data are found next to them.
     options = {name: value for name, value in recipe.data.reader_options.items() if name not in ("labels", "metadata")}
-    source = open_alike(path, nan=_nan(recipe), options=options, labels=labels, channels=channels)
+    source = open_alike(
+        path, nan=_nan(recipe), options=options, labels=labels, channels=channels, recordings=recordings
+    )
     if labels:
         _check_labels(recipe, source, path)
     columns = {recipe.data.group} if isinstance(recipe.data.group, str) else set(recipe.data.group or ())

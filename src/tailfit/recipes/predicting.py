@@ -217,7 +217,14 @@ def _opened(trained: Trained, data: str | PathLike[str] | Source) -> Source:
     recipe, result = trained.recipe, trained.result
     if isinstance(data, Source):
         return as_in_training(recipe, data, result.fill, result.input_shape)
-    return open_other_data(recipe, fspath(data), result.fill, channels=result.channels, labels=False)
+    return open_other_data(
+        recipe,
+        fspath(data),
+        result.fill,
+        channels=result.channels,
+        recordings=result.recordings,
+        labels=False,
+    )
 
 
 def _batch_size(recipe: Recipe, source: Source) -> int:

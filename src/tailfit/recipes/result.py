@@ -38,6 +38,7 @@ class Result:
         channels: Names of the channels of the training part, if its storage has them.
         statistics: Mean and standard deviation of each channel of (a sample of) the training part, to check that other
             data resemble it; None if a record has no channels, or an earlier version wrote the run.
+        recordings: Whether the data are recordings, with a label for each step.
     """
 
     class_names: tuple[str, ...]
@@ -49,6 +50,7 @@ class Result:
     offset: NDArray[np.float64] | None
     channels: tuple[str, ...] | None = None
     statistics: Normalize | None = None
+    recordings: bool = False
 
     def corrected(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """Apply the correction to logits of shape `(samples, C)`."""
@@ -73,6 +75,7 @@ class Result:
             "normalize": _as_fields(self.normalize),
             "channels": self.channels,
             "statistics": _as_fields(self.statistics),
+            "recordings": self.recordings,
             "correction": scale and {"scale": scale, "offset": _as_list(self.offset)},
             "variables": entries,
         }
@@ -99,6 +102,7 @@ class Result:
                 offset=None if correction is None else _vector(correction["offset"], len(fields["class_names"])),
                 channels=None if channels is None else _channel_names(channels),
                 statistics=None if statistics is None else Normalize(**statistics),
+                recordings=fields.get("recordings") is True,
             )
             entries = saved_entries(fields["variables"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, TailfitError) as error:

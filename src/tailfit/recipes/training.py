@@ -20,7 +20,7 @@ from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
-from tailfit.recipes.likeness import check_same_classes, check_same_shape, statistics_of_sample
+from tailfit.recipes.likeness import check_same_classes, check_same_shape, of_recordings, statistics_of_sample
 from tailfit.recipes.logging import callbacks_of, log_results, loggers_of
 from tailfit.recipes.objects import compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.overlap import warn_of_training_samples
@@ -229,7 +229,7 @@ def evaluate_run(
     if data is None:
         source = open_part(recipe, part, result.fill, fetch=fetch)
     else:
-        source = open_other_data(recipe, data, result.fill, channels=result.channels)
+        source = open_other_data(recipe, data, result.fill, channels=result.channels, recordings=result.recordings)
     check_same_classes(source, result)
     check_same_shape(source, result)
     if data is not None:
@@ -310,6 +310,7 @@ def _result(parts: Parts, correction: Correction | None) -> Result:
         scale=scale,
         offset=offset,
         channels=parts.train.channels,
+        recordings=of_recordings(parts.train),
         statistics=parts.normalize or statistics_of_sample(parts.train),
     )
 

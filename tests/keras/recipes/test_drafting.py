@@ -67,7 +67,28 @@ def test_columns_of_labels_ids_and_groups_are_found(tmp_path):
     assert drafted(tmp_path / "two.csv", tmp_path, label="sort")[1].data.label == "sort"
 
 
-@pytest.mark.parametrize("make", [flat, series, with_wells])
+def recordings(folder):
+    (folder / "d").mkdir()
+    wells = []
+    for k in range(24):
+        steps = 40 + k
+        state = np.where(np.arange(steps) > 20, k % 3, 0)
+        times = np.datetime64("2020-01-01", "ms") + 1000 * np.arange(steps)
+        columns = {"timestamp": times, "flow": RNG.normal(state), "class": [("leak", "ok", "stuck")[c] for c in state]}
+        pl.DataFrame(columns).write_parquet(folder / "d" / f"r{k:02d}.parquet")
+        wells.append({"id": f"r{k:02d}", "well": f"w{k % 8}"})
+    pl.DataFrame(wells).write_csv(folder / "d" / "runs.csv")
+
+
+def test_recordings_get_windows_and_groups(tmp_path):
+    recordings(tmp_path)
+    text, recipe = drafted(tmp_path / "d", tmp_path)
+    assert (recipe.data.windows.length, recipe.data.windows.stride) == (32, 16)
+    assert (recipe.data.group, recipe.data.label) == ("well", None)
+    assert "label: last, or majority" in text
+
+
+@pytest.mark.parametrize("make", [flat, series, with_wells, recordings])
 def test_the_draft_trains_as_written(make, tmp_path):
     make(tmp_path)
     data = tmp_path / "d" if (tmp_path / "d").exists() else tmp_path / "d.parquet"

@@ -232,7 +232,9 @@ def test_the_command(home, tmp_path, monkeypatch, capfdbinary):
     said = capfdbinary.readouterr()
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert (len(lines), lines[0]["id"]) == (300, "n0")
-    assert re.search(rb"300 samples, \d+ left to a person; [\d,]+ samples/s", said.err)
+    assert re.search(rb"300 samples, \d+ left to a person", said.err)
+    assert run(home / "run", home / "new.parquet", "--out", "-", "--batch-size", "4") == 0
+    assert re.search(rb"300 samples; [\d,]+ samples/s", capfdbinary.readouterr().err)
     assert run(home / "run", home / "new.parquet", "--out", tmp_path / "o.csv") == 0
     assert b"Written: " in capfdbinary.readouterr().out
     assert run(home / "run", home / "new.parquet", "--out", tmp_path / "o.xls") == 2

@@ -167,3 +167,11 @@ def test_training_and_evaluation_know_the_groups(home, tmp_path):
     assert predicted.columns[:4] == ["id", "record", "start", "predicted"]
     assert 10 in predicted["start"]  # windows of dropped steps, too: labels are not read
     assert predicted["id"].to_list() == list(Windows(whole, 4, 2, label=None).ids)
+    unlabelled = tmp_path / "new"  # a folder that only the run knows to be recordings
+    unlabelled.mkdir()
+    for path in sorted((home / "runs").glob("*.parquet"))[:2]:
+        pl.read_parquet(path).drop("class").write_parquet(unlabelled / path.name)
+    fresh = predict(tmp_path / "run", unlabelled).table
+    known = predicted.filter(pl.col("record").is_in(fresh["record"].unique().to_list()))
+    assert fresh["id"].to_list() == known["id"].to_list()
+    np.testing.assert_allclose(fresh["confidence"], known["confidence"], atol=1e-5)
