@@ -8,6 +8,7 @@ from tailfit.evaluation.charts import MOST_CLASSES, difference_chart
 from tailfit.evaluation.comparison_figures import ComparisonFigures
 from tailfit.evaluation.comparison_table import comparison_notes
 from tailfit.evaluation.evaluation_report import left_out_text, rows_of_a_page
+from tailfit.evaluation.group_notes import groups_text
 from tailfit.evaluation.pages import draw, environment, versions
 from tailfit.evaluation.tables import UNDEFINED, best_of, count_text, excludes_zero, percent, shown_classes, signed
 
@@ -44,6 +45,8 @@ def comparison_page(compared: ComparisonFigures, *, title: str, details: Mapping
         headings=names,
         overall=_overall_rows(compared),
         gains=draw(partial(difference_chart, gains), _LABEL) if gains else None,
+        grouped=first.groups is not None,
+        in_groups=first.groups is not None and not first.groups.independent,
         counted=any(trainings[0].train_counts for trainings in compared.evaluations.values()),
         gains_left_out=max(0, len(gains) - MOST_CLASSES),
         num_classes=len(first.class_names),
@@ -52,10 +55,17 @@ def comparison_page(compared: ComparisonFigures, *, title: str, details: Mapping
         details={
             **(details or {}),
             "seeds": ", ".join(map(str, compared.seeds)),
-            "bootstrap": f"{compared.resamples} resamples",
+            "intervals": _source_of_intervals(compared),
             **versions(),
         },
     )
+
+
+def _source_of_intervals(compared: ComparisonFigures) -> str:
+    groups = compared.evaluations[compared.baseline][0].groups
+    if groups is None or groups.independent:
+        return f"{compared.resamples} resamples"
+    return f"{len(groups):,} groups"
 
 
 def _overall_rows(compared: ComparisonFigures) -> list[dict[str, Any]]:
@@ -90,6 +100,8 @@ def _class_rows(compared: ComparisonFigures, most: int) -> list[dict[str, Any]]:
                 "name": first.class_names[k],
                 "train": _train_text(compared, k),
                 "test": count_text(first.classes[k].support),
+                "groups": groups_text(first, k),
+                "trusted": first.classes[k].trusted,
                 "cells": list(zip(recalls, best_of(recalls), texts, clear, strict=True)),
             }
         )

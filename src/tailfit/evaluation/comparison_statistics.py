@@ -23,6 +23,10 @@ hold simultaneously (Bonferroni: each at 1 - (1 - confidence) / K; for recalls, 
 With one seed there is no seed part: intervals then describe these very models, and no other training. Disagreement
 between trainings about samples counts in both parts: wider than needed.
 
+Where the samples come in groups, the test part is that of `tailfit.evaluation.group_intervals`: Student's t times the
+root of the variance between groups of the mean influence over the seeds, with the same groups for all remedies and
+seeds; and for recalls, the limits of `tailfit.evaluation.group_recalls`, combined using the correlation of the groups.
+
 The smallest recall and the geometric mean are shown with their range over the seeds, and without an interval: the mean
 of minima is not an estimate of the minimum of means.
 
@@ -43,8 +47,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from tailfit.evaluation.figures import EvaluationFigures
+from tailfit.evaluation.group_intervals import GroupedPredictions
+from tailfit.evaluation.group_recalls import GroupedRecalls
+from tailfit.evaluation.grouping import Grouping
 from tailfit.evaluation.intervals import jeffreys, philox, smoothed_bootstrap
-from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.metrics import Codes, Figure, Floats
 
 __all__ = ["SeedMeans"]
 
@@ -67,23 +74,25 @@ class SeedMeans:
     def __init__(self, evaluations: Mapping[str, Sequence[EvaluationFigures]], resamples: int) -> None:
         self._seeds = len(next(iter(evaluations.values())))
         rows = np.arange(len(evaluations) * self._seeds).reshape(len(evaluations), self._seeds)
-        self._rows = dict(zip(evaluations, rows, strict=True))
+        self._rows = {name: list(map(int, of_remedy)) for name, of_remedy in zip(evaluations, rows, strict=True)}
         trainings = [each for of_remedy in evaluations.values() for each in of_remedy]
-        self._y_true, self.num_classes = trainings[0].y_true, len(trainings[0].class_names)
-        self._predictions = np.stack([each.y_pred for each in trainings])
-        self._order = np.argsort(self._y_true, kind="stable")
-        self._ends = np.cumsum(np.bincount(self._y_true, minlength=self.num_classes))[:-1]
-        # Trainings of one remedy share pseudo-samples, since they tend to make the same errors.
-        groups = [list(map(int, of_remedy)) for of_remedy in rows]
-        self._values, self._deviations = smoothed_bootstrap(
-            self._y_true, self._predictions, self.num_classes, resamples, philox(0), groups
-        )
+        self.num_classes = len(trainings[0].class_names)
+        groups = next((each.groups for each in trainings if each.groups is not None), None)
+        predictions = np.stack([each.y_pred for each in trainings])
+        self._test: _OfSamples | _OfGroups
+        if groups is None or groups.independent:
+            self._test = _OfSamples(
+                trainings[0].y_true, predictions, self.num_classes, resamples, list(self._rows.values())
+            )
+        else:
+            self._test = _OfGroups(trainings[0].y_true, predictions, groups, self.num_classes)
+        self._values = self._test.values
 
     def mean(self, remedy: str, key: str, confidence: float) -> Figure:
         """Return the mean of a figure over the seeds."""
         rows = self._rows[remedy]
-        values, deviations = self._values[key][rows], self._deviations[key][rows].mean(axis=0)
-        return self._interval(values, float(deviations.var()), confidence, 0.0)
+        below, above = self._test.distances(rows, key, confidence)
+        return self._with_seed_part(self._values[key][rows], below, above, confidence, 0.0)
 
     def range(self, remedy: str, key: str) -> Figure:
         """Return the mean of a figure over the seeds, with the smallest and the largest value."""
@@ -93,45 +102,32 @@ class SeedMeans:
     def difference(self, remedy: str, baseline: str, key: str, confidence: float) -> Figure:
         """Return the mean difference of a figure over the seeds, paired."""
         new, old = self._rows[remedy], self._rows[baseline]
-        values = self._values[key][new] - self._values[key][old]
-        deviations = (self._deviations[key][new] - self._deviations[key][old]).mean(axis=0)
-        return self._interval(values, float(deviations.var()), confidence, -1.0)
+        half = self._test.half_width(new, old, key, confidence)
+        return self._with_seed_part(self._values[key][new] - self._values[key][old], half, half, confidence, -1.0)
 
     def recalls(self, remedy: str, confidence: float) -> tuple[Figure, ...]:
         """Return the mean recall of each class over the seeds; NaN without test samples."""
         figures = []
-        for correct in self._correct(remedy):
-            if not correct.shape[1]:
+        for recall in self._test.recalls(self._rows[remedy], confidence):
+            if recall is None:
                 figures.append(_UNDEFINED)
                 continue
-            recall = _MeanRecall(correct, confidence)
-            values = correct.mean(axis=1)
-            figures.append(self._with_seed_part(values, recall.below, recall.above, confidence, 0.0))
+            figures.append(self._with_seed_part(recall.values, recall.below, recall.above, confidence, 0.0))
         return tuple(figures)
 
     def recall_differences(self, remedy: str, baseline: str, confidence: float) -> tuple[Figure, ...]:
         """Return the mean difference in recall of each class over the seeds, paired; NaN without test samples."""
         figures = []
-        for correct, before in zip(self._correct(remedy), self._correct(baseline), strict=True):
-            if not correct.shape[1]:
+        after, before = (self._test.recalls(self._rows[name], confidence) for name in (remedy, baseline))
+        for new, old in zip(after, before, strict=True):
+            if new is None or old is None:
                 figures.append(_UNDEFINED)
                 continue
-            new, old = _MeanRecall(correct, confidence), _MeanRecall(before, confidence)
-            correlation = new.correlation(old)
+            correlation = new.correlation(old)  # type: ignore[arg-type]
             below = _zou_donner(new.below, old.above, correlation)
             above = _zou_donner(new.above, old.below, correlation)
-            values = correct.mean(axis=1) - before.mean(axis=1)
-            figures.append(self._with_seed_part(values, below, above, confidence, -1.0))
+            figures.append(self._with_seed_part(new.values - old.values, below, above, confidence, -1.0))
         return tuple(figures)
-
-    def _correct(self, remedy: str) -> list[NDArray[np.float64]]:
-        """Return, for each class, 1 where a seed (row) predicts a sample of it (column) correctly, and 0 elsewhere."""
-        correct = (self._predictions[self._rows[remedy]] == self._y_true).astype(np.float64)
-        return np.split(correct[:, self._order], self._ends, axis=1)
-
-    def _interval(self, values: NDArray[Any], test_variance: float, confidence: float, least: float) -> Figure:
-        half = float(ndtri((1 + confidence) / 2)) * math.sqrt(test_variance)
-        return self._with_seed_part(values, half, half, confidence, least)
 
     def _with_seed_part(
         self, values: NDArray[Any], below: float, above: float, confidence: float, least: float
@@ -154,8 +150,102 @@ class SeedMeans:
         return Figure(value, max(least, low), min(1.0, high))
 
 
+class _OfSamples:
+    """Test part of the intervals where samples are independent: the same resamples for all trainings.
+
+    Args:
+        y_true: Class indices, `[n]`.
+        predictions: Predicted class indices of each training, `[M, n]`.
+        num_classes: C.
+        resamples: B.
+        remedies: Trainings of each remedy.
+    """
+
+    def __init__(
+        self, y_true: Codes, predictions: Codes, num_classes: int, resamples: int, remedies: Sequence[Sequence[int]]
+    ) -> None:
+        self._y_true, self._predictions = y_true, predictions
+        self._order = np.argsort(y_true, kind="stable")
+        self._ends = np.cumsum(np.bincount(y_true, minlength=num_classes))[:-1]
+        # Trainings of one remedy share pseudo-samples, since they tend to make the same errors.
+        self.values, self._deviations = smoothed_bootstrap(
+            y_true, predictions, num_classes, resamples, philox(0), remedies
+        )
+
+    def distances(self, rows: list[int], key: str, confidence: float) -> tuple[float, float]:
+        """Return the distances of the ends of the interval of the mean over trainings."""
+        half = self._half(self._deviations[key][rows].mean(axis=0), confidence)
+        return half, half
+
+    def half_width(self, new: list[int], old: list[int], key: str, confidence: float) -> float:
+        """Return half the width of the interval of the mean difference."""
+        return self._half((self._deviations[key][new] - self._deviations[key][old]).mean(axis=0), confidence)
+
+    def recalls(self, rows: list[int], confidence: float) -> list["_MeanRecall | None"]:
+        """Return the mean recall of each class over trainings; None without test samples."""
+        correct = (self._predictions[rows] == self._y_true).astype(np.float64)
+        by_class = np.split(correct[:, self._order], self._ends, axis=1)
+        return [_MeanRecall(each, confidence) if each.shape[1] else None for each in by_class]
+
+    @staticmethod
+    def _half(deviations: Floats, confidence: float) -> float:
+        return float(ndtri((1 + confidence) / 2)) * math.sqrt(float(deviations.var()))
+
+
+class _OfGroups:
+    """Test part of the intervals where samples come in groups; see `_OfSamples`.
+
+    Args:
+        y_true: Class indices, `[n]`.
+        predictions: Predicted class indices of each training, `[M, n]`.
+        groups: Groups of the samples.
+        num_classes: C.
+    """
+
+    def __init__(self, y_true: Codes, predictions: Codes, groups: Grouping, num_classes: int) -> None:
+        self._grouped = GroupedPredictions(y_true, predictions, groups.index, len(groups), num_classes)
+        self.values = self._grouped.values
+
+    def distances(self, rows: list[int], key: str, confidence: float) -> tuple[float, float]:
+        """See `_OfSamples`."""
+        figure = self._grouped.interval(rows, key, confidence)
+        return float(figure) - figure.low, figure.high - float(figure)
+
+    def half_width(self, new: list[int], old: list[int], key: str, confidence: float) -> float:
+        """See `_OfSamples`."""
+        return self._grouped.half_width(new, old, key, confidence)
+
+    def recalls(self, rows: list[int], confidence: float) -> list["_GroupedRecall | None"]:
+        """See `_OfSamples`."""
+        posterior = self._grouped.recalls(rows)
+        values = np.stack([self._grouped.recalls([row]).recall for row in rows])
+        low, high = posterior.limits(confidence)
+        return [
+            _GroupedRecall(values[:, k], float(low[k]), float(high[k]), posterior, k) if posterior.groups[k] else None
+            for k in range(len(low))
+        ]
+
+
+class _GroupedRecall:
+    """Mean recall of one class over the seeds where samples come in groups; see `_MeanRecall`."""
+
+    def __init__(self, values: Floats, low: float, high: float, posterior: GroupedRecalls, k: int) -> None:
+        self.values = values
+        self.below, self.above = float(values.mean()) - low, high - float(values.mean())
+        self._residuals = posterior.residuals(k)
+        self._samples = float(posterior.samples[k])
+
+    def correlation(self, other: "_GroupedRecall") -> float:
+        """Return the correlation of the groups of both; their pseudo-samples are independent."""
+        pseudo = [0.25 / (each._samples * (each._samples + 1)) for each in (self, other)]
+        variances = [
+            float(np.square(each._residuals).sum()) + added for each, added in zip((self, other), pseudo, strict=True)
+        ]
+        return float(self._residuals @ other._residuals) / math.sqrt(variances[0] * variances[1])
+
+
 class _MeanRecall:
-    """Mean recall of one class over the seeds, and the distances `below` and `above` of its test part.
+    """Mean recall of one class over the seeds, its `values`, and the distances `below` and `above` of its test part.
 
     Args:
         correct: 1 where a seed (row) predicts a sample (column) correctly.
@@ -163,6 +253,7 @@ class _MeanRecall:
     """
 
     def __init__(self, correct: NDArray[np.float64], confidence: float) -> None:
+        self.values: Floats = correct.mean(axis=1)
         self._shares, self._samples = correct.mean(axis=0), correct.shape[1]
         hits, support = np.array([self._shares.sum()]), np.array([float(self._samples)])
         low, high = jeffreys(hits, support, confidence)

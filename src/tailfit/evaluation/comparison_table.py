@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tailfit.evaluation.comparison_figures import ComparisonFigures
+from tailfit.evaluation.group_notes import group_notes, how_computed
 from tailfit.evaluation.tables import percent, signed
 from tailfit.text import visible
 
@@ -57,4 +58,7 @@ def comparison_notes(compared: ComparisonFigures) -> list[str]:
         ]
     together = f", and all {others} hold simultaneously" if others > 1 else ""
     notes.append(f"Differences to {visible(compared.baseline)!r} are paired{together}.")
-    return notes
+    first = compared.evaluations[compared.baseline][0]
+    if first.groups is not None and not first.groups.independent:
+        notes.append(f"Other test samples: {how_computed(first)}.")
+    return [*notes, *group_notes(first)]

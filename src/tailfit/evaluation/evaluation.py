@@ -14,7 +14,8 @@ from rich.table import Table
 from tailfit.errors import DataError
 from tailfit.evaluation.evaluation_report import report
 from tailfit.evaluation.figures import ClassFigures, EvaluationFigures
-from tailfit.evaluation.grouping import checked_grouping, checked_ids, checked_metadata, ids_digest
+from tailfit.evaluation.group_intervals import GroupedPredictions
+from tailfit.evaluation.grouping import checked_grouping, checked_ids, checked_metadata, group_counts, ids_digest
 from tailfit.evaluation.inputs import check_options, checked_train_counts, class_indices
 from tailfit.evaluation.intervals import jeffreys, overall_figures
 from tailfit.evaluation.metrics import Figure, class_counts, class_metrics, read_only
@@ -29,7 +30,8 @@ class Evaluation(EvaluationFigures):
     """The figures of one classifier, with their table, JSON and page; made by `evaluate`.
 
     Each figure is a `Figure`: a float with `low` and `high`, the ends of its confidence interval.
-    `tailfit.evaluation.intervals` explains how the intervals are computed, and why not by the plain bootstrap.
+    `tailfit.evaluation.intervals` explains how the intervals are computed, and why not by the plain bootstrap;
+    `tailfit.evaluation.group_intervals` those of samples in groups.
     Two evaluations are equal if their JSON is equal.
 
     Attributes:
@@ -101,7 +103,8 @@ def evaluate(
         class_names: Names of the C classes in the order of the class indices.
         train_counts: Training samples of each class, shown next to its recall.
         groups: Group of each sample, such as its recording or machine: whole numbers or strings. Samples of one group
-            are not independent.
+            are not independent: intervals then describe other groups, not other samples of the same groups, and
+            are wider. Groups that are all of one sample change nothing.
         ids: ID of each sample. Evaluations of the same labels with different IDs are not compared as paired.
         metadata: One row for each sample.
         confidence: Confidence level of the intervals, in (0, 0.99998].
@@ -113,13 +116,18 @@ def evaluate(
     Raises:
         ArgumentError: If an option is out of range or `train_counts` do not fit the classes.
         DataError: If labels and scores do not fit each other or a score is NaN; the message names the row.
-    Source: intervals as in `tailfit.evaluation.intervals`, with references.
+    Source: intervals as in `tailfit.evaluation.intervals` and `tailfit.evaluation.group_intervals`, with references.
 
     >>> evaluation = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]])
     >>> float(evaluation.balanced_accuracy)
     0.75
     >>> print(evaluation.classes[0].recall)
     0.500 [0.061, 0.939]
+    >>> y, predicted = [0] * 50 + [1] * 50, [0] * 40 + [1] * 60
+    >>> print(evaluate(y, predicted).classes[0].recall)
+    0.800 [0.674, 0.892]
+    >>> print(evaluate(y, predicted, groups=[k // 10 for k in range(100)]).classes[0].recall)  # 10 recordings
+    0.800 [0.360, 0.979]
     """
     check_options(name, confidence, resamples, seed)
     true, predicted_class, names = class_indices(y_true, y_score, class_names)
@@ -134,9 +142,16 @@ def evaluate(
     checked_metadata(metadata, len(true))
     hits, predicted, support = class_counts(true, predicted_class, num_classes)
     recall, precision, f1 = class_metrics(hits, predicted, support)
-    low, high = jeffreys(hits, support, confidence)
     options: dict[str, Any] = {"confidence": float(confidence), "resamples": int(resamples), "seed": int(seed)}
-    figures: dict[str, Any] = {**overall_figures(true, predicted_class, num_classes, **options)}
+    figures: dict[str, Any]
+    if grouping is None or grouping.independent:
+        low, high = jeffreys(hits, support, confidence)
+        figures = {**overall_figures(true, predicted_class, num_classes, **options)}
+    else:
+        grouped = GroupedPredictions(true, predicted_class[np.newaxis], grouping.index, len(grouping), num_classes)
+        low, high = grouped.recalls([0]).limits(confidence)
+        figures = {**grouped.figures(0, confidence, seed)}
+    groups_of = group_counts(grouping, true, num_classes)
     return Evaluation(
         name=name,
         class_names=names,
@@ -151,6 +166,7 @@ def evaluate(
                 recall=Figure(recall[k], low[k], high[k]),
                 precision=float(precision[k]),
                 f1=float(f1[k]),
+                groups=groups_of[k],
             )
             for k in range(num_classes)
         ),

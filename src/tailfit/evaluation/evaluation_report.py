@@ -12,6 +12,7 @@ from typing import Any
 
 from tailfit.evaluation.charts import MOST_CLASSES, MOST_MODELS, confusion_chart, first_models, recall_chart
 from tailfit.evaluation.figures import EvaluationFigures
+from tailfit.evaluation.group_notes import group_notes, groups_text, how_computed
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.evaluation.pages import draw, environment, versions
 from tailfit.evaluation.tables import (
@@ -67,6 +68,9 @@ def report(
         headings=list(evaluations),
         samples=_sample_counts(shown),
         counted=first.train_counts is not None,
+        grouped=any(each.groups is not None for each in shown),
+        in_groups=first.groups is not None and not first.groups.independent,
+        group_notes=group_notes(first),
         confidence=percent(first.confidence),
         resamples=first.resamples,
         overall=_overall_rows(evaluations, gains),
@@ -84,7 +88,7 @@ def report(
         models_left_out=max(0, len(evaluations) - MOST_MODELS),
         details={
             **(details or {}),
-            "bootstrap": f"{first.resamples} resamples, seed {first.seed}",
+            "intervals": f"{how_computed(first)}, seed {first.seed}",
             **versions(),
         },
     )
@@ -139,6 +143,7 @@ def _class_rows(shown: Sequence[EvaluationFigures], most: int) -> list[dict[str,
                 "name": first.class_names[k],
                 "train": count_text(first.classes[k].train_count),
                 "test": support_text(shown, k),
+                "groups": " / ".join(dict.fromkeys(groups_text(each, k) for each in shown)),
                 "cells": list(zip(figures, best, strict=True)),
             }
         )

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError, TailfitError
-from tailfit.evaluation.grouping import Grouping
+from tailfit.evaluation.group_intervals import FEW_GROUPS, GroupedPredictions, group_difference_figures
+from tailfit.evaluation.grouping import Grouping, group_counts
 from tailfit.evaluation.inputs import check_options, checked_train_counts
 from tailfit.evaluation.intervals import difference_figures
 from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_counts, class_metrics, overall, read_only
@@ -38,6 +39,7 @@ class ClassFigures:
         recall: Share of its test samples that are predicted correctly; NaN without test samples.
         precision: Share of the samples predicted as this class that belong to it; NaN without such samples.
         f1: Harmonic mean of the two; 0 where only one of them is defined, NaN where neither is.
+        groups: Number of groups that have test samples of the class; None if the groups are unknown.
 
     >>> from tailfit import evaluate
     >>> evaluate([0, 0, 1], [0, 1, 1]).classes[1].precision
@@ -50,6 +52,12 @@ class ClassFigures:
     recall: Figure
     precision: float
     f1: float
+    groups: int | None = None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether enough groups are behind the recall for its interval: `FEW_GROUPS`, unless groups are unknown."""
+        return self.groups is None or self.groups == 0 or self.groups >= FEW_GROUPS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,13 +81,6 @@ class EvaluationFigures:
     accuracy: Figure
     groups: Grouping | None = None
     ids_digest: str | None = None
-
-    @property
-    def group_counts(self) -> tuple[int, ...] | None:
-        """Number of groups that have samples of each class; None if the groups are unknown."""
-        if self.groups is None:
-            return None
-        return tuple(map(len, self.groups.by_class(self.y_true, len(self.class_names))))
 
     def same_samples(self, other: "EvaluationFigures") -> bool:
         """Return whether another evaluation has the same samples in the same order.
@@ -107,7 +108,7 @@ class EvaluationFigures:
     def difference_to(self, baseline: "EvaluationFigures") -> dict[str, Figure]:
         """Return this classifier minus `baseline` on the same test samples, each figure with its interval.
 
-        Both are resampled together (a paired bootstrap), so samples that are hard for both do not widen the interval.
+        Both are resampled together (paired), so samples and groups that are hard for both do not widen the interval.
         An interval that excludes 0 is evidence of a difference between these two trained models; it does not cover
         other training runs.
 
@@ -128,6 +129,11 @@ class EvaluationFigures:
                 expected="the same test samples in the same order",
                 fix="evaluate both classifiers on one test set",
             )
+        groups = baseline.groups if self.groups is None else self.groups
+        if groups is not None and not groups.independent:
+            both = np.stack([baseline.y_pred, self.y_pred])
+            grouped = GroupedPredictions(self.y_true, both, groups.index, len(groups), len(self.class_names))
+            return group_difference_figures(grouped, baseline.overall, self.overall, self.confidence)
         return difference_figures(
             self.y_true,
             (baseline.y_pred, baseline.overall),
@@ -162,7 +168,7 @@ class EvaluationFigures:
             "seed": self.seed,
             "overall": {key: _to_plain(figure) for key, figure in self.overall.items()},
             "worst_class": self.worst_class,
-            "classes": [{key: _to_plain(value) for key, value in asdict(figures).items()} for figures in self.classes],
+            "classes": [_class_to_plain(figures) for figures in self.classes],
             "y_true": self.y_true.tolist(),
             "y_pred": self.y_pred.tolist(),
         }
@@ -267,13 +273,23 @@ def _check_figures(read: EvaluationFigures) -> None:
 
 
 def _check_class_figures(read: EvaluationFigures, exact: tuple[Floats, ...], support: Floats) -> None:
+    groups = group_counts(read.groups, read.y_true, len(read.class_names))
     for k, of_class in enumerate(read.classes):
         count = None if read.train_counts is None else read.train_counts[k]
         if (of_class.name, of_class.support, of_class.train_count) != (read.class_names[k], support[k], count):
             raise ValueError(f"class {k} with a different name or number of samples")
+        if of_class.groups != groups[k]:
+            raise ValueError(f"class {k} with {of_class.groups} groups where its samples have {groups[k]}")
         stored = [float(of_class.recall), of_class.precision, of_class.f1]
         if not np.allclose(stored, [values[k] for values in exact], rtol=0, atol=1e-9, equal_nan=True):
             raise ValueError(f"class {k} with figures that differ from those of its samples")
+
+
+def _class_to_plain(figures: ClassFigures) -> dict[str, Any]:
+    plain = {key: _to_plain(value) for key, value in asdict(figures).items()}
+    if figures.groups is None:
+        del plain["groups"]
+    return plain
 
 
 def _to_plain(value: Any) -> Any:
@@ -289,7 +305,7 @@ def _from_plain(value: Any, key: str) -> Any:
 
 
 def _of_type(value: Any, key: str) -> Any:
-    types: Any = {"name": str, "support": int}.get(key, int | float)
+    types: Any = {"name": str, "support": int, "groups": int}.get(key, int | float)
     if not isinstance(value, types) and not (value is None and key == "train_count"):
         raise TypeError(f"{key}={value!r:.60}")
     return value

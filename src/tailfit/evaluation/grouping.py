@@ -18,7 +18,7 @@ from tailfit.errors import DataError
 from tailfit.evaluation.metrics import Codes, read_only
 from tailfit.names import check_names, first_odd
 
-__all__ = ["Grouping", "checked_grouping", "checked_ids", "checked_metadata", "ids_digest"]
+__all__ = ["Grouping", "checked_grouping", "checked_ids", "checked_metadata", "group_counts", "ids_digest"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,11 @@ class Grouping:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def independent(self) -> bool:
+        """Whether each group has one sample, so that samples are as independent as groups."""
+        return len(self.names) == len(self.index)
 
     def by_class(self, y_true: Codes, num_classes: int) -> tuple[tuple[str, ...], ...]:
         """Return, for each class, the names of the groups that have samples of it.
@@ -111,6 +116,13 @@ def checked_grouping(
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     return Grouping(tuple(found[order].tolist()), read_only(rank[index.reshape(-1)].astype(np.int64)))
+
+
+def group_counts(grouping: Grouping | None, y_true: Codes, num_classes: int) -> tuple[int | None, ...]:
+    """Return the number of groups that have samples of each class; None for each class if the groups are unknown."""
+    if grouping is None:
+        return (None,) * num_classes
+    return tuple(map(len, grouping.by_class(y_true, num_classes)))
 
 
 def checked_ids(ids: Any, samples: int) -> tuple[str, ...] | None:

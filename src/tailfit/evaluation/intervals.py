@@ -38,7 +38,15 @@ from scipy.special import betaincinv
 
 from tailfit.evaluation.metrics import Codes, Figure, Floats, cell_counts, class_counts, overall
 
-__all__ = ["difference_figures", "jeffreys", "overall_figures", "philox", "smoothed_bootstrap"]
+__all__ = [
+    "difference_figures",
+    "jeffreys",
+    "overall_figures",
+    "philox",
+    "smoothed_bootstrap",
+    "zero_geometric_mean",
+    "zou_donner",
+]
 
 _PRIOR = 0.5  # Jeffreys' prior: half of the one pseudo-sample of each class is correct
 
@@ -90,7 +98,7 @@ def overall_figures(
     hits, _, support = class_counts(y_true, y_pred, num_classes)
     figures["worst_class_recall"] = _smallest_recall(hits, support, confidence)
     if float(figures["geometric_mean"]) == 0.0:
-        figures["geometric_mean"] = _zero_geometric_mean(hits, support, tail, resamples, rng)
+        figures["geometric_mean"] = zero_geometric_mean(hits, support, tail, resamples, rng)
     return figures
 
 
@@ -120,7 +128,7 @@ def difference_figures(
     for key in values:
         old, new = baseline[1][key], candidate[1][key]
         if key == "worst_class_recall" or (key == "geometric_mean" and 0.0 in (float(old), float(new))):
-            differences[key] = _zou_donner(old, new)
+            differences[key] = zou_donner(old, new)
         else:
             paired = deviations[key][1] - deviations[key][0]
             differences[key] = _bootstrap_interval(float(new) - float(old), paired, tail, -1.0)
@@ -231,9 +239,7 @@ def _bootstrap_interval(value: float, deviations: Floats, tail: float, floor: fl
     return Figure(value, max(floor, min(low, value)), min(1.0, max(high, value)))
 
 
-def _zero_geometric_mean(
-    hits: Floats, support: Floats, tail: float, resamples: int, rng: np.random.Generator
-) -> Figure:
+def zero_geometric_mean(hits: Floats, support: Floats, tail: float, resamples: int, rng: np.random.Generator) -> Figure:
     """Return the interval of a G-mean of 0, see "G-mean where a class has recall 0" above."""
     present = support > 0
     upper = rng.beta(hits[present] + 1, np.maximum(support - hits, 0.5)[present], size=(resamples, int(present.sum())))
@@ -251,7 +257,7 @@ def _smallest_recall(hits: Floats, support: Floats, confidence: float) -> Figure
     return Figure(float((hits / support).min()), float(low.min()), float(high.min()))
 
 
-def _zou_donner(old: Figure, new: Figure) -> Figure:
+def zou_donner(old: Figure, new: Figure) -> Figure:
     """Combine the intervals of two independent figures into that of their difference (Zou & Donner 2008)."""
     value = float(new) - float(old)
     down = np.hypot(float(new) - new.low, old.high - float(old))

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tailfit.errors import ArgumentError
 from tailfit.evaluation.figures import EvaluationFigures
+from tailfit.evaluation.group_notes import MARK, group_notes, groups_text, how_computed
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.names import shown as shown_names
 from tailfit.terminal import PlainConsole
@@ -56,15 +57,15 @@ def compare_table(evaluations: Mapping[str, EvaluationFigures]) -> Table:
     """
     first = check_comparable(evaluations)
     shown = list(evaluations.values())
-    counted = first.train_counts is not None
-    table = _empty_table(list(evaluations), shown, counted)
-    blank = [""] * (2 if counted else 1)
+    counted, grouped = first.train_counts is not None, any(each.groups is not None for each in shown)
+    table = _empty_table(list(evaluations), shown, counted, grouped)
+    blank = [""] * (1 + counted + grouped)
     names = shown_names(first.class_names)
     order, left_out = shown_classes(first, _MOST_ROWS)
     for place, k in enumerate(order):
         if left_out and place == len(order) // 2:
             table.add_row(Text(f"… {left_out:,} classes …"), *blank, *[""] * len(shown))
-        row = _class_row(shown, k, counted)
+        row = _class_row(shown, k, counted, grouped)
         table.add_row(Text(names[k]), *row, end_section=place == len(order) - 1)
     for key, label in OVERALL.items():
         cells = _with_stars([evaluation.overall[key] for evaluation in shown])
@@ -187,12 +188,14 @@ def percent(confidence: float) -> str:
     return f"{round(100 * confidence, 6):g} %"
 
 
-def _empty_table(headings: Sequence[str], shown: Sequence[EvaluationFigures], counted: bool) -> Table:
+def _empty_table(headings: Sequence[str], shown: Sequence[EvaluationFigures], counted: bool, grouped: bool) -> Table:
     table = Table(caption=_caption(shown), caption_justify="left", show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=_NAME_WIDTH)
     if counted:
         table.add_column("train", justify="right", no_wrap=True, min_width=5)
     table.add_column("test", justify="right", no_wrap=True, min_width=4)
+    if grouped:
+        table.add_column("groups", justify="right", no_wrap=True, min_width=6)
     for heading in headings:
         # On a narrow terminal the figures wrap onto two lines; the counts stay visible.
         table.add_column(Text(visible(heading), overflow="ellipsis"), justify="right", min_width=14)
@@ -204,36 +207,40 @@ def _empty_table(headings: Sequence[str], shown: Sequence[EvaluationFigures], co
 
 def _caption(shown: Sequence[EvaluationFigures]) -> Text:
     first = shown[0]
-    text = (
-        f"Rows of classes: recall. [{percent(first.confidence)} interval] from {first.resamples} resamples within each "
-        "class."
-    )
+    text = f"Rows of classes: recall. [{percent(first.confidence)} interval] {how_computed(first)}."
     if len(shown) > 1:
         text += " * best of the row. Δ: paired difference to the first column."
-    return Text(text)
+    return Text(" ".join([text, *group_notes(first)]))
 
 
-def _class_row(shown: Sequence[EvaluationFigures], k: int, counted: bool) -> list[str | Text]:
+def _class_row(shown: Sequence[EvaluationFigures], k: int, counted: bool, grouped: bool) -> list[str | Text]:
     figures = [evaluation.classes[k] for evaluation in shown]
     counts = [count_text(figures[0].train_count)] if counted else []
     # With one evaluation there is room for precision and F1.
     more = [_number(figures[0].precision), _number(figures[0].f1)] if len(figures) == 1 else []
-    return [*counts, support_text(shown, k), *_with_stars([each.recall for each in figures]), *more]
+    groups = [" / ".join(dict.fromkeys(groups_text(each, k) for each in shown))] if grouped else []
+    recalls = _with_stars([each.recall for each in figures], [each.trusted for each in figures])
+    return [*counts, support_text(shown, k), *groups, *recalls, *more]
 
 
 def _number(value: float) -> str:
     return UNDEFINED if value != value else f"{value:.3f}"
 
 
-def _with_stars(figures: Sequence[Figure]) -> list[Text]:
-    """Format the figures of a row, with a star at the best; without one its place stays blank, so that digits align."""
-    star = len(figures) > 1
-    return [
-        Text(UNDEFINED + "  " * star)
-        if figure != figure
-        else Text(f"{figure}{' *' if mark else '  ' * star}", style="bold" if mark else "")
-        for figure, mark in zip(figures, best_of(figures), strict=True)
-    ]
+def _with_stars(figures: Sequence[Figure], trusted: Sequence[bool] = ()) -> list[Text]:
+    """Format the figures of a row, with a star at the best; without one its place stays blank, so that digits align.
+
+    Args:
+        figures: The figures.
+        trusted: Whether the interval of each can be trusted; by default, all can.
+    """
+    star, doubt = len(figures) > 1, not all(trusted)
+    texts = []
+    for place, (figure, best) in enumerate(zip(figures, best_of(figures), strict=True)):
+        mark = (MARK if figure == figure and not trusted[place] else " ") if doubt else ""
+        suffix = mark + (" *" if best else "  " * star)
+        texts.append(Text(f"{UNDEFINED if figure != figure else figure}{suffix}", style="bold" if best else ""))
+    return texts
 
 
 def _difference(gain: Figure) -> Text:

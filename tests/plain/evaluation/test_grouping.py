@@ -24,7 +24,7 @@ def test_groups_of_every_form(groups):
     evaluation = tailfit.evaluate(Y, GUESS, groups=groups)
     assert evaluation.groups.names == ("b", "a", "c")
     assert evaluation.groups.index.tolist() == [0, 0, 1, 1, 2, 2]
-    assert evaluation.group_counts == (2, 2)
+    assert [of_class.groups for of_class in evaluation.classes] == [2, 2]
 
 
 @pytest.mark.parametrize(
