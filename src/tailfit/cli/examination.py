@@ -1,11 +1,13 @@
 """`tailfit doctor`."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tailfit.diagnosis.running import Outcome, examine_script
 from tailfit.terminal import PlainConsole
+from tailfit.text import visible
 
 __all__ = ["run_doctor"]
 
@@ -13,6 +15,8 @@ __all__ = ["run_doctor"]
 def run_doctor(script: Path, arguments: Sequence[str], timeout: float, as_json: bool) -> bool:
     """Examine a script, print the findings, and return whether there are none."""
     outcome = examine_script(script, arguments, timeout=timeout)
+    for message in dict.fromkeys(outcome.failed):
+        print(f"tailfit: warning: {visible(message)}", file=sys.stderr)
     console = PlainConsole()
     if as_json:
         content = {
@@ -20,6 +24,7 @@ def run_doctor(script: Path, arguments: Sequence[str], timeout: float, as_json: 
             "backend": outcome.backend,
             "calls": outcome.called,
             "raised": outcome.raised,
+            "failed": outcome.failed,
             "findings": [finding.to_dict() for finding in outcome.findings],
         }
         console.print(json.dumps(content, indent=2), soft_wrap=True)

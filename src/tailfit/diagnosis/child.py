@@ -1,11 +1,13 @@
 """The process in which `tailfit doctor` runs a script: `python -m tailfit.diagnosis.child RESULT SCRIPT ARGUMENTS`.
 
-RESULT is a file of JSON lines: {"finding": ...}, {"called": method}, {"raised": ...} and, at the end, {"ended": ...}.
+RESULT is a file of JSON lines: {"backend": name}, {"called": method}, {"finding": ...}, {"failed": message of a check}
+and, at the end, {"raised": ...} or {"ended": true}.
 Keras is not imported before the script imports it, since the script may choose its backend.
 """
 
 import json
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -35,10 +37,15 @@ def _main(result: str, script: str, *arguments: str) -> None:
             traceback.print_exc()
             lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == script]
             line = lines[-1] if lines else None
-            write(raised={"type": type(error).__name__, "message": str(error)[:500], "line": line})
+            write(raised={"type": type(error).__name__, "message": _one_line(str(error)), "line": line})
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads and processes that a script has left must not keep this process
+
+
+def _one_line(message: str) -> str:
+    """Return the beginning of a message without colours and line breaks, which Keras' messages have."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())[:300]
 
 
 def _run(script: str, arguments: list[str], write: Any) -> None:
@@ -53,7 +60,10 @@ def _run(script: str, arguments: list[str], write: Any) -> None:
         from tailfit.diagnosis.script import Examination
 
         examination = Examination(
-            script, lambda finding: write(finding=finding.to_dict()), lambda name: write(called=name)
+            script,
+            lambda finding: write(finding=finding.to_dict()),
+            lambda name: write(called=name),
+            lambda message: write(failed=message),
         )
         contexts.append(examination)
         examination.__enter__()
@@ -61,7 +71,7 @@ def _run(script: str, arguments: list[str], write: Any) -> None:
 
     when_imported("keras", begin)
     sys.argv = [script, *arguments]
-    sys.path[0] = str(Path(script).parent)
+    sys.path.insert(0, str(Path(script).parent))
     runpy.run_path(script, run_name="__main__")
 
 

@@ -31,6 +31,7 @@ class Outcome:
         findings: The findings, in the order of the calls.
         called: Number of calls by method, such as "fit".
         backend: Keras' backend; None if the script did not import Keras.
+        failed: Messages of checks that could not be made.
         raised: How the script ended, if that was not its own end.
         ended: Whether it ran to its end.
     """
@@ -38,6 +39,7 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
     called: dict[str, int] = field(default_factory=dict)
     backend: str | None = None
+    failed: list[str] = field(default_factory=list)
     raised: str | None = None
     ended: bool = False
 
@@ -103,10 +105,17 @@ def _check_syntax(script: Path) -> None:
 
 def _run(arguments: list[str], output: Path, timeout: float) -> bool:
     """Run the child, and return whether it ended in time."""
-    command = [sys.executable, "-m", "tailfit.diagnosis.child", *arguments]
+    # -P: a file in the current folder must not replace a module that the child imports before the script runs.
+    command = [sys.executable, "-P", "-m", "tailfit.diagnosis.child", *arguments]
+    environment = {"MPLBACKEND": "agg", **os.environ}  # a window with a plot would wait for the user
     with open(output, "wb") as out:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             child.wait(timeout)
@@ -139,6 +148,8 @@ def _outcome(result: Path, shown: Mapping[str, str]) -> Outcome:
             outcome.called[entry["called"]] = outcome.called.get(entry["called"], 0) + 1
         elif "backend" in entry:
             outcome.backend = entry["backend"]
+        elif "failed" in entry:
+            outcome.failed.append(entry["failed"])
         elif "ended" in entry:
             outcome.ended = True
         elif "raised" in entry:

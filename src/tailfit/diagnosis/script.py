@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import keras
 
 from tailfit.diagnosis.batches import Batch, kind_of
-from tailfit.diagnosis.examining import examine, examine_steps
+from tailfit.diagnosis.examining import DoctorWarning, examine, examine_steps
 from tailfit.diagnosis.finding import Finding, Place
 from tailfit.diagnosis.observing import replaced, watched
 from tailfit.diagnosis.setup import Setup
@@ -39,12 +39,17 @@ class Examination:
         script: File whose lines findings refer to.
         report: Called with each new finding.
         called: Called with the name of each method that was examined.
+        failed: Called with a message for each check that could not be made.
     """
 
     def __init__(
-        self, script: str, report: Callable[[Finding], None], called: Callable[[str], None] = lambda name: None
+        self,
+        script: str,
+        report: Callable[[Finding], None],
+        called: Callable[[str], None] = lambda name: None,
+        failed: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self._script, self._report, self._called = script, report, called
+        self._script, self._report, self._called, self._failed = script, report, called, failed
         self._seen: set[tuple[Any, ...]] = set()
         self._compiled: WeakKeyDictionary[Any, Place] = WeakKeyDictionary()
         self._looped: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
@@ -91,10 +96,9 @@ class Examination:
                 history = own(model, **short)
             except Exception as error:
                 seen.error = error
-                self._tell(examine_steps(setup, seen))
+                self._tell(examine_steps, setup, seen)
                 raise
-        with self._training():
-            self._tell(examine_steps(setup, seen))
+        self._tell(examine_steps, setup, seen)
         return _filled(history, given)
 
     def _evaluate(self, own: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -122,12 +126,17 @@ class Examination:
         known = {name: place for name, place in places.items() if place is not None}
         setup = Setup(model, given, call, known, first)
         self._called(call)
-        with self._training():
-            self._tell(examine(setup))
+        self._tell(examine, setup)
         return setup
 
-    def _tell(self, findings: list[Finding]) -> None:
-        """Report each finding once."""
+    def _tell(self, examination: Callable[..., list[Finding]], *arguments: Any) -> None:
+        """Report each finding of an examination once, and the checks that could not be made."""
+        with self._training(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            findings = examination(*arguments)
+        for warning in caught:
+            if issubclass(warning.category, DoctorWarning):
+                self._failed(str(warning.message))
         for finding in findings:
             key = (finding.trap, finding.title, finding.file, finding.line)
             if key not in self._seen:
@@ -187,6 +196,7 @@ def examined(
     arguments: list[str],
     report: Callable[[Finding], None],
     called: Callable[[str], None] = lambda name: None,
+    failed: Callable[[str], None] = lambda message: None,
 ) -> None:
     """Run a script as `__main__` in this process, and report the findings of its calls.
 
@@ -197,7 +207,7 @@ def examined(
     before = sys.argv, sys.path[:]
     sys.argv, sys.path[0:0] = [path, *arguments], [str(script.parent)]
     try:
-        with Examination(path, report, called):
+        with Examination(path, report, called, failed):
             runpy.run_path(path, run_name="__main__")
     finally:
         sys.argv, sys.path[:] = before[0], before[1]

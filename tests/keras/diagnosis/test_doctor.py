@@ -2,6 +2,7 @@
 
 import random
 import threading
+import warnings
 
 import keras
 import numpy as np
@@ -140,3 +141,22 @@ def test_a_fit_within_the_doctor_writes_no_file(tmp_path):
     examined(script, [], found.append)
     assert found == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["script.py"]
+
+
+class Odd(keras.losses.Loss):
+    """A loss that raises where it is asked for its configuration."""
+
+    reduction = property(lambda self: 1 / 0, lambda self, value: None)
+
+    def call(self, y_true, y_pred):
+        return ops.mean(y_pred, axis=-1)
+
+
+def test_a_check_that_fails_is_a_warning_and_others_go_on(tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        findings = tailfit.doctor(model(loss=Odd()), X, Y, batch_size=8, callbacks=[backup])
+    assert [each.trap for each in findings] == [26]
+    messages = [str(each.message) for each in caught if issubclass(each.category, UserWarning)]
+    assert "The check for trap 14 failed: ZeroDivisionError: division by zero" in messages

@@ -42,12 +42,13 @@ def case(script):
 
 def findings_of(script):
     """Return the findings, and the error of the script if it raised one."""
-    found = []
+    found, failed, raised = [], [], None
     try:
-        examined(script, [], found.append)
+        examined(script, [], found.append, failed=failed.append)
     except Exception as error:
-        return found, error
-    return found, None
+        raised = error
+    assert failed == []
+    return found, raised
 
 
 @pytest.mark.parametrize("script", [case(each) for each in TRAPS if not alone(each)])

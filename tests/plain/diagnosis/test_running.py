@@ -10,6 +10,7 @@ from tailfit.errors import TailfitError
 
 SCRIPTS = {
     "raises": ("raise RuntimeError('no data')", "raised RuntimeError in line 1: no data"),
+    "raises lines": ("raise ValueError('\x1b[1mone\x1b[0m\\n\\ntwo')", "raised ValueError in line 1: one two"),
     "exits": ("import sys\nsys.exit(3)", "raised SystemExit: 3"),
     "ends its process": ("import os\nprint('bye', flush=True)\nos._exit(4)", r"ended its process \(bye\)"),
     "no Python": ("def f(:", r"script\.py:1, which is not Python"),
@@ -49,8 +50,10 @@ def test_a_file_that_is_no_script_is_one_error(name, message, tmp_path):
         examine_script(tmp_path / name)
 
 
-def test_a_script_gets_its_arguments_and_its_folder(tmp_path):
+def test_a_script_gets_its_arguments_and_its_folder(tmp_path, monkeypatch):
     (tmp_path / "beside.py").write_text("value = 7")
+    (tmp_path / "json.py").write_text("raise ImportError('not the json that the doctor needs')")
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(
         "import sys, beside\nraise SystemExit(f'{sys.argv[1:]} {beside.value} {__name__}')"
     )

@@ -82,13 +82,14 @@ def unchained_scope(setup: Setup) -> Iterator[Problem]:
     seen = setup.observed
     if seen is not None and seen.stale:
         path, place = seen.stale[0]
+        count = len({each for each, _ in seen.stale})
         yield Problem(
             "A step on JAX runs in a StatelessScope. Scopes do not chain: within one of your own, variables that it "
             "does "
             "not map have the value from before fit (or none), and get no gradient.",
             "pass every variable that is read within: keras.StatelessScope(state_mapping=[(v, v.value) for v in ...])",
             "tailfit.Model chains scopes",
-            f"{len({each for each, _ in seen.stale})} variables are read past the scope of the step, first {path!r}",
+            f"{count} variable{'s' * (count > 1)} read past the scope of the step, the first is {path!r}",
             place,
         )
 
