@@ -6,16 +6,15 @@ stored only for human readers: Keras numbers layers ("dense_3") by what else the
 
 import gc
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
-from types import FunctionType, MethodType, ModuleType
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import keras
 import numpy as np
 
-from tailfit.data import Batches, Source
 from tailfit.errors import CheckpointError
 from tailfit.keras_private import value_behind
+from tailfit.training.reachable import reachable
 
 __all__ = [
     "assign",
@@ -31,10 +30,6 @@ __all__ = [
 
 Variables = dict[str, Any]
 
-# Types that contain no variables of the model, or through which everything could be reached.
-_OPAQUE = (str, bytes, int, float, complex, np.ndarray, np.generic, type, FunctionType, MethodType, ModuleType)
-_ELSEWHERE = (Batches, Source, keras.KerasTensor, keras.DTypePolicy, keras.initializers.Initializer)
-
 
 def variables_of(model: keras.Model, others: Mapping[str, Any]) -> Variables:
     """Return the variables as `"group.0017": variable`, in an order that depends on the model's structure alone.
@@ -48,7 +43,7 @@ def variables_of(model: keras.Model, others: Mapping[str, Any]) -> Variables:
         groups["optimizer"] = list(model.optimizer.variables)
     groups["metrics"] = list(model.metrics_variables)
     seen: set[int] = set()
-    groups["other"] = list(_within({"model": vars(model), **others}, seen))
+    groups["other"] = list(reachable({"model": vars(model), **others}, seen))
     found: Variables = {}
     numbered: set[int] = set()
     for group, variables in groups.items():
@@ -56,30 +51,6 @@ def variables_of(model: keras.Model, others: Mapping[str, Any]) -> Variables:
         numbered |= fresh.keys()
         found.update((f"{group}.{index:04d}", variable) for index, variable in enumerate(fresh.values()))
     return found
-
-
-def _within(part: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
-    """Yield the variables in an object and, recursively, in its attributes or items; each object is visited once."""
-    if part is None or isinstance(part, (*_OPAQUE, *_ELSEWHERE)) or id(part) in seen or depth > 12:
-        return
-    seen.add(id(part))
-    if isinstance(part, keras.Variable):
-        yield part
-    elif isinstance(part, Mapping):
-        for value in list(part.values()):
-            yield from _within(value, seen, depth + 1)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from _within(value, seen, depth + 1)
-    elif isinstance(part, keras.random.SeedGenerator):
-        yield part.state
-    elif not keras.ops.is_tensor(part):
-        if isinstance(part, keras.Layer | keras.Metric | keras.optimizers.Optimizer):
-            yield from part.variables
-        # Sorted by name, because threads or branches may set attributes in a different order.
-        attributes = getattr(part, "__dict__", {})
-        for name in sorted(attributes):
-            yield from _within(attributes[name], seen, depth + 1)
 
 
 def described(variables: Variables) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The data set through which Keras' loops read a `Batches`: each epoch in its own order, from its first step."""
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol
@@ -10,6 +10,7 @@ import keras
 
 from tailfit.data import Batches
 from tailfit.data.feeding.batches import Into
+from tailfit.data.feeding.pieces import iterate_pieces, sample_of_step
 from tailfit.data.feeding.predicting import for_prediction
 from tailfit.keras_private import forget_generators, forget_loops
 from tailfit.training.reused import Reused
@@ -67,6 +68,10 @@ class Feed(keras.utils.PyDataset):
         self._reused: Reused | None = None  # on TensorFlow
         self._next, self._loops, self._over = 0, 0, False
         self._lock = threading.RLock()
+        self._pieces: Sequence[int] = ()  # the pieces that this worker reads, if it trains by parts
+        self._parts = self._piece_step = 0
+        self._piece_stream: Generator[tuple[int, list[Any]]] | None = None
+        self._example: Any = None
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -77,6 +82,10 @@ class Feed(keras.utils.PyDataset):
                 if self._latest is None:
                     raise IndexError(f"step {step} of a loop that is over")
                 return self._latest
+            if self._parts:
+                if self._example is None:
+                    self._example = sample_of_step(self.batches, self.epoch, 0)
+                return self._example
             if step == 1 and threading.get_ident() == self._shape_reader:
                 step = self.batches.step_of_another_length() or step
             step = min(self._first + step, len(self) - 1)
@@ -98,6 +107,31 @@ class Feed(keras.utils.PyDataset):
         if self._reused is None and self._latest is not None:
             self._reused = Reused(self._latest)
         return None if self._reused is None else self._reused()
+
+    def read_in_pieces(self, pieces: Sequence[int], parts: int) -> None:
+        """Let `next_pieces` read batches; Keras' loop then only counts the steps, and gets one sample again and again.
+
+        Args:
+            pieces: Indices of the pieces that this worker reads.
+            parts: Number of pieces of a batch.
+        """
+        self._pieces, self._parts = pieces, parts
+
+    def next_pieces(self) -> tuple[int, list[Any], Any]:
+        """Return the number of samples of the next batch, its pieces, and a sample of it if all pieces are empty."""
+        if self._piece_stream is None:
+            self._piece_step = self._first
+            self._piece_stream = iterate_pieces(self.batches, self.epoch, self._first, self._pieces, self._parts)
+        rows, pieces = next(self._piece_stream)
+        empty = all(piece is None for piece in pieces)
+        stand_in = sample_of_step(self.batches, self.epoch, self._piece_step) if empty else None
+        self._piece_step += 1
+        return rows, pieces, stand_in
+
+    def reopen(self) -> None:
+        """Begin the epoch again."""
+        with self._lock:
+            self._close()
 
     def restart(self, epoch: int) -> None:
         with self._lock:
@@ -127,8 +161,10 @@ class Feed(keras.utils.PyDataset):
 
     def _close(self) -> None:
         stream, self._stream, self._next = self._stream, None, 0
-        if stream is not None:
-            stream.close()  # a generator: closing it ends its reader threads
+        pieces, self._piece_stream = self._piece_stream, None
+        for opened in (stream, pieces):
+            if opened is not None:
+                opened.close()  # a generator: closing it ends its reader threads
 
 
 class EpochMarker(keras.callbacks.Callback):

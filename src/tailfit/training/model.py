@@ -1,6 +1,7 @@
 """`tailfit.Model`: a `keras.Model` whose steps are written once for every backend."""
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
 from tailfit.training.gradients import scaled_by, value_and_grad
 from tailfit.training.heads import refuse_contradicting_heads
 from tailfit.training.outputs import Given, labels_checked
+from tailfit.training.parts.loop import PartsLoop, checked_parts, refuse_own_step
 from tailfit.training.reported import loss_counted, report_whole_epochs
 from tailfit.training.scheduled import scheduled_by, with_markers
 from tailfit.training.step_runner import Runner
@@ -71,6 +73,8 @@ class Model(_Trainer):
     """
 
     _tailfit_runner: Runner | None = None  # runs the steps passed to compile
+    _tailfit_parts = 1
+    _tailfit_loop: PartsLoop | None = None  # made by the first fit by parts
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if private.functional_init_arguments(args, kwargs) and not isinstance(self, private.Functional):
@@ -142,15 +146,21 @@ class Model(_Trainer):
 
     # -- compile, fit, evaluate, predict ---------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *, steps: Any = None, **kwargs: Any) -> None:
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, *, steps: Any = None, parts: int = 1, **kwargs: Any
+    ) -> None:
         """Configure training; see `keras.Model.compile` for the other arguments.
 
         Args:
             optimizer, loss: See `keras.Model.compile`.
             steps: List of changes of the default training step, from `tailfit.steps`; the first is the outermost.
+            parts: Number of pieces of each batch, which `fit` trains on one by one and then combines. Any number of
+                workers that divides it ends with the same numbers; see the page "On several machines".
         Raises:
-            ArgumentError: If `from_logits` of a loss contradicts the activation of its output layer.
-            StepError: If `steps` is passed to a model with its own `train_step`, or has an object that is not a step.
+            ArgumentError: If `from_logits` of a loss contradicts the activation of its output layer, or `parts` is not
+                a whole number >= 1.
+            StepError: If `steps` or `parts` is passed to a model with its own `train_step`, or `steps` has an object
+                that is not a step.
         """
         if steps and type(self).train_step is not Model.train_step:
             raise StepError(
@@ -158,16 +168,21 @@ class Model(_Trainer):
                 expected="steps= with the default train_step, or an overridden train_step without steps=",
                 fix="write your train_step as a tailfit.steps.Step, or drop steps=",
             )
+        parts = checked_parts(parts)
+        if parts > 1 and type(self).train_step is not Model.train_step:
+            raise refuse_own_step(type(self), f"parts={parts}")
         runner = Runner(steps) if steps else None
         refuse_contradicting_heads(self, loss)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         report_whole_epochs(self)
-        self._tailfit_runner = runner
+        self._tailfit_runner, self._tailfit_parts, self._tailfit_loop = runner, parts, None
 
     def get_compile_config(self) -> Logs:
         config: Logs = super().get_compile_config()
         if config and self._tailfit_runner is not None:
             config["steps"] = [keras.saving.serialize_keras_object(step) for step in self._tailfit_runner.steps]
+        if config and self._tailfit_parts > 1:
+            config["parts"] = self._tailfit_parts
         return config
 
     def compile_from_config(self, config: Logs) -> None:
@@ -260,12 +275,6 @@ class Model(_Trainer):
             return self._fit(call)
 
     def _fit(self, call: Logs) -> Any:
-        if place().world > 1:
-            raise StepError(
-                f"a fit with {place().world} workers",
-                expected="one worker",
-                fix="train in one process",
-            )
         feed, validation = as_feed(call.get("x"), "training"), as_feed(call.get("validation_data"), "evaluation")
         call.update(x=feed, validation_data=validation)
         with_class_weight_checked(call)
@@ -285,8 +294,32 @@ class Model(_Trainer):
         )
         held = Given.validation(validation) if validation is not None else None
         checked = labels_checked(self, given, held, training=True)
-        with reading(feed, validation), with_markers(call, markers), checked:
+        loop = self._parts_loop()
+        by_parts = nullcontext() if loop is None else loop.fitting(feed, self._in_parts(validation), call["batch_size"])
+        with reading(feed, validation), with_markers(call, markers), checked, by_parts:
             return _Trainer.fit(self, **call)
+
+    def _parts_loop(self) -> PartsLoop | None:
+        """Return the loop by parts; None if this model is trained as a whole, by one worker."""
+        if self._tailfit_parts == 1 and place().world == 1:
+            return None
+        cls = type(self)
+        if cls.train_step is not Model.train_step:
+            raise refuse_own_step(cls, f"a fit with {place().world} workers")
+        if self._tailfit_loop is None:
+            own_metrics = any(
+                getattr(cls, name) is not getattr(base, name)
+                for name, base in (
+                    ("update_metrics", Model),
+                    ("compute_metrics", keras.Model),
+                    ("compute_loss", keras.Model),
+                )
+            )
+            self._tailfit_loop = PartsLoop(self, self._tailfit_runner, self._tailfit_parts, needs_x=own_metrics)
+        return self._tailfit_loop
+
+    def _in_parts(self, validation: Any) -> Any:
+        return validation if type(self).test_step is Model.test_step else None
 
     def evaluate(
         self,
@@ -310,7 +343,9 @@ class Model(_Trainer):
         feed = as_feed(x, "evaluation")
         what = "labels" if isinstance(feed, Feed) else "y"
         given = None if kwargs else Given(what, feed, y, sample_weight)
-        with reading(feed), labels_checked(self, given, training=False):
+        loop = self._tailfit_loop if kwargs else None
+        by_parts = nullcontext() if loop is None else loop.validating()
+        with reading(feed), labels_checked(self, given, training=False), by_parts:
             return super().evaluate(
                 feed, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **kwargs
             )

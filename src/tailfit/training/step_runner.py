@@ -54,7 +54,7 @@ class Runner:
         batch = Batch(x, (Target(y, sample_weight),))
         for step in self.steps:
             batch = step.batch(model, batch)
-        compute, forward = self._composed(model)
+        compute, forward = self.composed(model)
         gradients = None
         with self._reported_once(model) as report:
             if not model.trainable_variables:  # all layers frozen: as Keras does, update the metrics only
@@ -68,7 +68,8 @@ class Runner:
         logs: dict[str, Any] = model.update_metrics(loss, batch.x, first.y, y_pred, first.sample_weight)
         return logs
 
-    def _composed(self, model: Any) -> tuple[Compute, Forward]:
+    def composed(self, model: Any) -> tuple[Compute, Forward]:
+        """Return the functions that compute `((loss, y_pred), gradients)` and `(loss, y_pred)` of a batch."""
         inside_out = self.steps[::-1]
         loss: Loss = partial(batch_loss, model)
         for step in inside_out:

@@ -6,7 +6,7 @@ from typing import Any
 from tailfit.data.feeding.batches import Batches
 from tailfit.data.feeding.read_ahead import read_ahead
 
-__all__ = ["bounds", "iterate_pieces", "rows_of_step"]
+__all__ = ["bounds", "iterate_pieces", "rows_of_step", "sample_of_step"]
 
 
 def bounds(rows: int, piece: int, parts: int) -> tuple[int, int]:
@@ -61,6 +61,12 @@ def iterate_pieces(
             yield rows_of_step(batches, step), [next(made) if has_rows else None for has_rows in full]
     finally:
         made.close()
+
+
+def sample_of_step(batches: Batches, epoch: int, step: int) -> tuple[Any, ...]:
+    """Return the first sample of a batch, as a batch."""
+    start, _ = batches._positions(step, (0, 1))
+    return batches._read(epoch, step, batches.plan.indices(epoch, start, start + 1), (0, batches.batch_size))
 
 
 def _has_rows(batches: Batches, step: int, piece: int, parts: int) -> bool:

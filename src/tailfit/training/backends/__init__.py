@@ -5,7 +5,7 @@ TensorFlow and torch abort when they are imported in one process.
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 import keras
@@ -35,8 +35,14 @@ class Engine(Protocol):
     ) -> tuple[tuple[Any, Any], list[Any]]:
         """Return `fn(*inputs)`, which is (loss, aux), and the gradients of `scale(loss)`: of variables, then inputs."""
 
-    def function(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `fn` compiled; Keras variables that it reads and assigns are its state."""
+    def function(self, fn: Callable[..., Any], *, compiled: bool = True) -> Callable[..., Any]:
+        """Return `fn` compiled; Keras variables that it reads and assigns are its state.
+
+        With `compiled=False` it runs as it would compiled, but eagerly.
+        """
+
+    def next_batches(self, batches: Any, steps: int) -> Iterator[Any]:
+        """Yield up to `steps` batches of what Keras' loop passes to its step; it ends as the loop expects."""
 
     def settings(self) -> dict[str, Any]:
         """Return settings that a program can change and results depend on, as JSON, for processes that train alike."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
+from itertools import islice
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ __all__ = [
     "check_random_state",
     "connect",
     "function",
+    "next_batches",
     "random_state",
     "seed_generators",
     "set_random_state",
@@ -73,8 +75,8 @@ def value_and_grad(
     return (loss, aux), [*gradients, *slopes]
 
 
-def function(fn: Callable[..., Any]) -> Callable[..., Any]:
-    program = Program(fn, tuple)
+def function(fn: Callable[..., Any], *, compiled: bool = True) -> Callable[..., Any]:
+    program = Program(fn, tuple, compiled=compiled)
 
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -99,6 +101,11 @@ def apply_settings(settings: dict[str, Any]) -> None:
 
 def _is_setting(name: str, value: Any) -> bool:
     return "cache" not in name and (value is None or isinstance(value, bool | int | float | str))
+
+
+def next_batches(batches: Any, steps: int) -> Iterator[Any]:
+    yield next(batches)  # its StopIteration ends an epoch of unknown length
+    yield from islice(batches, steps - 1)
 
 
 def random_state() -> dict[str, Any]:
@@ -140,7 +147,8 @@ class Trainer(keras.Model):
     test_function: Any = None
     predict_function: Any = None
 
-    _run_train_step: Callable[[Any], Any]  # defined by tailfit.Model
+    _tailfit_loop: Any  # these are defined by tailfit.Model
+    _run_train_step: Callable[[Any], Any]
     _run_test_step: Callable[[Any], Any]
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
@@ -151,6 +159,9 @@ class Trainer(keras.Model):
         super()._symbolic_build(iterator, data_batch)
 
     def _get_jax_state(self, purge_model_variables: bool = False, **kwargs: Any) -> Groups:
+        loop = self._tailfit_loop
+        if loop is not None and (loop.training if "optimizer_variables" in kwargs else loop.evaluating):
+            return tuple(() for wanted in kwargs.values() if wanted)  # by parts, the variables keep their values
         # A step donates its values. A value that anything else refers to, such as an array that a callback kept, is
         # copied first.
         self._jax_state = None  # values of the last step, which have been assigned to the variables by now
@@ -159,7 +170,9 @@ class Trainer(keras.Model):
         return tuple(unshared(group, holders) for group in state)
 
     def make_train_function(self, force: bool = False) -> None:
-        if self.train_function is None or force:
+        if self._tailfit_loop is not None and self._tailfit_loop.training:
+            self.train_function = lambda state, batches: (self._tailfit_loop.train(batches), state)
+        elif self.train_function is None or force:
             self.train_function = self._stepper(
                 self._run_train_step,
                 lambda: (
@@ -171,7 +184,9 @@ class Trainer(keras.Model):
             )
 
     def make_test_function(self, force: bool = False) -> None:
-        if self.test_function is None or force:
+        if self._tailfit_loop is not None and self._tailfit_loop.evaluating:
+            self.test_function = lambda state, batches: (self._tailfit_loop.evaluate(batches), state)
+        elif self.test_function is None or force:
             self.test_function = self._stepper(
                 self._run_test_step,
                 lambda: (self.trainable_variables, self.non_trainable_variables, self.metrics_variables),

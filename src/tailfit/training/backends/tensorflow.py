@@ -1,6 +1,6 @@
 """TensorFlow: variables change in place inside a `tf.function`; a tape records gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ __all__ = [
     "check_random_state",
     "connect",
     "function",
+    "next_batches",
     "random_state",
     "seed_generators",
     "set_random_state",
@@ -39,7 +40,9 @@ def value_and_grad(
     return (loss, aux), tape.gradient(scaled, [*values, *inputs])
 
 
-def function(fn: Callable[..., Any]) -> Callable[..., Any]:
+def function(fn: Callable[..., Any], *, compiled: bool = True) -> Callable[..., Any]:
+    if not compiled:
+        return fn
     # As on JAX: without autograph, a Python `if` on a tensor fails; without reduce_retracing, each new shape is traced.
     return tf.function(fn, reduce_retracing=False, autograph=False)  # type: ignore[no-any-return]
 
@@ -61,6 +64,15 @@ def apply_settings(settings: dict[str, Any]) -> None:
         threading.set_inter_op_parallelism_threads(settings["inter_op_threads"])
     tf.config.experimental.enable_tensor_float_32_execution(settings["tensor_float_32"])
     tf.config.run_functions_eagerly(settings["functions_run_eagerly"])
+
+
+def next_batches(batches: Any, steps: int) -> Iterator[Any]:
+    yield next(batches)  # its StopIteration ends an epoch of unknown length
+    for _ in range(steps - 1):
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def random_state() -> dict[str, Any]:
@@ -97,16 +109,19 @@ class Trainer(keras.Model):
     train_function: Any = None
     test_function: Any = None
 
-    _run_train_step: Callable[[Any], Any]  # defined by tailfit.Model
+    _tailfit_loop: Any  # these are defined by tailfit.Model
+    _run_train_step: Callable[[Any], Any]
     _run_test_step: Callable[[Any], Any]
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
-            self.train_function = self._make_function(self._run_train_step)
+            by_parts = self._tailfit_loop is not None and self._tailfit_loop.training
+            self.train_function = self._tailfit_loop.train if by_parts else self._make_function(self._run_train_step)
 
     def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
-            self.test_function = self._make_function(self._run_test_step)
+            by_parts = self._tailfit_loop is not None and self._tailfit_loop.evaluating
+            self.test_function = self._tailfit_loop.evaluate if by_parts else self._make_function(self._run_test_step)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)

@@ -1,7 +1,7 @@
 """PyTorch: variables change in place; a step is compiled only with `jit_compile=True`."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_random_state",
     "connect",
     "function",
+    "next_batches",
     "random_state",
     "seed_generators",
     "set_random_state",
@@ -69,7 +70,7 @@ def _detach(value: Any) -> Any:
     return detached
 
 
-def function(fn: Callable[..., Any]) -> Callable[..., Any]:
+def function(fn: Callable[..., Any], *, compiled: bool = True) -> Callable[..., Any]:
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         if getattr(_nesting, "depth", 0):  # called by a forward function, which needs the graph
@@ -104,6 +105,10 @@ def apply_settings(settings: dict[str, Any]) -> None:
     torch.set_float32_matmul_precision(settings["float32_matmul_precision"])
     torch.backends.cudnn.benchmark = settings["cudnn_benchmark"]
     torch.backends.cudnn.deterministic = settings["cudnn_deterministic"]
+
+
+def next_batches(batches: Any, steps: int) -> Iterator[Any]:
+    yield from batches
 
 
 def random_state() -> dict[str, Any]:
@@ -159,7 +164,8 @@ class Trainer(keras.Model):
 
     steps_per_execution: int
 
-    _run_train_step: Callable[[Any], Any]  # defined by tailfit.Model
+    _tailfit_loop: Any  # these are defined by tailfit.Model
+    _run_train_step: Callable[[Any], Any]
     _run_test_step: Callable[[Any], Any]
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
@@ -169,11 +175,13 @@ class Trainer(keras.Model):
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
             _refuse_processes()
-            self.train_function = self._stepper(self._run_train_step)
+            by_parts = self._tailfit_loop is not None and self._tailfit_loop.training
+            self.train_function = self._tailfit_loop.train if by_parts else self._stepper(self._run_train_step)
 
     def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
-            self.test_function = self._stepper(self._run_test_step)
+            by_parts = self._tailfit_loop is not None and self._tailfit_loop.evaluating
+            self.test_function = self._tailfit_loop.evaluate if by_parts else self._stepper(self._run_test_step)
 
     def make_predict_function(self, force: bool = False) -> None:
         if self.predict_function is None or force:
