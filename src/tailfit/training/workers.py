@@ -28,22 +28,6 @@ __all__ = ["Exchange", "exchange", "joined"]
 
 class _Transport(Protocol):
     def gather(self, array: Any) -> list[Any]: ...
-    def gather_all(self, arrays: Sequence[Any]) -> list[list[Any]]:
-        """Return several arrays of all workers, by rank, with one message for each dtype."""
-        dtypes = [keras.backend.standardize_dtype(array.dtype) for array in arrays]
-        parts: list[list[Any]] = [[None] * len(arrays) for _ in range(self.place.world)]
-        for dtype in sorted(set(dtypes)):
-            chosen = [index for index, own in enumerate(dtypes) if own == dtype]
-            flat = [keras.ops.reshape(arrays[index], (-1,)) for index in chosen]
-            for rank, received in enumerate(self.gather(keras.ops.concatenate(flat))):
-                start = 0
-                for index in chosen:
-                    shape = tuple(arrays[index].shape)
-                    end = start + math.prod(shape)
-                    parts[rank][index] = keras.ops.reshape(received[start:end], shape)
-                    start = end
-        return parts
-
     def total(self, array: Any) -> Any: ...
     def close(self) -> None: ...
 
@@ -79,6 +63,22 @@ class Exchange:
         self._count(array, self.place.world - 1)
         with self._lost_workers_explained():
             return self._transport.gather(array)
+
+    def gather_all(self, arrays: Sequence[Any]) -> list[list[Any]]:
+        """Return several arrays of all workers, by rank, with one message for each dtype."""
+        dtypes = [keras.backend.standardize_dtype(array.dtype) for array in arrays]
+        parts: list[list[Any]] = [[None] * len(arrays) for _ in range(self.place.world)]
+        for dtype in sorted(set(dtypes)):
+            chosen = [index for index, own in enumerate(dtypes) if own == dtype]
+            flat = [keras.ops.reshape(arrays[index], (-1,)) for index in chosen]
+            for rank, received in enumerate(self.gather(keras.ops.concatenate(flat))):
+                start = 0
+                for index in chosen:
+                    shape = tuple(arrays[index].shape)
+                    end = start + math.prod(shape)
+                    parts[rank][index] = keras.ops.reshape(received[start:end], shape)
+                    start = end
+        return parts
 
     def total(self, array: Any) -> Any:
         """Return the sum over all workers, added in any order.
