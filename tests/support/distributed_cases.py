@@ -67,7 +67,11 @@ def mixed(parts: int) -> Made:
 
 
 def robust(parts: int) -> Made:
-    steps = [tailfit.steps.RDrop(alpha=1.0, from_logits=True), tailfit.steps.SmallLoss(forget_rate=0.2), tailfit.steps.Accumulate(parts=2)]
+    steps = [
+        tailfit.steps.RDrop(alpha=1.0, from_logits=True),
+        tailfit.steps.SmallLoss(forget_rate=0.2),
+        tailfit.steps.Accumulate(parts=2),
+    ]
     return dense(parts, steps=steps), batches(weighted=False), {}
 
 
@@ -104,7 +108,7 @@ def half(parts: int) -> Made:
 
 def masked(parts: int) -> Made:
     keras.utils.set_random_seed(7)
-    x, y, weights = data(60, (5, 3))
+    x, y, _ = data(60, (5, 3))
     x[np.arange(5)[None, :] >= np.random.default_rng(1).integers(2, 6, 60)[:, None]] = 0.0
     targets = np.repeat(np.eye(CLASSES, dtype="float32")[y][:, None], 5, axis=1)
     inputs = keras.Input((5, 3))
@@ -125,7 +129,10 @@ def several(parts: int) -> Made:
     keras.utils.set_random_seed(7)
     one, two = keras.Input((12,), name="one"), keras.Input((12,), name="two")
     hidden = keras.layers.Dense(8, activation="relu")(keras.layers.Concatenate()([one, two]))
-    outputs = {"cause": keras.layers.Dense(CLASSES, name="cause")(hidden), "size": keras.layers.Dense(1, name="size")(hidden)}
+    outputs = {
+        "cause": keras.layers.Dense(CLASSES, name="cause")(hidden),
+        "size": keras.layers.Dense(1, name="size")(hidden),
+    }
     model = tailfit.Model({"one": one, "two": two}, outputs)
     losses = {"cause": tailfit.losses.CrossEntropy(from_logits=True), "size": "mse"}
     model.compile("adam", losses, metrics={"cause": "accuracy"}, parts=parts)
@@ -147,7 +154,9 @@ class Noise(tailfit.steps.Step):
 
     def batch(self, model: Any, batch: Any) -> Any:
         self.seen.assign_add(ops.shape(batch.x)[0])
-        return dataclasses.replace(batch, x=batch.x + keras.random.normal(ops.shape(batch.x), stddev=0.1, seed=self.seed))
+        return dataclasses.replace(
+            batch, x=batch.x + keras.random.normal(ops.shape(batch.x), stddev=0.1, seed=self.seed)
+        )
 
 
 def custom(parts: int) -> Made:
@@ -174,17 +183,20 @@ def _noisy(batch: Any, rng: Any) -> Any:
 
 
 CASES: dict[str, Callable[[int], Made]] = {
-    function.__name__: function
-    for function in (
-        plain, weighted, summed, short, mixed, robust, counting, scheduled, frozen, half, masked, several, custom, inputs
+    function.__name__: function for function in (
+        plain, weighted, summed, short, mixed, robust, counting, scheduled, frozen, half, masked, several, custom,
+        inputs,
     )
 }  # fmt: skip
 
 
-def train(case: str, parts: int, **kwargs: Any) -> dict[str, Any]:
+def train(case: str, parts: int, directory: Any = None, callbacks: Any = ()) -> dict[str, Any]:
     """Run a training, and return all that it ends with: weights, optimizer, state, and history."""
     model, data, arguments = CASES[case](parts)
-    arguments = {"epochs": 2, "verbose": 0, **arguments, **kwargs}
+    arguments = {"epochs": 2, "verbose": 0, **arguments}
+    if directory is not None:
+        resume = tailfit.callbacks.Resume(directory, save_freq=2)
+        arguments["callbacks"] = [*arguments.get("callbacks", ()), *callbacks, resume]
     history = model.fit(data, **arguments).history
     found = {f"history {name}": np.asarray(values, np.float64) for name, values in history.items()}
     held = [*model.variables, *(() if model.optimizer is None else model.optimizer.variables)]

@@ -28,6 +28,7 @@ from tailfit.resume.callback_state import Check, checks_of, same_kind
 from tailfit.resume.encoding import CannotEncodeError, decode, encode
 from tailfit.storage.reading import check_replaceable, read_whole
 from tailfit.storage.writing import write_parts
+from tailfit.workers import place
 
 __all__ = ["Remembered", "check_weights", "restore", "rewrite_log"]
 
@@ -299,6 +300,8 @@ def log_of(callback: Any) -> bytes | None:
 
 def rewrite_log(callback: Any, content: bytes | None) -> None:
     """Restore the log of a `CSVLogger`, which `on_train_begin` has emptied, or which has rows of repeated steps."""
+    if place().rank:
+        return  # the log is that of rank 0
     if callback.csv_file is not None:
         callback.csv_file.close()
     write_parts(callback.filename, [content or b""])

@@ -10,12 +10,13 @@ from typing import Any, Final, Literal
 import keras
 
 from tailfit.arguments import whole_number
-from tailfit.errors import ArgumentError, CheckpointError, StepError
+from tailfit.errors import ArgumentError, CheckpointError, StepError, WorkerError
 from tailfit.resume.identity import MEANING, differences, identity_of
 from tailfit.resume.lock import Lock
 from tailfit.resume.remembered import Remembered
 from tailfit.resume.run import ResumeWarning, Run
 from tailfit.resume.saved import check_document, errors_name
+from tailfit.resume.sharing import on_all_workers
 from tailfit.resume.store import Checkpoint, Store
 from tailfit.resume.wrapping import as_batches
 from tailfit.training.feed import Feed
@@ -34,6 +35,9 @@ class Resume(WholeFit):
     On SIGTERM and Ctrl-C the current step is finished and saved, and the process exits with status 143 or
     `KeyboardInterrupt`. A validation that takes more than ten seconds, and the first one, has a checkpoint before it,
     and is interrupted at once; shorter ones are finished. A second signal acts at once.
+
+    With several workers, rank 0 writes the checkpoints, to a directory that all can read. Their number is not part of a
+    run: it may be different when the run continues.
 
     If a checkpoint can't be written (a full disk, a removed directory), a `ResumeWarning` is issued, and training
     continues.
@@ -107,18 +111,30 @@ class Resume(WholeFit):
         call["x"] = feed
         remembered = Remembered(self._move_last(call))
         store = Store(self.directory, keep=self.keep)
-        store.make()
-        lock = Lock(self.directory)
-        try:
+        lock: Lock | None = None
+        identity = identity_of(model, feed.batches, call.get("validation_data"), remembered.names())
+
+        def found() -> Checkpoint | None:
+            nonlocal lock
+            store.make()
+            lock = Lock(self.directory)
             store.sweep_drafts()  # here as well as when saving, because a finished run is not saved again
-            identity = identity_of(model, feed.batches, call.get("validation_data"), remembered.names())
+            return self._recover(store, identity)
+
+        try:
+            checkpoint = on_all_workers(store, found)
             with Run(model, feed, remembered, store, identity, self.save_freq, self.every_seconds) as run:
-                run.begin_at(self._recover(store, identity), call)
+                run.begin_at(checkpoint, call)
                 feed.observer = self._run = run
-                yield
+                try:
+                    yield
+                except WorkerError:
+                    run.leave_if_signalled()
+                    raise
         finally:
             self._run = None
-            lock.release()
+            if lock is not None:
+                lock.release()
 
     def _move_last(self, call: dict[str, Any]) -> list[Any]:
         """Move this callback behind all others, and return the others, including the history."""

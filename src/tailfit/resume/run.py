@@ -30,6 +30,7 @@ from tailfit.resume.store import Checkpoint, Position, Store
 from tailfit.text import TailfitWarning
 from tailfit.training import generators
 from tailfit.training.feed import Feed
+from tailfit.workers import place
 
 __all__ = ["ResumeWarning", "Run"]
 
@@ -86,6 +87,10 @@ class Run:
         self._signals.restore()
         self._background.close()
         self._report_failures()
+
+    def leave_if_signalled(self) -> None:
+        """Exit if a signal was received; called when another worker has left, which it does at the same signal."""
+        self._signals.leave()
 
     def begin_at(self, checkpoint: Checkpoint | None, call: dict[str, Any]) -> None:
         """Set the position at which the fit with the arguments `call` starts: that of the checkpoint, if any."""
@@ -182,6 +187,8 @@ class Run:
     # -- saving ----------------------------------------------------------------------------------------
 
     def _save_if_due(self, position: Position, *, anyway: bool) -> None:
+        if place().rank:
+            return  # rank 0 saves; at a signal it leaves, and then all others do
         self._report_failures()
         by_steps = self._save_freq != "epoch" and (
             self._steps(position) // self._save_freq > self._steps_saved // self._save_freq
@@ -196,7 +203,7 @@ class Run:
 
     def _leave_if_nothing_is_lost(self) -> None:
         """Exit during a validation if the checkpoint before it was written; otherwise continue to its end."""
-        if self._saved is not None and self._one_call_before_the_end(self._saved):
+        if not place().rank and self._saved is not None and self._one_call_before_the_end(self._saved):
             self._background.wait()
             if not self._report_failures():
                 self._signals.leave()
@@ -270,7 +277,7 @@ class Run:
             # Some variables are created by the first step that uses them: run one step to create them.
             self._before = known, {place: variables.held(variable) for place, variable in known.items()}
             batch = self._feed.batches.read(*self._start)
-            self._model._run_train_step(keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
+            self._model._trial_step(batch)
             known = self._variables()
         return variables.checked(known, saved.entries, saved.arrays)
 

@@ -128,6 +128,11 @@ class Feed(keras.utils.PyDataset):
         self._piece_step += 1
         return rows, pieces, stand_in
 
+    @property
+    def first(self) -> int:
+        """The first step of the epoch that is read."""
+        return self._first
+
     def reopen(self) -> None:
         """Begin the epoch again."""
         with self._lock:

@@ -295,9 +295,17 @@ class Model(_Trainer):
         held = Given.validation(validation) if validation is not None else None
         checked = labels_checked(self, given, held, training=True)
         loop = self._parts_loop()
-        by_parts = nullcontext() if loop is None else loop.fitting(feed, self._in_parts(validation), call["batch_size"])
+        by_parts = nullcontext() if loop is None else loop.fitting(feed, self._in_parts(validation), call)
         with reading(feed, validation), with_markers(call, markers), checked, by_parts:
             return _Trainer.fit(self, **call)
+
+    def _trial_step(self, batch: Any) -> None:
+        """Run a training step that creates all variables that steps need."""
+        loop = self._parts_loop()
+        if loop is None:
+            self._run_train_step(keras.tree.map_structure(keras.ops.convert_to_tensor, batch))
+        else:
+            loop.trial(batch)
 
     def _parts_loop(self) -> PartsLoop | None:
         """Return the loop by parts; None if this model is trained as a whole, by one worker."""

@@ -7,13 +7,17 @@ from typing import Any
 from tailfit.errors import ArgumentError, StepError
 from tailfit.training.backends import engine
 from tailfit.training.feed import Feed
+from tailfit.training.parts.agreement import agree
+from tailfit.training.parts.silence import only_rank_zero_writes
 from tailfit.training.parts.stepper import PiecesOfBatch, Stepper, cut
 from tailfit.training.step_runner import Runner
+from tailfit.training.workers import Exchange
 from tailfit.workers import place
 
 __all__ = ["PartsLoop", "checked_parts", "refuse_own_step"]
 
 _DEFAULT_BATCH = 32  # Keras' default
+_COMPARED = ("epochs", "initial_epoch", "validation_freq", "validation_steps")  # arguments of fit
 
 
 def checked_parts(parts: Any) -> int:
@@ -46,18 +50,23 @@ class PartsLoop:
         self._stepper = Stepper(model, runner or Runner([]), parts, needs_x=needs_x)
         self._feed: Feed | None = None
         self._validation: Feed | None = None
+        self._settings: dict[str, Any] = {}
+        self._agreed = False  # whether all workers have compared what they are about to do
         self.training = self.evaluating = False  # which of Keras' loops runs by parts now
 
     @contextmanager
-    def fitting(self, feed: Any, validation: Any, batch_size: int | None) -> Iterator[None]:
+    def fitting(self, feed: Any, validation: Any, call: dict[str, Any]) -> Iterator[None]:
         """Train by parts within this context.
 
         Args:
             feed: Training data, in a feed if they are a `Batches`.
             validation: Validation data, likewise; None if they are not evaluated by parts.
-            batch_size: Batch size passed to `fit`.
+            call: Arguments of `fit`.
         """
-        self._check(feed, batch_size)
+        self._check(feed, call.get("batch_size"))
+        rank = place().rank
+        if rank:
+            call["verbose"] = 0
         self._feed = feed if isinstance(feed, Feed) else None
         self._validation = validation if isinstance(validation, Feed) else None
         for each in (self._feed, self._validation):
@@ -65,9 +74,11 @@ class PartsLoop:
                 each.read_in_pieces(self._own_pieces(), self.parts)
         model = self._model
         before, model.train_function = model.train_function, None
+        self._settings, self._agreed = {name: call.get(name) for name in _COMPARED}, False
         self.training = True
         try:
-            yield
+            with only_rank_zero_writes(call.get("callbacks"), rank):
+                yield
         finally:
             self.training = False
             model.train_function = before
@@ -92,9 +103,16 @@ class PartsLoop:
     def train(self, batches: Any) -> Any:
         """Run the steps of one call of Keras' loop, and return the logs of the last."""
         logs = None
+        if not self._agreed and self._feed is not None:
+            agree(self._model, self._feed, self._validation, {**self._settings, "parts": self.parts})
+            self._agreed = True
         for data in engine.next_batches(batches, self._model.steps_per_execution):
             logs = self._stepper.train(self._pieces(self._feed, data))
         return logs
+
+    def trial(self, batch: Any) -> None:
+        """Train on a batch without the other workers, to create all variables that a step needs."""
+        self._stepper.train(cut(batch, self.parts), Exchange())
 
     def evaluate(self, batches: Any) -> Any:
         """Run the evaluation of one call of Keras' loop, and return the logs of the last batch."""

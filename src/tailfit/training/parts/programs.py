@@ -45,7 +45,7 @@ class Programs:
         self._several = len(compiled_losses(model)) > 1
         self.needs_rows = needs_x or self._several or private.has_compiled_metrics(model)
         self.state = State(model, runner.steps)
-        self._layout, self._masked = Layout((), ()), False  # of the piece that ran, or was traced, last
+        self.layout, self._masked = Layout((), ()), False  # of the piece that ran, or was traced, last
         compiled = not model.run_eagerly and (keras.backend.backend() != "jax" or bool(model.jit_compile))
         self.masses = engine.function(self._masses, compiled=compiled)
         self.piece = engine.function(self._piece, compiled=compiled)
@@ -95,16 +95,16 @@ class Programs:
             numbers = ops.stack([ops.cast(part, "float32") for part in (*numbers, divisor)])
             changes = [_difference(v.value, old) for v, old in zip(self.state.added, before, strict=True)]
             averaged = [variable.value for variable in self.state.averaged]
-            vectors, self._layout = packed([numbers, *gradients, *changes], averaged)
+            vectors, self.layout = packed([numbers, *gradients, *changes], averaged)
             rows = self._rows(batch.x, first.y, y_pred, first.sample_weight) if self.needs_rows else None
         return vectors, rows
 
     def _add(self, left: Vectors, left_pieces: Any, right: Vectors, right_pieces: Any) -> Vectors:
-        return added(self._layout, left, left_pieces, right, right_pieces)
+        return added(self.layout, left, left_pieces, right, right_pieces)
 
     def _finish(self, vectors: Vectors, samples: Any, rows: Rows) -> Any:
         """Apply the gradients of the whole batch, assign the state after it, and return the logs."""
-        (numbers, *others), averaged = self._layout.unpacked(vectors)
+        (numbers, *others), averaged = self.layout.unpacked(vectors)
         count = len(others) - len(self.state.added)
         gradients, changes = others[:count], others[count:]
         loss, penalty, divisor = numbers[0], numbers[1], numbers[2]

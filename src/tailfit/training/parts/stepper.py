@@ -177,7 +177,8 @@ class Stepper:
             counts = [_scalar(self._filled(rows, part)) for part in (one, other)]
             return programs.add(left, counts[0], right, counts[1])
 
-        return combined(node, known, add)
+        vectors: Vectors | None = combined(node, known, add)
+        return vectors
 
     def _nodes(
         self, programs: Programs, rows: int, found: dict[Node, Vectors | None], others: Exchange
@@ -202,10 +203,13 @@ class Stepper:
         """Return the root of the tree, and the rows of all workers."""
         world, each = others.place.world, self._pieces_each(others)
         if world == 1:
-            return nodes[0, self.parts] or zeros, own_rows
+            whole_batch = nodes[0, self.parts]
+            return (zeros if whole_batch is None else whole_batch), own_rows
+        if not others.exact:
+            return self._summed(programs, rows, nodes, zeros, others), self._rows_of_all(rows, [], own_rows, others)[1]
         every = [largest_nodes(rank * each, (rank + 1) * each, self.parts) for rank in range(world)]
         most = max(map(len, every))
-        sent = [vectors or zeros for vectors in nodes.values()]
+        sent = [zeros if vectors is None else vectors for vectors in nodes.values()]
         sent += [zeros] * (most - len(sent))
         received, whole = self._rows_of_all(
             rows, [ops.stack(parts) for parts in zip(*sent, strict=True)], own_rows, others
@@ -215,7 +219,25 @@ class Stepper:
             for own, of_rank in zip(received, every, strict=True)
             for index, node in enumerate(of_rank)
         }
-        return self._combined(programs, rows, (0, self.parts), known) or zeros, whole
+        root = self._combined(programs, rows, (0, self.parts), known)
+        return (zeros if root is None else root), whole
+
+    def _summed(
+        self, programs: Programs, rows: int, nodes: dict[Node, Vectors | None], zeros: Vectors, others: Exchange
+    ) -> Vectors:
+        """Return the root of the tree up to rounding, with one all-reduce for each dtype."""
+        counts = [self._filled(rows, node) for node, vectors in nodes.items() if vectors is not None]
+        every = self._filled(rows, (0, self.parts))
+        filled = [vectors for vectors in nodes.values() if vectors is not None]
+        result = []
+        for index, dtype in enumerate(programs.layout.dtypes):
+            size, _ = programs.layout.sizes(dtype)
+            own = zeros[index]
+            for vectors, count in zip(filled, counts, strict=True):
+                averaged = vectors[index][size:] * ops.cast(count / every, dtype)
+                own = own + ops.concatenate([vectors[index][:size], averaged])
+            result.append(others.total(own))
+        return result
 
     def _rows_of_all(
         self, rows: int, arrays: list[Any], own_rows: Rows, others: Exchange

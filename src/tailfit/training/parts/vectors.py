@@ -82,7 +82,7 @@ def _entry(array: Any) -> tuple[tuple[int, ...], str] | None:
 
 
 def _dtype(array: Any) -> str:
-    return keras.backend.standardize_dtype(array.dtype)
+    return str(keras.backend.standardize_dtype(array.dtype))
 
 
 def _size(shape: tuple[int, ...]) -> int:
