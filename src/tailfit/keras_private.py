@@ -69,17 +69,14 @@ __all__ = [
     "call_model",
     "compiled_loss",
     "compiled_metrics",
-    "compiled_metrics_variables",
     "compute_loss",
     "flat_losses",
     "forget_generators",
     "forget_loops",
-    "forget_losses_of_calls",
     "functional_init_arguments",
     "get_keras_mask",
     "get_random_seed",
     "get_stateless_scope",
-    "has_compiled_metrics",
     "improves",
     "in_stateless_scope",
     "in_symbolic_scope",
@@ -92,7 +89,6 @@ __all__ = [
     "loss_tracker",
     "losses_of_outputs",
     "output_behind",
-    "output_loss_variables",
     "plain_scopes_chained_within",
     "replace_compiled_loss",
     "replace_loss_tracker",
@@ -104,7 +100,6 @@ __all__ = [
     "unseeded_numbers_from",
     "value_behind",
     "variables_wait_for_values",
-    "weights_of_layers",
     "without_tensorflow",
 ]
 
@@ -479,33 +474,6 @@ def flat_losses(compiled: Any) -> list[Any]:
     The list is the container's own: an entry put into it is the one that is called.
     """
     return compiled._flat_losses  # type: ignore[no-any-return]
-
-
-def compiled_metrics_variables(model: keras.Model) -> list[Any]:
-    """Return the variables of the loss that `fit` reports, of the losses of outputs, and of the compiled metrics."""
-    own = [model._loss_tracker, model._compile_metrics, *getattr(model._compile_loss, "metrics", ())]
-    return [variable for metric in own if metric is not None for variable in metric.variables]
-
-
-def output_loss_variables(model: keras.Model) -> list[Any]:
-    """Return the variables of the means of the losses of single outputs."""
-    return [variable for metric in getattr(model._compile_loss, "metrics", ()) for variable in metric.variables]
-
-
-def has_compiled_metrics(model: keras.Model) -> bool:
-    """Return whether the model has metrics apart from those of its losses."""
-    known = {id(model._loss_tracker), *(id(metric) for metric in getattr(model._compile_loss, "metrics", ()))}
-    return any(id(metric) not in known for metric in model.metrics)
-
-
-def weights_of_layers(model: keras.Model) -> list[Any]:
-    """Return the variables that were created as trainable, also those of frozen layers."""
-    return [variable for layer in model._flatten_layers() for variable in layer._trainable_variables]
-
-
-def forget_losses_of_calls(model: keras.Model) -> None:
-    """Drop what layers passed to `add_loss` in their last call."""
-    model._clear_losses()
 
 
 def losses_of_outputs(model: keras.Model) -> list[Any]:

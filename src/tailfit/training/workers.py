@@ -20,6 +20,7 @@ import numpy as np
 
 from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError, TailfitError, WorkerError
+from tailfit.storage.json_text import parsed
 from tailfit.training.backends import engine
 from tailfit.workers import Place, placed
 
@@ -95,13 +96,13 @@ class Exchange:
     def documents(self, document: Any) -> list[Any]:
         """Return the JSON documents of all workers, by rank."""
         if self._transport is None:
-            return [json.loads(json.dumps(document))]
+            return [parsed(json.dumps(document))]
         text = np.frombuffer(json.dumps(document).encode(), np.uint8)
         sizes = [int(_numpy(size)[0]) for size in self.gather(np.array([len(text)], np.int32))]
         padded = np.zeros(max(sizes), np.uint8)
         padded[: len(text)] = text
         texts = [_numpy(part)[:size].tobytes() for part, size in zip(self.gather(padded), sizes, strict=True)]
-        return [json.loads(part) for part in texts]
+        return [parsed(part) for part in texts]
 
     def close(self) -> None:
         """End the connections."""

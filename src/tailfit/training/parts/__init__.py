@@ -9,3 +9,5 @@ Concepts:
   start of the step. Float state of layers (moving statistics) is averaged, everything else adds up; a variable with
   `aggregation="mean"` or `"sum"` does as it says.
 """
+
+__all__: list[str] = []

@@ -14,7 +14,7 @@ from keras import ops
 from tailfit import keras_private as private
 from tailfit.counting import uncounted
 from tailfit.errors import StepError
-from tailfit.training.backends import engine
+from tailfit.training.backends import compiled_state, engine
 from tailfit.training.gradients import scaled_by
 from tailfit.training.parts.state import State
 from tailfit.training.parts.vectors import Layout, Vectors, added, packed
@@ -43,7 +43,7 @@ class Programs:
     def __init__(self, model: Any, runner: Runner, *, needs_x: bool) -> None:
         self.model, self.runner, self._needs_x = model, runner, needs_x
         self._several = len(compiled_losses(model)) > 1
-        self.needs_rows = needs_x or self._several or private.has_compiled_metrics(model)
+        self.needs_rows = needs_x or self._several or compiled_state.has_compiled_metrics(model)
         self.state = State(model, runner.steps)
         self.layout, self._masked = Layout((), ()), False  # of the piece that ran, or was traced, last
         compiled = not model.run_eagerly and (keras.backend.backend() != "jax" or bool(model.jit_compile))
@@ -120,7 +120,7 @@ class Programs:
         if gradients:
             with scaled_by(self.model):
                 self.model.optimizer.apply(gradients, self.model.trainable_variables)
-        private.forget_losses_of_calls(self.model)
+        compiled_state.forget_losses_of_calls(self.model)
         self._report(loss, penalty, divisor, samples, rows)
         return self._logs(loss, samples, rows)
 
@@ -137,7 +137,7 @@ class Programs:
 
     def _finish_evaluation(self, penalty: Any, samples: Any, rows: Rows) -> Any:
         """Compute the loss and the metrics of a whole batch, and return the logs."""
-        private.forget_losses_of_calls(self.model)
+        compiled_state.forget_losses_of_calls(self.model)
         x, y, y_pred, sample_weight = _with_masks(rows)
         with uncounted():
             loss = private.compute_loss(self.model, x, y, y_pred, sample_weight, training=False)
@@ -153,7 +153,7 @@ class Programs:
         if engine.COMPILES:  # while the program is traced, which may create variables
             self.state = State(self.model, self.runner.steps)
         state = self.state
-        variables = [*state.added, *state.averaged, *state.seeds, *private.output_loss_variables(self.model)]
+        variables = [*state.added, *state.averaged, *state.seeds, *compiled_state.output_loss_variables(self.model)]
         before = [ops.copy(ops.convert_to_tensor(variable.value)) for variable in variables]
         for number, variable in enumerate(state.seeds):
             variable.assign(ops.cast(seeds[number], variable.dtype))

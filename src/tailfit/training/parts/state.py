@@ -8,7 +8,7 @@ import numpy as np
 
 from tailfit import keras_private as private
 from tailfit.hashing import hash_words
-from tailfit.training.backends import engine
+from tailfit.training.backends import compiled_state, engine
 from tailfit.training.reachable import reachable
 
 __all__ = ["Seeds", "State"]
@@ -26,7 +26,7 @@ class State:
     """
 
     def __init__(self, model: Any, others: Any) -> None:
-        known = {id(variable) for variable in private.weights_of_layers(model)}
+        known = {id(variable) for variable in compiled_state.weights_of_layers(model)}
         known |= {id(variable) for variable in _not_of_pieces(model)}
         of_layers = {id(variable) for variable in model.variables}
         self.averaged: list[Any] = []
@@ -58,7 +58,7 @@ def _is_averaged(variable: Any, of_layer: bool) -> bool:
 
 def _not_of_pieces(model: Any) -> list[Any]:
     optimizer = [] if model.optimizer is None else list(model.optimizer.variables)
-    return [*optimizer, *model.trainable_variables, *private.compiled_metrics_variables(model)]
+    return [*optimizer, *model.trainable_variables, *compiled_state.compiled_metrics_variables(model)]
 
 
 class Seeds:

@@ -175,7 +175,8 @@ class Stepper:
     def _combined(self, programs: Programs, rows: int, node: Node, known: dict[Node, Vectors | None]) -> Vectors | None:
         def add(one: Node, left: Vectors, other: Node, right: Vectors) -> Vectors:
             counts = [_scalar(self._filled(rows, part)) for part in (one, other)]
-            return programs.add(left, counts[0], right, counts[1])
+            summed: Vectors = programs.add(left, counts[0], right, counts[1])
+            return summed
 
         vectors: Vectors | None = combined(node, known, add)
         return vectors
