@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tailfit.errors import CheckpointError
-from tailfit.keras_private import value_behind
+from tailfit.keras_private import known_global_seed, value_behind
 from tailfit.training.reachable import reachable
 
 __all__ = [
@@ -182,8 +182,13 @@ def _wrong_array(received: str) -> CheckpointError:
 
 
 def untracked(known: Variables) -> list[Any]:
-    """Return all variables of this process that are not in `known` and have a value."""
+    """Return all variables of this process that are not in `known` and have a value.
+
+    Without the state of Keras' global seed generator, which is saved with those of all global generators.
+    """
     ids = {id(variable) for variable in known.values()}
+    if (shared := known_global_seed()) is not None:
+        ids.add(id(shared.state))
     return [each for each in _all_variables() if id(each) not in ids and value_behind(each) is not None]
 
 

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 from tailfit.data import Batches, Source
+from tailfit.training.feed import Feed
 
 __all__ = ["reachable"]
 
 # Types that contain no variables of the model, or through which everything could be reached.
 _OPAQUE = (str, bytes, int, float, complex, np.ndarray, np.generic, type, FunctionType, MethodType, ModuleType)
-_ELSEWHERE = (Batches, Source, keras.KerasTensor, keras.DTypePolicy, keras.initializers.Initializer)
+_ELSEWHERE = (Batches, Feed, Source, keras.KerasTensor, keras.DTypePolicy, keras.initializers.Initializer)
 
 
 def reachable(part: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:

@@ -6,6 +6,7 @@ TensorFlow and torch abort when they are imported in one process.
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 import keras
@@ -61,6 +62,9 @@ class Engine(Protocol):
 
     def seed_generators(self, seed: int) -> None:
         """Seed these generators."""
+
+    def outside_traces(self) -> AbstractContextManager[Any]:
+        """Return a context in which variables have concrete values, also while a function is traced."""
 
     def connect(self, rank: int, world: int, address: str, port: int, timeout: float, *, loopback: bool) -> Any:
         """Return the transport of this worker: `gather`, `total` and `close`; see `training.workers.Exchange`."""

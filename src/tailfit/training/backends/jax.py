@@ -1,6 +1,7 @@
 """JAX: a step is compiled as a pure function of the variables that it uses (`jax_programs.py`)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from itertools import islice
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
     "connect",
     "function",
     "next_batches",
+    "outside_traces",
     "random_state",
     "seed_generators",
     "set_random_state",
@@ -106,6 +108,10 @@ def _is_setting(name: str, value: Any) -> bool:
 def next_batches(batches: Any, steps: int) -> Iterator[Any]:
     yield next(batches)  # its StopIteration ends an epoch of unknown length
     yield from islice(batches, steps - 1)
+
+
+def outside_traces() -> AbstractContextManager[Any]:
+    return nullcontext()
 
 
 def random_state() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """TensorFlow: variables change in place inside a `tf.function`; a tape records gradients."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ __all__ = [
     "connect",
     "function",
     "next_batches",
+    "outside_traces",
     "random_state",
     "seed_generators",
     "set_random_state",
@@ -73,6 +75,11 @@ def next_batches(batches: Any, steps: int) -> Iterator[Any]:
         if batch is None:
             return
         yield batch
+
+
+def outside_traces() -> AbstractContextManager[Any]:
+    scope: AbstractContextManager[Any] = tf.init_scope()
+    return scope
 
 
 def random_state() -> dict[str, Any]:

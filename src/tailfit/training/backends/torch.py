@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "connect",
     "function",
     "next_batches",
+    "outside_traces",
     "random_state",
     "seed_generators",
     "set_random_state",
@@ -109,6 +111,10 @@ def apply_settings(settings: dict[str, Any]) -> None:
 
 def next_batches(batches: Any, steps: int) -> Iterator[Any]:
     yield from batches
+
+
+def outside_traces() -> AbstractContextManager[Any]:
+    return nullcontext()
 
 
 def random_state() -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from typing import Any, Self
 
 import keras
+import numpy as np
 
 from tailfit.keras_private import Replaced, value_behind
+from tailfit.training.backends import engine
 
 __all__ = ["Created"]
 
@@ -27,9 +29,10 @@ class Created:
 
     def _create(self, own: Any, variable: Any, *args: Any, **kwargs: Any) -> None:
         own(variable, *args, **kwargs)
-        value = value_behind(variable)
-        if value is not None:
-            self.values.append((variable, keras.ops.convert_to_numpy(value).copy()))
+        with engine.outside_traces():
+            value = value_behind(variable)
+            if value is not None:
+                self.values.append((variable, np.array(keras.ops.convert_to_numpy(value))))
 
     def __enter__(self) -> Self:
         self._replaced.__enter__()
