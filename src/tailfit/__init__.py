@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tailfit import (
         callbacks,
         data,
+        distributed,
         errors,
         evaluation,
         layers,
@@ -53,6 +54,7 @@ __all__ = [
     "callbacks",
     "compare",
     "data",
+    "distributed",
     "doctor",
     "errors",
     "evaluate",
@@ -85,6 +87,7 @@ __getattr__, __dir__ = lazy_attributes(
         "callbacks": "tailfit.callbacks",
         "compare": "tailfit.recipes",
         "data": "tailfit.data",
+        "distributed": "tailfit.distributed",
         "doctor": "tailfit.diagnosis",
         "errors": "tailfit.errors",
         "evaluate": "tailfit.evaluation",

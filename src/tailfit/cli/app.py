@@ -173,6 +173,13 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Directory of the run.  [default: runs/NAME for the recipe NAME.yaml]"),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Train on N processes of this machine; N divides the recipe's parts."),
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(metavar="N", min=0, help="With --workers: how often all start again after one was lost.")
+    ] = 3,
     backend: BackendOption = None,
     module: ModulesOption = None,
     fetch: FetchOption = False,
@@ -182,14 +189,15 @@ def train(
 ) -> None:
     """Train the model of a recipe, and evaluate it.
 
-    If the command is interrupted, the same command continues where it stopped.
+    If the command is interrupted, the same command continues where it stopped. Started several times, by torchrun,
+    srun or a Kubernetes job, the processes train together.
 
     Example: tailfit train faults.yaml -s loss.tau=0.5 --out runs/half
     """
     document = _read(recipe, set, backend)
-    from tailfit.cli.recipes import run_train
+    from tailfit.cli.training import run_train
 
-    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify, as_json)
+    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify, workers, restarts, as_json)
 
 
 @app.command()

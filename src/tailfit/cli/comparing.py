@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tailfit.cli.recipes import hint_when_stopped
+from tailfit.cli.progress import hint_when_stopped
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.recipes import compare, load_recipe
 from tailfit.recipes.comparing import planned

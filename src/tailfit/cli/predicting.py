@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tailfit.cli.recipes import hint_when_stopped
+from tailfit.cli.progress import hint_when_stopped
 from tailfit.recipes import predict
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible

@@ -9,7 +9,8 @@ from typing import Any
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from tailfit.cli.app import app
-from tailfit.errors import ArgumentError, DataError, TailfitError
+from tailfit.errors import TailfitError
+from tailfit.processes.messages import exit_code
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.text import visible
 
@@ -74,7 +75,7 @@ def main() -> None:
         for note in getattr(error, "__notes__", []):  # the traceback, or the last output, of a worker process
             print("\n".join(visible(line) for line in note.splitlines()), file=sys.stderr)
         print(f"tailfit: {_in_lines(error)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ArgumentError | DataError) else 1)
+        sys.exit(exit_code(error))
 
 
 def _take_debug_option() -> bool:

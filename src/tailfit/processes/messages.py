@@ -9,7 +9,7 @@ from tailfit import errors
 from tailfit.errors import TailfitError, WorkerError
 from tailfit.storage import json_text
 
-__all__ = ["Message", "describe_error", "encoded", "error_of", "parsed"]
+__all__ = ["Message", "describe_error", "encoded", "error_of", "exit_code", "parsed"]
 
 Message: TypeAlias = dict[str, Any]
 
@@ -59,3 +59,12 @@ def error_of(described: Mapping[str, Any], where: str, fix: str = "see its trace
     if described.get("traceback"):
         error.add_note(described["traceback"])
     return error
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a program that ends with the error: 2 for invalid input, 1 otherwise.
+
+    >>> exit_code(errors.DataError("3 IDs", expected="4 IDs", fix="add one")), exit_code(OSError())
+    (2, 1)
+    """
+    return 2 if isinstance(error, errors.ArgumentError | errors.DataError) else 1

@@ -7,6 +7,7 @@ parts.py       opening and splitting the data; objects.py builds network, loss, 
 training.py    a run; directory.py, result.py, serving.py and data_identity.py its files and checks
 predicting.py  a finished run on other data; trained.py loads it, likeness.py checks that the data resemble its own
 logging.py     loggers and callbacks that a recipe names
+agreement.py   what the workers of a training agree on before it starts
 comparing.py   several remedies, each trained with several seeds
 listing.py     a table of runs and comparisons
 

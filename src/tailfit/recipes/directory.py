@@ -4,6 +4,7 @@
       lock                  locked by the process that works on the run, from start to end
       run.json              the claim: the recipe with all defaults, the base folder of its paths, the data's identity
       history.csv           loss and metrics of each epoch
+      workers/              with several workers: what each of them prints, RANK.log
       checkpoints/          checkpoints of `tailfit.callbacks.Resume`, from which an interrupted run continues
       predictions.parquet   for each test sample: ID, class, predicted class, a score for each class
       evaluation.json       the evaluation on the test part
@@ -31,7 +32,7 @@ from tailfit.storage.json_text import MOST_JSON, fields_of
 from tailfit.storage.reading import check_replaceable, read_text
 from tailfit.storage.writing import is_draft, make_folder, sweep_drafts, write_text
 
-__all__ = ["Claim", "damaged", "locked", "read_claim", "read_fields"]
+__all__ = ["Claim", "check_no_other_files", "damaged", "locked", "read_claim", "read_fields"]
 
 _RUN: Final = {"format": "tailfit.run", "version": 2}
 _FIX: Final = "train again, or restore the file from a backup"
@@ -77,7 +78,7 @@ class Claim:
                 process.
             RecordError: If a path of one of the run's files is not a regular file.
         """
-        _check_no_other_files(directory)
+        check_no_other_files(directory)
         with locked(directory):
             for name in ("history.csv", *_FILES):  # checked now, because a failure after training would waste it
                 check_replaceable(directory / name)
@@ -155,7 +156,12 @@ def read_claim(directory: Path) -> Claim | None:
     return Claim.of(read_fields(path, _RUN), path) if path.is_file() else None
 
 
-def _check_no_other_files(directory: Path) -> None:
+def check_no_other_files(directory: Path) -> None:
+    """Check that a directory belongs to a run, or may become that of one.
+
+    Raises:
+        CheckpointError: If it contains other files.
+    """
     if (directory / "run.json").is_file() or not directory.is_dir():
         return
     others = sorted(entry.name for entry in directory.iterdir() if not _is_leftover(entry.name))
@@ -169,7 +175,7 @@ def _check_no_other_files(directory: Path) -> None:
 
 def _is_leftover(name: str) -> bool:
     """Return whether a file is left from a run that was killed before it wrote its first file."""
-    return name == "lock" or is_draft(name, _FILES)
+    return name in ("lock", "workers") or is_draft(name, _FILES)
 
 
 def read_fields(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
             metrics=[_build(recipe, "metrics", each, keras.metrics.Metric, **stored) for each in recipe.metrics],
             steps=[_build(recipe, "steps", each, Step, **stored) for each in recipe.steps],
             steps_per_execution=recipe.steps_per_execution,
+            parts=recipe.parts,
         )
     return model
 

@@ -123,6 +123,8 @@ class Recipe(Strict):
         metrics: Metrics of `tailfit.metrics`, computed during training and validation.
         correction: Correction of `tailfit.posthoc`, fitted on the validation part.
         batch_size, epochs, steps_per_execution: See `keras.Model.fit` and `keras.Model.compile`.
+        parts: Number of parts of each batch, which define the numbers of a training on several workers; see
+            `tailfit.Model.compile`.
         early_stopping: See `EarlyStopping`; without it all epochs are trained, and the last weights are kept.
         callbacks: Callbacks of Keras: `EarlyStopping`, `ReduceLROnPlateau`, `SwapEMAWeights`, `TerminateOnNaN`.
         log: `tensorboard` (event files in the run's directory) and `mlflow` (as `$MLFLOW_TRACKING_URI` says).
@@ -148,11 +150,22 @@ class Recipe(Strict):
     batch_size: _PositiveInt = 64
     epochs: _PositiveInt = 20
     steps_per_execution: _PositiveInt = 1
+    parts: _PositiveInt = 1
     early_stopping: EarlyStopping | None = None
     callbacks: list[Callback] = Field(default_factory=list)
     log: list[Literal["mlflow", "tensorboard"]] = Field(default_factory=list)
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     compare: Compare | None = None
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> "Recipe":
+        if self.parts > self.batch_size:
+            raise ArgumentError(
+                f"parts: {self.parts} with batch_size: {self.batch_size}",
+                expected="at least one sample in each part of a batch",
+                fix=f"set parts to {self.batch_size} or less, or increase batch_size",
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_single_correction(self) -> "Recipe":

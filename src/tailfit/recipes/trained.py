@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tailfit.recipes.objects import build_network
@@ -30,7 +31,7 @@ class Trained:
     data: Mapping[str, Any]
 
 
-def load_trained(directory: Path, modules: Sequence[str] = ()) -> Trained:
+def load_trained(directory: Path, modules: Sequence[str] | Mapping[str, ModuleType] = ()) -> Trained:
     """Build the network of a finished run, and load its weights.
 
     Args:

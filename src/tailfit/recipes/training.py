@@ -1,11 +1,14 @@
 """Training of a recipe in a run directory; a run that is killed at any moment continues exactly when run again."""
 
 import io
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import keras
@@ -13,11 +16,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tailfit import workers
 from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
 from tailfit.posthoc.base import Correction
+from tailfit.recipes.agreement import check_same, check_shared
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, of_recordings, statistics_of_sample
@@ -36,8 +41,9 @@ from tailfit.storage.reading import read_text
 from tailfit.storage.writing import write_parts
 from tailfit.training import Model
 from tailfit.training.generators import drawn_from
+from tailfit.training.together import together
 
-__all__ = ["Run", "evaluate_run", "finished_evaluation", "save_report", "train", "train_on"]
+__all__ = ["Run", "evaluate_run", "finished_evaluation", "save_report", "train", "train_as_worker", "train_on"]
 
 Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
 _SAVE_SECONDS: Final = 60.0  # a checkpoint is also saved at the end of each epoch
@@ -53,6 +59,7 @@ class Run:
         model: The network, without the correction.
         history: Loss and metrics of each epoch, by name.
         evaluation: Evaluation on the test part.
+        restarts: What happened to lost workers, one text per restart; see `tailfit.distributed.train`.
     """
 
     directory: Path
@@ -60,6 +67,7 @@ class Run:
     model: Model
     history: dict[str, list[float]]
     evaluation: Evaluation
+    restarts: tuple[str, ...] = ()
 
 
 def train(
@@ -85,7 +93,8 @@ def train(
         verify: Whether all data are read to check that they have not changed since the run was started. Otherwise
             names, sizes, modification times and a sample of the contents are compared, and all contents of small data.
         callbacks: Further Keras callbacks; `Resume` must be able to save them.
-        progress: Function called after each epoch with its number, from 1, and its loss and metrics by name.
+        progress: Function called after each epoch with its number, from 1, its loss and metrics by name, and from the
+            second epoch on `samples_per_second`, by all workers together, validation included.
     Raises:
         DataError: If the recipe or the data are invalid.
         ArgumentError: If the data are a URL and `fetch` is false, or parts of the recipe do not fit together.
@@ -104,11 +113,34 @@ def train(
     True
     """
     checked = load_recipe(recipe, modules=modules)
-    place = Path(fspath(directory)).absolute()
+    directory = Path(fspath(directory)).absolute()
+    run = train_as_worker(checked, directory, fetch=fetch, verify=verify, callbacks=callbacks, progress=progress)
+    return cast(Run, run)
+
+
+def train_as_worker(
+    recipe: Recipe,
+    directory: Path,
+    *,
+    fetch: bool = False,
+    verify: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+    everywhere: bool = True,
+) -> Run | None:
+    """Train a recipe as one of the workers that this process has joined, or alone; see `train`.
+
+    Args:
+        recipe: The loaded recipe.
+        directory: Absolute path of the run's directory, which all workers must see. Only rank 0 writes there.
+        fetch, verify, callbacks, progress: See `train`.
+        everywhere: Whether every worker returns the run, for which it must evaluate the network; otherwise only rank 0
+            does.
+    """
     with exit_on_sigterm():
-        parts = open_parts(checked, fetch=fetch)
-        data = identity_of_data(checked, verify=verify)
-        return train_on(parts, checked, place, data, callbacks=callbacks, progress=progress)
+        parts, data = together(lambda: (open_parts(recipe, fetch=fetch), identity_of_data(recipe, verify=verify)))
+        check_same(recipe, data)
+        return _train_on(parts, recipe, directory, data, callbacks, progress, everywhere)
 
 
 def train_on(
@@ -129,14 +161,32 @@ def train_on(
         data: Identity of the data; see `identity_of_data`.
         callbacks, progress: See `train`.
     """
+    return cast(Run, _train_on(parts, recipe, place, data, callbacks, progress, everywhere=True))
+
+
+def _train_on(
+    parts: Parts,
+    recipe: Recipe,
+    place: Path,
+    data: dict[str, Any],
+    callbacks: Sequence[keras.callbacks.Callback],
+    progress: Progress | None,
+    everywhere: bool,
+) -> Run | None:
+    """Train as one of the workers, or alone; see `train_as_worker`."""
     claim = Claim(recipe.plain(), str(recipe.folder), keras.backend.backend(), data)
-    with claim.hold(place):
+    first = workers.place().rank == 0
+    with ExitStack() as opened:
+        together(lambda: opened.enter_context(claim.hold(place)) if first else None)
+        check_shared(place)
+        scratch = Path(opened.enter_context(TemporaryDirectory(prefix="tailfit-"))) if not first else place
         with drawn_from(recipe.seed):  # the run's bytes must not depend on what this process has drawn before
             loggers = loggers_of(recipe, place)
             added = [*loggers, *callbacks_of(recipe), *callbacks]
-            run = _train(parts, recipe, place, claim, added, progress)
-        save_report(run.evaluation, place)
-        log_results(loggers, run.evaluation, place / "report.html")
+            run = _train(parts, recipe, place, scratch, claim, added, progress, everywhere)
+        if run is not None and first:
+            save_report(run.evaluation, place)
+            log_results(loggers, run.evaluation, place / "report.html")
     return run
 
 
@@ -144,23 +194,33 @@ def _train(
     parts: Parts,
     recipe: Recipe,
     place: Path,
+    scratch: Path,
     claim: Claim,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
-) -> Run:
-    """Train, evaluate, and write all files of the run except the report page."""
-    _check_validation_part(recipe, parts)
-    batches = training_batches(recipe, parts)
-    model = compiled_model(recipe, parts, batches)
-    history = _fit(recipe, parts, batches, model, place, callbacks, progress)
+    everywhere: bool,
+) -> Run | None:
+    """Train, evaluate, and write all files of the run except the report page; `scratch` is for those of rank 0 only."""
+
+    def built() -> tuple[Batches, Model]:
+        _check_validation_part(recipe, parts)
+        batches = training_batches(recipe, parts)
+        return batches, compiled_model(recipe, parts, batches)
+
+    batches, model = together(built)
+    history = _fit(recipe, parts, batches, model, place, scratch, callbacks, progress)
+    first = workers.place().rank == 0
+    if not first and not everywhere:
+        return None
     held_out = None
     if recipe.correction is not None and parts.validation is not None:
         held_out = _predict_scores(recipe, model, parts.validation)
     correction = fitted_correction(recipe, parts, batches, model, held_out)
     result = _result(parts, correction)
-    evaluation = _evaluate(recipe, model, result, parts.test, place)
-    save_serving_model(model, result.scale, result.offset, place / "model.keras")
-    result.write(place, model, claim)
+    evaluation = _evaluate(recipe, model, result, parts.test, place if first else None)
+    if first:
+        save_serving_model(model, result.scale, result.offset, place / "model.keras")
+        result.write(place, model, claim)
     return Run(place, recipe, model, history, evaluation)
 
 
@@ -170,17 +230,24 @@ def _fit(
     batches: Batches,
     model: Model,
     place: Path,
+    scratch: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
 ) -> dict[str, list[float]]:
     """Fit the model with checkpoints, and return its history."""
 
-    def on_epoch_end(epoch: int, logs: Mapping[str, float]) -> None:
-        _check_monitor(recipe, logs)
-        if progress is not None:
-            progress(epoch + 1, logs)
+    ended: float | None = None  # time when the last epoch ended; the first one includes compilation
 
-    logger = keras.callbacks.CSVLogger(str(place / "history.csv"))
+    def on_epoch_end(epoch: int, logs: Mapping[str, float]) -> None:
+        nonlocal ended
+        _check_monitor(recipe, logs)
+        now = time.monotonic()
+        speed = {} if ended is None else {"samples_per_second": batches.plan.size(0) / (now - ended)}
+        ended = now
+        if progress is not None:
+            progress(epoch + 1, {**logs, **speed})
+
+    logger = keras.callbacks.CSVLogger(str(scratch / "history.csv"))
     try:
         history = model.fit(
             batches,

@@ -13,6 +13,7 @@ from tailfit.errors import ArgumentError
 from tailfit.extras import needed
 from tailfit.tracking.base import attempted, environment, scalars
 from tailfit.training.whole_fit import WholeFit
+from tailfit.workers import place
 
 __all__ = ["MLflow"]
 
@@ -25,7 +26,7 @@ class MLflow(WholeFit):
 
     The run is created at the end of the first epoch. If a run with `Resume` continues, it goes on in the same run of
     MLflow, and epochs that were logged before are not logged again. The active run of MLflow's own functions is neither
-    used nor changed. MLflow's telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set.
+    used nor changed. Of several workers, rank 0 logs. MLflow's telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set.
 
     Args:
         tracking_uri: `http://` address of a server, `sqlite:///` path (needs the package mlflow), or `file:` path
@@ -82,7 +83,8 @@ class MLflow(WholeFit):
     @contextmanager
     def fit_context(self, model: keras.Model, call: dict[str, Any]) -> Iterator[None]:
         """Connect to the store, and set the status of the run if the fit fails; entered by `tailfit.Model.fit`."""
-        self._connect()
+        if not place().rank:
+            self._connect()
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
@@ -94,10 +96,12 @@ class MLflow(WholeFit):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self.run_id, self._logged = None, -1  # `Resume` restores its state after this
-        if self._client is None:  # the fit of a plain keras.Model
+        if self._client is None and not place().rank:  # the fit of a plain keras.Model
             self._connect()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if place().rank:
+            return
         values = scalars(logs)
         attempted("Logging to MLflow", lambda: self._log(values, epoch))
 
@@ -118,7 +122,7 @@ class MLflow(WholeFit):
             if report is not None:
                 self._client.log_artifact(self.run_id, fspath(report))
 
-        if self.run_id is not None:
+        if self.run_id is not None and self._client is not None:
             attempted("Logging to MLflow", log)
 
     def _connect(self) -> None:

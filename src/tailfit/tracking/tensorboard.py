@@ -12,6 +12,7 @@ import keras
 from tailfit.errors import ArgumentError
 from tailfit.extras import needed
 from tailfit.tracking.base import attempted, environment, scalars
+from tailfit.workers import place
 
 __all__ = ["TensorBoard"]
 
@@ -23,7 +24,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     As with Keras' own callback, `train` and `validation` are separate runs in the directory, so that `epoch_loss` of
     both are curves of one chart. If a run with `Resume` continues, epochs that were logged after its last checkpoint
-    are replaced, so that each epoch appears once.
+    are replaced, so that each epoch appears once. Of several workers, rank 0 writes.
 
     Args:
         directory: Directory of the event files.
@@ -81,7 +82,8 @@ class TensorBoard(keras.callbacks.Callback):
         values = scalars(logs)
         if self.learning_rate and "learning_rate" not in values and getattr(self.model, "optimizer", None) is not None:
             values["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        attempted(f"Logging to {self.directory}", lambda: self._write(values, epoch))
+        if not place().rank:
+            attempted(f"Logging to {self.directory}", lambda: self._write(values, epoch))
         self._epochs = epoch + 1
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:

@@ -12,7 +12,7 @@ import json
 import math
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import keras
@@ -182,7 +182,8 @@ def joined(
     try:
         with placed(rank, world):
             yield made
-            made.documents({})  # no worker leaves while others may still need it
+            with suppress(WorkerError):  # one may go on alone, such as rank 0 that evaluates, longer than others wait
+                made.documents({})  # no worker leaves while others may still need it
     finally:
         _exchange = before
         made.close()

@@ -45,6 +45,7 @@ ORDER = [
     {"distributed"},
     {"diagnosis"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch"}

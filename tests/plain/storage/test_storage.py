@@ -32,6 +32,7 @@ METHODS = {"read_text", "read_bytes", "write_text", "write_bytes"}
 # Who may go another way, and why.
 ALLOWED = {
     ("cli/process.py", "os.open"): "the null device, for standard files that are closed",
+    ("distributed/local.py", "open"): "logs of workers, to append to, after check_replaceable",
     ("data/writing/npy_folder.py", "np.save"): "records of a new folder, which is renamed whole",
     ("data/files/memory.py", "read_text"): "files of the system that say how much memory there is",
     ("data/remote/fetching.py", "open"): "of a file system behind a URL",
