@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import keras
@@ -179,11 +178,10 @@ def _train_on(
     with ExitStack() as opened:
         together(lambda: opened.enter_context(claim.hold(place)) if first else None)
         check_shared(place)
-        scratch = Path(opened.enter_context(TemporaryDirectory(prefix="tailfit-"))) if not first else place
         with drawn_from(recipe.seed):  # the run's bytes must not depend on what this process has drawn before
             loggers = loggers_of(recipe, place)
             added = [*loggers, *callbacks_of(recipe), *callbacks]
-            run = _train(parts, recipe, place, scratch, claim, added, progress, everywhere)
+            run = _train(parts, recipe, place, claim, added, progress, everywhere)
         if run is not None and first:
             save_report(run.evaluation, place)
             log_results(loggers, run.evaluation, place / "report.html")
@@ -194,13 +192,12 @@ def _train(
     parts: Parts,
     recipe: Recipe,
     place: Path,
-    scratch: Path,
     claim: Claim,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
     everywhere: bool,
 ) -> Run | None:
-    """Train, evaluate, and write all files of the run except the report page; `scratch` is for those of rank 0 only."""
+    """Train, evaluate, and write all files of the run except the report page."""
 
     def built() -> tuple[Batches, Model]:
         _check_validation_part(recipe, parts)
@@ -208,7 +205,7 @@ def _train(
         return batches, compiled_model(recipe, parts, batches)
 
     batches, model = together(built)
-    history = _fit(recipe, parts, batches, model, place, scratch, callbacks, progress)
+    history = _fit(recipe, parts, batches, model, place, callbacks, progress)
     first = workers.place().rank == 0
     if not first and not everywhere:
         return None
@@ -230,7 +227,6 @@ def _fit(
     batches: Batches,
     model: Model,
     place: Path,
-    scratch: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
 ) -> dict[str, list[float]]:
@@ -247,7 +243,7 @@ def _fit(
         if progress is not None:
             progress(epoch + 1, {**logs, **speed})
 
-    logger = keras.callbacks.CSVLogger(str(scratch / "history.csv"))
+    logger = keras.callbacks.CSVLogger(str(place / "history.csv"))
     try:
         history = model.fit(
             batches,
