@@ -3,18 +3,21 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from tailfit.cli.progress import hint_when_stopped, progress_bar
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.distributed import train
 from tailfit.distributed.environment import read_environment
-from tailfit.distributed.joining import train_joined
+from tailfit.distributed.joining import worker_with
 from tailfit.errors import TailfitError
 from tailfit.processes.messages import exit_code
 from tailfit.recipes import Recipe, Run, load_recipe
 from tailfit.recipes.document import Document
+from tailfit.recipes.training import train_as_worker
 
 __all__ = ["run_train"]
 
@@ -30,11 +33,14 @@ def run_train(
     as_json: bool = False,
 ) -> None:
     """Train a recipe, and print its evaluation. Of several workers, rank 0 prints."""
-    recipe = load_recipe(document, modules=modules)
-    environment = read_environment(os.environ)
-    if environment is not None and environment.rank > 0 and workers is None:
-        _train_silently(recipe, out, fetch, verify)
+
+    def load() -> Recipe:
+        return load_recipe(document, modules=modules)
+
+    if workers is None:
+        _train_as_worker(load, out, fetch, verify)
         return
+    recipe = load()
     with hint_when_stopped(), progress_bar(recipe.epochs) as advance:
         run = train(
             recipe,
@@ -51,14 +57,26 @@ def run_train(
         _print_run(run, out)
 
 
-def _train_silently(recipe: Recipe, out: Path, fetch: bool, verify: bool) -> None:
-    """Train as one of the workers that do not print; an error that rank 0 prints is not printed again."""
+def _train_as_worker(load: Callable[[], Recipe], out: Path, fetch: bool, verify: bool) -> None:
+    """Train alone, or as one of the workers of another launcher, of which rank 0 prints."""
+    environment = read_environment(os.environ)
+    first = environment is None or environment.rank == 0
     try:
-        train_joined(recipe, out.absolute(), fetch=fetch, verify=verify, everywhere=False)
+        with worker_with(load) as (_, recipe), ExitStack() as shown:
+            progress = None
+            if first:
+                shown.enter_context(hint_when_stopped())
+                advance = shown.enter_context(progress_bar(recipe.epochs))
+                progress = partial(advance, "training")
+            run = train_as_worker(
+                recipe, out.absolute(), fetch=fetch, verify=verify, progress=progress, everywhere=False
+            )
     except TailfitError as error:
-        if getattr(error, "worker", None) is None:
+        if first or getattr(error, "worker", None) is None:
             raise
-        sys.exit(exit_code(error))
+        sys.exit(exit_code(error))  # rank 0 prints it
+    if run is not None:
+        _print_run(run, out)
 
 
 def _print_run(run: Run, out: Path) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tailfit.distributed.joining import train_joined
+from tailfit.distributed.joining import worker_with
 from tailfit.recipes.recipe import Recipe
+from tailfit.recipes.training import train_as_worker
 from tailfit.recipes.transfer import (
     apply_keras_settings,
     described_modules,
@@ -42,6 +43,12 @@ def do_job(job: Mapping[str, Any], progress: Callable[[int, Mapping[str, float]]
         progress: Function that rank 0 calls after each epoch; see `tailfit.recipes.train`.
     """
     apply_keras_settings(job["keras"])
-    recipe = recipe_of(job["recipe"], modules_of(job["modules"]))
-    directory, fetch, verify = Path(job["directory"]), job["fetch"], job["verify"]
-    train_joined(recipe, directory, fetch=fetch, verify=verify, progress=progress, everywhere=False)
+    with worker_with(lambda: recipe_of(job["recipe"], modules_of(job["modules"]))) as (me, recipe):
+        train_as_worker(
+            recipe,
+            Path(job["directory"]),
+            fetch=job["fetch"],
+            verify=job["verify"],
+            progress=progress if me.rank == 0 else None,
+            everywhere=False,
+        )

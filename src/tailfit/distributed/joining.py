@@ -1,22 +1,18 @@
 """`worker`: the context in which this process is one of several that train together."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TypeAlias
 
 from tailfit.distributed.environment import read_environment
 from tailfit.distributed.meeting import meet
 from tailfit.errors import ArgumentError
 from tailfit.recipes.recipe import Recipe
-from tailfit.recipes.training import Run, train_as_worker
+from tailfit.training.together import together
 from tailfit.training.workers import joined
 from tailfit.workers import Place
 
-__all__ = ["check_divides", "train_joined", "worker"]
-
-Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
+__all__ = ["check_divides", "worker", "worker_with"]
 
 
 @contextmanager
@@ -57,28 +53,23 @@ def worker(*, exact: bool = True) -> Iterator[Place]:
         yield exchange.place
 
 
-def train_joined(
-    recipe: Recipe,
-    directory: Path,
-    *,
-    fetch: bool = False,
-    verify: bool = False,
-    progress: Progress | None = None,
-    everywhere: bool = True,
-) -> Run | None:
-    """Train as one of the workers that the environment describes, or alone; see `tailfit.recipes.training`.
+@contextmanager
+def worker_with(load: Callable[[], Recipe]) -> Iterator[tuple[Place, Recipe]]:
+    """Join the other workers, and only then load the recipe, which may use the backend; see `worker`.
 
     Args:
-        recipe: The loaded recipe.
-        directory: Absolute path of the run's directory.
-        fetch, verify, progress: See `train`; only rank 0 calls `progress`.
-        everywhere: Whether every worker returns the run; otherwise only rank 0 does.
+        load: Function that loads the recipe; its error on one worker is raised by all.
+    Raises:
+        ArgumentError: If the number of workers does not divide the recipe's parts; see also `worker`.
     """
-    environment = read_environment(os.environ)
-    check_divides(recipe, 1 if environment is None else environment.world)
+
+    def loaded() -> Recipe:
+        recipe = load()
+        check_divides(recipe, me.world)
+        return recipe
+
     with worker() as me:
-        heard = progress if me.rank == 0 else None
-        return train_as_worker(recipe, directory, fetch=fetch, verify=verify, progress=heard, everywhere=everywhere)
+        yield me, together(loaded)
 
 
 def check_divides(recipe: Recipe, workers: int) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 from tailfit.arguments import whole_number
 from tailfit.distributed.environment import read_environment
 from tailfit.distributed.jobs import described_job
-from tailfit.distributed.joining import check_divides, train_joined
+from tailfit.distributed.joining import check_divides, worker_with
 from tailfit.distributed.local import LocalWorkers
 from tailfit.errors import ArgumentError
 from tailfit.evaluation import Evaluation
@@ -20,7 +20,7 @@ from tailfit.processes.messages import Message
 from tailfit.recipes.directory import check_no_other_files
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.trained import load_trained
-from tailfit.recipes.training import Run
+from tailfit.recipes.training import Run, train_as_worker
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
@@ -80,11 +80,13 @@ def train(
     ...     len(run.history["loss"])
     5
     """
-    checked = load_recipe(recipe, modules=modules)
     place = Path(fspath(directory)).absolute()
-    environment = read_environment(environ)
     if workers is None:
-        return cast(Run, train_joined(checked, place, fetch=fetch, verify=verify, progress=progress))
+        with worker_with(lambda: load_recipe(recipe, modules=modules)) as (me, loaded):
+            heard = progress if me.rank == 0 else None
+            return cast(Run, train_as_worker(loaded, place, fetch=fetch, verify=verify, progress=heard))
+    checked = load_recipe(recipe, modules=modules)
+    environment = read_environment(environ)
     count = whole_number("workers", workers, least=1)
     if environment is not None and environment.world > 1:
         raise ArgumentError(
