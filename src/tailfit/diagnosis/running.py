@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -12,11 +11,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tailfit.diagnosis.finding import Finding
 from tailfit.errors import ArgumentError, DataError
-from tailfit.storage.reading import read_text
+from tailfit.processes.messages import parsed
+from tailfit.storage.reading import open_regular, read_text, read_whole
 
 __all__ = ["Outcome", "examine_script"]
 
@@ -62,11 +61,11 @@ def examine_script(script: Path, arguments: Sequence[str] = (), *, timeout: floa
         result.touch()
         ended = _run([str(result), path, *arguments], output, timeout)
         outcome = _outcome(result, {path: str(script)})
-        printed = output.read_text(encoding="utf-8", errors="replace")
+        printed = _last_line(output)
     if not ended:
         outcome.raised = f"ran for more than {timeout:g} seconds and was ended"
     elif outcome.raised is None and not outcome.ended:
-        outcome.raised = "ended its process" + (f" ({printed.strip().splitlines()[-1]})" if printed.strip() else "")
+        outcome.raised = "ended its process" + (f" ({printed})" if printed else "")
     if outcome.findings:
         return outcome
     if outcome.raised is not None:
@@ -136,10 +135,19 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     child.wait()
 
 
+def _last_line(output: Path) -> str:
+    with open_regular(output) as file:
+        file.seek(max(0, os.path.getsize(output) - 4096))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
 def _outcome(result: Path, shown: Mapping[str, str]) -> Outcome:
     outcome = Outcome()
-    for line in result.read_text(encoding="utf-8").splitlines():
-        entry: dict[str, Any] = json.loads(line)
+    for line in read_whole(result, _MOST).splitlines():
+        entry = parsed(line)
+        if entry is None:  # the child was ended while it wrote
+            continue
         if "finding" in entry:
             finding = Finding(**entry["finding"])
             file = shown.get(str(finding.file), finding.file)

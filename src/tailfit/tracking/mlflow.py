@@ -26,7 +26,8 @@ class MLflow(WholeFit):
 
     The run is created at the end of the first epoch. If a run with `Resume` continues, it goes on in the same run of
     MLflow, and epochs that were logged before are not logged again. The active run of MLflow's own functions is neither
-    used nor changed. Of several workers, rank 0 logs. MLflow's telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set.
+    used nor changed. MLflow's telemetry is switched off, unless `MLFLOW_DISABLE_TELEMETRY` is set. Of several workers,
+    rank 0 logs.
 
     Args:
         tracking_uri: `http://` address of a server, `sqlite:///` path (needs the package mlflow), or `file:` path

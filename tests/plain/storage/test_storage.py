@@ -33,6 +33,8 @@ METHODS = {"read_text", "read_bytes", "write_text", "write_bytes"}
 ALLOWED = {
     ("cli/process.py", "os.open"): "the null device, for standard files that are closed",
     ("distributed/local.py", "open"): "logs of workers, to append to, after check_replaceable",
+    ("diagnosis/child.py", "open"): "findings, to append to, in a folder of the doctor's own",
+    ("diagnosis/running.py", "open"): "the output of the child, in the same folder",
     ("data/writing/npy_folder.py", "np.save"): "records of a new folder, which is renamed whole",
     ("data/files/memory.py", "read_text"): "files of the system that say how much memory there is",
     ("data/remote/fetching.py", "open"): "of a file system behind a URL",
