@@ -30,7 +30,7 @@ def run_train(
     verify: bool,
     workers: int | None,
     restarts: int,
-    as_json: bool = False,
+    as_json: bool,
 ) -> None:
     """Train a recipe, and print its evaluation. Of several workers, rank 0 prints."""
 
@@ -38,7 +38,7 @@ def run_train(
         return load_recipe(document, modules=modules)
 
     if workers is None:
-        _train_as_worker(load, out, fetch, verify)
+        _train_as_worker(load, out, fetch, verify, as_json)
         return
     recipe = load()
     with hint_when_stopped(), progress_bar(recipe.epochs) as advance:
@@ -51,13 +51,10 @@ def run_train(
             verify=verify,
             progress=lambda epoch, figures: advance("training", epoch, figures),
         )
-    if as_json:
-        print(run.evaluation.to_json())
-    else:
-        _print_run(run, out)
+    _print_run(run, out, as_json)
 
 
-def _train_as_worker(load: Callable[[], Recipe], out: Path, fetch: bool, verify: bool) -> None:
+def _train_as_worker(load: Callable[[], Recipe], out: Path, fetch: bool, verify: bool, as_json: bool) -> None:
     """Train alone, or as one of the workers of another launcher, of which rank 0 prints."""
     environment = read_environment(os.environ)
     first = environment is None or environment.rank == 0
@@ -76,10 +73,13 @@ def _train_as_worker(load: Callable[[], Recipe], out: Path, fetch: bool, verify:
             raise
         sys.exit(exit_code(error))  # rank 0 prints it
     if run is not None:
-        _print_run(run, out)
+        _print_run(run, out, as_json)
 
 
-def _print_run(run: Run, out: Path) -> None:
+def _print_run(run: Run, out: Path, as_json: bool) -> None:
+    if as_json:
+        print(run.evaluation.to_json())
+        return
     console = console_of_any_width()
     console.print(run.evaluation.table())
     again = shlex.join(["tailfit", "evaluate", *(["--"] if str(out).startswith("-") else []), str(out)])

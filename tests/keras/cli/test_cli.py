@@ -281,7 +281,7 @@ def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, back
     assert done.stdout.split()[-1] == backend, done.stderr
 
 
-MODULES = {"train": "recipes", "compare": "comparing"}
+CALLED = {"train": "training.train_as_worker", "compare": "comparing.compare"}
 
 
 @pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
@@ -290,7 +290,7 @@ def test_a_stopped_command_prints_how_to_continue(name, ended, code, recipe, tmp
     def stopped(*arguments, **options):
         raise ended
 
-    monkeypatch.setattr(f"tailfit.cli.{MODULES[name]}.{name}", stopped)
+    monkeypatch.setattr(f"tailfit.cli.{CALLED[name]}", stopped)
     place = tmp_path / "my run"
     assert command(name, recipe, "--out", place, monkeypatch=monkeypatch) == code
     said = capsys.readouterr().err
