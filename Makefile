@@ -49,8 +49,13 @@ chaos: setup ## kill runs and commands a thousand times on three backends, about
 	$(PIP) install --no-compile -r requirements/ray.txt
 	@touch $@
 
-distributed: setup .venv/.ray ## the tests with Ray: killed tasks, a lost node; about ten minutes
-	KERAS_BACKEND=$(or $(BACKEND),torch) $(BIN)/python -m pytest -q --cases every tests/distributed $(ARGS)
+distributed: setup .venv/.ray ## workers with the bits of one process, also after kills; without and with Ray; about an hour
+	$(BIN)/python tests/distributed/distributed.py
+	$(BIN)/python tests/distributed/launching.py
+	# A process for each test: Ray Train's controller does not start in a process that has left another cluster.
+	for test in killed_task no_cluster worker_is_killed loses_a_node; do \
+		KERAS_BACKEND=$(or $(BACKEND),torch) $(BIN)/python -m pytest -q --cases every tests/distributed -k $$test || exit 1; \
+	done
 
 .venv/fuzz: | .venv/.dev
 	$(PIP) install --target $@ atheris

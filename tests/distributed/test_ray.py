@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import tailfit
+from tailfit import recipes
 from tailfit.errors import WorkerError
 from tailfit.ray_cluster import check_shared, connected
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Ray's own use of itself
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs tailfit[ray]"),
 ]
 
@@ -25,14 +27,22 @@ RECIPE = {
     "batch_size": 16,
 }
 FUNCTIONS = """
-import os, pathlib, signal
+import os, pathlib, signal, time
 
 def once(batch, rng, flag):
     if pathlib.Path(flag).exists():
         pathlib.Path(flag).unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     return batch
+
+def kill_rank_1(batch, rng, flag):
+    return once(batch, rng, flag) if os.environ.get("RANK") == "1" else batch
+
+def slow(batch, rng):
+    time.sleep(0.5)
+    return batch
 """
+TRAINED = ("weights.safetensors", "history.csv", "evaluation.json", "predictions.parquet")
 
 
 @pytest.fixture
@@ -98,3 +108,45 @@ def test_no_cluster_at_the_address_is_an_error_within_30_seconds(pumps):
         with pytest.raises(WorkerError, match=rf"ray='{address}'.*a running Ray cluster"), connected(address):
             pass
         assert time.monotonic() - began < 30
+
+
+def trained(folder):
+    return {name: (folder / name).read_bytes() for name in TRAINED}
+
+
+def recipe_with(function, **options):
+    transform = {"function": f"functions:{function}", "options": options}
+    return {**RECIPE, "epochs": 6, "parts": 2, "transform": transform}
+
+
+def test_a_training_of_which_a_worker_is_killed_ends_with_the_bytes_of_one_process(pumps):
+    (pumps / "flag").touch()
+    recipe, modules = recipe_with("kill_rank_1", flag=str(pumps / "flag")), ["functions.py"]
+    tailfit.distributed.train(recipe, "ray", workers=2, ray="local", modules=modules)
+    assert not (pumps / "flag").exists()
+    recipes.train(recipe, "one", modules=modules)
+    assert trained(pumps / "ray") == trained(pumps / "one")
+
+
+def test_a_training_that_loses_a_node_goes_on_with_fewer_workers(pumps):
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 100_000_000}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    second, worlds = cluster.add_node(**node), []
+
+    def removed_after_an_epoch(epoch, figures):
+        if not worlds:
+            cluster.remove_node(second, allow_graceful=False)
+        worlds.append(epoch)
+
+    try:
+        recipe, modules = recipe_with("slow"), ["functions.py"]
+        tailfit.distributed.train(
+            recipe, "ray", workers=2, ray=cluster.address, modules=modules, progress=removed_after_an_epoch
+        )
+    finally:
+        cluster.shutdown()
+    assert worlds[0] < worlds[-1] == 6
+    recipes.train(recipe, "one", modules=modules)
+    assert trained(pumps / "ray") == trained(pumps / "one")

@@ -177,6 +177,13 @@ def train(
         int | None,
         typer.Option(metavar="N", min=1, help="Train on N processes of this machine; N divides the recipe's parts."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Start the workers on a Ray cluster: auto, local or HOST:PORT. Needs tailfit[ray].",
+        ),
+    ] = None,
     restarts: Annotated[
         int, typer.Option(metavar="N", min=0, help="With --workers: how often all start again after one was lost.")
     ] = 3,
@@ -197,7 +204,7 @@ def train(
     document = _read(recipe, set, backend)
     from tailfit.cli.training import run_train
 
-    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify, workers, restarts, as_json)
+    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify, workers, ray, restarts, as_json)
 
 
 @app.command()

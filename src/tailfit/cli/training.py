@@ -29,6 +29,7 @@ def run_train(
     fetch: bool,
     verify: bool,
     workers: int | None,
+    ray: str | None,
     restarts: int,
     as_json: bool,
 ) -> None:
@@ -37,7 +38,7 @@ def run_train(
     def load() -> Recipe:
         return load_recipe(document, modules=modules)
 
-    if workers is None:
+    if workers is None and ray is None:
         _train_as_worker(load, out, fetch, verify, as_json)
         return
     recipe = load()
@@ -46,6 +47,7 @@ def run_train(
             recipe,
             out,
             workers=workers,
+            ray=ray,
             restarts=restarts,
             fetch=fetch,
             verify=verify,

@@ -59,8 +59,8 @@ def doctor(
         model: Compiled Keras model. For a `tailfit.Model` the list is empty.
         data: What `fit` takes as `x`: arrays or a data set. A tuple (x, y) or (x, y, sample_weight) is accepted, too.
         y: Labels, for arrays.
-        batch_size, epochs, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight,
-            steps_per_epoch: As in `fit`.
+        batch_size, epochs, callbacks, validation_split, validation_data: As in `fit`.
+        shuffle, class_weight, sample_weight, steps_per_epoch: As in `fit`.
     Returns:
         The findings, ordered by the number of the trap. `print(finding)` shows one in a few lines.
     Raises:

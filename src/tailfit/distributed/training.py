@@ -14,9 +14,11 @@ from tailfit.distributed.environment import read_environment
 from tailfit.distributed.jobs import described_job
 from tailfit.distributed.joining import check_divides, worker_with
 from tailfit.distributed.local import LocalWorkers
+from tailfit.distributed.ray_training import train_on_ray
 from tailfit.errors import ArgumentError
 from tailfit.evaluation import Evaluation
 from tailfit.processes.messages import Message
+from tailfit.ray_cluster import check_address
 from tailfit.recipes.directory import check_no_other_files
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.trained import load_trained
@@ -40,6 +42,7 @@ def train(
     directory: str | PathLike[str],
     *,
     workers: int | None = None,
+    ray: str | None = None,
     restarts: int = 3,
     modules: Sequence[str] = (),
     fetch: bool = False,
@@ -60,13 +63,17 @@ def train(
         recipe: Path of a recipe, the same as a dict, or a loaded `Recipe`.
         directory: Directory for this run alone, which all workers must see. Each worker's output is in
             `workers/RANK.log` there.
-        workers: Number of worker processes to start on this machine.
+        workers: Number of worker processes to start on this machine, or on the Ray cluster.
+        ray: Address of a Ray cluster whose nodes run the workers: "auto", "local" or "HOST:PORT"; all nodes must see
+            the directory and the data. Needs `tailfit[ray]`.
         restarts: How often the workers are started again after one was lost.
         modules, fetch, verify: See `tailfit.recipes.train`.
         progress: Function called after each epoch with its number, from 1, and its loss and metrics by name.
     Raises:
-        ArgumentError: If the number of workers does not divide the recipe's parts; see also `tailfit.recipes.train`.
-        WorkerError: If workers were lost more often than `restarts`, or can't reach each other.
+        ArgumentError: If the number of workers does not divide the recipe's parts, or `ray` is invalid or without
+            `workers`; see also `tailfit.recipes.train`.
+        WorkerError: If workers were lost more often than `restarts`, or can't reach each other or the Ray cluster.
+        PackageError: If Ray is not installed.
         DataError, CheckpointError: See `tailfit.recipes.train`.
 
     >>> import tempfile, numpy as np, tailfit
@@ -81,6 +88,11 @@ def train(
     5
     """
     place = Path(fspath(directory)).absolute()
+    cluster = None if ray is None else check_address(ray)
+    if cluster is not None and workers is None:
+        raise ArgumentError(
+            f"ray={ray!r} without workers", expected="the number of workers on the cluster", fix="pass workers=2"
+        )
     if workers is None:
         with worker_with(lambda: load_recipe(recipe, modules=modules)) as (me, loaded):
             heard = progress if me.rank == 0 else None
@@ -96,11 +108,16 @@ def train(
         )
     check_divides(checked, count)
     check_no_other_files(place)
+    most = whole_number("restarts", restarts)
+    if cluster is not None:
+        with exit_on_sigterm():
+            train_on_ray(checked, place, count, cluster, most, fetch=fetch, verify=verify, progress=progress)
+        return _finished(checked, place, [])
     restarted = LocalWorkers(
         described_job(checked, place, fetch=fetch, verify=verify),
         count,
         place / "workers",
-        whole_number("restarts", restarts),
+        most,
         {"KERAS_BACKEND": keras.backend.backend()},
         on_message=_listener(progress),
         on_restart=_warn_of_restart,
