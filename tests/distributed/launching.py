@@ -58,11 +58,14 @@ class Runs:
         self.number += 1
         return self.folder / f"{self.backend}-{self.number}"
 
-    def start(self, out: Path, *options: str, before: tuple[str, ...] = (sys.executable,), **variables: str):  # type: ignore[no-untyped-def]
+    def start(  # type: ignore[no-untyped-def]
+        self, out: Path, *options: str, before: tuple[str, ...] = (sys.executable,),
+        errors: int | None = subprocess.STDOUT, **variables: str,
+    ):  # fmt: skip
         command = [*before, "-m", "tailfit", "train", "pumps.yaml", "--out", str(out), *options]
         return subprocess.Popen(
             command, cwd=self.folder, env={**self.environment, **variables}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stderr=errors, text=True, start_new_session=True,
         )  # fmt: skip
 
     def ended(self, process, code: int = 0) -> str:  # type: ignore[no-untyped-def]
@@ -188,8 +191,8 @@ def slurm(runs: Runs) -> None:
     out = runs.place()
     started = [
         runs.start(
-            out, SLURM_JOB_ID="7", SLURM_STEP_ID="0", SLURM_PROCID=str(rank), SLURM_NTASKS="2", SLURM_LOCALID=str(rank),
-            SLURM_JOB_NODELIST="localhost", TAILFIT_JOIN_SECONDS="120",
+            out, errors=None, SLURM_JOB_ID="7", SLURM_STEP_ID="0", SLURM_PROCID=str(rank), SLURM_NTASKS="2",
+            SLURM_LOCALID=str(rank), SLURM_JOB_NODELIST="localhost", TAILFIT_JOIN_SECONDS="120",
         )
         for rank in range(2)
     ]  # fmt: skip

@@ -1,6 +1,8 @@
 """JAX: arrays are exchanged between workers by JAX's own runtime: gloo on CPUs, NCCL on GPUs."""
 
 import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -109,7 +111,8 @@ def connect(rank: int, world: int, address: str, port: int, timeout: float, *, l
         jax.devices()
     transport = Transport(world, timeout)
     if jax.default_backend() == "cpu":
-        _leave_coordinator(transport, state)
+        with _standard_output_kept_clean():
+            _leave_coordinator(transport, state)
     return transport
 
 
@@ -126,6 +129,19 @@ def _leave_coordinator(transport: Transport, state: Any) -> None:
     if state.service is not None:
         state.service.shutdown()
     state.client = state.service = None
+
+
+@contextlib.contextmanager
+def _standard_output_kept_clean() -> Iterator[None]:
+    """Print on standard error instead of standard output: gloo, which is C++, reports its connections there."""
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
 
 
 @contextlib.contextmanager
