@@ -21,7 +21,7 @@ def run_evaluate(
     if as_json:
         print(evaluation.to_json())
     else:
-        console_of_any_width().print(evaluation.table())
+        console_of_any_width().print(evaluation.summary())
     if out is not None:
         (evaluation.save_html if out.suffix == ".html" else evaluation.save_json)(out)
 

@@ -83,7 +83,7 @@ def _print_run(run: Run, out: Path, as_json: bool) -> None:
         print(run.evaluation.to_json())
         return
     console = console_of_any_width()
-    console.print(run.evaluation.table())
+    console.print(run.evaluation.summary())
     again = shlex.join(["tailfit", "evaluate", *(["--"] if str(out).startswith("-") else []), str(out)])
     console.print(f"Written: {out} (open report.html; {again})", soft_wrap=True)
     if run.restarts:

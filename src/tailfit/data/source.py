@@ -57,6 +57,7 @@ class Source(ABC):
         left_out: Columns of a table that are not part of the records because they only number the rows.
         channels: Names of the entries of a record's last axis, if the storage has them; else None.
         keeps_missing: Whether NaN is expected in the records, as a missing reading.
+        step_seconds: Usual time between two steps of a record, in seconds; None if the storage has no times.
 
     >>> import tailfit
     >>> from tailfit.labels import encode
@@ -77,6 +78,7 @@ class Source(ABC):
     keeps_missing: bool = False
     _step_classes: tuple[str, ...] = ()  # names of the classes of `step_labels`, set by sources that have them
     channels: tuple[str, ...] | None = None
+    step_seconds: float | None = None
 
     def __init__(
         self,
@@ -403,7 +405,7 @@ class Subset(Source):
         super().__init__(tuple(source.ids[position] for position in chosen.tolist()), encoded, metadata, groups)
         self.source: Final = source
         self.in_memory, self.ragged, self.left_out = source.in_memory, source.ragged, source.left_out
-        self.channels = source.channels
+        self.channels, self.step_seconds = source.channels, source.step_seconds
         self.keeps_missing, self._step_classes = source.keeps_missing, source._step_classes
         chosen.flags.writeable = False
         self.indices: Final = chosen

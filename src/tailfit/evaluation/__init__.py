@@ -7,6 +7,7 @@ show evaluations side by side.
 from tailfit.evaluation.comparisons import Comparison, comparison
 from tailfit.evaluation.evaluation import Evaluation, evaluate
 from tailfit.evaluation.evaluation_report import report
+from tailfit.evaluation.event_figures import EventClass, EventFigures
 from tailfit.evaluation.figures import ClassFigures
 from tailfit.evaluation.grouping import Grouping
 from tailfit.evaluation.metrics import Figure
@@ -17,6 +18,8 @@ __all__ = [
     "ClassFigures",
     "Comparison",
     "Evaluation",
+    "EventClass",
+    "EventFigures",
     "Figure",
     "Grouping",
     "ReportWarning",

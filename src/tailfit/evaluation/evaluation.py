@@ -4,14 +4,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from rich.console import Group
 from rich.table import Table
 
-from tailfit.errors import DataError
+from tailfit.arguments import checked_choice, checked_number, whole_number
+from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.evaluation_report import report
 from tailfit.evaluation.figures import ClassFigures, EvaluationFigures
 from tailfit.evaluation.group_intervals import GroupedPredictions
@@ -19,6 +21,9 @@ from tailfit.evaluation.grouping import checked_grouping, checked_ids, checked_m
 from tailfit.evaluation.inputs import check_options, checked_train_counts, class_indices
 from tailfit.evaluation.intervals import jeffreys, overall_figures
 from tailfit.evaluation.metrics import Figure, class_counts, class_metrics, read_only
+from tailfit.evaluation.recordings import joined, measured_events, recordings_of, single_labels
+from tailfit.evaluation.samples import Samples, score_matrix
+from tailfit.evaluation.summaries import summaries
 from tailfit.evaluation.tables import as_text, compare_table
 from tailfit.storage.writing import write_text
 
@@ -52,6 +57,11 @@ class Evaluation(EvaluationFigures):
         accuracy: Share of the test samples that are predicted correctly.
         groups: `Grouping` of the test samples; None if their groups are unknown.
         ids_digest: SHA-256 of the IDs of the test samples; None if not given.
+        recordings: Evaluation of the recordings, with one decision for each; None if the samples are not windows, or
+            labels change within recordings.
+        events: `EventFigures`: which events in the recordings are found, and false alarms; None if labels don't change.
+        scores: Probabilities or logits, `[n, C]`; None if not given, or if read from JSON, which does not contain them.
+        ids, metadata: IDs and metadata of the test samples; None as `scores`.
 
     >>> evaluation = evaluate(["leak", "ok", "ok", "ok"], ["leak", "ok", "ok", "leak"])
     >>> round(evaluation.balanced_accuracy, 3), evaluation.worst_class
@@ -61,11 +71,18 @@ class Evaluation(EvaluationFigures):
     """
 
     def table(self) -> Table:
-        """Return a table for `rich.print`; `str(evaluation)` is the same table as plain text."""
+        """Return the table of classes for `rich.print`."""
         return compare_table({self.name: self})
 
+    def summary(self) -> Group:
+        """Return all tables for `rich.print`, with those of recordings and events if they were measured.
+
+        `str(evaluation)` is the same as plain text.
+        """
+        return Group(*summaries(self))
+
     def __str__(self) -> str:
-        return as_text(self.table())
+        return as_text(self.summary())
 
     def save_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_json` to a file, atomically, and return its path."""
@@ -89,6 +106,11 @@ def evaluate(
     ids: Sequence[str] | NDArray[Any] | None = None,
     metadata: pl.DataFrame | None = None,
     *,
+    by: str | None = None,
+    join: Literal["mean", "vote"] = "mean",
+    normal: str | None = None,
+    alarm_after: int = 1,
+    step_seconds: float | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -106,7 +128,17 @@ def evaluate(
             are not independent: intervals then describe other groups, not other samples of the same groups, and
             are wider. Groups that are all of one sample change nothing.
         ids: ID of each sample. Evaluations of the same labels with different IDs are not compared as paired.
-        metadata: One row for each sample.
+        metadata: One row for each sample. With the columns `record` and `start` of `tailfit.data.Windows`, recordings
+            are measured, too: `Evaluation.recordings` if each has one label, `Evaluation.events` if labels change.
+        by: `"recording"` joins the windows of each recording into one decision, and returns the evaluation of the
+            recordings, which must have one label each; or another column of the metadata. `train_counts` are those of
+            windows, and are left out.
+        join: How windows are joined: by the `"mean"` of their log scores, or by `"vote"`. Scores are probabilities if
+            none is negative and each row sums to one, and logits otherwise. Without scores, windows vote.
+        normal: Name of the class that is the absence of an event; by default the one with a name such as `normal` or
+            `ok`, see `tailfit.evaluation.events.NORMAL_NAMES`.
+        alarm_after: Number of consecutive windows with the same prediction that raise an alarm, >= 1.
+        step_seconds: Seconds per step of the recordings, such as `source.step_seconds`; without it delays are in steps.
         confidence: Confidence level of the intervals, in (0, 0.99998].
         resamples: Number of bootstrap resamples, from 2 / (1 - confidence) to 100,000.
         seed: Seed of the bootstrap, >= 0.
@@ -128,21 +160,63 @@ def evaluate(
     0.800 [0.674, 0.892]
     >>> print(evaluate(y, predicted, groups=[k // 10 for k in range(100)]).classes[0].recall)  # 10 recordings
     0.800 [0.360, 0.979]
+    >>> windows = pl.DataFrame({"record": np.arange(100) // 10, "start": np.arange(100) % 10})
+    >>> print(evaluate(y, predicted, metadata=windows, by="recording").classes[0].recall)  # 4 of 5 recordings
+    0.800 [0.371, 0.977]
     """
     check_options(name, confidence, resamples, seed)
-    true, predicted_class, names = class_indices(y_true, y_score, class_names)
+    true, predicted, names = class_indices(y_true, y_score, class_names)
     num_classes = len(names)
     if num_classes < 2:
         raise DataError(
             f"{num_classes} class", expected="at least two classes", fix="pass class_names with all classes"
         )
     counts = checked_train_counts(train_counts, num_classes)
-    grouping = None if groups is None else checked_grouping(groups, len(true))
-    sample_ids = checked_ids(ids, len(true))
-    checked_metadata(metadata, len(true))
+    samples = Samples(
+        true,
+        predicted,
+        names,
+        score_matrix(y_score, num_classes),
+        None if groups is None else checked_grouping(groups, len(true)),
+        checked_ids(ids, len(true)),
+        checked_metadata(metadata, len(true)),
+    )
+    checked_choice(join, "join", ("mean", "vote"))
+    options: dict[str, Any] = {"confidence": float(confidence), "resamples": int(resamples), "seed": int(seed)}
+    options_of_events = _event_options(names, normal, alarm_after, step_seconds)
+    if by is not None:
+        return _measured(joined(samples, by, join), None, name, options)
+    recordings, of_recordings = recordings_of(samples), None
+    if recordings is not None and single_labels(samples, recordings):
+        of_recordings = _measured(joined(samples, "record", join), None, name, options)
+    events = measured_events(samples, confidence=float(confidence), **options_of_events)
+    return _measured(samples, counts, name, options, recordings=of_recordings, events=events)
+
+
+def _event_options(class_names: tuple[str, ...], normal: Any, alarm_after: Any, step_seconds: Any) -> dict[str, Any]:
+    if normal is not None and normal not in class_names:
+        raise ArgumentError(
+            f"normal={normal!r:.60}",
+            expected=f"one of the classes {', '.join(map(repr, class_names[:10]))}",
+            fix="pass the name of the class that is the absence of an event",
+        )
+    if step_seconds is not None:
+        step_seconds = checked_number(step_seconds, "step_seconds", above=0.0, fix="pass step_seconds=1.0, for example")
+    return {
+        "normal": normal,
+        "alarm_after": whole_number("alarm_after", alarm_after, least=1),
+        "step_seconds": step_seconds,
+    }
+
+
+def _measured(
+    samples: Samples, counts: tuple[float, ...] | None, name: str, options: dict[str, Any], **further: Any
+) -> Evaluation:
+    """Compute the figures of samples with their intervals."""
+    true, predicted_class, names, grouping = samples.y_true, samples.y_pred, samples.class_names, samples.groups
+    num_classes, confidence = len(names), options["confidence"]
     hits, predicted, support = class_counts(true, predicted_class, num_classes)
     recall, precision, f1 = class_metrics(hits, predicted, support)
-    options: dict[str, Any] = {"confidence": float(confidence), "resamples": int(resamples), "seed": int(seed)}
     figures: dict[str, Any]
     if grouping is None or grouping.independent:
         low, high = jeffreys(hits, support, confidence)
@@ -150,7 +224,7 @@ def evaluate(
     else:
         grouped = GroupedPredictions(true, predicted_class[np.newaxis], grouping.index, len(grouping), num_classes)
         low, high = grouped.recalls([0]).limits(confidence)
-        figures = {**grouped.figures(0, confidence, seed)}
+        figures = {**grouped.figures(0, confidence, options["seed"])}
     groups_of = group_counts(grouping, true, num_classes)
     return Evaluation(
         name=name,
@@ -172,7 +246,11 @@ def evaluate(
         ),
         worst_class=names[int(np.nanargmin(recall))],
         groups=grouping,
-        ids_digest=None if sample_ids is None else ids_digest(sample_ids),
+        ids_digest=None if samples.ids is None else ids_digest(samples.ids),
+        scores=samples.scores,
+        ids=samples.ids,
+        metadata=samples.metadata,
         **options,
         **figures,
+        **further,
     )

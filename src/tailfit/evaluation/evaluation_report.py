@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from tailfit.evaluation.charts import MOST_CLASSES, MOST_MODELS, confusion_chart, first_models, recall_chart
+from tailfit.evaluation.event_tables import event_notes, event_rows
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.group_notes import group_notes, groups_text, how_computed
 from tailfit.evaluation.metrics import OVERALL, Figure
@@ -80,6 +81,16 @@ def report(
         left_out=left_out_text(first, rows),
         recalls=draw(partial(recall_chart, evaluations), "Recall of each class with its confidence interval"),
         charts_left_out=left_out_text(first, MOST_CLASSES),
+        recordings=[
+            (heading, each.recordings, _overall_cells(each.recordings))
+            for heading, each in evaluations.items()
+            if each.recordings is not None
+        ],
+        events=[
+            (heading, each.events.recordings, event_rows(each.events), event_notes(each.events))
+            for heading, each in evaluations.items()
+            if each.events is not None
+        ],
         confusions=[
             (heading, draw(partial(confusion_chart, evaluation), f"Confusion matrix of {heading}"))
             for heading, evaluation in first_models(evaluations).items()
@@ -130,6 +141,15 @@ def _overall_rows(
         gain = [paired.get(key) for paired in gains]
         rows.append({"label": label, "cells": list(zip(figures, best_of(figures), names, gain, strict=True))})
     return rows
+
+
+def _overall_cells(evaluation: EvaluationFigures) -> list[tuple[str, Figure, str | None]]:
+    """Return label, figure and name of the worst class of each figure over all classes."""
+    worst = "worst_class_recall"
+    return [
+        (label, evaluation.overall[key], evaluation.worst_class if key == worst else None)
+        for key, label in OVERALL.items()
+    ]
 
 
 def _class_rows(shown: Sequence[EvaluationFigures], most: int) -> list[dict[str, Any]]:

@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError, TailfitError
+from tailfit.evaluation.event_figures import EventFigures
 from tailfit.evaluation.group_intervals import FEW_GROUPS, GroupedPredictions, group_difference_figures
 from tailfit.evaluation.grouping import Grouping, group_counts
 from tailfit.evaluation.inputs import check_options, checked_train_counts
@@ -81,6 +83,11 @@ class EvaluationFigures:
     accuracy: Figure
     groups: Grouping | None = None
     ids_digest: str | None = None
+    recordings: Self | None = None
+    events: EventFigures | None = None
+    scores: NDArray[Any] | None = None
+    ids: tuple[str, ...] | None = None
+    metadata: pl.DataFrame | None = None
 
     def same_samples(self, other: "EvaluationFigures") -> bool:
         """Return whether another evaluation has the same samples in the same order.
@@ -157,16 +164,21 @@ class EvaluationFigures:
         return hash(self.to_json())
 
     def to_json(self) -> str:
-        """Return everything as JSON, for `from_json` and for other programs; undefined figures are null."""
-        fields = {
-            **_FORMAT,
+        """Return everything but scores, IDs and metadata as JSON; undefined figures are null.
+
+        `from_json` reads it, and other programs can.
+        """
+        return json.dumps({**_FORMAT, **self._to_plain()}, allow_nan=False, separators=(",", ":"))
+
+    def _to_plain(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {
             "name": self.name,
             "class_names": self.class_names,
             "train_counts": self.train_counts,
             "confidence": self.confidence,
             "resamples": self.resamples,
             "seed": self.seed,
-            "overall": {key: _to_plain(figure) for key, figure in self.overall.items()},
+            "overall": {key: _plain_value(figure) for key, figure in self.overall.items()},
             "worst_class": self.worst_class,
             "classes": [_class_to_plain(figures) for figures in self.classes],
             "y_true": self.y_true.tolist(),
@@ -177,7 +189,11 @@ class EvaluationFigures:
             fields["groups"] = self.groups.to_plain()
         if self.ids_digest is not None:
             fields["ids_digest"] = self.ids_digest
-        return json.dumps(fields, allow_nan=False, separators=(",", ":"))
+        if self.recordings is not None:
+            fields["recordings"] = self.recordings._to_plain()
+        if self.events is not None:
+            fields["events"] = self.events.to_plain()
+        return fields
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -189,41 +205,53 @@ class EvaluationFigures:
         fix = "pass the whole text that Evaluation.to_json returned"
         fields = fields_of(text, _FORMAT, fix)
         try:
-            names = tuple(fields["class_names"])
-            if len(names) < 2 or not all(isinstance(name, str) for name in names):
-                raise ValueError("fewer than two names in class_names")
-            if (odd := first_odd((fields["name"], *names))) is not None:
-                raise ValueError(f"the name {odd!r}")
-            y_true, y_pred = (_class_indices(fields, key, len(names)) for key in ("y_true", "y_pred"))
-            if len(y_true) != len(y_pred):
-                raise ValueError(f"{len(y_true)} y_true and {len(y_pred)} y_pred")
-            check_options(fields["name"], fields["confidence"], fields["resamples"], fields["seed"])
-            read = cls(
-                name=fields["name"],
-                class_names=names,
-                train_counts=checked_train_counts(fields["train_counts"], len(names)),
-                y_true=y_true,
-                y_pred=y_pred,
-                confidence=fields["confidence"],
-                resamples=fields["resamples"],
-                seed=fields["seed"],
-                worst_class=names[names.index(fields["worst_class"])],
-                classes=tuple(
-                    ClassFigures(**{key: _from_plain(value, key) for key, value in figures.items()})
-                    for _, figures in zip(names, fields["classes"], strict=True)
-                ),
-                **{key: _from_plain(fields["overall"][key], "figure") for key in OVERALL},
-                groups=Grouping.from_plain(fields["groups"], len(y_true), "groups") if "groups" in fields else None,
-                ids_digest=_digest(fields.get("ids_digest")),
-            )
-            _check_figures(read)
-            return read
+            return cls._from_plain(fields)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"JSON of an evaluation with a fault: {fault_text(error)}",
                 expected="every field as Evaluation.to_json writes it",
                 fix=fix,
             ) from error
+
+    @classmethod
+    def _from_plain(cls, fields: Any) -> Self:
+        """Read what `_to_plain` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError: If a field has a fault.
+        """
+        names = tuple(fields["class_names"])
+        if len(names) < 2 or not all(isinstance(name, str) for name in names):
+            raise ValueError("fewer than two names in class_names")
+        if (odd := first_odd((fields["name"], *names))) is not None:
+            raise ValueError(f"the name {odd!r}")
+        y_true, y_pred = (_class_indices(fields, key, len(names)) for key in ("y_true", "y_pred"))
+        if len(y_true) != len(y_pred):
+            raise ValueError(f"{len(y_true)} y_true and {len(y_pred)} y_pred")
+        check_options(fields["name"], fields["confidence"], fields["resamples"], fields["seed"])
+        confidence = fields["confidence"]
+        read = cls(
+            name=fields["name"],
+            class_names=names,
+            train_counts=checked_train_counts(fields["train_counts"], len(names)),
+            y_true=y_true,
+            y_pred=y_pred,
+            confidence=confidence,
+            resamples=fields["resamples"],
+            seed=fields["seed"],
+            worst_class=names[names.index(fields["worst_class"])],
+            classes=tuple(
+                ClassFigures(**{key: _value_from(value, key) for key, value in figures.items()})
+                for _, figures in zip(names, fields["classes"], strict=True)
+            ),
+            **{key: _value_from(fields["overall"][key], "figure") for key in OVERALL},
+            groups=Grouping.from_plain(fields["groups"], len(y_true), "groups") if "groups" in fields else None,
+            ids_digest=_digest(fields.get("ids_digest")),
+            recordings=cls._from_plain(fields["recordings"]) if "recordings" in fields else None,
+            events=EventFigures.from_plain(fields["events"], names, confidence) if "events" in fields else None,
+        )
+        _check_figures(read)
+        return read
 
 
 def fault_text(error: Exception) -> str:
@@ -286,19 +314,19 @@ def _check_class_figures(read: EvaluationFigures, exact: tuple[Floats, ...], sup
 
 
 def _class_to_plain(figures: ClassFigures) -> dict[str, Any]:
-    plain = {key: _to_plain(value) for key, value in asdict(figures).items()}
+    plain = {key: _plain_value(value) for key, value in asdict(figures).items()}
     if figures.groups is None:
         del plain["groups"]
     return plain
 
 
-def _to_plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, Figure):
-        return [_to_plain(float(value)), _to_plain(value.low), _to_plain(value.high)]
+        return [_plain_value(float(value)), _plain_value(value.low), _plain_value(value.high)]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _from_plain(value: Any, key: str) -> Any:
+def _value_from(value: Any, key: str) -> Any:
     if key in ("figure", "recall"):
         return Figure(*(math.nan if number is None else number for number in value))
     return math.nan if value is None and key in ("precision", "f1") else _of_type(value, key)

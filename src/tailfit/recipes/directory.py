@@ -48,7 +48,7 @@ _FILES: Final = (
 )
 # Keys that may differ when a run continues: more epochs, and what is applied after the training. The backend is checked
 # separately.
-_MAY_DIFFER: Final = ("backend", "compare", "correction", "epochs", "name")
+_MAY_DIFFER: Final = ("backend", "compare", "correction", "epochs", "events", "name")
 
 
 @dataclass(frozen=True)

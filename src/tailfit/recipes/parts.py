@@ -188,7 +188,7 @@ def _filled(source: Source, fill: FillMissing | None) -> Source:
     if fill is None:
         return source
     mapped = Mapped(source, fill)
-    mapped.channels = source.channels
+    mapped.channels, mapped.step_seconds = source.channels, source.step_seconds
     return mapped
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "Column",
     "Compare",
     "EarlyStopping",
+    "Events",
     "Recipe",
     "Scheme",
     "load_recipe",
@@ -103,6 +104,18 @@ class Compare(Strict):
     seeds: Annotated[int, Field(ge=1, le=MAX_RUNS)] = 5
 
 
+class Events(Strict):
+    """How events in recordings and alarms are counted; see `tailfit.evaluation.events`.
+
+    Attributes:
+        normal: Name of the class that is the absence of an event.
+        alarm_after: Number of consecutive windows with the same prediction that raise an alarm.
+    """
+
+    normal: Annotated[str, Field(min_length=1)] | None = None
+    alarm_after: _PositiveInt = 1
+
+
 class Recipe(Strict):
     """The complete configuration of a training. Two runs of one recipe give the same numbers.
 
@@ -128,6 +141,7 @@ class Recipe(Strict):
         early_stopping: See `EarlyStopping`; without it all epochs are trained, and the last weights are kept.
         callbacks: Callbacks of Keras: `EarlyStopping`, `ReduceLROnPlateau`, `SwapEMAWeights`, `TerminateOnNaN`.
         log: `tensorboard` (event files in the run's directory) and `mlflow` (as `$MLFLOW_TRACKING_URI` says).
+        events: How events in recordings are counted; see `Events`.
         seed: Seed of all random numbers.
         compare: Remedies and seeds; see `Compare`.
     """
@@ -154,6 +168,7 @@ class Recipe(Strict):
     early_stopping: EarlyStopping | None = None
     callbacks: list[Callback] = Field(default_factory=list)
     log: list[Literal["mlflow", "tensorboard"]] = Field(default_factory=list)
+    events: Events | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     compare: Compare | None = None
 

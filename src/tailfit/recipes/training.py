@@ -201,6 +201,7 @@ def _train(
 
     def built() -> tuple[Batches, Model]:
         _check_validation_part(recipe, parts)
+        _check_normal_class(recipe, parts)
         batches = training_batches(recipe, parts)
         return batches, compiled_model(recipe, parts, batches)
 
@@ -340,12 +341,18 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
         groups=_group_of_each(source),
         ids=source.ids,
         metadata=source.metadata,
+        step_seconds=source.step_seconds,
+        **_event_options(recipe),
         name=_display_name(recipe),
     )
     if place is not None:
         write_parts(place / "predictions.parquet", [_predictions_table(source, scores, result.class_names)])
         evaluation.save_json(place / "evaluation.json")
     return evaluation
+
+
+def _event_options(recipe: Recipe) -> dict[str, Any]:
+    return {} if recipe.events is None else recipe.events.model_dump()
 
 
 def _group_of_each(source: Source) -> list[str] | None:
@@ -399,6 +406,17 @@ def _check_validation_part(recipe: Recipe, parts: Parts) -> None:
             f"{recipe.at(needs[0])}: {needs[0]} without a validation part",
             expected="a validation part, disjoint from the training and test parts",
             fix="add the part validation to the partition, or data.split.validation to the recipe",
+        )
+
+
+def _check_normal_class(recipe: Recipe, parts: Parts) -> None:
+    # After the training, `evaluate` would refuse the name.
+    normal, names = None if recipe.events is None else recipe.events.normal, parts.test.class_names
+    if normal is not None and normal not in names:
+        raise ArgumentError(
+            f"{recipe.at('events.normal')}: {normal!r}",
+            expected=f"one of the classes {', '.join(map(repr, names[:10]))}",
+            fix="name the class that is the absence of an event",
         )
 
 

@@ -153,8 +153,16 @@ def test_the_identity_covers_recordings_and_their_metadata(home, tmp_path):
 
 
 def test_training_and_evaluation_know_the_groups(home, tmp_path):
+    with pytest.raises(ArgumentError, match=r"events\.normal: 'ok'"):
+        train(recipe(home, epochs=1, events={"normal": "ok"}), tmp_path / "refused")
     run = train(
-        recipe(home, {"train_only": "source != 'real'"}, epochs=1, sample_weight={"source = 'simulated'": 0.3}),
+        recipe(
+            home,
+            {"train_only": "source != 'real'"},
+            epochs=1,
+            sample_weight={"source = 'simulated'": 0.3},
+            events={"alarm_after": 2},
+        ),
         tmp_path / "run",
     )
     assert set(run.evaluation.groups.names) <= {"w1", "w2", "w3", "w4", "w5"}
@@ -162,6 +170,10 @@ def test_training_and_evaluation_know_the_groups(home, tmp_path):
     assert table.columns[:6] == ["id", "group", "record", "start", "label", "predicted"]
     assert table["id"].to_list() == [f"{record}@{start}" for record, start in table.select("record", "start").rows()]
     assert evaluate_run(tmp_path / "run") == run.evaluation
+    events = run.evaluation.events  # each recording is normal, and then leaks
+    assert (events.normal, events.alarm_after, len(events.events)) == ("normal", 2, events.recordings)
+    assert set(events.events["group"]) == set(run.evaluation.groups.names)
+    assert "Events" in (tmp_path / "run" / "report.html").read_text()
     whole = tailfit.data.open(home / "runs", classes=DATA["classes"], drop=[101])
     predicted = predict(tmp_path / "run", whole).table
     assert predicted.columns[:4] == ["id", "record", "start", "predicted"]

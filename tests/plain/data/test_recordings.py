@@ -296,6 +296,20 @@ def test_resampling_takes_the_last_reading_or_the_mean(tmp_path, memory):
     assert pickle.loads(pickle.dumps(mean)).read([1]).values.tolist() == [[7.0]]
 
 
+def test_the_usual_time_between_steps_is_kept_by_parts_windows_and_copies(tmp_path):
+    (tmp_path / "runs").mkdir()
+    timed(tmp_path / "runs", at(0, 10, 20, 30, 41, 51), flow=range(6), **{"class": [0, 0, 1, 1, 1, 0]})
+    runs = Recordings(tmp_path / "runs")
+    assert runs.step_seconds == 10.0
+    assert Recordings(tmp_path / "runs", resample="5s").step_seconds == 5.0
+    tailfit.data.pack(runs, tmp_path / "packed")
+    windows = tailfit.data.Windows(tailfit.data.Packed(tmp_path / "packed"), 2)
+    assert windows.step_seconds == 10.0
+    both = tailfit.data.Concat(windows, windows, prefixes=["a/", "b/"])
+    assert both.split({"a": both.ids[:1]})["a"].step_seconds == 10.0
+    assert tailfit.data.Arrays(np.zeros(3)).step_seconds is None
+
+
 def test_regular_times_resample_to_themselves(tmp_path):
     rng = np.random.default_rng(0)
     for start, every in ((0.0, 0.1), (1e9, 0.7), (123.4, 10.0)):

@@ -75,6 +75,8 @@ class Concat(Source):
         self.keeps_missing = any(source.keeps_missing for source in sources)
         if all(source.channels == sources[0].channels for source in sources):
             self.channels = sources[0].channels
+        if all(source.step_seconds == sources[0].step_seconds for source in sources):
+            self.step_seconds = sources[0].step_seconds
         self.in_memory = all(source.in_memory for source in sources)
         self.ragged = sources[0].ragged
         if any(source.ragged != self.ragged for source in sources):

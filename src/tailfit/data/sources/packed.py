@@ -91,6 +91,7 @@ class Packed(Source):
         if nan is None:
             nan = "keep" if self._manifest.keeps_missing else "raise"
         self.keeps_missing, self.channels = self._manifest.keeps_missing, self._manifest.channels
+        self.step_seconds = self._manifest.step_seconds
         self._nan_check: Final = FirstReadCheck(len(self), nan)
         self._window_check: Final = WindowCheck(nan)
         self._step_labels: Final = self._read_step_labels(index) if self._manifest.step_labels else None

@@ -76,6 +76,7 @@ class Manifest:
         step_labels: Whether each step of a record has a label.
         keeps_missing: Whether NaN is expected in the records.
         channels: Names of the entries of a record's last axis, or None.
+        step_seconds: Usual time between two steps of a record in seconds, or None.
     """
 
     samples: int
@@ -90,6 +91,7 @@ class Manifest:
     step_labels: bool = False
     keeps_missing: bool = False
     channels: tuple[str, ...] | None = None
+    step_seconds: float | None = None
 
     @property
     def nbytes(self) -> int:
@@ -130,6 +132,7 @@ class Manifest:
             **({"step_labels": True} if self.step_labels else {}),
             **({"keeps_missing": True} if self.keeps_missing else {}),
             **({} if self.channels is None else {"channels": self.channels}),
+            **({} if self.step_seconds is None else {"step_seconds": self.step_seconds}),
             "digests": self.digests,
         }
         write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -162,6 +165,7 @@ class Manifest:
                 step_labels=content.get("step_labels") is True,
                 keeps_missing=content.get("keeps_missing") is True,
                 channels=None if content.get("channels") is None else tuple(content["channels"]),
+                step_seconds=_duration(content.get("step_seconds")),
             )
             if not isinstance(manifest.group_by, str | None):
                 raise ValueError(f"group_by {manifest.group_by!r}")
@@ -253,6 +257,12 @@ def _leaf(content: Any) -> Leaf:
     if not holdable(shape, dtype.itemsize):
         raise ValueError(f"an array of {len(shape)} axes that is too large for any memory")
     return Leaf(shape, dtype, content.get("ragged") is True)
+
+
+def _duration(value: Any) -> float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")):
+        return value
+    raise ValueError(f"step_seconds {value!r}")
 
 
 def _whole(value: Any, least: int = 0) -> int:

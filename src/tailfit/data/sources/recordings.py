@@ -143,6 +143,10 @@ class Recordings(Source):
         owners = np.searchsorted(found.begins, begins, side="right") - 1
         steps = np.diff(np.append(begins, len(self._rows)))
         self._grid: Final = grid
+        if grid is not None:
+            self.step_seconds = grid.every
+        elif times is not None:
+            self.step_seconds = times.usual_step(begins)
         self._row_ends: NDArray[np.int64] | None = None
         self._codes: NDArray[np.int32] | None = None if labels is None else labels.values
         if grid is not None and times is not None:

@@ -119,6 +119,7 @@ class Windows(Source):
         self._places: Final = (self._records.astype(np.int64) << self._start_bits) | self._starts
         if isinstance(self.x, Source):
             self.keeps_missing, self.channels = self.x.keeps_missing, self.x.channels
+            self.step_seconds = self.x.step_seconds
         self._mapped: Final = mapped_files([self.x])
 
     def _labels_of(

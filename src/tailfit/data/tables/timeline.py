@@ -145,6 +145,13 @@ class Times:
         """Return the rows whose time is more than `longest` seconds after that of the row before."""
         return np.flatnonzero(np.diff(self.values) > longest * self.per_second) + 1
 
+    def usual_step(self, begins: NDArray[np.int64]) -> float | None:
+        """Return the median time between rows of one segment in seconds; None if no segment has two rows."""
+        inside = np.ones(len(self.values), np.bool_)
+        inside[begins] = False
+        steps = np.diff(self.values, prepend=self.values[:1])[inside]
+        return float(np.median(steps)) / self.per_second if len(steps) else None
+
     def on_grid(self, begins: NDArray[np.int64], grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the step of the grid of each row, which begins anew in each segment, and the steps of each segment.
 

@@ -94,6 +94,7 @@ def pack(
         step_labels=bool(source._step_classes),
         keeps_missing=source.keeps_missing,
         channels=source.channels,
+        step_seconds=source.step_seconds,
     )
     manifest = replace(manifest, rows=max(1, shard_bytes // max(manifest.record_bytes, 1)))
     folder = target.with_name(f".{target.name}.partial")
