@@ -12,6 +12,7 @@ from tailfit.evaluation.figures import ClassFigures
 from tailfit.evaluation.grouping import Grouping
 from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.pages import ReportWarning
+from tailfit.evaluation.slices import Slice
 from tailfit.evaluation.tables import compare_table
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Figure",
     "Grouping",
     "ReportWarning",
+    "Slice",
     "compare_table",
     "comparison",
     "evaluate",

@@ -23,6 +23,7 @@ from tailfit.evaluation.intervals import jeffreys, overall_figures
 from tailfit.evaluation.metrics import Figure, class_counts, class_metrics, read_only
 from tailfit.evaluation.recordings import joined, measured_events, recordings_of, single_labels
 from tailfit.evaluation.samples import Samples, score_matrix
+from tailfit.evaluation.slices import TrainMetadata, slicings_of
 from tailfit.evaluation.summaries import summaries
 from tailfit.evaluation.tables import as_text, compare_table
 from tailfit.storage.writing import write_text
@@ -61,6 +62,7 @@ class Evaluation(EvaluationFigures):
             labels change within recordings.
         events: `EventFigures`: which events in the recordings are found, and false alarms; None if labels don't change.
         scores: Probabilities or logits, `[n, C]`; None if not given, or if read from JSON, which does not contain them.
+        slicings: Metadata columns of the test samples by which `slices` are computed.
         ids, metadata: IDs and metadata of the test samples; None as `scores`.
 
     >>> evaluation = evaluate(["leak", "ok", "ok", "ok"], ["leak", "ok", "ok", "leak"])
@@ -106,6 +108,8 @@ def evaluate(
     ids: Sequence[str] | NDArray[Any] | None = None,
     metadata: pl.DataFrame | None = None,
     *,
+    train_metadata: TrainMetadata | None = None,
+    slices: Sequence[str] | None = None,
     by: str | None = None,
     join: Literal["mean", "vote"] = "mean",
     normal: str | None = None,
@@ -130,6 +134,9 @@ def evaluate(
         ids: ID of each sample. Evaluations of the same labels with different IDs are not compared as paired.
         metadata: One row for each sample. With the columns `record` and `start` of `tailfit.data.Windows`, recordings
             are measured, too: `Evaluation.recordings` if each has one label, `Evaluation.events` if labels change.
+        train_metadata: One row for each training sample, to show the share of each metadata value next to its recall.
+        slices: Columns of the metadata by whose values all figures are repeated, `Evaluation.slices`; by default
+            columns of text, categories or booleans with 2 to 30 values.
         by: `"recording"` joins the windows of each recording into one decision, and returns the evaluation of the
             recordings, which must have one label each; or another column of the metadata. `train_counts` are those of
             windows, and are left out.
@@ -185,12 +192,15 @@ def evaluate(
     options: dict[str, Any] = {"confidence": float(confidence), "resamples": int(resamples), "seed": int(seed)}
     options_of_events = _event_options(names, normal, alarm_after, step_seconds)
     if by is not None:
-        return _measured(joined(samples, by, join), None, name, options)
+        samples, counts = joined(samples, by, join), None
+        slicing = slicings_of(samples.metadata, None, slices, num_classes)
+        return _measured(samples, counts, name, options, slicings=slicing)
     recordings, of_recordings = recordings_of(samples), None
     if recordings is not None and single_labels(samples, recordings):
         of_recordings = _measured(joined(samples, "record", join), None, name, options)
+    slicing = slicings_of(samples.metadata, train_metadata, slices, num_classes)
     events = measured_events(samples, confidence=float(confidence), **options_of_events)
-    return _measured(samples, counts, name, options, recordings=of_recordings, events=events)
+    return _measured(samples, counts, name, options, recordings=of_recordings, events=events, slicings=slicing)
 
 
 def _event_options(class_names: tuple[str, ...], normal: Any, alarm_after: Any, step_seconds: Any) -> dict[str, Any]:

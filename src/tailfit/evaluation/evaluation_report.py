@@ -16,6 +16,7 @@ from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.group_notes import group_notes, groups_text, how_computed
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.evaluation.pages import draw, environment, versions
+from tailfit.evaluation.slice_tables import share_text, slice_notes, worst_recall
 from tailfit.evaluation.tables import (
     best_of,
     check_comparable,
@@ -29,6 +30,7 @@ from tailfit.storage.writing import write_text
 
 __all__ = ["left_out_text", "report", "rows_of_a_page"]
 
+_MOST_RECALLS = 8  # classes whose recalls stand in the rows of slices
 _MOST_CELLS = 400  # classes times models in a table
 
 
@@ -91,6 +93,11 @@ def report(
             for heading, each in evaluations.items()
             if each.events is not None
         ],
+        slices=[
+            (heading, column, *_slice_rows(each, column), slice_notes(each, column))
+            for heading, each in first_models(evaluations).items()
+            for column in each.slices
+        ],
         confusions=[
             (heading, draw(partial(confusion_chart, evaluation), f"Confusion matrix of {heading}"))
             for heading, evaluation in first_models(evaluations).items()
@@ -150,6 +157,24 @@ def _overall_cells(evaluation: EvaluationFigures) -> list[tuple[str, Figure, str
         (label, evaluation.overall[key], evaluation.worst_class if key == worst else None)
         for key, label in OVERALL.items()
     ]
+
+
+def _slice_rows(evaluation: EvaluationFigures, column: str) -> tuple[list[dict[str, Any]], Sequence[str]]:
+    """Return the rows of a column's table, and the classes whose recalls they contain; none if there are many."""
+    slices = evaluation.slices[column]
+    names = evaluation.class_names if len(evaluation.class_names) <= _MOST_RECALLS else ()
+    rows = [
+        {
+            **vars(each),
+            "recalls": each.recalls[: len(names)],
+            "trusted": each.trusted,
+            "train_text": share_text(each.train or 0, [other.train or 0 for other in slices]),
+            "test_text": share_text(each.test, [other.test for other in slices]),
+            "worst": worst_recall(each, evaluation.class_names),
+        }
+        for each in slices
+    ]
+    return rows, names
 
 
 def _class_rows(shown: Sequence[EvaluationFigures], most: int) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ than another is a question about the *same* samples, and needs both predictions 
 import json
 import math
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +24,7 @@ from tailfit.evaluation.inputs import check_options, checked_train_counts
 from tailfit.evaluation.intervals import difference_figures
 from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_counts, class_metrics, overall, read_only
 from tailfit.evaluation.metrics import confusion_matrix as matrix_of
+from tailfit.evaluation.slices import Slice, Slicing, slices_of
 from tailfit.names import first_odd
 from tailfit.storage.json_text import fields_of
 
@@ -85,6 +88,7 @@ class EvaluationFigures:
     ids_digest: str | None = None
     recordings: Self | None = None
     events: EventFigures | None = None
+    slicings: Mapping[str, Slicing] = field(default_factory=dict)
     scores: NDArray[Any] | None = None
     ids: tuple[str, ...] | None = None
     metadata: pl.DataFrame | None = None
@@ -101,6 +105,16 @@ class EvaluationFigures:
             and len(digests) < 2
             and (not both or np.array_equal(self.groups.index, other.groups.index))  # type: ignore[union-attr]
         )
+
+    @cached_property
+    def slices(self) -> dict[str, tuple[Slice, ...]]:
+        """Figures of the samples of each metadata value, by column; see `tailfit.evaluation.slices`."""
+        return {
+            column: slices_of(
+                slicing, self.y_true, self.y_pred, self.groups, len(self.class_names), float(self.confidence)
+            )
+            for column, slicing in self.slicings.items()
+        }
 
     @property
     def overall(self) -> dict[str, Figure]:
@@ -193,6 +207,16 @@ class EvaluationFigures:
             fields["recordings"] = self.recordings._to_plain()
         if self.events is not None:
             fields["events"] = self.events.to_plain()
+        if self.slicings:
+            fields["slices"] = {
+                column: {
+                    **slicing.to_plain(),
+                    "figures": [
+                        {key: _plain_field(value) for key, value in vars(each).items()} for each in self.slices[column]
+                    ],
+                }
+                for column, slicing in self.slicings.items()
+            }
         return fields
 
     @classmethod
@@ -248,6 +272,9 @@ class EvaluationFigures:
             groups=Grouping.from_plain(fields["groups"], len(y_true), "groups") if "groups" in fields else None,
             ids_digest=_digest(fields.get("ids_digest")),
             recordings=cls._from_plain(fields["recordings"]) if "recordings" in fields else None,
+            slicings={column: Slicing.from_plain(slicing, len(y_true)) for column, slicing in fields["slices"].items()}
+            if "slices" in fields
+            else {},
             events=EventFigures.from_plain(fields["events"], names, confidence) if "events" in fields else None,
         )
         _check_figures(read)
@@ -318,6 +345,10 @@ def _class_to_plain(figures: ClassFigures) -> dict[str, Any]:
     if figures.groups is None:
         del plain["groups"]
     return plain
+
+
+def _plain_field(value: Any) -> Any:
+    return [_plain_value(each) for each in value] if isinstance(value, tuple) else _plain_value(value)
 
 
 def _plain_value(value: Any) -> Any:

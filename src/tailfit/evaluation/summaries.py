@@ -1,10 +1,11 @@
-"""All tables of an evaluation for terminals: classes, and recordings and events if they were measured."""
+"""All tables of an evaluation for terminals: classes, and recordings, events and slices if they were measured."""
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from tailfit.evaluation.event_tables import events_table
 from tailfit.evaluation.figures import EvaluationFigures
+from tailfit.evaluation.slice_tables import slice_table
 from tailfit.evaluation.tables import compare_table
 
 __all__ = ["summaries"]
@@ -21,4 +22,6 @@ def summaries(evaluation: EvaluationFigures) -> list[RenderableType]:
         ]
     if evaluation.events is not None:
         tables += ["", events_table(evaluation.events)]
+    for column in evaluation.slices:
+        tables += ["", slice_table(evaluation, column)]
     return tables

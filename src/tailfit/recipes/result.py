@@ -38,6 +38,8 @@ class Result:
         channels: Names of the channels of the training part, if its storage has them.
         statistics: Mean and standard deviation of each channel of (a sample of) the training part, to check that other
             data resemble it; None if a record has no channels, or an earlier version wrote the run.
+        train_slices: Number of training samples of each value of metadata columns of names; None if an earlier version
+            wrote the run.
         recordings: Whether the data are recordings, with a label for each step.
     """
 
@@ -51,6 +53,7 @@ class Result:
     channels: tuple[str, ...] | None = None
     statistics: Normalize | None = None
     recordings: bool = False
+    train_slices: Mapping[str, Mapping[str, int]] | None = None
 
     def corrected(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """Apply the correction to logits of shape `(samples, C)`."""
@@ -76,6 +79,7 @@ class Result:
             "channels": self.channels,
             "statistics": _as_fields(self.statistics),
             "recordings": self.recordings,
+            "train_slices": self.train_slices,
             "correction": scale and {"scale": scale, "offset": _as_list(self.offset)},
             "variables": entries,
         }
@@ -103,6 +107,7 @@ class Result:
                 channels=None if channels is None else _channel_names(channels),
                 statistics=None if statistics is None else Normalize(**statistics),
                 recordings=fields.get("recordings") is True,
+                train_slices=_counts(fields.get("train_slices")),
             )
             entries = saved_entries(fields["variables"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, TailfitError) as error:
@@ -190,6 +195,15 @@ def _vector(values: Any, size: int) -> NDArray[np.float64]:
 
 def _as_fields(normalize: Normalize | None) -> dict[str, Any] | None:
     return None if normalize is None else {"mean": _as_list(normalize.mean), "std": _as_list(normalize.std)}
+
+
+def _counts(tables: Any) -> Mapping[str, Mapping[str, int]] | None:
+    if tables is None:
+        return None
+    for counts in tables.values():
+        if first_odd(list(counts)) is not None or not all(type(count) is int for count in counts.values()):
+            raise ValueError("training counts that are not whole numbers by value")
+    return tables  # type: ignore[no-any-return]
 
 
 def _channel_names(values: Any) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
+from tailfit.evaluation.slices import slice_counts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.agreement import check_same, check_shared
 from tailfit.recipes.data_identity import describe_change, identity_of_data
@@ -341,6 +342,7 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
         groups=_group_of_each(source),
         ids=source.ids,
         metadata=source.metadata,
+        train_metadata=result.train_slices,
         step_seconds=source.step_seconds,
         **_event_options(recipe),
         name=_display_name(recipe),
@@ -381,6 +383,7 @@ def _result(parts: Parts, correction: Correction | None) -> Result:
         offset=offset,
         channels=parts.train.channels,
         recordings=of_recordings(parts.train),
+        train_slices=slice_counts(parts.train.metadata),
         statistics=parts.normalize or statistics_of_sample(parts.train),
     )
 

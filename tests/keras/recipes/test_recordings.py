@@ -173,6 +173,12 @@ def test_training_and_evaluation_know_the_groups(home, tmp_path):
     events = run.evaluation.events  # each recording is normal, and then leaks
     assert (events.normal, events.alarm_after, len(events.events)) == ("normal", 2, events.recordings)
     assert set(events.events["group"]) == set(run.evaluation.groups.names)
+    slices = {each.value: each for each in run.evaluation.slices["source"]}
+    parts = parts_of(home, train_only="source != 'real'")
+    assert {value: each.train for value, each in slices.items()} == {
+        value: int((parts["train"].metadata["source"] == value).sum()) for value in ("real", "simulated")
+    }
+    assert (slices["real"].test, slices["simulated"].test) == (len(parts["test"]), 0)
     assert "Events" in (tmp_path / "run" / "report.html").read_text()
     whole = tailfit.data.open(home / "runs", classes=DATA["classes"], drop=[101])
     predicted = predict(tmp_path / "run", whole).table

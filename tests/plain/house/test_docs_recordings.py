@@ -21,10 +21,11 @@ def test_each_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known = {"tailfit": tailfit, "np": np}
     examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == 9
+    assert len(examples) == 10
     for code in examples:
         exec(code, known)
     assert known["windows"].group_names == tuple("abcdef")
     assert known["events"].recall == 1.0
     assert known["events"].unit == "steps"
+    assert sum(each.test for each in known["evaluation"].slices["day"]) == len(known["test"])
     assert known["by_day"].group_names[:2] == ("a / 1", "a / 2")
