@@ -103,3 +103,13 @@ def test_which_remedy(capsys):
     assert list(result.evaluations) == ["plain", "class weights", "logit-adjusted"]
     assert float(result.differences["logit-adjusted"]["balanced_accuracy"]) > 0
     assert "One seed" in capsys.readouterr().out
+
+
+def test_planted_leak(capsys):
+    found = run("planted_leak", epochs=20)
+    leaked, new = found["windows split"]
+    assert leaked - new > 0.08
+    assert not leaked.low <= float(new) <= leaked.high  # what it promises with 95 % confidence
+    honest, of_honest = found["recordings split"]
+    assert honest.low <= float(of_honest) <= honest.high
+    assert "90 new recordings" in capsys.readouterr().out
