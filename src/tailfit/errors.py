@@ -11,6 +11,7 @@ __all__ = [
     "ArgumentError",
     "CheckpointError",
     "DataError",
+    "ExportError",
     "PackageError",
     "RecordError",
     "StepError",
@@ -54,6 +55,10 @@ class DataError(TailfitError, ValueError):
 
 class RecordError(DataError, OSError):
     """A file of a data set can't be read; the message begins with its path."""
+
+
+class ExportError(TailfitError, RuntimeError):
+    """A network can't be exported in a format, or the exported file computes different scores."""
 
 
 class PackageError(TailfitError, ImportError):

@@ -1,12 +1,12 @@
 """The commands and their help texts."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import tailfit
-from tailfit.cli.backends import Backend, choose_backend
+from tailfit.cli.backends import Backend, choose_backend, choose_backend_of, read_recipe
 from tailfit.cli.parameters import (
     BackendOption,
     DataArgument,
@@ -20,9 +20,7 @@ from tailfit.cli.parameters import (
     Shell,
     VerifyOption,
 )
-
-if TYPE_CHECKING:
-    from tailfit.recipes.document import Document
+from tailfit.cli.recipe_app import recipe_app
 
 __all__ = ["app"]
 
@@ -201,7 +199,7 @@ def train(
 
     Example: tailfit train faults.yaml -s loss.tau=0.5 --out runs/half
     """
-    document = _read(recipe, set, backend)
+    document = read_recipe(recipe, set, backend)
     from tailfit.cli.training import run_train
 
     run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify, workers, ray, restarts, as_json)
@@ -227,7 +225,7 @@ def evaluate(
 
     Example: tailfit evaluate runs/faults --data newer-faults
     """
-    _choose_backend_of(run, backend)
+    choose_backend_of(run, backend)
     from tailfit.cli.recipes import run_evaluate
 
     run_evaluate(run, data, part.value, module or [], fetch, out, as_json)
@@ -265,10 +263,49 @@ def predict(
 
     Example: tailfit predict runs/faults new-data --out predictions.parquet --abstain 0.8
     """
-    _choose_backend_of(run, backend)
+    choose_backend_of(run, backend)
     from tailfit.cli.predicting import run_predict
 
     run_predict(run, data, out, format, abstain, batch_size, module or [])
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a finished run.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="New file, or new folder for saved_model.")],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT", help="keras, onnx, saved_model or torch.  [default: by the name, .keras, .onnx or .pt2]"
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Check the file with these records, instead of the run's test part: a folder, file or URL.",
+        ),
+    ] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(help="Keras backend that writes ONNX.  [default: the run's, or one whose converter is installed]"),
+    ] = None,
+    module: ModulesOption = None,
+    fetch: FetchOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a finished run as one file for programs without tailfit.
+
+    The file takes raw records: it contains the filling of missing readings, normalisation, network and correction. It
+    is written only if its scores are those of the run. ONNX needs tailfit[onnx], or tailfit[onnx-jax] if only JAX is
+    installed; saved_model needs TensorFlow, torch needs PyTorch; the run may have used any backend.
+
+    Example: tailfit export runs/faults --out faults.onnx
+    """
+    choose_backend_of(run, None)
+    from tailfit.cli.exporting import run_export
+
+    run_export(run, out, format, data, backend, module or [], fetch, as_json)
 
 
 @app.command()
@@ -310,7 +347,7 @@ def compare(
 
     Example: tailfit compare faults.yaml --seeds 5
     """
-    document = _read(recipe, set, backend)
+    document = read_recipe(recipe, set, backend)
     from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
@@ -410,58 +447,4 @@ def shell_completion(
     typer.echo(get_completion_script(prog_name="tailfit", complete_var="_TAILFIT_COMPLETE", shell=shell.value))
 
 
-recipe_app = typer.Typer(
-    help="Check a recipe, or print the JSON schema of recipes.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(recipe_app, name="recipe")
-
-
-@recipe_app.command()
-def schema(
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the schema to a file.")] = None,
-) -> None:
-    """Print the JSON schema of recipes, for completion in editors.
-
-    Example: tailfit recipe schema --out recipe.schema.json
-    """
-    choose_backend(None)
-    from tailfit.cli.recipes import run_schema
-
-    run_schema(out)
-
-
-@recipe_app.command()
-def check(
-    recipe: RecipeArgument, module: ModulesOption = None, set: SetOption = None, backend: BackendOption = None
-) -> None:
-    """Check a recipe without opening data or training.
-
-    Example: tailfit recipe check faults.yaml
-    """
-    document = _read(recipe, set, backend)
-    from tailfit.cli.recipes import run_check
-
-    run_check(document, module or [])
-
-
-def _read(recipe: Path, settings_given: list[str] | None, backend: Backend | None) -> "Document":
-    """Read a recipe, apply the settings, and choose the backend, before Keras is imported."""
-    from tailfit.recipes.document import read
-    from tailfit.recipes.overriding import parse_settings, with_changes
-
-    document = with_changes(read(recipe), parse_settings(settings_given or []))
-    named = document.value.get("backend") if isinstance(document.value, dict) else None
-    choose_backend(backend or _named(named))
-    return document
-
-
-def _choose_backend_of(run: Path, backend: Backend | None) -> None:
-    """Choose the backend given, or else that of a run's training."""
-    from tailfit.recipes.directory import read_claim
-
-    claim = read_claim(run)
-    choose_backend(backend or (_named(claim.backend) if claim is not None else None))
-
-
-def _named(backend: object) -> Backend | None:
-    return Backend(backend) if isinstance(backend, str) and backend in set(Backend) else None

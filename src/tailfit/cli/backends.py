@@ -8,10 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tailfit.errors import ArgumentError
 
-__all__ = ["Backend", "choose_backend"]
+if TYPE_CHECKING:
+    from tailfit.recipes.document import Document
+
+__all__ = ["Backend", "choose_backend", "choose_backend_of", "read_recipe"]
 
 
 class Backend(StrEnum):
@@ -46,6 +51,29 @@ def choose_backend(requested: Backend | None) -> Backend:
             with _without_startup_messages():
                 importlib.import_module("tensorflow")
     return chosen
+
+
+def read_recipe(recipe: Path, settings_given: list[str] | None, backend: Backend | None) -> "Document":
+    """Read a recipe, apply the settings, and choose the backend, before Keras is imported."""
+    from tailfit.recipes.document import read
+    from tailfit.recipes.overriding import parse_settings, with_changes
+
+    document = with_changes(read(recipe), parse_settings(settings_given or []))
+    named = document.value.get("backend") if isinstance(document.value, dict) else None
+    choose_backend(backend or _named(named))
+    return document
+
+
+def choose_backend_of(run: Path, backend: Backend | None) -> None:
+    """Choose the backend given, or else that of a run's training."""
+    from tailfit.recipes.directory import read_claim
+
+    claim = read_claim(run)
+    choose_backend(backend or (_named(claim.backend) if claim is not None else None))
+
+
+def _named(backend: object) -> Backend | None:
+    return Backend(backend) if isinstance(backend, str) and backend in set(Backend) else None
 
 
 # Written by libraries that TensorFlow loads, before they read any log level.

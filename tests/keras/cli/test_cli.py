@@ -28,6 +28,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "predict",
+    "export",
     "compare",
     "report",
     "runs",

@@ -42,7 +42,7 @@ ORDER = [
     {"posthoc", "evaluation"},
     {"sklearn"},
     {"recipes"},
-    {"distributed"},
+    {"distributed", "exporting"},
     {"diagnosis"},
     {"cli"},
     {"__main__"},
