@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtr
 
 WINDOWS = 20  # of each class in a recording, on average
+EQUAL = 30  # of each recording of the design "equal"
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class Setting:
     """A kind of test set.
 
     Attributes:
-        design: "one class": each recording has a single class; "all classes": each has windows of every class.
+        design: "one class": each recording has a single class; "all classes": each has windows of every class;
+            "equal": as "one class", with `EQUAL` windows in each recording and a recall of 0.7 in each class.
         groups: Recordings of each class.
         classes: Number of classes.
         correlation: Correlation of the correctness of two windows of one class in one recording.
@@ -26,7 +28,9 @@ class Setting:
 
     @property
     def recalls(self) -> np.ndarray:
-        """True recall of each class, from 0.95 down to 0.6."""
+        """True recall of each class: 0.7, or from 0.95 down to 0.6."""
+        if self.design == "equal":
+            return np.full(self.classes, 0.7)
         return np.linspace(0.95, 0.6, self.classes)
 
 
@@ -50,9 +54,11 @@ def draw(setting: Setting, rng: np.random.Generator, worse: float = 0.85) -> tup
     3/4 of their mean.
     """
     classes = setting.classes
-    number = setting.groups * (classes if setting.design == "one class" else 1)
+    number = setting.groups * (1 if setting.design == "all classes" else classes)
     sizes = 1 + rng.poisson(rng.gamma(2.0, (WINDOWS - 1) / 2, size=(number, classes)))
-    if setting.design == "one class":
+    if setting.design == "equal":
+        sizes[:] = EQUAL
+    if setting.design != "all classes":
         sizes *= np.arange(number)[:, np.newaxis] // setting.groups == np.arange(classes)
     # Half of the variance of a recording's difficulty is common to its classes, and 7/10 to both classifiers.
     common = np.sqrt(0.5) * (rng.standard_normal((number, 1)) + rng.standard_normal((number, classes)))

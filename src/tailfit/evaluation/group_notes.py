@@ -37,6 +37,7 @@ def group_notes(evaluation: EvaluationFigures) -> list[str]:
     ...     print(note)
     All samples of 'leak' are in the group 'a': its recall measures that group.
     ? fewer than 5 groups: not enough for a trustworthy interval (leak, ok).
+    Do not trust the intervals of figures over all classes either: they include these classes.
     """
     if evaluation.groups is None:
         return []
@@ -57,4 +58,5 @@ def group_notes(evaluation: EvaluationFigures) -> list[str]:
             f"{MARK} fewer than {FEW_GROUPS} groups: not enough for a trustworthy interval "
             f"({', '.join(few[:_MOST_NAMES])}{more})."
         )
+        notes.append("Do not trust the intervals of figures over all classes either: they include these classes.")
     return notes

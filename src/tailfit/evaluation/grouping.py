@@ -109,13 +109,10 @@ def checked_grouping(
             expected="a group for each sample",
             fix="leave the samples out, or give each a group of its own",
         )
-    texts = np.full(len(array), missing or "", dtype=object)
-    texts[~absent] = _as_texts(array[~absent], what)
-    found, first, index = np.unique(texts.astype(str), return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return Grouping(tuple(found[order].tolist()), read_only(rank[index.reshape(-1)].astype(np.int64)))
+    texts = iter(_as_texts(array[~absent], what))
+    index: dict[str, int] = {}  # in the order of the first samples
+    of_each = [index.setdefault((missing or "") if gone else next(texts), len(index)) for gone in absent.tolist()]
+    return Grouping(tuple(index), read_only(np.array(of_each, np.int64)))
 
 
 def group_counts(grouping: Grouping | None, y_true: Codes, num_classes: int) -> tuple[int | None, ...]:
@@ -133,7 +130,7 @@ def checked_ids(ids: Any, samples: int) -> tuple[str, ...] | None:
     """
     if ids is None:
         return None
-    texts = tuple(_as_texts(_as_values(ids, "ids"), "ids").tolist())
+    texts = tuple(_as_texts(_as_values(ids, "ids"), "ids"))
     if len(texts) != samples:
         raise DataError(
             f"{len(texts)} ids for {samples} samples",
@@ -203,7 +200,7 @@ def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
     return np.array([value is None or value != value for value in array], bool)
 
 
-def _as_texts(array: NDArray[Any], what: str) -> NDArray[np.object_]:
+def _as_texts(array: NDArray[Any], what: str) -> list[str]:
     if array.dtype.kind == "f":
         if not (np.isfinite(array) & (array == np.floor(array))).all():
             raise DataError(
@@ -217,7 +214,6 @@ def _as_texts(array: NDArray[Any], what: str) -> NDArray[np.object_]:
         raise DataError(
             f"{what} with {odd!r:.60}", expected="whole numbers or strings", fix=f"convert {what} to strings"
         )
-    unique, index = np.unique(array.astype(str), return_inverse=True)  # names are checked once
-    names = unique.tolist()
-    check_names(names, f"{what} value", "rename it")
-    return np.array(names, dtype=object)[index.reshape(-1)]
+    texts = list(map(str, array.tolist()))
+    check_names(list(dict.fromkeys(texts)), f"{what} value", "rename it")
+    return texts

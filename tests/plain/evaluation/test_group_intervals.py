@@ -173,6 +173,7 @@ def test_a_class_in_one_group_and_few_groups_are_marked():
     flat = " ".join(text.split())
     assert "All samples of 'leak' are in the group 'run 20': its recall measures that group." in flat
     assert "not enough for a trustworthy interval (leak, worn)" in flat
+    assert "Do not trust the intervals of figures over all classes either" in flat
     page = evaluation.to_html()
     assert "its recall measures that group" in page
     assert '<th scope="col" rowspan="2">groups</th>' in page
