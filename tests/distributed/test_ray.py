@@ -92,9 +92,9 @@ def test_a_comparison_with_a_killed_task_ends_with_the_bytes_of_one_process(pump
         addresses = listening() - before
         assert addresses
         assert [each for each in addresses if not each.startswith(LOOPBACK)] == []
-        on_ray = tailfit.compare(RECIPE, vary, 1, directory="ray", ray="local", modules=["functions.py"])
+        on_ray = tailfit.compare(RECIPE, vary, 2, directory="ray", ray="local", modules=["functions.py"])
     assert not (pumps / "flag").exists()
-    assert on_ray == tailfit.compare(RECIPE, vary, 1, directory="one", modules=["functions.py"])
+    assert on_ray == tailfit.compare(RECIPE, vary, 2, directory="one", modules=["functions.py"])
     one, other = files(pumps / "one"), files(pumps / "ray")
     assert one.keys() == other.keys()
     assert [name for name in one if one[name] != other[name]] == []
@@ -102,7 +102,7 @@ def test_a_comparison_with_a_killed_task_ends_with_the_bytes_of_one_process(pump
 
 def test_no_cluster_at_the_address_is_an_error_within_30_seconds(pumps):
     with pytest.raises(WorkerError, match=r"ray='127.0.0.1:1'.*a running Ray cluster"):
-        tailfit.compare(RECIPE, {"a": {}, "b": {"loss": "Focal"}}, 1, directory="out", ray="127.0.0.1:1")
+        tailfit.compare(RECIPE, {"a": {}, "b": {"loss": "Focal"}}, 2, directory="out", ray="127.0.0.1:1")
     for address in ("127.0.0.1:1", "auto"):
         began = time.monotonic()
         with pytest.raises(WorkerError, match=rf"ray='{address}'.*a running Ray cluster"), connected(address):

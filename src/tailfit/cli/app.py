@@ -320,7 +320,7 @@ def compare(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Number of seeds to train each remedy with.  [default: the recipe's]"),
+        typer.Option(metavar="N", min=2, help="Number of seeds to train each remedy with.  [default: the recipe's]"),
     ] = None,
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of runs that are trained side by side, each in a process.")

@@ -5,6 +5,7 @@ show evaluations side by side.
 """
 
 from tailfit.evaluation.comparisons import Comparison, comparison
+from tailfit.evaluation.deciding import Decision, Stopped
 from tailfit.evaluation.evaluation import Evaluation, evaluate
 from tailfit.evaluation.evaluation_report import report
 from tailfit.evaluation.event_figures import EventClass, EventFigures
@@ -18,6 +19,7 @@ from tailfit.evaluation.tables import compare_table
 __all__ = [
     "ClassFigures",
     "Comparison",
+    "Decision",
     "Evaluation",
     "EventClass",
     "EventFigures",
@@ -25,6 +27,7 @@ __all__ = [
     "Grouping",
     "ReportWarning",
     "Slice",
+    "Stopped",
     "compare_table",
     "comparison",
     "evaluate",

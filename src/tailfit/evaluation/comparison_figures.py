@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from tailfit.evaluation.costs import CostMatrix
+from tailfit.evaluation.deciding import DecideOn, Decision, Stopped
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.reasons import NO_VALIDATION, reason_sentences
 from tailfit.storage.json_text import parsed
 
-__all__ = ["FORMAT", "ComparisonFigures", "Verdict"]
+__all__ = ["FORMAT", "READABLE", "ComparisonFigures", "Verdict"]
 
 Verdict = Literal["helps", "hurts", "undecided"]
-FORMAT: Final = {"format": "tailfit.comparison", "version": 1}
+FORMAT: Final = {"format": "tailfit.comparison", "version": 2}
+READABLE: Final = {**FORMAT, "version": (1, 2)}  # version 1 has no evaluations on validation samples
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -30,6 +34,35 @@ class ComparisonFigures:
     differences: Mapping[str, Mapping[str, Figure]]
     recalls: Mapping[str, tuple[Figure, ...]]
     recall_differences: Mapping[str, tuple[Figure, ...]]
+    validation: Mapping[str, tuple[EvaluationFigures, ...]] | None = None
+    decide_on: DecideOn = "balanced_accuracy"
+    costs: CostMatrix | None = None
+    decision: Decision | None = None
+    stopped: tuple[Stopped, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> str | None:
+        """Name of the remedy that was chosen on the validation samples; None without such samples."""
+        return None if self.decision is None else self.decision.chosen
+
+    @property
+    def reasons(self) -> list[str]:
+        """Sentences that state why the remedy was chosen, what it gains and costs, and how sure that is."""
+        if self.decision is None or self.validation is None:
+            return [NO_VALIDATION]
+        return reason_sentences(
+            self.decision,
+            baseline=self.baseline,
+            class_names=self.class_names,
+            confidence=self.confidence,
+            samples=len(self.validation[self.baseline][0].y_true),
+        )
+
+    @property
+    def reason(self) -> str:
+        """The sentences of `reasons` as one text."""
+        return " ".join(self.reasons)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -48,6 +81,10 @@ class ComparisonFigures:
     def _json(self) -> str:
         fields = {
             **FORMAT,
+            "chosen": self.chosen,
+            "reason": self.reason,
+            "decide_on": self.decide_on,
+            "costs": self.costs,
             "seeds": self.seeds,
             "baseline": self.baseline,
             "confidence": self.confidence,
@@ -55,9 +92,10 @@ class ComparisonFigures:
             "verdicts": self.verdicts,
             "figures": {name: _plain(figures) for name, figures in self.figures.items()},
             "differences": {name: _plain(gains) for name, gains in self.differences.items()},
-            "evaluations": {
-                name: [parsed(each.to_json()) for each in of_remedy] for name, of_remedy in self.evaluations.items()
-            },
+            "stopped": [asdict(each) for each in self.stopped],
+            "left_out": dict(self.left_out),
+            "evaluations": _as_json(self.evaluations),
+            "validation": None if self.validation is None else _as_json(self.validation),
         }
         return json.dumps(fields, allow_nan=False, separators=(",", ":"))
 
@@ -74,6 +112,10 @@ class ComparisonFigures:
 
 def _verdict(gain: Figure) -> Verdict:
     return "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "undecided"
+
+
+def _as_json(evaluations: Mapping[str, tuple[EvaluationFigures, ...]]) -> dict[str, Any]:
+    return {name: [parsed(each.to_json()) for each in of_remedy] for name, of_remedy in evaluations.items()}
 
 
 def _plain(figures: Mapping[str, Figure]) -> dict[str, Any]:

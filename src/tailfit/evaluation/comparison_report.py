@@ -6,7 +6,8 @@ from typing import Any
 
 from tailfit.evaluation.charts import MOST_CLASSES, difference_chart
 from tailfit.evaluation.comparison_figures import ComparisonFigures
-from tailfit.evaluation.comparison_table import comparison_notes
+from tailfit.evaluation.comparison_table import comparison_notes, verdict_sentences
+from tailfit.evaluation.deciding import DECIDE_ON
 from tailfit.evaluation.evaluation_report import left_out_text, rows_of_a_page
 from tailfit.evaluation.group_notes import groups_text
 from tailfit.evaluation.pages import draw, environment, versions
@@ -41,6 +42,9 @@ def comparison_page(compared: ComparisonFigures, *, title: str, details: Mapping
         samples=count_text(len(first.y_true)),
         seeds=len(compared.seeds),
         confidence=percent(compared.confidence),
+        verdict=verdict_sentences(compared),
+        decide_on=DECIDE_ON[compared.decide_on],
+        stopped=[(each, f"{each.figure:.3f}") for each in compared.stopped],
         notes=comparison_notes(compared),
         headings=names,
         overall=_overall_rows(compared),
@@ -76,6 +80,8 @@ def _overall_rows(compared: ComparisonFigures) -> list[dict[str, Any]]:
             "name": name,
             "figures": [compared.figures[name][key] for key in ("balanced_accuracy", "macro_f1", "accuracy")],
             "best": mark,
+            "chosen": name == compared.chosen,
+            "validation": None if compared.decision is None else compared.decision.figures[name],
             "ranges": [compared.ranges[name][key] for key in ("worst_class_recall", "geometric_mean")],
             "gain": None if name == compared.baseline else compared.differences[name]["balanced_accuracy"],
             "verdict": verdicts.get(name, "baseline"),

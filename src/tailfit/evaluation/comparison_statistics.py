@@ -46,6 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from tailfit.evaluation.costs import CostMatrix, MeanCosts
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.group_intervals import GroupedPredictions
 from tailfit.evaluation.group_recalls import GroupedRecalls
@@ -64,6 +65,7 @@ class SeedMeans:
     Args:
         evaluations: One evaluation for each seed, by remedy.
         resamples: Number of resamples of the test set.
+        costs: Cost matrix, for the figure "cost".
 
     >>> from tailfit import evaluate
     >>> means = SeedMeans({"plain": [evaluate([0, 0, 1, 1], [0, 1, 1, 1], seed=seed) for seed in (0, 1)]}, 100)
@@ -71,7 +73,12 @@ class SeedMeans:
     0.75
     """
 
-    def __init__(self, evaluations: Mapping[str, Sequence[EvaluationFigures]], resamples: int) -> None:
+    def __init__(
+        self,
+        evaluations: Mapping[str, Sequence[EvaluationFigures]],
+        resamples: int,
+        costs: CostMatrix | None = None,
+    ) -> None:
         self._seeds = len(next(iter(evaluations.values())))
         rows = np.arange(len(evaluations) * self._seeds).reshape(len(evaluations), self._seeds)
         self._rows = {name: list(map(int, of_remedy)) for name, of_remedy in zip(evaluations, rows, strict=True)}
@@ -86,13 +93,24 @@ class SeedMeans:
             )
         else:
             self._test = _OfGroups(trainings[0].y_true, predictions, groups, self.num_classes)
-        self._values = self._test.values
+        self._values = dict(self._test.values)
+        self._costs: MeanCosts | None = None
+        if costs is not None:
+            self._costs = MeanCosts(trainings[0].y_true, predictions, costs, groups)
+            self._values["cost"] = self._costs.values
 
     def mean(self, remedy: str, key: str, confidence: float) -> Figure:
         """Return the mean of a figure over the seeds."""
         rows = self._rows[remedy]
+        if key == "cost" and self._costs is not None:
+            below, above = self._costs.distances(rows, confidence)
+            return self._with_seed_part(self._values[key][rows], below, above, confidence, 0.0, math.inf)
         below, above = self._test.distances(rows, key, confidence)
         return self._with_seed_part(self._values[key][rows], below, above, confidence, 0.0)
+
+    def value(self, remedy: str, key: str) -> float:
+        """Return the mean of a figure over the seeds, without its interval."""
+        return float(self._values[key][self._rows[remedy]].mean())
 
     def range(self, remedy: str, key: str) -> Figure:
         """Return the mean of a figure over the seeds, with the smallest and the largest value."""
@@ -102,8 +120,12 @@ class SeedMeans:
     def difference(self, remedy: str, baseline: str, key: str, confidence: float) -> Figure:
         """Return the mean difference of a figure over the seeds, paired."""
         new, old = self._rows[remedy], self._rows[baseline]
+        values = self._values[key][new] - self._values[key][old]
+        if key == "cost" and self._costs is not None:
+            half = self._costs.half_width(new, old, confidence)
+            return self._with_seed_part(values, half, half, confidence, -math.inf, math.inf)
         half = self._test.half_width(new, old, key, confidence)
-        return self._with_seed_part(self._values[key][new] - self._values[key][old], half, half, confidence, -1.0)
+        return self._with_seed_part(values, half, half, confidence, -1.0)
 
     def recalls(self, remedy: str, confidence: float) -> tuple[Figure, ...]:
         """Return the mean recall of each class over the seeds; NaN without test samples."""
@@ -130,7 +152,7 @@ class SeedMeans:
         return tuple(figures)
 
     def _with_seed_part(
-        self, values: NDArray[Any], below: float, above: float, confidence: float, least: float
+        self, values: NDArray[Any], below: float, above: float, confidence: float, least: float, most: float = 1.0
     ) -> Figure:
         """Return the mean over seeds with its interval.
 
@@ -139,7 +161,8 @@ class SeedMeans:
             below: Distance of the lower end of the test part.
             above: Distance of the upper end of the test part.
             confidence: Confidence level.
-            least: Smallest possible value; the largest is 1.
+            least: Smallest possible value.
+            most: Largest possible value.
         """
         seed_part = 0.0
         if self._seeds > 1:
@@ -147,7 +170,7 @@ class SeedMeans:
             seed_part = quantile * float(values.std(ddof=1)) / math.sqrt(self._seeds)
         value = float(values.mean())
         low, high = value - math.hypot(below, seed_part), value + math.hypot(above, seed_part)
-        return Figure(value, max(least, low), min(1.0, high))
+        return Figure(value, max(least, low), min(most, high))
 
 
 class _OfSamples:

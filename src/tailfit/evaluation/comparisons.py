@@ -15,10 +15,12 @@ from rich.table import Table
 
 from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError, DataError
-from tailfit.evaluation.comparison_figures import FORMAT, ComparisonFigures
+from tailfit.evaluation.comparison_figures import READABLE, ComparisonFigures
 from tailfit.evaluation.comparison_report import comparison_page
 from tailfit.evaluation.comparison_statistics import SeedMeans
 from tailfit.evaluation.comparison_table import comparison_table
+from tailfit.evaluation.costs import CostMatrix, checked_costs
+from tailfit.evaluation.deciding import DecideOn, Stopped, check_decide_on, decide
 from tailfit.evaluation.evaluation import Evaluation
 from tailfit.evaluation.figures import fault_text
 from tailfit.evaluation.inputs import MOST_RESAMPLES, check_confidence
@@ -29,6 +31,14 @@ from tailfit.storage.writing import write_text
 
 __all__ = ["Comparison", "comparison"]
 
+# Fields that version 1 does not have.
+_ADDED: Final[dict[str, Any]] = {
+    "validation": None,
+    "decide_on": "balanced_accuracy",
+    "costs": None,
+    "stopped": [],
+    "left_out": {},
+}
 _WITH_INTERVAL: Final = ("balanced_accuracy", "macro_f1", "accuracy")  # the others are shown with their range
 
 
@@ -49,6 +59,12 @@ class Comparison(ComparisonFigures):
         differences: The same keys as `figures`, remedy minus baseline, for each remedy except the baseline.
         recalls: The recall of each class for each remedy: means over the seeds.
         recall_differences: The same, remedy minus baseline, for each remedy except the baseline.
+        validation: Evaluations of the same trainings on the validation samples, by remedy; or None.
+        decide_on: Figure that decides which remedy is chosen.
+        costs: Cost matrix, if the mean cost decides.
+        decision: The choice on the validation samples, see `tailfit.evaluation.deciding`; None without such samples.
+        stopped: Remedies that a race has stopped.
+        left_out: Remedies of a suite that do not fit the data, each with the reason.
 
     >>> from tailfit import evaluate
     >>> y = [0] * 80 + [1] * 20
@@ -62,6 +78,7 @@ class Comparison(ComparisonFigures):
     """
 
     evaluations: Mapping[str, tuple[Evaluation, ...]]
+    validation: Mapping[str, tuple[Evaluation, ...]] | None = None
 
     def table(self) -> Table:
         """Return a table for `rich.print`; `str(comparison)` is the same table as plain text."""
@@ -79,12 +96,17 @@ class Comparison(ComparisonFigures):
         """
         fix = "pass the whole text that Comparison.to_json returned"
         try:
-            fields = fields_of(text, FORMAT, fix)
+            fields = fields_of(text, READABLE, fix)
+            if fields["version"] == 1:
+                fields = {**fields, **_ADDED}
+            measured = {key: fields[key] and _evaluations_of(fields[key]) for key in ("evaluations", "validation")}
             return comparison(
-                {
-                    name: [Evaluation.from_json(json.dumps(each)) for each in of_remedy]
-                    for name, of_remedy in fields["evaluations"].items()
-                },
+                measured["evaluations"],
+                measured["validation"],
+                decide_on=fields["decide_on"],
+                costs=fields["costs"],
+                stopped=[Stopped.of(each) for each in fields["stopped"]],
+                left_out={str(name): str(reason) for name, reason in fields["left_out"].items()},
                 seeds=fields["seeds"],
                 baseline=fields["baseline"],
                 confidence=fields["confidence"],
@@ -127,30 +149,47 @@ class Comparison(ComparisonFigures):
 
 def comparison(
     evaluations: Mapping[str, Sequence[Evaluation]],
+    validation: Mapping[str, Sequence[Evaluation]] | None = None,
     *,
     seeds: Sequence[int] | None = None,
     baseline: str | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
+    decide_on: DecideOn = "balanced_accuracy",
+    costs: Any = None,
+    stopped: Sequence[Stopped] = (),
+    left_out: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare remedies that were trained with the same seeds and measured on the same test samples.
 
     Args:
-        evaluations: The evaluations of each remedy by name, one for each seed in the same order.
+        evaluations: The evaluations of each remedy by name, one for each seed in the same order. List simple remedies
+            first: of remedies that are about equally good, the first is chosen.
+        validation: Evaluations of the same trainings on validation samples, in the same form. With them the remedy is
+            chosen, see `tailfit.evaluation.deciding`. At least two seeds are needed.
         seeds: Seeds of the trainings; 0, 1, ... by default.
         baseline: Name of the remedy that the others are compared with; the first by default.
         confidence: Confidence level of the intervals, in (0, 0.99998].
         resamples: Number of resamples of the test set, from 100 to 100,000.
+        decide_on: Figure that decides: "balanced_accuracy", "macro_f1", "worst_class" (the smallest recall) or "cost".
+        costs: For "cost": the cost of each prediction, a row for each true class, a column for each predicted class.
+        stopped: Remedies that a race has stopped.
+        left_out: Remedies that were not trained, each with the reason.
     Raises:
         ArgumentError: If there is nothing to compare, the numbers of seeds differ, the baseline is unknown, or an
-            option is out of range.
-        DataError: If the classes or the test samples differ.
+            option is out of range; or with `validation`, there is one seed only.
+        DataError: If the classes or the samples differ.
     Source: see `tailfit.evaluation.comparison_statistics`.
 
     >>> from tailfit import evaluate
     >>> one = [evaluate([0, 0, 1, 1], [0, 1, 1, 1])]
     >>> comparison({"a": one, "b": one}).verdicts  # one seed: a verdict on these two models only
     {'b': 'undecided'}
+    >>> y, skewed = [0] * 80 + [1] * 20, [0] * 98 + [1] * 2
+    >>> measured = {"plain": [evaluate(y, skewed)] * 2, "tailored": [evaluate(y, y)] * 2}
+    >>> decided = comparison(measured, validation=measured)
+    >>> decided.chosen, decided.reasons[0]
+    ('tailored', "'tailored' has the best balanced accuracy on the 100 validation samples (1.000), and no simpler ...")
     """
     checked = _checked(evaluations)
     names = list(checked)
@@ -162,7 +201,13 @@ def comparison(
     check_confidence(confidence)
     resamples = whole_number("resamples", resamples, least=100, most=MOST_RESAMPLES)
     others = [name for name in names if name != baseline]
-    means = SeedMeans(checked, resamples)
+    matrix = _checked_decision(decide_on, costs, len(checked[baseline][0].class_names))
+    means = SeedMeans(checked, resamples, matrix)
+    measured = None if validation is None else _checked_validation(validation, checked)
+    decision = None
+    if measured is not None:
+        options: Any = {"baseline": baseline, "decide_on": decide_on, "confidence": confidence}
+        decision = decide(SeedMeans(measured, resamples, matrix), means, names, **options)
     # Bonferroni: all differences hold simultaneously.
     of_figures = 1 - (1 - confidence) / max(len(others), 1)
     of_recalls = 1 - (1 - confidence) / max(len(others) * means.num_classes, 1)
@@ -179,10 +224,55 @@ def comparison(
         },
         recalls={name: means.recalls(name, confidence) for name in names},
         recall_differences={name: means.recall_differences(name, baseline, of_recalls) for name in others},
+        validation=measured,
+        decide_on=decide_on,
+        costs=matrix,
+        decision=decision,
+        stopped=tuple(stopped),
+        left_out=dict(left_out or {}),
     )
 
 
-def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
+def _evaluations_of(fields: Any) -> dict[str, list[Evaluation]]:
+    return {name: [Evaluation.from_json(json.dumps(each)) for each in of_remedy] for name, of_remedy in fields.items()}
+
+
+def _checked_decision(decide_on: Any, costs: Any, num_classes: int) -> CostMatrix | None:
+    """Check what decides, and return the cost matrix."""
+    check_decide_on(decide_on, costs)
+    return None if costs is None else checked_costs(costs, num_classes)
+
+
+def _checked_validation(
+    validation: Any, evaluations: Mapping[str, tuple[Evaluation, ...]]
+) -> dict[str, tuple[Evaluation, ...]]:
+    """Check that evaluations on validation samples belong to the same trainings as those on test samples."""
+    checked = _checked(validation, "validation")
+    (name, first), *_ = evaluations.items()
+    if list(checked) != list(evaluations) or len(checked[name]) != len(first):
+        raise ArgumentError(
+            f"validation of {len(checked)} remedies ({', '.join(map(repr, checked))}) and "
+            f"{len(next(iter(checked.values())))} seeds",
+            expected=f"the remedies and seeds of the evaluations: {', '.join(map(repr, evaluations))}, {len(first)} "
+            "seeds",
+            fix="measure every training on both parts",
+        )
+    if checked[name][0].class_names != first[0].class_names:
+        raise DataError(
+            f"validation with the classes {checked[name][0].class_names!r:.80}",
+            expected=f"those of the evaluations: {first[0].class_names!r:.80}",
+            fix="measure both parts with the same class_names",
+        )
+    if len(first) < 2:
+        raise ArgumentError(
+            "validation with one seed",
+            expected="at least two seeds, because one training says nothing about the next",
+            fix="train each remedy with 5 seeds, for example",
+        )
+    return checked
+
+
+def _checked(evaluations: Any, part: str = "test") -> dict[str, tuple[Evaluation, ...]]:
     if not isinstance(evaluations, Mapping) or not evaluations:
         raise ArgumentError(
             f"evaluations of type {type(evaluations).__name__}" if evaluations else "no remedies",
@@ -208,12 +298,12 @@ def _checked(evaluations: Any) -> dict[str, tuple[Evaluation, ...]]:
                 fix="pass [tailfit.evaluate(...), ...], one for each training",
             )
         checked[name] = trainings
-    _check_same(checked)
+    _check_same(checked, part)
     return checked
 
 
-def _check_same(evaluations: Mapping[str, tuple[Evaluation, ...]]) -> None:
-    """Check that remedies have the same number of seeds, classes and test samples."""
+def _check_same(evaluations: Mapping[str, tuple[Evaluation, ...]], part: str) -> None:
+    """Check that remedies have the same number of seeds, classes and samples."""
     (heading, first), *others = evaluations.items()
     for name, trainings in others:
         if len(trainings) != len(first):
@@ -226,9 +316,9 @@ def _check_same(evaluations: Mapping[str, tuple[Evaluation, ...]]) -> None:
         for each in trainings:
             if each.class_names != first[0].class_names or not each.same_samples(first[0]):
                 raise DataError(
-                    f"evaluations of {heading!r} and {name!r} with different classes or test samples",
-                    expected="the same test samples, in the same order",
-                    fix="measure all trainings on one test set",
+                    f"evaluations of {heading!r} and {name!r} with different classes or {part} samples",
+                    expected=f"the same {part} samples, in the same order",
+                    fix=f"measure all trainings on one {part} set",
                 )
 
 

@@ -55,7 +55,7 @@ class GroupedPredictions:
 
     Attributes:
         values: Each figure by its key in `metrics.OVERALL`, `[M]`.
-        influences: What each group adds to the figure, `[M, G]`; without the worst class, which is not smooth.
+        influences: What each group adds to the figure, `[M, G]`; to the worst class, while that is the same class.
 
     >>> y, groups = np.repeat([0, 1], 50), np.arange(100) // 10
     >>> grouped = GroupedPredictions(y, np.zeros((1, 100), int), groups, 10, 2)
@@ -177,10 +177,14 @@ def _gradients(
     share = np.divide(1.0, (support + predicted) * counted.sum(), out=np.zeros_like(hits), where=counted)
     f1 = f1_scores(hits, predicted, support)
     each = np.full_like(support, 1 / support.sum())
+    # For deciding only: intervals of the worst class have rules of their own.
+    worst = np.zeros_like(support)
+    worst[np.argmin(np.where(present, recall, np.inf))] = 1 / support[np.argmin(np.where(present, recall, np.inf))]
     return {
         "balanced_accuracy": (mean, -recall * mean, none),
         "macro_f1": (2 * share, -f1 * share, -f1 * share),
         "geometric_mean": (ratio * mean, -ratio * recall * mean, none),
+        "worst_class_recall": (worst, -recall * worst, none),
         "accuracy": (each, -values["accuracy"] * each, none),
     }
 

@@ -8,6 +8,7 @@
       checkpoints/          checkpoints of `tailfit.callbacks.Resume`, from which an interrupted run continues
       predictions.parquet   for each test sample: ID, class, predicted class, a score for each class
       evaluation.json       the evaluation on the test part
+      validation.json       the evaluation on the validation part, if there is one
       weights.safetensors   the network's variables after training
       model.keras           network and correction as one Keras model, for serving
       result.json           claim, class names, statistics, correction, variables, and the checksums of the other files;
@@ -41,9 +42,11 @@ _FILES: Final = (
     "evaluation.json",
     "model.keras",
     "predictions.parquet",
+    "recommended.yaml",
     "report.html",
     "result.json",
     "run.json",
+    "validation.json",
     "weights.safetensors",
 )
 # Keys that may differ when a run continues: more epochs, and what is applied after the training. The backend is checked

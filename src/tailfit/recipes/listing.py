@@ -15,7 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from tailfit.errors import ArgumentError, DataError, RecordError
-from tailfit.evaluation.comparison_figures import FORMAT as COMPARISON
+from tailfit.evaluation.comparison_figures import READABLE
 from tailfit.evaluation.evaluation import Evaluation
 from tailfit.recipes.directory import Claim, read_claim, read_fields
 from tailfit.resume.lock import is_locked
@@ -37,6 +37,7 @@ _SCHEMA: Final[Mapping[str, Any]] = {
     "backend": pl.String,
     **{f"{figure}{end}": pl.Float64 for figure in FIGURES for end in ("", "_low", "_high")},
     "verdicts": pl.String,
+    "chosen": pl.String,
     "problem": pl.String,
 }
 _DEEPEST: Final = 8
@@ -57,8 +58,9 @@ def list_runs(
     Returns:
         The columns `run` (path relative to `folder`), `kind` (`run` or `comparison`), `state`, `started` (UTC),
         `seconds` (from the start to the result), `data`, `name`, `backend`, figures with the ends of their intervals
-        (of a comparison those of its baseline), `verdicts` on the remedies, and `problem`. The state is `running`
-        (a process works in the directory), `done`, `ended` (stopped or killed before the end) or `damaged`.
+        (of a comparison those of its baseline), `verdicts` on the remedies, the `chosen` one, and `problem`. The state
+        is `running` (a process works in the directory), `done`, `ended` (stopped or killed before the end) or
+        `damaged`.
     Raises:
         DataError: If the folder does not exist.
         ArgumentError: If the condition or the column is invalid.
@@ -173,11 +175,12 @@ def _comparison(place: Path) -> Iterator[dict[str, Any]]:
         yield {"started": _time(first / "run.json"), "data": _text(claim, "data", "path"), "backend": claim.backend}
     if not result.is_file():
         return
-    fields = read_fields(result, COMPARISON)
+    fields = read_fields(result, READABLE)
     try:
         verdicts, figures = dict(fields["verdicts"]), dict(fields["figures"][fields["baseline"]])
         yield {
             "verdicts": ", ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()),
+            "chosen": None if fields.get("chosen") is None else str(fields["chosen"]),
             "name": f"{1 + len(verdicts)} remedies, {len(fields['seeds'])} seeds",
         }
         for figure in set(FIGURES) & figures.keys():

@@ -22,9 +22,19 @@ from tailfit.recipes.data_keys import Shares
 from tailfit.recipes.recipe import Recipe, with_location
 from tailfit.weights.conditions import matches
 
-__all__ = ["Parts", "as_in_training", "open_other_data", "open_part", "open_parts", "record_shape", "weights_of_column"]
+__all__ = [
+    "FILE_OPTIONS",
+    "Parts",
+    "as_in_training",
+    "open_other_data",
+    "open_part",
+    "open_parts",
+    "record_shape",
+    "split_parts",
+    "weights_of_column",
+]
 
-_FILE_OPTIONS = ("class_names", "labels", "metadata")  # options whose value is a path if it is text
+FILE_OPTIONS = ("class_names", "labels", "metadata")  # options whose value is a path if it is text
 _PART_NAMES = ("train", "validation", "test")
 
 
@@ -57,7 +67,7 @@ def open_parts(recipe: Recipe, *, fetch: bool = False) -> Parts:
             class.
         ArgumentError: If `path` is a URL and `fetch` is false, or the source rejects an option.
     """
-    named, fill = _split_and_cut(recipe, fetch), None
+    named, fill = split_parts(recipe, fetch), None
     if recipe.data.filling is not None:
         fill = FillMissing.fit(named["train"], **recipe.data.filling)
         named = {name: _filled(part, fill) for name, part in named.items()}
@@ -76,7 +86,7 @@ def open_part(recipe: Recipe, name: str, fill: FillMissing | None, *, fetch: boo
     Raises:
         ArgumentError: If the data have no such part; also see `open_parts`.
     """
-    named = _split_and_cut(recipe, fetch)
+    named = split_parts(recipe, fetch)
     if name not in named:
         raise ArgumentError(f"part={name!r}", expected=f"one of {', '.join(map(repr, named))}", fix="use part='test'")
     return _filled(named[name], fill)
@@ -156,7 +166,8 @@ def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[n
     return values.cast(pl.Float64).to_numpy()
 
 
-def _split_and_cut(recipe: Recipe, fetch: bool) -> dict[str, Source]:
+def split_parts(recipe: Recipe, fetch: bool) -> dict[str, Source]:
+    """Open a recipe's data and split them into parts by name, without any statistics; see `open_parts`."""
     whole = _open(recipe, fetch)
     partition = _partition(recipe)
     if partition is not None:
@@ -211,7 +222,7 @@ def _open(recipe: Recipe, fetch: bool) -> Source:
 
 
 def _is_file(key: str, value: Any) -> bool:
-    return key in _FILE_OPTIONS and isinstance(value, str)
+    return key in FILE_OPTIONS and isinstance(value, str)
 
 
 def _nan(recipe: Recipe) -> str:

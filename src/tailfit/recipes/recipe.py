@@ -96,12 +96,28 @@ class Compare(Strict):
     Attributes:
         vary: Remedies by name, each with the keys in which it differs from the recipe (`{}` is the recipe itself); or
             lists of values by key of the recipe, of which all combinations are compared. The first remedy is the
-            baseline.
+            baseline; list simple remedies first, because of about equally good ones the first is chosen.
         seeds: Number of seeds, 0, 1, ..., that each remedy is trained with.
+        decide_on: Figure on the validation part that decides which remedy is chosen; `worst_class` is the smallest
+            recall.
+        costs: With `decide_on: cost`, the cost of each prediction: a row for each true class, with a number for each
+            predicted class, in the order of the class names.
     """
 
-    vary: Annotated[dict[str, dict[str, Any] | list[Any]], Field(min_length=1)]
-    seeds: Annotated[int, Field(ge=1, le=MAX_RUNS)] = 5
+    vary: Annotated[dict[str, dict[str, Any] | list[Any]], Field(min_length=1)] | None = None
+    seeds: Annotated[int, Field(ge=2, le=MAX_RUNS)] = 5
+    decide_on: Literal["balanced_accuracy", "macro_f1", "worst_class", "cost"] = "balanced_accuracy"
+    costs: list[list[_Weight]] | None = None
+
+    @model_validator(mode="after")
+    def _check_costs(self) -> "Compare":
+        if (self.decide_on == "cost") != (self.costs is not None):
+            raise ArgumentError(
+                f"decide_on: {self.decide_on} {'without' if self.costs is None else 'with'} costs",
+                expected="costs together with decide_on: cost",
+                fix="set both, or neither",
+            )
+        return self
 
 
 class Events(Strict):

@@ -19,10 +19,11 @@ from tailfit.resume.variables import described, held, restore, saved_entries
 from tailfit.storage.reading import digest_of
 from tailfit.storage.writing import write_parts, write_text
 
-__all__ = ["Result", "finished_claim", "read_trained_arrays", "restore_result"]
+__all__ = ["CHECKSUMMED", "VALIDATION", "Result", "finished_claim", "read_trained_arrays", "restore_result"]
 
 _RESULT: Final = {"format": "tailfit.result", "version": 2}
-_CHECKSUMMED: Final = ("evaluation.json", "predictions.parquet", "weights.safetensors")
+CHECKSUMMED: Final = ("evaluation.json", "predictions.parquet", "weights.safetensors")
+VALIDATION: Final = "validation.json"  # of runs with a validation part
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +67,12 @@ class Result:
         entries = described(variables)
         arrays = {entry["array"]: np.asarray(held(variables[entry["place"]])) for entry in entries}
         write_parts(directory / "weights.safetensors", tensors.parts(arrays))
+        names = [*CHECKSUMMED, *[VALIDATION] * (directory / VALIDATION).is_file()]
         fill, scale = self.fill, _as_list(self.scale)
         document = {
             **_RESULT,
             **claim.as_json(),
-            "files": {name: digest_of(directory / name) for name in _CHECKSUMMED},
+            "files": {name: digest_of(directory / name) for name in names},
             "class_names": self.class_names,
             "train_counts": self.train_counts,
             "input_shape": self.input_shape,
@@ -115,7 +117,7 @@ class Result:
         return result, entries
 
 
-def finished_claim(directory: Path, checked: Sequence[str] = _CHECKSUMMED) -> Claim:
+def finished_claim(directory: Path, checked: Sequence[str] = CHECKSUMMED) -> Claim:
     """Return the claim of a finished run, after checking its files.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import keras
 import numpy as np
@@ -32,9 +32,10 @@ from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.prediction_table import places_of
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
-from tailfit.recipes.result import Result, finished_claim
+from tailfit.recipes.result import CHECKSUMMED, VALIDATION, Result, finished_claim
 from tailfit.recipes.serving import save_serving_model
 from tailfit.recipes.trained import load_trained
+from tailfit.recipes.validating import validation_evaluation
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
@@ -43,7 +44,16 @@ from tailfit.training import Model
 from tailfit.training.generators import drawn_from
 from tailfit.training.together import together
 
-__all__ = ["Run", "evaluate_run", "finished_evaluation", "save_report", "train", "train_as_worker", "train_on"]
+__all__ = [
+    "Measured",
+    "Run",
+    "evaluate_run",
+    "finished_evaluations",
+    "save_report",
+    "train",
+    "train_as_worker",
+    "train_on",
+]
 
 Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
 _SAVE_SECONDS: Final = 60.0  # a checkpoint is also saved at the end of each epoch
@@ -211,13 +221,16 @@ def _train(
     first = workers.place().rank == 0
     if not first and not everywhere:
         return None
-    held_out = None
-    if recipe.correction is not None and parts.validation is not None:
-        held_out = _predict_scores(recipe, model, parts.validation)
+    held_out = None if parts.validation is None else _predict_scores(recipe, model, parts.validation)
     correction = fitted_correction(recipe, parts, batches, model, held_out)
     result = _result(parts, correction)
     evaluation = _evaluate(recipe, model, result, parts.test, place if first else None)
     if first:
+        if held_out is None:
+            (place / VALIDATION).unlink(missing_ok=True)  # of an earlier recipe
+        else:
+            measured = validation_evaluation(parts, model, held_out, correction, _display_name(recipe))
+            measured.save_json(place / VALIDATION)
         save_serving_model(model, result.scale, result.offset, place / "model.keras")
         result.write(place, model, claim)
     return Run(place, recipe, model, history, evaluation)
@@ -302,19 +315,27 @@ def evaluate_run(
     return _evaluate(recipe, trained.model, result, source, None)
 
 
-def finished_evaluation(recipe: Recipe, directory: Path, data: Mapping[str, Any]) -> Evaluation | None:
-    """Read the evaluation of a finished run of the same recipe on the same data.
+class Measured(NamedTuple):
+    """The evaluations of a finished run on its test part and on its validation part."""
+
+    test: Evaluation
+    validation: Evaluation
+
+
+def finished_evaluations(recipe: Recipe, directory: Path, data: Mapping[str, Any]) -> Measured | None:
+    """Read the evaluations of a finished run of the same recipe on the same data.
 
     Returns:
         None if there is no such run, or it is not finished or damaged. `train_on` then continues the run, or raises the
         appropriate error.
     """
     try:
-        claim = finished_claim(directory)
+        claim = finished_claim(directory, (*CHECKSUMMED, VALIDATION))
         same = claim.recipe == recipe.plain() and claim.backend == keras.backend.backend()
         if not same or describe_change(claim.data, data):
             return None
-        return Evaluation.from_json(read_text(directory / "evaluation.json", MOST_JSON))
+        texts = (read_text(directory / name, MOST_JSON) for name in ("evaluation.json", VALIDATION))
+        return Measured(*map(Evaluation.from_json, texts))
     except DataError:
         return None
 

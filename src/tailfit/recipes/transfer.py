@@ -36,7 +36,7 @@ def described_recipe(recipe: Recipe) -> dict[str, Any]:
         "name": document.name,
         "lines": [[list(place), line] for place, line in document.lines.items()],
         "folder": str(recipe.folder),
-        "changed": {"seed": recipe.seed, "name": recipe.name},
+        "changed": {"seed": recipe.seed, "name": recipe.name, **({"compare": None} if recipe.compare is None else {})},
         "plain": recipe.plain(),
     }
 

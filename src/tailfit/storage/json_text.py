@@ -73,7 +73,7 @@ def fields_of(text: str | bytes, known: Mapping[str, Any], fix: str, *, name: st
 
     Args:
         text: The JSON text.
-        known: The required values of the fields `format` and `version`.
+        known: The required value of the field `format`, and that of `version` or a tuple of several.
         fix: The fix in the error message.
         name: Name of the text in messages, such as its path.
     Raises:
@@ -82,14 +82,15 @@ def fields_of(text: str | bytes, known: Mapping[str, Any], fix: str, *, name: st
     >>> fields_of('{"format": "x", "version": 1, "value": 2}', {"format": "x", "version": 1}, "pass the text")["value"]
     2
     """
-    expected = f"the JSON of {known['format']}, version {known['version']}"
+    versions = known["version"] if isinstance(known["version"], tuple) else (known["version"],)
+    expected = f"the JSON of {known['format']}, version {' or '.join(map(str, versions))}"
     try:
         fields = parsed(text)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name}: not JSON ({error})", expected=expected, fix=fix) from error
     if not isinstance(fields, dict) or fields.get("format") != known["format"]:
         raise DataError(f"{name}: JSON of a different format", expected=expected, fix=fix)
-    if fields.get("version") != known["version"] or isinstance(fields["version"], bool):
+    if fields.get("version") not in versions or isinstance(fields["version"], bool):
         raise DataError(
             f"{name}: version {fields.get('version')!r}",
             expected=expected,

@@ -26,7 +26,7 @@ from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.document import parse
 from tailfit.recipes.parts import open_other_data, open_parts
 from tailfit.recipes.serving import save_serving_model
-from tailfit.recipes.training import finished_evaluation
+from tailfit.recipes.training import finished_evaluations
 from tailfit.training.generators import seeded
 
 pytestmark = pytest.mark.above_training
@@ -180,13 +180,20 @@ BAD = {
     "another backend": (SOUND + "backend: theano", "'jax', 'tensorflow' or 'torch'", "'theano'"),
     "stopping by the training": (SOUND + "early_stopping: {monitor: loss}", "val_", "monitor: 'loss'"),
     "no patience": (SOUND + "early_stopping: {patience: 0}", ">= 1", "patience: 0"),
-    "nothing to compare": (SOUND + "compare: {}", "vary", "no 'vary'"),
+    "nothing to compare": (SOUND + "compare: {vary: {}}", "1 or more", "compare.vary"),
+    "costs without a decision": (
+        SOUND + "compare: {costs: [[0]]}",
+        "together",
+        "decide_on: balanced_accuracy with costs",
+    ),
+    "a cost below zero": (SOUND + "compare: {decide_on: cost, costs: [[-1]]}", ">= 0", "-1"),
+    "an unknown figure": (SOUND + "compare: {decide_on: recall}", "worst_class", "decide_on: 'recall'"),
     "seeds without end": (
         SOUND + "compare: {vary: {a: {}}, seeds: 1000000000}",
         "<= 1000",
         "compare.seeds: 1000000",
     ),
-    "no seeds": (SOUND + "compare: {vary: {a: {}}, seeds: 0}", ">= 1", "compare.seeds: 0"),
+    "one seed": (SOUND + "compare: {vary: {a: {}}, seeds: 1}", ">= 2", "compare.seeds: 1"),
 }
 
 
@@ -470,8 +477,8 @@ def test_a_continued_run_is_not_finished_until_its_end(home):
     recipe = load_recipe({**SOUND_DICT, "data": {"path": str(home / "pumps")}})
     data = identity_of_data(recipe)
     train(recipe, home / "longer")
-    assert finished_evaluation(recipe, home / "longer", data) is not None
-    assert finished_evaluation(recipe, home / "longer", {**data, "count": 1}) is None
+    assert finished_evaluations(recipe, home / "longer", data) is not None
+    assert finished_evaluations(recipe, home / "longer", {**data, "count": 1}) is None
     more = recipe.model_copy(update={"epochs": 4})
 
     def end(epoch, figures):
@@ -479,14 +486,14 @@ def test_a_continued_run_is_not_finished_until_its_end(home):
 
     with pytest.raises(InterruptedRunError):
         train(more, home / "longer", progress=end)
-    assert finished_evaluation(more, home / "longer", data) is None
+    assert finished_evaluations(more, home / "longer", data) is None
     assert len(train(more, home / "longer").history["loss"]) == 4
-    assert finished_evaluation(more, home / "longer", data) is not None
+    assert finished_evaluations(more, home / "longer", data) is not None
     # Even if run.json has the same recipe: another process may have written it.
     text = (home / "longer" / "run.json").read_text()
     (home / "longer" / "run.json").write_text(text.replace('"epochs": 4', '"epochs": 300'))
     long = recipe.model_copy(update={"epochs": 300})
-    assert finished_evaluation(long, home / "longer", data) is None
+    assert finished_evaluations(long, home / "longer", data) is None
 
 
 def failing(*arguments, **options):
@@ -699,7 +706,7 @@ def test_remedies_are_trained_with_the_same_seeds_and_a_comparison_can_continue(
 def test_compare_repairs_a_damaged_run(home):
     recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
     vary = {"plain": {}, "larger": {"batch_size": 64}}
-    first = tailfit.compare(recipe, vary, 1, directory=home / "broken")
+    first = tailfit.compare(recipe, vary, 2, directory=home / "broken")
     plain, larger = (home / "broken" / name / "seed-0" for name in ("00-plain", "01-larger"))
     whole = (plain / "evaluation.json").read_bytes()
     (plain / "evaluation.json").write_bytes(b"\xff{")
@@ -708,14 +715,14 @@ def test_compare_repairs_a_damaged_run(home):
     (plain / "report.html").unlink()
     (plain / "checkpoints" / ".writing-000002-000000000-1").mkdir()  # of a process that was killed while it saved
     (home / "broken" / ".comparison.json.0123456789abcdef.draft").write_text("half")
-    assert tailfit.compare(recipe, vary, 1, directory=home / "broken") == first
+    assert tailfit.compare(recipe, vary, 2, directory=home / "broken") == first
     assert (plain / "evaluation.json").read_bytes() == whole
     assert (plain / "report.html").is_file()
     assert not list((home / "broken").glob(".*.draft"))
     assert not list((plain / "checkpoints").glob(".writing-*"))
     # Also in a finished run, which was killed while its page was written.
     (plain / "report.html").rename(plain / ".report.html.0123456789abcdef.draft")
-    assert tailfit.compare(recipe, vary, 1, directory=home / "broken") == first
+    assert tailfit.compare(recipe, vary, 2, directory=home / "broken") == first
     assert (plain / "report.html").is_file()
     assert not list(plain.glob(".*.draft"))
 
@@ -724,12 +731,12 @@ def test_compare_refuses_changed_data(home, tmp_path):
     shutil.copytree(home / "pumps", tmp_path / "pumps")
     recipe = {**SOUND_DICT, "data": {"path": str(tmp_path / "pumps")}}
     vary = {"plain": {}, "larger": {"batch_size": 64}}
-    tailfit.compare(recipe, vary, 1, directory=tmp_path / "compared")
+    tailfit.compare(recipe, vary, 2, directory=tmp_path / "compared")
     record = tmp_path / "pumps" / "data" / "r117.npy"
     np.save(record, np.load(record) + 1)
     more = {**vary, "smaller": {"batch_size": 16}}
     with pytest.raises(CheckpointError, match=r"data have changed since it was started: different contents"):
-        tailfit.compare(recipe, more, 1, directory=tmp_path / "compared")
+        tailfit.compare(recipe, more, 2, directory=tmp_path / "compared")
     with pytest.raises(CheckpointError, match=r"data have changed"):
         train({**recipe, "name": "plain"}, tmp_path / "compared" / "00-plain" / "seed-0")
 
@@ -737,7 +744,7 @@ def test_compare_refuses_changed_data(home, tmp_path):
 def test_lists_are_combined(home):
     recipe = load_recipe({**SOUND_DICT, "data": {"path": str(home / "pumps")}})
     vary = {"loss": ["CrossEntropy", {"name": "Focal", "gamma": 1.0}], "class_weight": [None, "balanced"]}
-    found = tailfit.compare(recipe, vary, seeds=[7])
+    found = tailfit.compare(recipe, vary, seeds=[7, 8])
     assert list(found.evaluations) == [
         "loss=CrossEntropy, class_weight=null",
         "loss=CrossEntropy, class_weight=balanced",
@@ -751,21 +758,23 @@ def test_lists_are_combined(home):
 @pytest.mark.parametrize(
     ("vary", "seeds", "received"),
     [
-        (None, 1, "nothing to vary|vary=None"),
-        ({}, 1, r"vary=\{\}"),
-        ({"loss": ["Focal"]}, 1, "vary="),
-        ({"loss": ["Focal", "Focal"]}, 1, "vary="),
-        ({"a": {}}, 1, "vary="),
-        ({"a": {}, "b": ["x"]}, 1, "vary="),
-        ({"a": {}, "b": {"seed": 3}}, 1, "the remedy 'b', which changes seed"),
-        ({"a": {}, "b": {"data": {"path": "x"}}}, 1, "the remedy 'b', which changes data"),
-        ({"a": {}, "b": {"data.split.seed": 3}}, 1, "the remedy 'b', which changes data.split.seed"),
-        ({"a": {}, "b": {"los": "Focal"}}, 1, "los: the unknown key"),
-        ({"a": {}, "b": {"loss": "Focall"}}, 1, "the unknown loss 'Focall'"),
+        (None, 2, "nothing to vary|vary=None"),
+        ({}, 2, r"vary=\{\}"),
+        ({"loss": ["Focal"]}, 2, "vary="),
+        ({"loss": ["Focal", "Focal"]}, 2, "vary="),
+        ({"a": {}}, 2, "vary="),
+        ({"a": {}, "b": ["x"]}, 2, "vary="),
+        ({"a": {}, "b": {"seed": 3}}, 2, "the remedy 'b', which changes seed"),
+        ({"a": {}, "b": {"data": {"path": "x"}}}, 2, "the remedy 'b', which changes data"),
+        ({"a": {}, "b": {"data.split.seed": 3}}, 2, "the remedy 'b', which changes data.split.seed"),
+        ({"a": {}, "b": {"los": "Focal"}}, 2, "los: the unknown key"),
+        ({"a": {}, "b": {"loss": "Focall"}}, 2, "the unknown loss 'Focall'"),
         ({"a": {}, "b": {"loss": "Focal"}}, 0, "seeds=0"),
+        ({"a": {}, "b": {"loss": "Focal"}}, 1, "seeds=1.*luck"),
+        ({"a": {}, "b": {"loss": "Focal"}}, [7], r"seeds=\[7\]"),
         ({"a": {}, "b": {"loss": "Focal"}}, True, "seeds=True"),
         ({"a": {}, "b": {"loss": "Focal"}}, 10**9, "seeds=1000000000"),
-        ({"epochs": list(range(1, 50)), "batch_size": list(range(1, 50))}, 1, "2401 remedies"),
+        ({"epochs": list(range(1, 50)), "batch_size": list(range(1, 50))}, 2, "2401 remedies"),
         ({"a": {}, "b": {"loss": "Focal"}}, [1, 1], r"seeds=\[1, 1\]"),
         ({"a": {}, "b": {"loss": "Focal"}}, [-1], r"seeds=\[-1\]"),
     ],
@@ -778,7 +787,7 @@ def test_invalid_comparisons_are_refused_before_training(vary, seeds, received):
 @pytest.mark.parametrize("jobs", [0, -1, True, 1.5, "2"])
 def test_an_invalid_number_of_jobs_is_refused(jobs):
     with pytest.raises(ArgumentError, match=rf"jobs={jobs!r}.*a whole number >= 1"):
-        tailfit.compare(SOUND_DICT, {"a": {}, "b": {"loss": "Focal"}}, 1, jobs=jobs)
+        tailfit.compare(SOUND_DICT, {"a": {}, "b": {"loss": "Focal"}}, 2, jobs=jobs)
 
 
 @pytest.mark.parametrize(
@@ -796,12 +805,12 @@ def test_an_invalid_use_of_ray_is_refused(home, tmp_path, options, error, receiv
         pytest.skip("Ray is installed")
     recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
     with pytest.raises(error, match=received):
-        tailfit.compare(recipe, {"a": {}, "b": {"loss": "Focal"}}, 1, **{"directory": tmp_path / "out", **options})
+        tailfit.compare(recipe, {"a": {}, "b": {"loss": "Focal"}}, 2, **{"directory": tmp_path / "out", **options})
 
 
 def test_remedies_can_differ_in_normalization(home):
     recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
-    found = tailfit.compare(recipe, {"scaled": {}, "raw": {"data.normalize": False}}, 1)
+    found = tailfit.compare(recipe, {"scaled": {}, "raw": {"data.normalize": False}}, 2)
     assert len(found.evaluations) == 2
 
 
@@ -809,11 +818,11 @@ def test_remedies_with_user_functions(home):
     (home / "mine.py").write_text(CODE)
     recipe = load_recipe({**SOUND_DICT, "data": {"path": str(home / "pumps")}}, modules=[str(home / "mine.py")])
     vary = {"ours": {}, "own": {"network": {"function": "mine:network"}}}
-    assert len(tailfit.compare(recipe, vary, 1).evaluations) == 2
+    assert len(tailfit.compare(recipe, vary, 2).evaluations) == 2
 
 
 def test_names_of_remedies_do_not_leave_the_directory(home, tmp_path):
     recipe = {**SOUND_DICT, "epochs": 1, "data": {"path": str(home / "pumps")}}
-    tailfit.compare(recipe, {"../../up": {}, "/": {"loss": "Focal"}}, 1, directory=tmp_path / "in")
+    tailfit.compare(recipe, {"../../up": {}, "/": {"loss": "Focal"}}, 2, directory=tmp_path / "in")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert {"00-up", "01-remedy"} <= {path.name for path in (tmp_path / "in").iterdir()}

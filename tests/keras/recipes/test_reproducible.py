@@ -46,13 +46,13 @@ def test_files_are_the_same_to_the_byte_whatever_the_process_did_before(tmp_path
     tailfit.data.save_npy_folder("pumps", x, np.array(["ok", "leak"])[y])
     known = drawn()
     vary = {"loss": ["CrossEntropy", "Focal"]}
-    compare(RECIPE, vary, seeds=1, directory="first")
+    compare(RECIPE, vary, seeds=2, directory="first")
     assert drawn() == known  # the caller's own generators are as they were
     random.random(), np.random.uniform(), keras.random.normal((3,))  # noqa: NPY002
     keras.layers.Dropout(0.5)(np.ones((1, 20), "float32"), training=True)
     for _ in range(3):
         keras.layers.Dense(2), keras.Variable(1.0), keras.metrics.Mean(), keras.random.SeedGenerator()
-    compare(RECIPE, vary, seeds=1, directory="second")
+    compare(RECIPE, vary, seeds=2, directory="second")
     first, second = files(tmp_path / "first"), files(tmp_path / "second")
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []

@@ -31,7 +31,7 @@ from tailfit.recipes import evaluate_run, load_recipe, train
 from tailfit.recipes.document import parse
 from tailfit.recipes.recipe import Recipe
 from tailfit.recipes.result import Result, read_trained_arrays, restore_result
-from tailfit.recipes.training import finished_evaluation
+from tailfit.recipes.training import finished_evaluations
 from tailfit.storage.reading import digest_of
 
 pytestmark = pytest.mark.above_training
@@ -320,7 +320,7 @@ def used(recipe, home, *, trained):
     commands = [
         lambda: evaluate_run(home),
         lambda: run_report([home], home.with_name("page.html"), None),
-        lambda: finished_evaluation(load_recipe(recipe), home, {}),
+        lambda: finished_evaluations(load_recipe(recipe), home, {}),
         *([lambda: train(recipe, home)] if trained else []),
     ]
     for command in commands:
