@@ -322,6 +322,10 @@ def compare(
         int | None,
         typer.Option(metavar="N", min=2, help="Number of seeds to train each remedy with.  [default: the recipe's]"),
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare the remedies of a suite instead of the recipe's: standard."),
+    ] = None,
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of runs that are trained side by side, each in a process.")
     ] = 1,
@@ -339,11 +343,11 @@ def compare(
     set: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train every remedy of a recipe with several seeds, and compare.
+    """Train every remedy of a recipe with several seeds, choose one, and compare.
 
-    The remedies are the entries of `compare` in the recipe. The report shows which of them help, with confidence
-    intervals. If the command is interrupted, the same command continues where it stopped. The results do not depend on
-    --jobs.
+    The remedies are the entries of `compare` in the recipe, or those of --suite. One is chosen on the validation part,
+    and recommended.yaml is its recipe. The report shows on the test part which of them help, with confidence intervals.
+    If the command is interrupted, the same command continues where it stopped. The results do not depend on --jobs.
 
     Example: tailfit compare faults.yaml --seeds 5
     """
@@ -351,7 +355,7 @@ def compare(
     from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, as_json)
+    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, suite, as_json)
 
 
 @app.command()

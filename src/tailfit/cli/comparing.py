@@ -13,7 +13,6 @@ from rich.text import Text
 from tailfit.cli.progress import hint_when_stopped
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.recipes import compare, load_recipe
-from tailfit.recipes.comparing import planned
 from tailfit.recipes.document import Document
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
@@ -33,11 +32,12 @@ def run_compare(
     verify: bool,
     jobs: int,
     ray: str | None,
+    suite: str | None = None,
     as_json: bool = False,
 ) -> None:
     """Train all remedies of a recipe, and print the comparison."""
     recipe = load_recipe(document, modules=modules)
-    shown = ComparisonProgress(planned(recipe, seeds=seeds))
+    shown = ComparisonProgress()
     with hint_when_stopped(), shown.live():
         result = compare(
             recipe,
@@ -45,10 +45,12 @@ def run_compare(
             directory=out,
             jobs=jobs,
             ray=ray,
+            suite=suite,
             fetch=fetch,
             verify=verify,
             progress=shown.epoch_ended,
             run_ended=shown.run_ended,
+            planned=shown.planned,
         )
     if as_json:
         print(result.to_json())
@@ -59,19 +61,15 @@ def run_compare(
 
 
 class ComparisonProgress:
-    """The state of a comparison, as text and as a bar.
+    """The state of a comparison, as text and as a bar."""
 
-    Args:
-        epochs: Number of epochs of each run, by remedy and seed.
-    """
-
-    def __init__(self, epochs: Mapping[tuple[str, int], int]) -> None:
-        self._epochs = dict(epochs)
+    def __init__(self) -> None:
+        self._epochs: dict[tuple[str, int], int] = {}
         self._running: dict[tuple[str, int], int] = {}  # epochs done
         self._ended: dict[tuple[str, int], float | None] = {}  # metric of the standing
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=PlainConsole(stderr=True))
-        self._task = self._bar.add_task(self.count(), total=sum(self._epochs.values()))
+        self._task = self._bar.add_task(self.count(), total=None)
         self._live: Live | None = None
 
     @contextmanager
@@ -79,6 +77,12 @@ class ComparisonProgress:
         """Show the progress on standard error while the context is open."""
         with Live(self._rendered(), console=self._bar.console, transient=True) as self._live:
             yield
+
+    def planned(self, epochs: Mapping[tuple[str, int], int]) -> None:
+        """Set the number of epochs of each run; see `tailfit.compare`."""
+        self._epochs = dict(epochs)
+        self._bar.update(self._task, total=sum(self._epochs.values()))
+        self._show()
 
     def epoch_ended(self, remedy: str, seed: int, epoch: int, figures: Mapping[str, float]) -> None:
         """Count an epoch; see `tailfit.compare`."""

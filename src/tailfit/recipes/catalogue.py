@@ -14,9 +14,10 @@ from tailfit import losses, metrics, posthoc, samplers, schedules, steps
 from tailfit.data import Source
 from tailfit.networks.built_in import NETWORKS
 from tailfit.recipes.choices import choice, one_of_kinds
+from tailfit.recipes.staging import STAGES
 from tailfit.weights import sample_weights
 
-__all__ = ["Callback", "Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Step"]
+__all__ = ["Callback", "Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Stage", "Step"]
 
 _FITTED = ("LogitAdjustment", "TauNorm", "TemperatureScaling", "Thresholds", "VectorScaling")
 _CALLBACKS = ("EarlyStopping", "ReduceLROnPlateau", "SwapEMAWeights", "TerminateOnNaN")
@@ -49,6 +50,7 @@ Loss: Final = choice("loss", _subclasses(losses, keras.losses.Loss), default="Cr
 Step: Final = choice("step", _subclasses(steps, steps.Step), schedule=Schedule)
 Metric: Final = choice("metric", _subclasses(metrics, keras.metrics.Metric), schedule=Schedule)
 Correction: Final = choice("correction", {name: getattr(posthoc, name) for name in _FITTED}, user_functions=False)
+Stage: Final = choice("stage", STAGES, user_functions=False)
 Network: Final = choice("network", NETWORKS, known={"units": _Sizes, "filters": _Sizes})
 _LearningRate: Final = choice(
     "schedule of the learning rate",

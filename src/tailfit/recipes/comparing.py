@@ -19,13 +19,14 @@ from tailfit.recipes.parts import split_parts
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.recommending import write_recommended
 from tailfit.recipes.remedies import Vary, checked_seeds, folder_name, remedies, with_remedy
-from tailfit.recipes.runs import Progress, RunEnded, RunOfComparison
+from tailfit.recipes.runs import Planned, Progress, RunEnded, RunOfComparison
+from tailfit.recipes.suites import remedies_of_suite
 from tailfit.recipes.training import Measured, finished_evaluations, save_report
 from tailfit.recipes.trainings import Trainings, checked_workers
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.training.programs import program_folder
 
-__all__ = ["compare", "planned"]
+__all__ = ["compare"]
 
 
 def compare(
@@ -37,12 +38,14 @@ def compare(
     modules: Sequence[str] = (),
     jobs: int = 1,
     ray: str | None = None,
+    suite: str | None = None,
     decide_on: DecideOn | None = None,
     costs: Sequence[Sequence[float]] | None = None,
     fetch: bool = False,
     verify: bool = False,
     progress: Progress | None = None,
     run_ended: RunEnded | None = None,
+    planned: Planned | None = None,
 ) -> Comparison:
     """Train each remedy with several seeds, choose one on the validation part, and measure all on the test part.
 
@@ -66,6 +69,8 @@ def compare(
             same to the bit. An error in one run then stops no other, and is raised at the end.
         ray: Address of a Ray cluster, whose tasks train the runs instead: "auto", "local" or "HOST:PORT". All its nodes
             must see the recipe's data and `directory`. Needs `tailfit[ray]`.
+        suite: "standard" compares the dozen remedies of `tailfit.recipes.suites`, instead of `vary`. Those that do not
+            fit the data are left out, with the reason in `Comparison.left_out`.
         decide_on: Figure on the validation part that decides: "balanced_accuracy", "macro_f1", "worst_class" (the
             smallest recall) or "cost"; by default the recipe's `compare.decide_on`.
         costs: For "cost": the cost of each prediction, a row for each true class, a column for each predicted class, in
@@ -75,6 +80,7 @@ def compare(
             by name.
         run_ended: Function called for each finished run, also for those that were finished before, with the remedy,
             the seed, and loss and metrics of its last epoch.
+        planned: Function called before the training with the number of epochs of each run, by remedy and seed.
     Raises:
         ArgumentError: If there are fewer than two remedies or seeds, a remedy changes the samples or the seeds, the
             data have no validation part, or the costs do not fit the classes.
@@ -96,10 +102,10 @@ def compare(
     (['loss=CrossEntropy', 'loss=LogitAdjusted'], True)
     """
     base = load_recipe(recipe, modules=modules)
-    named = remedies(base, vary)
     chosen = checked_seeds(base, seeds)
     checked_jobs, cluster = checked_workers(jobs, ray, directory)
     rule, matrix = _rule(base, decide_on, costs)
+    named, left_out = _named_remedies(base, vary, suite, fetch)
     recipes = {name: with_remedy(base, changes) for name, changes in named.items()}
     with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root) as lock:
         data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
@@ -107,6 +113,8 @@ def compare(
         _check_same_comparison(recipes, root)
         found = {run: finished_evaluations(run.recipe, run.place, data) for run in runs}
         missing = [run for run in runs if found[run] is None]
+        if planned is not None:
+            planned({(run.remedy, run.seed): run.recipe.epochs for run in runs})
         if missing:
             _check_parts(base, matrix, fetch)
         with program_folder(root) as programs:
@@ -123,6 +131,7 @@ def compare(
             seeds=chosen,
             decide_on=rule,
             costs=matrix,
+            left_out=left_out,
         )
         if directory is not None:
             result.save_json(root / "comparison.json")
@@ -131,10 +140,15 @@ def compare(
     return result
 
 
-def planned(recipe: Recipe, vary: Vary | None = None, seeds: int | Sequence[int] | None = None) -> dict[Any, int]:
-    """Return the number of epochs of each run of a comparison, by remedy and seed; see `compare`."""
-    epochs = {name: with_remedy(recipe, each).epochs for name, each in remedies(recipe, vary).items()}
-    return {(name, seed): epochs[name] for seed in checked_seeds(recipe, seeds) for name in epochs}
+def _named_remedies(
+    base: Recipe, vary: Vary | None, suite: str | None, fetch: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return the remedies by name, and those that are left out, with the reason."""
+    if suite is None:
+        return remedies(base, vary), {}
+    if vary is not None:
+        raise ArgumentError(f"suite={suite!r} with vary", expected="one of them", fix="leave out vary, or suite")
+    return remedies_of_suite(suite, base, fetch=fetch)
 
 
 def _rule(base: Recipe, decide_on: DecideOn | None, costs: Any) -> tuple[DecideOn, Any]:

@@ -16,13 +16,21 @@ from tailfit.recipes import catalogue
 from tailfit.recipes.choices import Named, UserFunction
 from tailfit.recipes.parts import Parts, record_shape, weights_of_column
 from tailfit.recipes.recipe import Column, Recipe, Scheme, with_location
+from tailfit.recipes.staging import StageRun
 from tailfit.samplers import Sampler, Sequential
 from tailfit.steps import Step
 from tailfit.training import Model
 from tailfit.training.generators import seeded
 from tailfit.weights import class_weights
 
-__all__ = ["build_network", "compiled_model", "evaluation_batches", "fitted_correction", "training_batches"]
+__all__ = [
+    "apply_stage",
+    "build_network",
+    "compiled_model",
+    "evaluation_batches",
+    "fitted_correction",
+    "training_batches",
+]
 
 _HEADS: Final = {"LDAM": "cosine", "InfluenceBalanced": "features"}  # network heads that these losses require
 _NETWORK: Final = TypeAdapter(catalogue.Network)
@@ -128,6 +136,20 @@ def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
             parts=recipe.parts,
         )
     return model
+
+
+def apply_stage(recipe: Recipe, parts: Parts, batches: Batches, model: Model) -> None:
+    """Apply the recipe's second training stage to a trained network."""
+    if recipe.stage is None:
+        return
+    with seeded(recipe.seed + 1):
+        steps = len(batches) * recipe.epochs
+        optimizer = _build(recipe, "optimizer", recipe.optimizer, keras.optimizers.Optimizer, decay_steps=steps)
+        run = StageRun(model, parts.train, recipe.batch_size, recipe.seed, recipe.epochs, optimizer)
+        try:
+            recipe.stage.build().apply(run)
+        except TailfitError as error:
+            raise with_location(recipe, "stage", error) from error
 
 
 def fitted_correction(recipe: Recipe, parts: Parts, batches: Batches, model: Model, scores: Any) -> Correction | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Optimizer: TypeAlias = Any
     Sampler: TypeAlias = Any
     Schedule: TypeAlias = Any
+    Stage: TypeAlias = Any
     Step: TypeAlias = Any
 else:  # types that are built when the module is imported
     from tailfit.recipes.catalogue import (
@@ -35,6 +36,7 @@ else:  # types that are built when the module is imported
         Optimizer,
         Sampler,
         Schedule,
+        Stage,
         Step,
     )
 
@@ -150,6 +152,8 @@ class Recipe(Strict):
         steps: Steps of `tailfit.steps`, applied in this order.
         transform: User-defined function `transform(batch, rng)`, applied to training batches.
         metrics: Metrics of `tailfit.metrics`, computed during training and validation.
+        stage: Second training stage, applied to the trained network: `RetrainClassifier` (cRT), `LearnScales` (LWS) or
+            `NormalizeClassifier` (tau-normalisation); see `tailfit.stages`.
         correction: Correction of `tailfit.posthoc`, fitted on the validation part.
         batch_size, epochs, steps_per_execution: See `keras.Model.fit` and `keras.Model.compile`.
         parts: Number of parts of each batch, which define the numbers of a training on several workers; see
@@ -176,6 +180,7 @@ class Recipe(Strict):
     steps: list[Step] = Field(default_factory=list)
     transform: UserFunction | None = None
     metrics: list[Metric] = Field(default=["BalancedAccuracy"], validate_default=True)
+    stage: Stage | None = None
     correction: Correction | None = None
     batch_size: _PositiveInt = 64
     epochs: _PositiveInt = 20
@@ -195,6 +200,16 @@ class Recipe(Strict):
                 f"parts: {self.parts} with batch_size: {self.batch_size}",
                 expected="at least one sample in each part of a batch",
                 fix=f"set parts to {self.batch_size} or less, or increase batch_size",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_stage(self) -> "Recipe":
+        if self.stage is not None and self.parts > 1:
+            raise ArgumentError(
+                f"stage: {self.stage.name} with parts: {self.parts}",
+                expected="one of them: a stage is trained by one process",
+                fix="remove parts",
             )
         return self
 

@@ -20,9 +20,10 @@ from tailfit.recipes.transfer import (
 )
 from tailfit.storage.reading import read_text
 
-__all__ = ["Progress", "RunEnded", "RunOfComparison", "RunTrainer", "last_epoch", "settings_of"]
+__all__ = ["Planned", "Progress", "RunEnded", "RunOfComparison", "RunTrainer", "last_epoch", "settings_of"]
 
 Progress: TypeAlias = Callable[[str, int, int, Mapping[str, float]], None]
+Planned: TypeAlias = Callable[[Mapping[tuple[str, int], int]], None]
 RunEnded: TypeAlias = Callable[[str, int, Mapping[str, float]], None]
 
 _MOST_HISTORY: Final = 1 << 26  # bytes

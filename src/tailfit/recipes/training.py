@@ -27,7 +27,7 @@ from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, of_recordings, statistics_of_sample
 from tailfit.recipes.logging import callbacks_of, log_results, loggers_of
-from tailfit.recipes.objects import compiled_model, evaluation_batches, fitted_correction, training_batches
+from tailfit.recipes.objects import apply_stage, compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.prediction_table import places_of
@@ -221,6 +221,7 @@ def _train(
     first = workers.place().rank == 0
     if not first and not everywhere:
         return None
+    apply_stage(recipe, parts, batches, model)
     held_out = None if parts.validation is None else _predict_scores(recipe, model, parts.validation)
     correction = fitted_correction(recipe, parts, batches, model, held_out)
     result = _result(parts, correction)

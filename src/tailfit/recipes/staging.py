@@ -1,0 +1,113 @@
+"""Second training stages that a recipe can name; see `tailfit.stages`.
+
+A stage starts from the trained network and takes about a tenth of the epochs. It has no checkpoints of its own: after
+an interruption it starts again from the end of the training, with the same result.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tailfit.arguments import whole_number
+from tailfit.data import Batches, Source
+from tailfit.losses import CrossEntropy
+from tailfit.samplers import ClassBalanced
+from tailfit.stages import classifier_of, inverse_norms, learn_scales, normalize_classifier, retrain_classifier
+from tailfit.training import Model
+from tailfit.training.generators import seeded
+
+__all__ = ["STAGES", "LearnScales", "NormalizeClassifier", "RetrainClassifier", "StageRun", "check_stage"]
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What a stage needs of the training before it.
+
+    Attributes:
+        model: The trained network.
+        source: The training part.
+        batch_size, seed: Those of the recipe.
+        epochs: Number of epochs of the training.
+        optimizer: A new optimizer, as the recipe configures it.
+    """
+
+    model: Model
+    source: Source
+    batch_size: int
+    seed: int
+    epochs: int
+    optimizer: keras.optimizers.Optimizer
+
+    def batches(self) -> Batches:
+        """Return class-balanced batches of the training part."""
+        return Batches(self.source, batch_size=self.batch_size, sampler=ClassBalanced(), seed=self.seed)
+
+
+class RetrainClassifier:
+    """Re-initialise the last layer and train it alone on class-balanced batches (cRT).
+
+    Args:
+        epochs: Number of epochs; by default a tenth of those of the training.
+    """
+
+    def __init__(self, epochs: int | None = None) -> None:
+        self.epochs = None if epochs is None else whole_number("epochs", epochs, least=1)
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        with seeded(run.seed + 2):
+            epochs = self.epochs or max(1, run.epochs // 10)
+            loss = CrossEntropy(from_logits=True)  # the batches are balanced: nothing else is left to correct
+            retrain_classifier(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer, loss=loss, verbose=0)
+
+
+class LearnScales:
+    """Learn one factor per class for the weights of the last layer, on class-balanced batches (LWS).
+
+    Args:
+        epochs: Number of epochs; by default a tenth of those of the training.
+    """
+
+    def __init__(self, epochs: int | None = None) -> None:
+        self.epochs = None if epochs is None else whole_number("epochs", epochs, least=1)
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        with seeded(run.seed + 2):
+            run.model.compile(run.optimizer, CrossEntropy(from_logits=True))
+            epochs = self.epochs or max(1, run.epochs // 10)
+            learn_scales(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer)
+
+
+class NormalizeClassifier:
+    """Divide the last layer's weights of each class by their norm to the power `tau`, and drop its bias.
+
+    Args:
+        tau: Exponent, >= 0. The correction `TauNorm` can choose it on the validation part.
+    """
+
+    def __init__(self, tau: float = 1.0) -> None:
+        inverse_norms(_OneClass(), tau)
+        self.tau = tau
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        normalize_classifier(run.model, tau=self.tau)
+
+
+class _OneClass:
+    kernel = np.ones((1, 1))
+
+
+STAGES: dict[str, Any] = {each.__name__: each for each in (RetrainClassifier, LearnScales, NormalizeClassifier)}
+
+
+def check_stage(model: Model) -> None:
+    """Check that a stage can find the last layer of a network.
+
+    Raises:
+        ArgumentError: If it can not.
+    """
+    classifier_of(model, None)
