@@ -5,6 +5,7 @@ import importlib.util
 import re
 
 import pytest
+from support.page_code import run
 from support.paths import ROOT
 
 import tailfit
@@ -59,11 +60,10 @@ def test_the_map_in_contributing_shows_the_imports():
 
 
 def test_the_data_of_getting_started_are_written_and_opened(tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    page = ROOT / "docs" / "getting-started.md"
+    assert len(run(page, tmp_path)) == 1
+    layout = re.search(r"```text\nfaults/\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "getting-started.md", "exec"), {})
-    layout = re.search(r"```text\nfaults/\n(.*?)```", page, re.DOTALL)[1]
     files = [line.split()[0].rstrip(",") for line in layout.splitlines()]
     assert len(files) == 4
     assert all((tmp_path / "faults" / file).exists() for file in files)

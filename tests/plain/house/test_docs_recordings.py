@@ -1,29 +1,26 @@
 """The page "Recordings, windows and groups": its examples run."""
 
-import re
-
 import numpy as np
 import polars as pl
+from support.page_code import run
 from support.paths import ROOT
 
 import tailfit
 
-PAGE = (ROOT / "docs" / "recordings.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "recordings.md"
 
 
-def test_each_example_runs(tmp_path, monkeypatch):
+def test_each_example_runs(tmp_path):
     (tmp_path / "runs").mkdir()
-    for run in range(12):
+    for number in range(12):
         labels = np.repeat([0, 101, 1], [40, 4, 40])
-        pl.DataFrame({"flow": np.arange(84.0), "class": labels}).write_parquet(tmp_path / "runs" / f"run{run}.parquet")
+        pl.DataFrame({"flow": np.arange(84.0), "class": labels}).write_parquet(
+            tmp_path / "runs" / f"run{number}.parquet"
+        )
     runs = {"run": [f"run{run}" for run in range(12)], "well": list("aabbccddeeff"), "day": [1, 2] * 6}
     pl.DataFrame(runs).write_csv(tmp_path / "runs" / "runs.csv")
-    monkeypatch.chdir(tmp_path)
     known = {"tailfit": tailfit, "np": np}
-    examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == 10
-    for code in examples:
-        exec(code, known)
+    assert len(run(PAGE, tmp_path, known)) == 10
     assert known["windows"].group_names == tuple("abcdef")
     assert known["events"].recall == 1.0
     assert known["events"].unit == "steps"

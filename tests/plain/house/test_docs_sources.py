@@ -1,7 +1,6 @@
 """The page "Where your data is": its examples run, its table is complete."""
 
 import inspect
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ import polars as pl
 import pytest
 import zarr
 from support.formats import example, framed
+from support.page_code import blocks
 from support.paths import ROOT
 
 import tailfit
 from tailfit.data import Source
 from tailfit.data import open as open_source
 
-PAGE = (ROOT / "docs" / "where-your-data-is.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = ROOT / "docs" / "where-your-data-is.md"
 SIZE = 20
 
 
@@ -75,8 +74,8 @@ def test_each_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
     known: dict[str, Any] = {"tailfit": tailfit, "polars": pl, "datasets": datasets, "np": np}
     known |= {"causes": ["leak", "ok"] * (SIZE // 2), "dataset": Items([(np.zeros(2), 0), (np.ones(2), 1)])}
     kinds = set()
-    for code in EXAMPLES:
-        exec(code, known)
+    for block in blocks(PAGE):
+        exec(block.code, known)
         source = known["source"]
         assert isinstance(source, Source)
         assert len(source.read([1, 0])) == 2 or isinstance(source.read([0]), dict)
@@ -91,5 +90,5 @@ def test_the_table_names_every_kind() -> None:
     made_of_others = {"Source", "Subset", "Concat", "Mapped", "Windows"}
     kinds = [kind for kind in vars(tailfit.data).values() if inspect.isclass(kind) and issubclass(kind, Source)]
     names = {kind.__name__ for kind in kinds}
-    table = PAGE.split("## Tables")[0]
+    table = PAGE.read_text(encoding="utf-8").split("## Tables")[0]
     assert {name for name in names - made_of_others if f"`{name}`" not in table} == set()

@@ -1,0 +1,17 @@
+"""Every block of Python code on these pages runs, and prints what the page shows."""
+
+from pathlib import Path
+
+import pytest
+from support.page_code import differences, run
+from support.paths import ROOT
+
+PAGES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+
+
+@pytest.mark.only_on("jax")  # what the pages show is the same on all backends, up to rounding
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_prints_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    for block, output in run(page, tmp_path):
+        found = differences(block.output or "", output)
+        assert not found, f"{page.name}, line {block.line}, renew with tests/support/page_code.py: {found}"
