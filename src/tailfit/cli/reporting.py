@@ -21,8 +21,10 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
     """Write a page that compares the evaluations of several runs, and print its table."""
     found: dict[str, Evaluation] = {}
     for run in runs:
-        path = run if run.is_file() or run.suffix == ".json" else run / "evaluation.json"
-        evaluation = Evaluation.from_json(read_text(path, MOST_JSON))
+        if run.is_file() or run.suffix == ".json":
+            evaluation = Evaluation.from_json(read_text(run, MOST_JSON))
+        else:
+            evaluation = Evaluation.load(run)
         name = evaluation.name if evaluation.name not in found else f"{evaluation.name} ({run})"
         found[name] = evaluation
     report(found, out, title=title or "tailfit: runs compared")

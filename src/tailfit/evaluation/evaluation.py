@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 
 from tailfit.arguments import checked_choice, checked_number, whole_number
+from tailfit.data.tables.reading import read_table
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.evaluation_report import report
 from tailfit.evaluation.figures import ClassFigures, EvaluationFigures
@@ -24,9 +25,18 @@ from tailfit.evaluation.metrics import Figure, class_counts, class_metrics, read
 from tailfit.evaluation.recordings import joined, measured_events, recordings_of, single_labels
 from tailfit.evaluation.samples import Samples, score_matrix
 from tailfit.evaluation.slices import TrainMetadata, slicings_of
+from tailfit.evaluation.stored import (
+    EVALUATION_FILE,
+    PREDICTIONS_FILE,
+    as_parquet,
+    predictions_table,
+    with_predictions,
+)
 from tailfit.evaluation.summaries import summaries
 from tailfit.evaluation.tables import as_text, compare_table
-from tailfit.storage.writing import write_text
+from tailfit.storage.json_text import MOST_JSON
+from tailfit.storage.reading import read_text
+from tailfit.storage.writing import write_parts, write_text
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -89,6 +99,34 @@ class Evaluation(EvaluationFigures):
     def save_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_json` to a file, atomically, and return its path."""
         return write_text(path, self.to_json())
+
+    def save(self, directory: str | os.PathLike[str]) -> Path:
+        """Write `evaluation.json` and `predictions.parquet` into a directory, for `load`; return its path."""
+        place = Path(directory)
+        place.mkdir(parents=True, exist_ok=True)
+        write_parts(place / PREDICTIONS_FILE, [as_parquet(predictions_table(self))])
+        self.save_json(place / EVALUATION_FILE)
+        return place
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> Self:
+        """Read an evaluation with its scores, IDs and metadata, from the directory of `save` or of a run.
+
+        Without `predictions.parquet` it has the figures only.
+
+        Raises:
+            DataError: If a file is damaged, or the two are not of the same evaluation.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = evaluate([0, 1], [[0.9, 0.1], [0.6, 0.4]]).save(folder)
+        ...     Evaluation.load(folder).scores.tolist()
+        [[0.9, 0.1], [0.6, 0.4]]
+        """
+        place = Path(directory)
+        evaluation = cls.from_json(read_text(place / EVALUATION_FILE, MOST_JSON))
+        table = place / PREDICTIONS_FILE
+        return with_predictions(evaluation, read_table(table), str(table)) if table.is_file() else evaluation
 
     def to_html(self) -> str:
         """Return a self-contained page; see `tailfit.evaluation.report`."""

@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any
 
 from tailfit.evaluation.charts import MOST_CLASSES, MOST_MODELS, confusion_chart, first_models, recall_chart
+from tailfit.evaluation.curves import confused_pairs
 from tailfit.evaluation.event_tables import event_notes, event_rows
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.group_notes import group_notes, groups_text, how_computed
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.evaluation.pages import draw, environment, versions
+from tailfit.evaluation.score_report import score_views
 from tailfit.evaluation.slice_tables import share_text, slice_notes, worst_recall
 from tailfit.evaluation.tables import (
     best_of,
@@ -30,6 +32,7 @@ from tailfit.storage.writing import write_text
 
 __all__ = ["left_out_text", "report", "rows_of_a_page"]
 
+_MOST_PAIRS = 10
 _MOST_RECALLS = 8  # classes whose recalls stand in the rows of slices
 _MOST_CELLS = 400  # classes times models in a table
 
@@ -93,13 +96,18 @@ def report(
             for heading, each in evaluations.items()
             if each.events is not None
         ],
+        scores=score_views(evaluations),
         slices=[
             (heading, column, *_slice_rows(each, column), slice_notes(each, column))
             for heading, each in first_models(evaluations).items()
             for column in each.slices
         ],
         confusions=[
-            (heading, draw(partial(confusion_chart, evaluation), f"Confusion matrix of {heading}"))
+            (
+                heading,
+                draw(partial(confusion_chart, evaluation), f"Confusion matrix of {heading}"),
+                confused_pairs(evaluation, _MOST_PAIRS).rows(),
+            )
             for heading, evaluation in first_models(evaluations).items()
         ],
         most_classes=MOST_CLASSES,

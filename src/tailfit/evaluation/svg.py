@@ -144,6 +144,15 @@ class Drawing:
             self.line([(x, top), (x, bottom)], stroke=GRID)
             self.text(x, bottom + 16, label, anchor="middle")
 
+    def vertical_axis(
+        self, left: float, right: float, top: float, bottom: float, ticks: Sequence[float], labels: Sequence[str]
+    ) -> None:
+        """Draw grid lines over the width of a panel and tick labels left of it; the ticks span the panel's height."""
+        for tick, label in zip(ticks, labels, strict=True):
+            y = bottom - (bottom - top) * (tick - ticks[0]) / (ticks[-1] - ticks[0])
+            self.line([(left, y), (right, y)], stroke=GRID)
+            self.text(left - 6, y + 4, label, size=11, anchor="end")
+
     def _add(self, tag: str, attributes: dict[str, str], tooltip: str = "") -> ET.Element:
         element = ET.SubElement(self._root, tag, attributes)
         if tooltip:

@@ -6,7 +6,7 @@
       history.csv           loss and metrics of each epoch
       workers/              with several workers: what each of them prints, RANK.log
       checkpoints/          checkpoints of `tailfit.callbacks.Resume`, from which an interrupted run continues
-      predictions.parquet   for each test sample: ID, class, predicted class, a score for each class
+      predictions.parquet   for each test sample: ID, class, predicted class, a score for each class, metadata
       evaluation.json       the evaluation on the test part
       validation.json       the evaluation on the validation part, if there is one
       weights.safetensors   the network's variables after training

@@ -1,6 +1,5 @@
 """Training of a recipe in a run directory; a run that is killed at any moment continues exactly when run again."""
 
-import io
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import keras
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit import workers
@@ -30,7 +28,6 @@ from tailfit.recipes.logging import callbacks_of, log_results, loggers_of
 from tailfit.recipes.objects import apply_stage, compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
-from tailfit.recipes.prediction_table import places_of
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import CHECKSUMMED, VALIDATION, Result, finished_claim
 from tailfit.recipes.serving import save_serving_model
@@ -39,7 +36,6 @@ from tailfit.recipes.validating import validation_evaluation
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
-from tailfit.storage.writing import write_parts
 from tailfit.training import Model
 from tailfit.training.generators import drawn_from
 from tailfit.training.together import together
@@ -370,8 +366,7 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
         name=_display_name(recipe),
     )
     if place is not None:
-        write_parts(place / "predictions.parquet", [_predictions_table(source, scores, result.class_names)])
-        evaluation.save_json(place / "evaluation.json")
+        evaluation.save(place)
     return evaluation
 
 
@@ -455,20 +450,3 @@ def _check_monitor(recipe: Recipe, logs: Mapping[str, float]) -> None:
             expected=f"one of {', '.join(known)}",
             fix="monitor one of these, or add the metric to the recipe's metrics",
         )
-
-
-def _predictions_table(source: Source, scores: NDArray[np.float64], names: Sequence[str]) -> bytes:
-    """Return ID, class, predicted class and a score for each class of every sample, as Parquet.
-
-    Samples with groups also have the name of their group, and windows their record and first step.
-    """
-    columns: dict[str, Any] = {"id": list(source.ids)}
-    if (groups := _group_of_each(source)) is not None:
-        columns["group"] = groups
-    if (places := places_of(source)) is not None:
-        columns |= places.to_dict()
-    columns["label"] = [names[code] for code in np.asarray(source.labels)]
-    columns["predicted"] = [names[code] for code in scores.argmax(axis=1)]
-    table = pl.DataFrame(columns).hstack([pl.Series(f"score {name}", scores[:, k]) for k, name in enumerate(names)])
-    table.write_parquet(file := io.BytesIO())
-    return file.getvalue()

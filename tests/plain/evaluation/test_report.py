@@ -41,7 +41,7 @@ def test_page_is_self_contained_and_accessible() -> None:
     links = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
     assert links == []
     assert not re.search(r"@import|url\((?!#)", text)
-    assert page.elements["caption"] == page.elements["table"] == 2
+    assert page.elements["caption"] == page.elements["table"] == 4
     assert page.elements["figcaption"] == page.elements["figure"] == 3
     assert [value for name, value in page.attributes if name == "role"] == ["img"] * 3
     ids = [value for name, value in page.attributes if name == "id"]

@@ -1,0 +1,101 @@
+"""Views of one evaluation for notebooks: each function returns an object that shows itself, as on the page.
+
+They need nothing but the evaluation; those of scores need `Evaluation.scores`, which `Evaluation.load` restores. A
+chart is SVG (`chart.svg`) with the values that it shows (`chart.data`).
+
+>>> from tailfit import evaluate
+>>> from tailfit.evaluation import plot
+>>> evaluation = evaluate([0, 1, 0], [[0.9, 0.1], [0.3, 0.7], [0.4, 0.6]], ["ok", "leak"], ids=["a", "b", "c"])
+>>> plot.mistakes(evaluation).table.select("id", "label", "predicted").rows()
+[('c', 'ok', 'leak')]
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jinja2
+import polars as pl
+
+from tailfit.evaluation.charts import Chart, confusion_chart, recall_chart
+from tailfit.evaluation.curves import ScoreView
+from tailfit.evaluation.curves import confused_pairs as pairs_of
+from tailfit.evaluation.figures import EvaluationFigures
+from tailfit.evaluation.score_charts import coverage_chart, precision_recall_chart, reliability_chart
+from tailfit.text import visible
+
+__all__ = [
+    "TableView",
+    "confused_pairs",
+    "confusion",
+    "coverage",
+    "mistakes",
+    "precision_recall",
+    "recall",
+    "reliability",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class TableView:
+    """A table that shows itself in a notebook.
+
+    Attributes:
+        table: The rows.
+
+    >>> TableView(pl.DataFrame({"id": ["<b>"]}))._repr_html_()
+    '<table><thead><tr><th>id</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
+    """
+
+    table: pl.DataFrame
+
+    def _repr_html_(self) -> str:
+        return _TABLE.render(columns=self.table.columns, rows=map(_cells, self.table.iter_rows()))
+
+
+def recall(evaluations: EvaluationFigures | Mapping[str, EvaluationFigures]) -> Chart:
+    """Draw the recall of each class with its interval, next to its number of training samples.
+
+    Args:
+        evaluations: An evaluation, or several by heading.
+    """
+    return recall_chart(evaluations if isinstance(evaluations, Mapping) else {evaluations.name: evaluations})
+
+
+def confusion(evaluation: EvaluationFigures) -> Chart:
+    """Draw the confusion matrix; with more than 60 classes, of those that are confused most often."""
+    return confusion_chart(evaluation)
+
+
+def confused_pairs(evaluation: EvaluationFigures, most: int = 20) -> TableView:
+    """List the pairs of classes that are confused most often, for any number of classes."""
+    return TableView(pairs_of(evaluation, most))
+
+
+def precision_recall(evaluation: EvaluationFigures) -> Chart:
+    """Draw precision against recall of each class, with its prevalence; with more than 12 classes, of the worst."""
+    return precision_recall_chart(evaluation)
+
+
+def reliability(evaluation: EvaluationFigures) -> Chart:
+    """Draw accuracy against confidence, and the calibration error of each class."""
+    return reliability_chart(evaluation)
+
+
+def coverage(evaluation: EvaluationFigures) -> Chart:
+    """Draw accuracy against the share of samples that is decided, if the least confident are left to a person."""
+    return coverage_chart(evaluation)
+
+
+def mistakes(evaluation: EvaluationFigures, most: int = 50) -> TableView:
+    """List the wrong predictions with the largest margin over the true class, the worst first."""
+    return TableView(ScoreView.of(evaluation).mistakes(most))
+
+
+def _cells(row: tuple[object, ...]) -> list[str]:
+    return [f"{value:.3f}" if isinstance(value, float) else visible(str(value)) for value in row]
+
+
+_TABLE = jinja2.Environment(autoescape=True).from_string(
+    "<table><thead><tr>{% for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>"
+    "{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"
+)

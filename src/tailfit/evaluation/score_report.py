@@ -1,0 +1,43 @@
+"""The views of scores on a page: curves, calibration, abstention and the worst mistakes."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from tailfit.evaluation.curves import ScoreView
+from tailfit.evaluation.figures import EvaluationFigures
+from tailfit.evaluation.pages import draw
+from tailfit.evaluation.score_charts import MOST_CURVES, coverage_chart, precision_recall_chart, reliability_chart
+
+__all__ = ["score_views"]
+
+_MOST_MODELS: Final = 2  # a page of many models would be long; the page of each run has its own views
+_MOST_MISTAKES: Final = 50
+
+
+def score_views(evaluations: Mapping[str, EvaluationFigures]) -> list[dict[str, Any]]:
+    """Return what the template shows of the scores of each evaluation; nothing for more than two evaluations."""
+    if len(evaluations) > _MOST_MODELS:
+        return []
+    return [_views(heading, each) for heading, each in evaluations.items() if each.scores is not None]
+
+
+def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
+    mistakes = ScoreView.of(evaluation).mistakes(_MOST_MISTAKES)
+    if "id" in mistakes.columns:
+        mistakes = mistakes.drop("row", *({"record", "start"} & set(mistakes.columns)))
+    return {
+        "heading": heading,
+        "precision_recall": draw(
+            partial(precision_recall_chart, evaluation), f"Precision against recall of each class, {heading}"
+        ),
+        "reliability": draw(partial(reliability_chart, evaluation), f"Confidence against accuracy, {heading}"),
+        "coverage": draw(partial(coverage_chart, evaluation), f"Accuracy against share of samples decided, {heading}"),
+        "curves": MOST_CURVES,
+        "curves_left_out": sum(1 for each in evaluation.classes if each.support) > MOST_CURVES,
+        "columns": mistakes.columns,
+        "mistakes": [
+            [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in mistakes.iter_rows()
+        ],
+        "wrong": int((evaluation.y_true != evaluation.y_pred).sum()),
+    }
