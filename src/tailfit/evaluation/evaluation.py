@@ -22,6 +22,7 @@ from tailfit.evaluation.grouping import checked_grouping, checked_ids, checked_m
 from tailfit.evaluation.inputs import check_options, checked_train_counts, class_indices
 from tailfit.evaluation.intervals import jeffreys, overall_figures
 from tailfit.evaluation.metrics import Figure, class_counts, class_metrics, read_only
+from tailfit.evaluation.plot import Plots, overview
 from tailfit.evaluation.recordings import joined, measured_events, recordings_of, single_labels
 from tailfit.evaluation.samples import Samples, score_matrix
 from tailfit.evaluation.slices import TrainMetadata, slicings_of
@@ -85,6 +86,14 @@ class Evaluation(EvaluationFigures):
     def table(self) -> Table:
         """Return the table of classes for `rich.print`."""
         return compare_table({self.name: self})
+
+    @property
+    def plot(self) -> Plots:
+        """Charts and tables that show themselves in a notebook, such as `evaluation.plot.recall()`."""
+        return Plots(self)
+
+    def _repr_html_(self) -> str:
+        return overview(self)
 
     def summary(self) -> Group:
         """Return all tables for `rich.print`, with those of recordings and events if they were measured.

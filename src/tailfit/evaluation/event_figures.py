@@ -51,6 +51,11 @@ class EventClass:
         alarms: Number of alarms of the class.
         right, wrong_class, false: Number of them by outcome.
         precision: Share of its alarms that are right; NaN without alarms.
+
+    >>> from tailfit import evaluate
+    >>> windows = pl.DataFrame({"record": ["run"] * 4, "start": [0, 10, 20, 30]})
+    >>> evaluate([0, 1, 1, 0], [0, 0, 1, 1], ["ok", "leak"], metadata=windows).events.classes[0].found
+    1
     """
 
     name: str
@@ -89,6 +94,13 @@ class EventFigures:
         precision: Share of all alarms that are right.
         delay: Median delay of the found events, in `unit`.
         false_alarms: False alarms per day of normal operation; per 1,000 steps if the length of a step is unknown.
+
+    >>> from tailfit import evaluate
+    >>> windows = pl.DataFrame({"record": ["run"] * 6, "start": [0, 10, 20, 30, 40, 50]})
+    >>> y, predicted = [0, 0, 0, 1, 1, 1], [0, 1, 0, 0, 1, 1]
+    >>> events = evaluate(y, predicted, ["ok", "leak"], metadata=windows, step_seconds=60).events
+    >>> float(events.recall), float(events.delay), events.unit, events.alarms["outcome"].to_list()
+    (1.0, 600.0, 's', ['false', 'right'])
     """
 
     normal: str

@@ -20,15 +20,18 @@ from tailfit.evaluation.charts import Chart, confusion_chart, recall_chart
 from tailfit.evaluation.curves import ScoreView
 from tailfit.evaluation.curves import confused_pairs as pairs_of
 from tailfit.evaluation.figures import EvaluationFigures
+from tailfit.evaluation.metrics import OVERALL
 from tailfit.evaluation.score_charts import coverage_chart, precision_recall_chart, reliability_chart
 from tailfit.text import visible
 
 __all__ = [
+    "Plots",
     "TableView",
     "confused_pairs",
     "confusion",
     "coverage",
     "mistakes",
+    "overview",
     "precision_recall",
     "recall",
     "reliability",
@@ -89,6 +92,60 @@ def coverage(evaluation: EvaluationFigures) -> Chart:
 def mistakes(evaluation: EvaluationFigures, most: int = 50) -> TableView:
     """List the wrong predictions with the largest margin over the true class, the worst first."""
     return TableView(ScoreView.of(evaluation).mistakes(most))
+
+
+@dataclass(frozen=True, eq=False)
+class Plots:
+    """The views of one evaluation, `evaluation.plot.NAME()`; see the functions of `tailfit.evaluation.plot`.
+
+    Args:
+        evaluation: The evaluation.
+
+    >>> from tailfit import evaluate
+    >>> evaluate([0, 1, 0], [[0.9, 0.1], [0.3, 0.7], [0.4, 0.6]]).plot.confused_pairs().table.rows()
+    [('0', '1', 1, 0.5)]
+    """
+
+    evaluation: EvaluationFigures
+
+    def recall(self) -> Chart:
+        """See `tailfit.evaluation.plot.recall`."""
+        return recall(self.evaluation)
+
+    def confusion(self) -> Chart:
+        """See `tailfit.evaluation.plot.confusion`."""
+        return confusion(self.evaluation)
+
+    def confused_pairs(self, most: int = 20) -> TableView:
+        """See `tailfit.evaluation.plot.confused_pairs`."""
+        return confused_pairs(self.evaluation, most)
+
+    def precision_recall(self) -> Chart:
+        """See `tailfit.evaluation.plot.precision_recall`."""
+        return precision_recall(self.evaluation)
+
+    def reliability(self) -> Chart:
+        """See `tailfit.evaluation.plot.reliability`."""
+        return reliability(self.evaluation)
+
+    def coverage(self) -> Chart:
+        """See `tailfit.evaluation.plot.coverage`."""
+        return coverage(self.evaluation)
+
+    def mistakes(self, most: int = 50) -> TableView:
+        """See `tailfit.evaluation.plot.mistakes`."""
+        return mistakes(self.evaluation, most)
+
+
+def overview(evaluation: EvaluationFigures) -> str:
+    """Return what a notebook shows of an evaluation: the figures over all classes, and the recall of each class."""
+    rows = [
+        (label, float(figure), figure.low, figure.high)
+        for key, label in OVERALL.items()
+        for figure in [evaluation.overall[key]]
+    ]
+    table = pl.DataFrame(rows, orient="row", schema=[evaluation.name or "figure", "value", "low", "high"])
+    return f"{TableView(table)._repr_html_()}{recall(evaluation)._repr_html_()}"
 
 
 def _cells(row: tuple[object, ...]) -> list[str]:

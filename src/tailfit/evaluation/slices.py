@@ -45,6 +45,11 @@ class Slice:
         classes: Number of classes that these test samples have.
         balanced_accuracy: Mean recall of these classes; NaN without test samples.
         recalls: Recall of each class, NaN where the slice has no test samples of it.
+
+    >>> from tailfit import evaluate
+    >>> sites = pl.DataFrame({"site": ["A", "A", "B"]})
+    >>> [(each.value, each.test) for each in evaluate([0, 1, 0], [0, 1, 1], metadata=sites).slices["site"]]
+    [('A', 2), ('B', 1)]
     """
 
     value: str

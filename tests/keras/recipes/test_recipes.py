@@ -297,6 +297,7 @@ def test_a_run_writes_all_files(home, full):
         "report.html",
         "result.json",
         "run.json",
+        "validation.json",
         "weights.safetensors",
     }
     with (full.directory / "history.csv").open() as file:

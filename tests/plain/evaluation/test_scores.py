@@ -260,3 +260,12 @@ def test_hostile_names_add_no_element():
     view = plot.TableView(pl.DataFrame({HOSTILE[0]: HOSTILE}))._repr_html_()
     assert "<script" not in view
     assert "<img" not in view
+
+
+def test_a_notebook_shows_an_evaluation():
+    evaluation = evaluated(name="<b>")
+    shown = Page(f"<main>{evaluation._repr_html_()}</main>")
+    assert (shown.elements["table"], shown.elements["svg"], shown.elements["b"]) == (1, 1, 0)
+    assert f"{evaluation.macro_f1:.3f}" in shown.text
+    for name in ("recall", "confusion", "confused_pairs", "precision_recall", "reliability", "coverage", "mistakes"):
+        assert getattr(evaluation.plot, name)()._repr_html_() == getattr(plot, name)(evaluation)._repr_html_()
