@@ -6,7 +6,8 @@ import pytest
 from support.page_code import differences, run
 from support.paths import ROOT
 
-PAGES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+DOCS = ROOT / "docs"
+PAGES = [*sorted((DOCS / "guides").glob("*.md")), DOCS / "coming-from.md", DOCS / "traps.md"]
 
 
 @pytest.mark.only_on("jax")  # what the pages show is the same on all backends, up to rounding
