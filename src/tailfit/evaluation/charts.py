@@ -13,7 +13,7 @@ import numpy as np
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import Codes, Figure, cell_counts
 from tailfit.evaluation.naming import short_labels
-from tailfit.evaluation.svg import FAINT, GRID, INK, MARKERS, PALETTE, Drawing, nice_ticks, text_width, tick_text
+from tailfit.evaluation.svg import FAINT, GRID, MARKERS, PALETTE, Drawing, nice_ticks, text_width, tick_text
 from tailfit.evaluation.tables import class_order, count_text, shown_classes
 
 __all__ = [
@@ -37,6 +37,7 @@ _MARGIN = 8.0
 _BARS, _PANEL, _GAP = 170.0, 600.0, 14.0  # widths
 _BAR_COLOR = "#b9c2ca"
 _LIGHT, _DARK = (0xED, 0xF3, 0xF8), (0x08, 0x45, 0x7E)  # shares of 0 and of 1
+_CELL_INK = "#14181b"  # differs from INK, which a dark page replaces: cells stay light
 _WHITE_TEXT = 0.45  # share from which a cell is dark
 
 
@@ -217,7 +218,7 @@ def confusion_chart(evaluation: EvaluationFigures, *, label: str = "Confusion ma
         text = count_text(count)
         small = min(11.0, 11.0 * (side - 3) / text_width(text, 11.0))
         x, y = left + side * (column + 0.5), top + side * (row + 0.5) + 0.35 * small
-        fill = "white" if values["share"] > _WHITE_TEXT else INK
+        fill = "white" if values["share"] > _WHITE_TEXT else _CELL_INK
         drawing.text(x, y, text, size=small, fill=fill, anchor="middle")
     return Chart(drawing.svg(), data)
 

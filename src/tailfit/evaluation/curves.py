@@ -4,6 +4,7 @@ Scores are probabilities if none is negative and each row sums to one; other sco
 taken. Everything here is a description of these test samples, without intervals unless stated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, cast
@@ -21,6 +22,7 @@ from tailfit.evaluation.samples import are_probabilities
 
 __all__ = [
     "BINS",
+    "RECALLS",
     "PrecisionRecall",
     "Reliability",
     "ScoreView",
@@ -28,9 +30,12 @@ __all__ = [
     "coverage_curve",
     "precision_recall_curve",
     "reliability_curve",
+    "threshold_table",
 ]
 
 BINS: Final = 10
+RECALLS: Final = (0.5, 0.8, 0.9, 0.95)
+"""Recalls at which `threshold_table` shows what a threshold trades."""
 _CHUNK: Final = 1 << 22  # scores that are converted at once
 _POINTS: Final = 101  # of a drawn curve
 _KEPT: Final = "_score_view"
@@ -145,12 +150,14 @@ class PrecisionRecall:
 
     Attributes:
         recall, precision: Points of the curve; those of equal thresholds are one.
+        threshold: Smallest probability that counts as the class at each point.
         prevalence: Share of the samples that belong to the class, which is the precision of chance.
         average_precision: Sum over the points of precision times the increase of recall.
     """
 
     recall: Floats
     precision: Floats
+    threshold: Floats
     prevalence: float
     average_precision: float
 
@@ -182,7 +189,7 @@ def precision_recall_curve(view: ScoreView, of_class: int) -> PrecisionRecall:
     total = int(hits[-1])
     recall = hits[last] / total if total else np.full(len(last), np.nan)
     average = float((np.diff(recall, prepend=0.0) * precision).sum()) if total else float("nan")
-    return PrecisionRecall(recall, precision, total / len(score), average)
+    return PrecisionRecall(recall, precision, np.exp(score[order][last]), total / len(score), average)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,6 +282,38 @@ def coverage_curve(view: ScoreView, points: int = _POINTS) -> pl.DataFrame:
         threshold = float(view.confidence[order[end - 1]])
         rows.append((end / len(order), threshold, float(hits.sum() / end), balanced, int(present.sum())))
     columns = ["coverage", "threshold", "accuracy", "balanced_accuracy", "classes"]
+    return pl.DataFrame(rows, orient="row", schema=columns)
+
+
+def threshold_table(view: ScoreView, classes: Sequence[int], recalls: Sequence[float] = RECALLS) -> pl.DataFrame:
+    """Return what each threshold of a class's probability trades: for some recalls, its precision and its alarms.
+
+    Args:
+        view: The probabilities.
+        classes: Class indices.
+        recalls: Recalls to reach, in (0, 1].
+    Returns:
+        Columns `class`, `recall` (the smallest one that is reached from there on), `threshold` (an alarm is a
+        probability of at least this), `precision`, `alarms` and `false_alarms` per 1,000 samples. Prevalence is that of
+        these test samples.
+
+    >>> from tailfit import evaluate
+    >>> view = ScoreView(evaluate([0, 1, 0, 1], [[0.9, 0.1], [0.3, 0.7], [0.4, 0.6], [0.6, 0.4]]))
+    >>> threshold_table(view, [1], [0.5, 1.0]).drop("class").row(1)
+    (1.0, 0.4, 0.6666666666666666, 750.0, 250.0)
+    """
+    rows = []
+    for k in classes:
+        curve, name = precision_recall_curve(view, k), view.evaluation.class_names[k]
+        for wanted in recalls if curve.prevalence else ():
+            place = int(np.searchsorted(curve.recall, wanted - 1e-12))
+            recall, precision = float(curve.recall[place]), float(curve.precision[place])
+            alarms = 1000 * curve.prevalence * recall / precision
+            rows.append((name, recall, float(curve.threshold[place]), precision, alarms, alarms * (1 - precision)))
+    columns = {
+        "class": pl.String,
+        **dict.fromkeys(("recall", "threshold", "precision", "alarms", "false_alarms"), pl.Float64),
+    }
     return pl.DataFrame(rows, orient="row", schema=columns)
 
 

@@ -17,11 +17,16 @@ import jinja2
 import polars as pl
 
 from tailfit.evaluation.charts import Chart, confusion_chart, recall_chart
-from tailfit.evaluation.curves import ScoreView
+from tailfit.evaluation.curves import ScoreView, threshold_table
 from tailfit.evaluation.curves import confused_pairs as pairs_of
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import OVERALL
-from tailfit.evaluation.score_charts import coverage_chart, precision_recall_chart, reliability_chart
+from tailfit.evaluation.score_charts import (
+    coverage_chart,
+    curve_classes,
+    precision_recall_chart,
+    reliability_chart,
+)
 from tailfit.text import visible
 
 __all__ = [
@@ -35,6 +40,7 @@ __all__ = [
     "precision_recall",
     "recall",
     "reliability",
+    "thresholds",
 ]
 
 
@@ -84,6 +90,14 @@ def reliability(evaluation: EvaluationFigures) -> Chart:
     return reliability_chart(evaluation)
 
 
+def thresholds(evaluation: EvaluationFigures) -> TableView:
+    """List what each threshold trades: for recalls of 50 to 95 %, precision and alarms per 1,000 samples of each class.
+
+    With more than 12 classes, of those with the smallest recalls.
+    """
+    return TableView(threshold_table(ScoreView.of(evaluation), curve_classes(evaluation)))
+
+
 def coverage(evaluation: EvaluationFigures) -> Chart:
     """Draw accuracy against the share of samples that is decided, if the least confident are left to a person."""
     return coverage_chart(evaluation)
@@ -127,6 +141,10 @@ class Plots:
     def reliability(self) -> Chart:
         """See `tailfit.evaluation.plot.reliability`."""
         return reliability(self.evaluation)
+
+    def thresholds(self) -> TableView:
+        """See `tailfit.evaluation.plot.thresholds`."""
+        return thresholds(self.evaluation)
 
     def coverage(self) -> Chart:
         """See `tailfit.evaluation.plot.coverage`."""

@@ -4,10 +4,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from tailfit.evaluation.curves import ScoreView
+from tailfit.evaluation.curves import RECALLS, ScoreView, threshold_table
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.pages import draw
-from tailfit.evaluation.score_charts import MOST_CURVES, coverage_chart, precision_recall_chart, reliability_chart
+from tailfit.evaluation.score_charts import (
+    MOST_CURVES,
+    coverage_chart,
+    curve_classes,
+    precision_recall_chart,
+    reliability_chart,
+)
 
 __all__ = ["score_views"]
 
@@ -33,6 +39,8 @@ def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
         ),
         "reliability": draw(partial(reliability_chart, evaluation), f"Confidence against accuracy, {heading}"),
         "coverage": draw(partial(coverage_chart, evaluation), f"Accuracy against share of samples decided, {heading}"),
+        "thresholds": _threshold_rows(evaluation),
+        "recalls": [f"{100 * recall:.0f} %" for recall in RECALLS],
         "curves": MOST_CURVES,
         "curves_left_out": sum(1 for each in evaluation.classes if each.support) > MOST_CURVES,
         "columns": mistakes.columns,
@@ -41,3 +49,14 @@ def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
         ],
         "wrong": int((evaluation.y_true != evaluation.y_pred).sum()),
     }
+
+
+def _threshold_rows(evaluation: EvaluationFigures) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Return class, and threshold, precision and false alarms at each of `RECALLS`."""
+    table = threshold_table(ScoreView.of(evaluation), curve_classes(evaluation))
+    cells = [
+        (f"{row['threshold']:.3f}", f"{row['precision']:.3f}", f"{row['false_alarms']:.3g}")
+        for row in table.iter_rows(named=True)
+    ]
+    names = table["class"].to_list()[:: len(RECALLS)]
+    return [(name, cells[len(RECALLS) * k : len(RECALLS) * (k + 1)]) for k, name in enumerate(names)]

@@ -11,10 +11,10 @@ from support.pages import HOSTILE, NO_NAME, Page, two
 import tailfit
 from tailfit.errors import ArgumentError
 from tailfit.evaluation import ReportWarning, comparison, report
-from tailfit.evaluation.charts import Chart, confusion_chart, difference_chart, recall_chart
+from tailfit.evaluation.charts import _CELL_INK, Chart, confusion_chart, difference_chart, recall_chart
 from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.naming import short_labels
-from tailfit.evaluation.svg import nice_ticks, tick_text
+from tailfit.evaluation.svg import FAINT, GRID, INK, PALETTE, nice_ticks, tick_text
 from tailfit.text import visible
 
 
@@ -48,6 +48,13 @@ def test_page_is_self_contained_and_accessible() -> None:
     assert len(ids) == len(set(ids))
     used = set(re.findall(r"url\(#([^)]*)\)", text))
     assert used <= set(ids)
+
+
+def test_a_dark_page_replaces_the_colours_of_charts() -> None:
+    dark = page_of(["a", "b", "c"]).partition("prefers-color-scheme: dark")[2].partition("@media")[0]
+    for color in (INK, FAINT, GRID, *PALETTE[:2], "#b9c2ca"):
+        assert f'"{color}"' in dark
+    assert _CELL_INK not in dark.replace("background: #14181b", "")  # cells stay light
 
 
 def test_every_figure_is_on_the_page() -> None:

@@ -76,6 +76,20 @@ def test_precision_and_recall(k, ties):
     assert thin_recall[-1] == 1
 
 
+def test_thresholds():
+    table, probability = plot.thresholds(evaluated()).table, softmax(LOGITS, axis=1)
+    assert table.height == 16
+    for row, wanted in zip(table.iter_rows(named=True), [0.5, 0.8, 0.9, 0.95] * 4, strict=True):
+        k = NAMES.index(row["class"])
+        alarm = probability[:, k] >= row["threshold"] * (1 - 1e-9)
+        assert row["recall"] == pytest.approx((alarm & (k == Y)).sum() / (k == Y).sum())
+        assert row["recall"] >= wanted
+        assert (probability[k == Y, k] > row["threshold"] * (1 + 1e-9)).mean() < wanted
+        assert row["precision"] == pytest.approx((k == Y)[alarm].mean())
+        assert row["alarms"] == pytest.approx(1000 * alarm.mean())
+        assert row["false_alarms"] == pytest.approx(1000 * (alarm & (k != Y)).mean())
+
+
 def test_a_class_without_samples_has_no_curve():
     evaluation = tailfit.evaluate(Y[Y < 3], LOGITS[Y < 3], NAMES)
     curve = curve_of(ScoreView(evaluation), 3)
@@ -267,5 +281,5 @@ def test_a_notebook_shows_an_evaluation():
     shown = Page(f"<main>{evaluation._repr_html_()}</main>")
     assert (shown.elements["table"], shown.elements["svg"], shown.elements["b"]) == (1, 1, 0)
     assert f"{evaluation.macro_f1:.3f}" in shown.text
-    for name in ("recall", "confusion", "confused_pairs", "precision_recall", "reliability", "coverage", "mistakes"):
+    for name in sorted({*plot.__all__} - {"Plots", "TableView", "overview"}):
         assert getattr(evaluation.plot, name)()._repr_html_() == getattr(plot, name)(evaluation)._repr_html_()
