@@ -18,6 +18,7 @@ from tailfit.registration import register
 
 if TYPE_CHECKING:
     from tailfit import (
+        augment,
         callbacks,
         data,
         distributed,
@@ -52,6 +53,7 @@ __all__ = [
     "Finding",
     "Model",
     "RetraceWarning",
+    "augment",
     "callbacks",
     "compare",
     "data",
@@ -86,6 +88,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Finding": "tailfit.diagnosis",
         "Model": "tailfit.training",
         "RetraceWarning": "tailfit.training",
+        "augment": "tailfit.augment",
         "callbacks": "tailfit.callbacks",
         "compare": "tailfit.recipes",
         "data": "tailfit.data",

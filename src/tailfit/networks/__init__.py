@@ -4,7 +4,12 @@ Each returns a `tailfit.Model` whose output is logits `(batch, num_classes)`. A 
 `tailfit.sklearn.Classifier` takes any of them as `model_fn`.
 """
 
-from tailfit.networks.built_in import NETWORKS, cnn, mlp, rnn
+from tailfit.networks.built_in import cnn, mlp, rnn
 from tailfit.networks.fitted import dense_network
+from tailfit.networks.images import image_resnet
+from tailfit.networks.named import NETWORKS
+from tailfit.networks.series import fcn, inception_time, lite, resnet
 
-__all__ = ["NETWORKS", "cnn", "dense_network", "mlp", "rnn"]
+__all__ = [
+    "NETWORKS", "cnn", "dense_network", "fcn", "image_resnet", "inception_time", "lite", "mlp", "resnet", "rnn",
+]  # fmt: skip

@@ -1,24 +1,20 @@
-"""Networks that a recipe can name: small starting points for sensor records, images and tables.
+"""Small networks for tables, sensor records and images: starting points that train in seconds.
 
 Each is a function of the shape of one record and the number of classes. The inputs are records as stored; `normalize`,
 the statistics of the training part, becomes the first layer, so that a saved model accepts raw records.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Sequence
 
 import keras
 
 from tailfit.arguments import whole_number
 from tailfit.data import Normalize
 from tailfit.errors import ArgumentError
-from tailfit.layers import CosineDense, WithFeatures
+from tailfit.networks.frame import Head, Shape, checked_sizes, input_layers, model_with_head
 from tailfit.training import Model
 
-__all__ = ["NETWORKS", "cnn", "mlp", "rnn"]
-
-Shape = tuple[int, ...]
-Head = Literal["dense", "cosine", "features"]
+__all__ = ["cnn", "mlp", "rnn"]
 
 
 def mlp(
@@ -48,11 +44,11 @@ def mlp(
     >>> mlp((20, 52), 22, units=[16]).output_shape
     (None, 22)
     """
-    inputs, x = _input_layers(input_shape, normalize)
+    inputs, x = input_layers(input_shape, normalize)
     x = keras.layers.Flatten()(x) if len(input_shape) > 1 else x
-    for width in _checked_sizes("units", units):
+    for width in checked_sizes("units", units):
         x = keras.layers.Dense(width, activation="relu")(x)
-    return _model_with_head(inputs, x, num_classes, dropout, head)
+    return model_with_head(inputs, x, num_classes, dropout, head)
 
 
 def cnn(
@@ -93,15 +89,15 @@ def cnn(
         if flat
         else (keras.layers.Conv2D, keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
     )
-    inputs, x = _input_layers(input_shape, normalize)
-    for channels in _checked_sizes("filters", filters):
+    inputs, x = input_layers(input_shape, normalize)
+    for channels in checked_sizes("filters", filters):
         x = convolution(channels, size, padding="same")(x)
         # Layer normalization treats each position by itself. Batch statistics would depend on the sampler's class mix,
         # and their running means would lag behind in short trainings.
         x = keras.layers.Activation("relu")(keras.layers.LayerNormalization()(x))
         if min(x.shape[1:-1]) >= 2:
             x = pooling(2)(x)
-    return _model_with_head(inputs, mean()(x), num_classes, dropout, head)
+    return model_with_head(inputs, mean()(x), num_classes, dropout, head)
 
 
 def rnn(
@@ -133,34 +129,8 @@ def rnn(
             expected="records of shape (steps, channels)",
             fix="use the network cnn or mlp",
         )
-    inputs, x = _input_layers(input_shape, normalize)
-    widths = _checked_sizes("units", units)
+    inputs, x = input_layers(input_shape, normalize)
+    widths = checked_sizes("units", units)
     for place, width in enumerate(widths):
         x = keras.layers.GRU(width, return_sequences=place + 1 < len(widths))(x)
-    return _model_with_head(inputs, x, num_classes, dropout, head)
-
-
-NETWORKS: Final[Mapping[str, Callable[..., Model]]] = {"cnn": cnn, "mlp": mlp, "rnn": rnn}
-
-
-def _input_layers(input_shape: Shape, normalize: Normalize | None) -> tuple[Any, Any]:
-    inputs = keras.Input(input_shape)
-    return inputs, inputs if normalize is None else normalize.layer()(inputs)
-
-
-def _model_with_head(inputs: Any, x: Any, num_classes: int, dropout: float, head: str | None) -> Model:
-    if not 0 <= dropout < 1:
-        raise ArgumentError(f"dropout={dropout!r}", expected="a number in [0, 1)", fix="use 0 for no dropout")
-    x = keras.layers.Dropout(dropout)(x) if dropout else x
-    if head == "cosine":
-        return Model(inputs, CosineDense(num_classes, name="classes")(x))
-    scores = keras.layers.Dense(num_classes, name="classes")(x)
-    return Model(inputs, WithFeatures()(scores, x) if head == "features" else scores)
-
-
-def _checked_sizes(name: str, sizes: Sequence[int]) -> Sequence[int]:
-    if not sizes:
-        raise ArgumentError(
-            f"an empty {name}", expected="the size of one or more layers", fix=f"pass {name}=[64], for example"
-        )
-    return [whole_number(name, size, least=1) for size in sizes]
+    return model_with_head(inputs, x, num_classes, dropout, head)

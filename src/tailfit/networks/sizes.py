@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from tailfit.data.files.memory import available_memory
 from tailfit.errors import ArgumentError
-from tailfit.networks.built_in import NETWORKS
+from tailfit.networks.named import NETWORKS
 
 __all__ = ["Size", "check_fits_memory", "size_of"]
 
@@ -78,9 +78,93 @@ def _rnn(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
     return width, Size(parameters, activations)
 
 
+def _fcn(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
+    steps, channels = _series(shape)
+    parts = []
+    for filters, size in zip(options["filters"], options["kernel_sizes"], strict=False):
+        parts.append(_convolution(size, channels, filters, steps, bias=1))
+        channels = filters
+    return channels, _sum(shape, parts)
+
+
+def _resnet(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
+    steps, channels = _series(shape)
+    parts = []
+    for filters in options["filters"]:
+        if channels == filters:
+            parts.append(Size(2 * filters, steps * filters))  # the shortcut's normalization
+        else:
+            parts.append(_convolution(1, channels, filters, steps, bias=1))
+        for size in options["kernel_sizes"]:
+            parts.append(_convolution(size, channels, filters, steps, bias=1))
+            channels = filters
+    return channels, _sum(shape, parts)
+
+
+def _inception_time(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
+    steps, channels = _series(shape)
+    width, first = options["width"], channels
+    parts = []
+    for place in range(options["depth"]):
+        narrow = width if channels > 1 else 1
+        kernels = sum(options["kernel_size"] // share for share in (1, 2, 4))
+        weights = (channels > 1) * channels * width + kernels * narrow * width + channels * width
+        parts.append(Size(weights + 8 * width, 4 * steps * width))
+        channels = 4 * width
+        if place % 3 == 2:
+            parts.append(_convolution(1, first, channels, steps))
+            first = channels
+    return channels, _sum(shape, parts)
+
+
+def _lite(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
+    steps, channels = _series(shape)
+    width, longest = options["width"], options["kernel_size"]
+    branches = sum(longest // share for share in (1, 2, 4)) * channels * width
+    channels = 3 * width + 17  # fixed kernels
+    parts = [Size(branches + 2 * channels, steps * channels)]
+    for dilation in (2, 4):
+        parts.append(Size(longest // dilation * channels + channels * width + 2 * width, steps * width))
+        channels = width
+    return channels, _sum(shape, parts)
+
+
+def _image_resnet(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
+    height, across, channels = shape if len(shape) == 3 else (1, 1, math.prod(shape))
+    width = options["width"]
+    parts = [_convolution(9, channels, width, height * across)]
+    channels = width
+    for stage in range(3):
+        if stage:
+            height, across = -(-height // 2), -(-across // 2)
+        for _ in range(options["blocks"]):
+            parts.append(_convolution(9, channels, width * 2**stage, height * across))
+            channels = width * 2**stage
+            parts.append(_convolution(9, channels, channels, height * across))
+    return channels, _sum(shape, parts)
+
+
+def _series(shape: Sequence[int]) -> tuple[int, int]:
+    return math.prod(shape[:-1]), math.prod(shape[-1:])
+
+
+def _convolution(size: int, channels: int, filters: int, places: int, bias: int = 0) -> Size:
+    """A convolution with batch normalization, which has a scale and a shift per filter."""
+    return Size((size * channels + bias + 2) * filters, places * filters)
+
+
+def _sum(shape: Sequence[int], parts: Sequence[Size]) -> Size:
+    return Size(sum(each.parameters for each in parts), math.prod(shape) + sum(each.activations for each in parts))
+
+
 _BODIES: Final[Mapping[str, Callable[[Sequence[int], Mapping[str, Any]], tuple[int, Size]]]] = {
     "cnn": _cnn,
+    "fcn": _fcn,
+    "image_resnet": _image_resnet,
+    "inception_time": _inception_time,
+    "lite": _lite,
     "mlp": _mlp,
+    "resnet": _resnet,
     "rnn": _rnn,
 }
 

@@ -10,14 +10,26 @@ from typing import Annotated, Any, Final
 import keras
 from pydantic import Field
 
-from tailfit import losses, metrics, posthoc, samplers, schedules, steps
+from tailfit import augment, losses, metrics, posthoc, samplers, schedules, steps
 from tailfit.data import Source
-from tailfit.networks.built_in import NETWORKS
-from tailfit.recipes.choices import choice, one_of_kinds
+from tailfit.networks.named import NETWORKS
+from tailfit.recipes.choices import Number, choice, one_of_kinds
 from tailfit.recipes.staging import STAGES
 from tailfit.weights import sample_weights
 
-__all__ = ["Callback", "Correction", "Loss", "Metric", "Network", "Optimizer", "Sampler", "Schedule", "Stage", "Step"]
+__all__ = [
+    "Callback",
+    "Correction",
+    "Loss",
+    "Metric",
+    "Network",
+    "Optimizer",
+    "Sampler",
+    "Schedule",
+    "Stage",
+    "Step",
+    "Transform",
+]
 
 _FITTED = ("LogitAdjustment", "TauNorm", "TemperatureScaling", "Thresholds", "VectorScaling")
 _CALLBACKS = ("EarlyStopping", "ReduceLROnPlateau", "SwapEMAWeights", "TerminateOnNaN")
@@ -48,10 +60,15 @@ Sampler: Final = choice(
 )
 Loss: Final = choice("loss", _subclasses(losses, keras.losses.Loss), default="CrossEntropy", schedule=Schedule)
 Step: Final = choice("step", _subclasses(steps, steps.Step), schedule=Schedule)
+Transform: Final = choice(
+    "transform",
+    _subclasses(augment, augment.Augmentation),
+    known={"scales": Annotated[list[_Positive], Field(min_length=1)], "value": one_of_kinds(null=None, number=Number)},
+)
 Metric: Final = choice("metric", _subclasses(metrics, keras.metrics.Metric), schedule=Schedule)
 Correction: Final = choice("correction", {name: getattr(posthoc, name) for name in _FITTED}, user_functions=False)
 Stage: Final = choice("stage", STAGES, user_functions=False)
-Network: Final = choice("network", NETWORKS, known={"units": _Sizes, "filters": _Sizes})
+Network: Final = choice("network", NETWORKS, known=dict.fromkeys(("units", "filters", "kernel_sizes"), _Sizes))
 _LearningRate: Final = choice(
     "schedule of the learning rate",
     _subclasses(keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule),

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 import keras
 from pydantic import TypeAdapter
 
+from tailfit.augment import Augmentation, Chain
 from tailfit.data import Batches, Normalize, Source
 from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.networks.fitted import Network
@@ -47,9 +48,6 @@ def training_batches(recipe: Recipe, parts: Parts) -> Batches:
     sample_weight = recipe.sample_weight
     if isinstance(sample_weight, Column):
         sample_weight = weights_of_column(source, sample_weight.column)
-    transform = None
-    if recipe.transform is not None:
-        transform = functools.partial(recipe.transform.resolve(recipe.modules), **recipe.transform.options)
     return Batches(
         source,
         batch_size=recipe.batch_size,
@@ -57,8 +55,20 @@ def training_batches(recipe: Recipe, parts: Parts) -> Batches:
         seed=recipe.seed,
         class_weight=class_weight,
         sample_weight=sample_weight,
-        transform=transform,
+        transform=_transform(recipe),
     )
+
+
+def _transform(recipe: Recipe) -> Any:
+    given = recipe.transform if isinstance(recipe.transform, list) else [recipe.transform]
+    functions = [
+        functools.partial(each.resolve(recipe.modules), **each.options)
+        if isinstance(each, UserFunction)
+        else _build(recipe, "transform", each, Augmentation)
+        for each in given
+        if each is not None
+    ]
+    return Chain(functions) if len(functions) > 1 else next(iter(functions), None)
 
 
 def evaluation_batches(recipe: Recipe, source: Source) -> Batches:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from tailfit.errors import ArgumentError, TailfitError
-from tailfit.recipes.choices import Strict, UserFunction, one_of_kinds
+from tailfit.recipes.choices import Strict, one_of_kinds
 from tailfit.recipes.data_keys import Data
 from tailfit.recipes.document import Document, check_nesting, read
 from tailfit.recipes.messages import as_data_error
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Schedule: TypeAlias = Any
     Stage: TypeAlias = Any
     Step: TypeAlias = Any
+    Transform: TypeAlias = Any
 else:  # types that are built when the module is imported
     from tailfit.recipes.catalogue import (
         Callback,
@@ -38,6 +39,7 @@ else:  # types that are built when the module is imported
         Schedule,
         Stage,
         Step,
+        Transform,
     )
 
 __all__ = [
@@ -150,7 +152,8 @@ class Recipe(Strict):
         class_weight: Name of a scheme, a `Scheme`, a schedule, or a weight for every class.
         sample_weight: Weights by class name and condition; or `{column: NAME}`, a column of the metadata.
         steps: Steps of `tailfit.steps`, applied in this order.
-        transform: User-defined function `transform(batch, rng)`, applied to training batches.
+        transform: Augmentation of `tailfit.augment`, function `transform(batch, rng)` of the user, or a list of both,
+            applied to training batches.
         metrics: Metrics of `tailfit.metrics`, computed during training and validation.
         stage: Second training stage, applied to the trained network: `RetrainClassifier` (cRT), `LearnScales` (LWS) or
             `NormalizeClassifier` (tau-normalisation); see `tailfit.stages`.
@@ -178,7 +181,13 @@ class Recipe(Strict):
     ) = None
     sample_weight: one_of_kinds(null=None, mapping=_Weights, column=Column) = None  # type: ignore[valid-type]
     steps: list[Step] = Field(default_factory=list)
-    transform: UserFunction | None = None
+    transform: one_of_kinds(  # type: ignore[valid-type]
+        null=None,
+        text=Transform,
+        named=Transform,
+        mapping=Transform,
+        list=Annotated[list[Transform], Field(min_length=1)],
+    ) = None
     metrics: list[Metric] = Field(default=["BalancedAccuracy"], validate_default=True)
     stage: Stage | None = None
     correction: Correction | None = None

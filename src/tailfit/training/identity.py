@@ -9,6 +9,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
+from tailfit.augment import Augmentation, Chain
 from tailfit.data import Batches, Source
 from tailfit.data.records.trees import leaves
 from tailfit.keras_private import leaf_layers, without_tensorflow
@@ -59,18 +60,25 @@ def _compiled(model: keras.Model) -> Any:
 
 def _batches(batches: Batches) -> dict[str, Any]:
     weights = batches.weights_at(0)
-    transform = batches.transform
     return {
         "data": _source(batches.source),
         "batch_size": batches.batch_size,
         "sampler": _sampler(batches.sampler),
         "seed": batches.seed,
         "class_weight": None if weights is None else _weights(batches, weights),
-        "transform": None if transform is None else getattr(transform, "__qualname__", type(transform).__name__),
+        "transform": None if batches.transform is None else _transform(batches.transform),
         "one_hot": batches.one_hot,
         "drop_remainder": batches.drop_remainder,
         "shard": "auto" if batches.given_shard == "auto" else list(batches.shard),
     }
+
+
+def _transform(transform: Any) -> Any:
+    if isinstance(transform, Chain):
+        return [_transform(each) for each in transform.transforms]
+    if isinstance(transform, Augmentation):
+        return repr(transform)
+    return getattr(transform, "__qualname__", type(transform).__name__)
 
 
 def _weights(batches: Batches, weights: Any) -> str:

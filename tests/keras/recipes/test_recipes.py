@@ -19,11 +19,12 @@ from tailfit import losses, metrics, samplers, steps
 from tailfit.data import DataWarning
 from tailfit.errors import ArgumentError, CheckpointError, DataError, PackageError, TailfitError
 from tailfit.evaluation import ReportWarning
-from tailfit.networks.built_in import cnn, mlp, rnn
+from tailfit.networks import cnn, image_resnet, inception_time, lite, mlp, rnn
 from tailfit.recipes import evaluate_run, load_recipe, schema, train
 from tailfit.recipes.choices import Named
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.document import parse
+from tailfit.recipes.objects import training_batches
 from tailfit.recipes.parts import open_other_data, open_parts
 from tailfit.recipes.serving import save_serving_model
 from tailfit.recipes.training import finished_evaluations
@@ -167,7 +168,7 @@ BAD = {
     "a network of no units": (SOUND + "network: {name: mlp, units: [0]}", ">= 1", r"network.units\[0\]: 0"),
     "a function of a module": (SOUND + "network: {function: 'os:system'}", "module that you allow", "'os:system'"),
     "a function without a module": (SOUND + "network: {function: system}", "module:name", "'system'"),
-    "a transform by name": (SOUND + "transform: flip", "a mapping", "transform: 'flip'"),
+    "a transform by name": (SOUND + "transform: flip", "TimeWarp", "unknown transform 'flip'"),
     "a function for a schedule": (
         SOUND + "loss: {name: Focal, gamma: {function: 'os:system', name: x}}",
         "one of",
@@ -536,7 +537,11 @@ def test_the_served_model_needs_no_tailfit_and_is_the_same_to_the_byte(tmp_path)
     scale, offset = np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3])
     normalize = tailfit.data.Normalize(mean=np.ones(4), std=np.full(4, 2.0))
     paths = []
-    for kind, shape, head in ((mlp, (4,), "cosine"), (cnn, (8, 4), "features"), (rnn, (8, 4), "dense")):
+    networks = [
+        (mlp, (4,), "cosine"), (cnn, (8, 4), "features"), (rnn, (8, 4), "dense"), (inception_time, (8, 4), "dense"),
+        (lite, (8, 4), "dense"), (image_resnet, (8, 8, 4), "dense"),
+    ]  # fmt: skip
+    for kind, shape, head in networks:
         with seeded(3):
             model = kind(shape, 3, head=head, dropout=0.1, normalize=normalize)
         model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True))
@@ -641,6 +646,21 @@ def test_functions_of_a_module_that_the_user_allows(home):
     assert evaluate_run(run.directory, modules=[str(home / "mine.py")]) == run.evaluation
     with pytest.raises(DataError, match=r"mine:network"):
         evaluate_run(run.directory)  # a run's own files don't allow code, either
+
+
+def test_augmentations_by_name_alone_and_beside_a_function(home):
+    (home / "mine.py").write_text(CODE)
+    modules = [str(home / "mine.py")]
+    alone = load_recipe(written(home, SOUND + "transform: {name: Jitter, sigma: 0.2, only_repeats: true}\n"))
+    assert load_recipe(alone.plain()).plain() == alone.plain()
+    batches = training_batches(alone, open_parts(alone))
+    assert batches.transform == tailfit.augment.Jitter(sigma=0.2, only_repeats=True)
+    both = SOUND + "transform: [TimeWarp, {function: 'mine:noisy', options: {deviation: 0.1}}]\n"
+    both = load_recipe(written(home, both), modules=modules)
+    first, second = training_batches(both, open_parts(both)).transform.transforms
+    assert (first, second.keywords) == (tailfit.augment.TimeWarp(), {"deviation": 0.1})
+    with pytest.raises(DataError, match=r"sigma"):
+        load_recipe(written(home, SOUND + "transform: {name: Jitter, sigma: -1}\n"))
 
 
 def test_unsuitable_user_functions_are_errors(home):

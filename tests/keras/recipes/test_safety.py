@@ -268,8 +268,10 @@ def test_a_recipe_can_not_import_modules(tmp_path, monkeypatch):
 
 # -- networks of any size ------------------------------------------------------------------------------
 
-SHAPES = {"mlp": [(5,), (4, 3)], "cnn": [(9, 3), (9, 5, 2), (1, 3)], "rnn": [(6, 3)]}
-OPTIONS = [{}, {"head": "cosine"}, {"head": "features", "dropout": 0.5}, {"filters": [3, 4], "units": [3, 4]}]
+SERIES = [(9, 3), (8, 1)]
+SHAPES = {"mlp": [(5,), (4, 3)], "cnn": [(9, 3), (9, 5, 2), (1, 3)], "image_resnet": [(9, 5, 2)]}
+SMALL = {"filters": [3, 4], "units": [3, 4], "kernel_sizes": [5, 3], "width": 3, "depth": 4, "blocks": 1}
+OPTIONS = [{}, {"head": "cosine"}, {"head": "features", "dropout": 0.5}, SMALL]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -277,7 +279,7 @@ OPTIONS = [{}, {"head": "cosine"}, {"head": "features", "dropout": 0.5}, {"filte
 def test_the_size_of_a_network_is_known_before_it_is_built(name, options):
     build = NETWORKS[name]
     taken = {key: value for key, value in options.items() if key in inspect.signature(build).parameters}
-    for shape in SHAPES[name]:
+    for shape in SHAPES.get(name, SERIES):
         built = build(shape, 7, **taken)
         made = sum(math.prod(variable.shape) for variable in built.trainable_variables)
         assert size_of(name, shape, 7, options).parameters == made

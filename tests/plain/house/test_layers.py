@@ -20,7 +20,7 @@ ORDER = [
     {"labels", "keras_private", "processes", "ray_cluster"},
     {"schedules"},
     {"arguments"},
-    {"samplers", "weights", "layers"},
+    {"samplers", "weights", "layers", "augment"},
     {"targets", "counting", "hyperparameters"},
     {"losses"},
     {"metrics"},

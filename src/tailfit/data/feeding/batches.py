@@ -130,7 +130,6 @@ class Batches(keras.utils.PyDataset):
         self.drop_remainder: Final = drop_remainder
         self.given_shard: Final = shard if shard == "auto" else checked_shard(shard, self.batch_size)
         self.prefetch: Final = whole_number("prefetch", prefetch)
-        self._transform: Final = None if transform is None else Transform(transform, self.seed)
         self._substitute: Final = Substitute(source) if on_error == "skip" else None
         self.class_weight_schedule: Final = class_weight if isinstance(class_weight, Schedule) else None
         self._weights: Final = weights_of(source, class_weight, sample_weight)
@@ -138,6 +137,7 @@ class Batches(keras.utils.PyDataset):
             refuse_empty_classes(source)
         self._targets: Final = compact_labels(source)
         self.plan: Final = self._plan_with(self.sampler)
+        self._transform: Final = None if transform is None else Transform(self._bound(transform), self.seed)
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
         self._loops: Final = KerasLoops()
@@ -146,6 +146,11 @@ class Batches(keras.utils.PyDataset):
     def _plan_with(self, sampler: Sampler) -> Plan:
         labels = len(self.source) if self.source.labels is None else self.source.labels
         return sampler.plan(labels, seed=self.seed, batch_size=self.batch_size)
+
+    def _bound(self, transform: Function) -> Function:
+        """Let a transform that depends on what is drawn, such as `tailfit.augment`, prepare for these batches."""
+        prepare = getattr(transform, "for_batches", None)
+        return transform if prepare is None else prepare(self)
 
     def _pool_of(self, number: int) -> Processes | None:
         if not number:
