@@ -29,5 +29,5 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
         found[name] = evaluation
     report(found, out, title=title or "tailfit: runs compared")
     console = console_of_any_width()
-    console.print(compare_table(found))
+    console.print(compare_table(found) if len(found) > 1 else next(iter(found.values())).summary())
     console.print(f"Written: {out}", soft_wrap=True)

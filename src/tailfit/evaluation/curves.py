@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 BINS: Final = 10
+PER_RECORDING: Final = 3
 RECALLS: Final = (0.5, 0.8, 0.9, 0.95)
 """Recalls at which `threshold_table` shows what a threshold trades."""
 _CHUNK: Final = 1 << 22  # scores that are converted at once
@@ -112,9 +113,13 @@ class ScoreView:
         """Probability of the predicted class, `[n]`."""
         return np.asarray(np.exp(self.log_probability(self.evaluation.y_pred)), np.float64)
 
-    def mistakes(self, most: int = 50) -> pl.DataFrame:
+    def mistakes(self, most: int = 50, per_recording: int | None = PER_RECORDING) -> pl.DataFrame:
         """Return the wrong predictions with the largest margin over the true class, the worst first.
 
+        Args:
+            most: Number of rows.
+            per_recording: Largest number of windows of one recording, because its neighbouring windows show the same
+                mistake; None for all.
         Returns:
             Columns `row` (position of the sample), `id`, `group`, `record`, `start` where known, `label`, `predicted`,
             `confidence` (probability of the predicted class), `probability` (of the label).
@@ -123,7 +128,10 @@ class ScoreView:
         wrong = np.flatnonzero(evaluation.y_true != evaluation.y_pred)
         of_true = self.log_probability(evaluation.y_true)
         margin = self.log_probability(evaluation.y_pred)[wrong] - of_true[wrong]
-        rows = wrong[np.argsort(-margin, kind="stable")[:most]]
+        rows = wrong[np.argsort(-margin, kind="stable")]
+        if per_recording is not None:
+            rows = rows[self._place_in_recording(rows) < per_recording]
+        rows = rows[:most]
         names = np.array(evaluation.class_names, dtype=object)
         columns: dict[str, Any] = {"row": rows}
         if evaluation.ids is not None:
@@ -142,6 +150,14 @@ class ScoreView:
                 "probability": np.exp(of_true[rows]),
             }
         )
+
+    def _place_in_recording(self, rows: Codes) -> Codes:
+        """Return how many earlier ones of these samples are of the same recording; 0 of samples without recordings."""
+        table = self.evaluation.metadata
+        if table is None or not {"record", "start"} <= set(table.columns):
+            return np.zeros(len(rows), np.int64)
+        place = table["record"][rows].to_frame("record").select(pl.int_range(pl.len()).over("record"))
+        return place.to_series().to_numpy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from tailfit.evaluation.event_figures import EventFigures
+from tailfit.evaluation.event_figures import DAY, EventFigures
+from tailfit.evaluation.group_intervals import FEW_GROUPS
 from tailfit.evaluation.group_notes import MARK
 from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.tables import UNDEFINED
@@ -60,13 +61,15 @@ def event_rows(events: EventFigures) -> list[dict[str, Any]]:
         if of_class.events or of_class.alarms
     ]
     rows = rows[:_SHOWN]
+    groups = events.events["group"].n_unique()
+    trusted = groups == 0 or groups >= FEW_GROUPS
     total = {key: sum(getattr(each, key) for each in events.classes) for key in ("wrong_class", "false")}
     rows.append(
         {
             "name": "all",
             "events": f"{len(events.events):,}",
-            "groups": f"{events.events['group'].n_unique():,}",
-            "recall": _share(events.recall),
+            "groups": f"{groups:,}",
+            "recall": _share(events.recall) + ("" if trusted else f" {MARK}"),
             "delay": _delay(events.delay, events),
             "alarms": f"{len(events.alarms):,}",
             "precision": _share(events.precision),
@@ -82,12 +85,12 @@ def rate_text(events: EventFigures) -> str:
     rate, unit = events.false_alarms, events.rate_unit
     if rate != rate:
         return "No normal operation in these recordings: no rate of false alarms."
-    time = (
-        f"{events.normal_time:,.1f} days"
-        if events.step_seconds is not None
-        else f"{events.normal_time:,.1f} thousand steps"
-    )
-    return f"False alarms: {rate:.2f} [{rate.low:.2f}, {rate.high:.2f}] {unit} of normal operation ({time})."
+    if events.step_seconds is None:
+        time = f"{events.normal_time:,.3g} thousand steps"
+    else:
+        time = duration_text(events.normal_time * DAY, "s")
+    doubt = "" if sum(steps > 0 for steps in events.normal_steps.values()) >= FEW_GROUPS else f" {MARK}"
+    return f"False alarms: {rate:.2f} [{rate.low:.2f}, {rate.high:.2f}]{doubt} {unit} of normal operation ({time})."
 
 
 def event_notes(events: EventFigures) -> list[str]:
@@ -99,7 +102,7 @@ def event_notes(events: EventFigures) -> list[str]:
         f"Everything but {shown([events.normal])[0]!r} is an event. found: share of the events with an alarm of their "
         "class between onset and end. delay: median over the found ones. right: share of the alarms during an event "
         f"of their class.{after}",
-        *([f"{MARK} events in fewer than 5 groups."] if doubt else []),
+        *([f"{MARK} fewer than {FEW_GROUPS} groups: not enough for a trustworthy interval."] if doubt else []),
     ]
 
 

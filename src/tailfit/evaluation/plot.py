@@ -17,7 +17,7 @@ import jinja2
 import polars as pl
 
 from tailfit.evaluation.charts import Chart, confusion_chart, recall_chart
-from tailfit.evaluation.curves import ScoreView, threshold_table
+from tailfit.evaluation.curves import PER_RECORDING, ScoreView, threshold_table
 from tailfit.evaluation.curves import confused_pairs as pairs_of
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import OVERALL
@@ -103,9 +103,15 @@ def coverage(evaluation: EvaluationFigures) -> Chart:
     return coverage_chart(evaluation)
 
 
-def mistakes(evaluation: EvaluationFigures, most: int = 50) -> TableView:
-    """List the wrong predictions with the largest margin over the true class, the worst first."""
-    return TableView(ScoreView.of(evaluation).mistakes(most))
+def mistakes(evaluation: EvaluationFigures, most: int = 50, per_recording: int | None = PER_RECORDING) -> TableView:
+    """List the wrong predictions with the largest margin over the true class, the worst first.
+
+    Args:
+        evaluation: An evaluation with scores.
+        most: Number of rows.
+        per_recording: Largest number of windows of one recording; None for all.
+    """
+    return TableView(ScoreView.of(evaluation).mistakes(most, per_recording))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +156,9 @@ class Plots:
         """See `tailfit.evaluation.plot.coverage`."""
         return coverage(self.evaluation)
 
-    def mistakes(self, most: int = 50) -> TableView:
+    def mistakes(self, most: int = 50, per_recording: int | None = PER_RECORDING) -> TableView:
         """See `tailfit.evaluation.plot.mistakes`."""
-        return mistakes(self.evaluation, most)
+        return mistakes(self.evaluation, most, per_recording)
 
 
 def overview(evaluation: EvaluationFigures) -> str:

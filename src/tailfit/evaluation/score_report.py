@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from tailfit.evaluation.curves import RECALLS, ScoreView, threshold_table
+from tailfit.evaluation.curves import PER_RECORDING, RECALLS, ScoreView, threshold_table
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.pages import draw
 from tailfit.evaluation.score_charts import (
@@ -47,6 +47,8 @@ def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
         "mistakes": [
             [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in mistakes.iter_rows()
         ],
+        "of_windows": evaluation.metadata is not None and {"record", "start"} <= set(evaluation.metadata.columns),
+        "per_recording": PER_RECORDING,
         "wrong": int((evaluation.y_true != evaluation.y_pred).sum()),
     }
 

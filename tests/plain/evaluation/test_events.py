@@ -233,6 +233,10 @@ def test_table_and_page_show_events():
     assert "Events in 2 recordings" in text
     assert "2 min" in text
     assert f"{evaluation.events.false_alarms:.2f}" in text
+    assert "per day of normal operation (10 min)" in " ".join(text.split())
+    assert "? fewer than 5 groups" in " ".join(text.split())
+    many = str(measured(*[("0011", "0011")] * 5, step_seconds=10))
+    assert "?" not in many.partition("Events in")[2]
     page = Page(evaluation.to_html())
     assert "false alarms" in page.text.lower()
     assert "0.500" in page.text

@@ -136,7 +136,7 @@ def test_coverage_of_few_samples():
 
 def test_mistakes():
     evaluation = evaluated(groups=TABLE["record"])
-    table = plot.mistakes(evaluation, 20).table
+    table = plot.mistakes(evaluation, 20, per_recording=None).table
     margin = LOGITS.max(axis=1) - LOGITS[np.arange(500), Y]
     expected = [i for i in np.argsort(-margin) if margin[i] > 0][:20]
     assert table["row"].to_list() == expected
@@ -144,6 +144,12 @@ def test_mistakes():
     assert table["label"].to_list() == [NAMES[Y[i]] for i in expected]
     assert table.columns == ["row", "id", "group", "record", "start", "label", "predicted", "confidence", "probability"]
     np.testing.assert_allclose(table["probability"], softmax(LOGITS, axis=1)[expected, Y[expected]])
+    of_two, seen = [], {}
+    for i in np.argsort(-margin):
+        seen[RECORDS[i]] = seen.get(RECORDS[i], 0) + (margin[i] > 0)
+        if margin[i] > 0 and seen[RECORDS[i]] <= 2:
+            of_two.append(i)
+    assert plot.mistakes(evaluation, 1000, per_recording=2).table["row"].to_list() == of_two
     assert plot.mistakes(tailfit.evaluate(Y, np.eye(4)[Y])).table.height == 0
 
 
