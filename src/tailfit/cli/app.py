@@ -359,6 +359,38 @@ def compare(
 
 
 @app.command()
+def suspects(
+    recipe: RecipeArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Directory of the results.  [default: runs/NAME-suspects for the recipe NAME.yaml]"
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(metavar="N", min=2, help="Number of folds, with a training each.")] = 5,
+    top: Annotated[int, typer.Option(metavar="N", min=0, help="Number of samples to print.")] = 20,
+    backend: BackendOption = None,
+    module: ModulesOption = None,
+    fetch: FetchOption = False,
+    verify: VerifyOption = False,
+    set: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the samples whose label is probably wrong.
+
+    Each sample is judged by networks that were not trained on it or on its group. Writes suspects.csv, suspects.html
+    and quality.parquet. If the command is interrupted, the same command continues where it stopped.
+
+    Example: tailfit suspects faults.yaml
+    """
+    document = read_recipe(recipe, set, backend)
+    from tailfit.cli.suspects import run_suspects
+
+    place = out or Path("runs") / f"{recipe.stem}-suspects"
+    run_suspects(document, place, folds, top, module or [], fetch, verify, as_json)
+
+
+@app.command()
 def report(
     runs: Annotated[
         list[Path],

@@ -9,6 +9,7 @@ predicting.py  a finished run on other data; trained.py loads it, likeness.py ch
 logging.py     loggers and callbacks that a recipe names
 agreement.py   what the workers of a training agree on before it starts
 comparing.py   several remedies, each trained with several seeds
+out_of_fold.py probabilities by networks trained without the sample; suspects.py finds wrong labels with them
 listing.py     a table of runs and comparisons
 
 Names are imported on first use, because the backend that a recipe names must be set before Keras is imported.
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
     from tailfit.recipes.listing import list_runs
     from tailfit.recipes.predicting import Predictions, predict
     from tailfit.recipes.recipe import Recipe, load_recipe, schema
+    from tailfit.recipes.suspects import Suspects, find_suspects
     from tailfit.recipes.training import Run, evaluate_run, train
 
 __all__ = [
     "Predictions",
     "Recipe",
     "Run",
+    "Suspects",
     "compare",
     "evaluate_run",
+    "find_suspects",
     "list_runs",
     "load_recipe",
     "predict",
@@ -44,8 +48,10 @@ __getattr__, __dir__ = lazy_attributes(
         "Predictions": "tailfit.recipes.predicting",
         "Recipe": "tailfit.recipes.recipe",
         "Run": "tailfit.recipes.training",
+        "Suspects": "tailfit.recipes.suspects",
         "compare": "tailfit.recipes.comparing",
         "evaluate_run": "tailfit.recipes.training",
+        "find_suspects": "tailfit.recipes.suspects",
         "list_runs": "tailfit.recipes.listing",
         "load_recipe": "tailfit.recipes.recipe",
         "predict": "tailfit.recipes.predicting",

@@ -43,6 +43,7 @@ _SCHEMA: Final[Mapping[str, Any]] = {
 _DEEPEST: Final = 8
 _MOST_ENTRIES: Final = 100_000
 _OF_REMEDY: Final = re.compile(r"\d\d-.+")
+_OF_FOLD: Final = re.compile(r"fold-\d+-of-\d+")
 
 
 def list_runs(
@@ -54,12 +55,12 @@ def list_runs(
         folder: The folder, or the directory of a single run.
         where: Condition on the columns, a SQL expression such as `state = 'done' AND balanced_accuracy > 0.8`.
         sort: Column to sort by; with `-` in front, in descending order. By default the time of the start.
-        members: Whether the runs of a comparison have rows of their own.
+        members: Whether the runs of a comparison, or of the folds of `find_suspects`, have rows of their own.
     Returns:
-        The columns `run` (path relative to `folder`), `kind` (`run` or `comparison`), `state`, `started` (UTC),
-        `seconds` (from the start to the result), `data`, `name`, `backend`, figures with the ends of their intervals
-        (of a comparison those of its baseline), `verdicts` on the remedies, the `chosen` one, and `problem`. The state
-        is `running` (a process works in the directory), `done`, `ended` (stopped or killed before the end) or
+        The columns `run` (path relative to `folder`), `kind` (`run`, `comparison` or `suspects`), `state`, `started`
+        (UTC), `seconds` (from the start to the result), `data`, `name`, `backend`, figures with the ends of their
+        intervals (of a comparison those of its baseline), `verdicts` on the remedies, the `chosen` one, and `problem`.
+        The state is `running` (a process works in the directory), `done`, `ended` (stopped or killed before the end) or
         `damaged`.
     Raises:
         DataError: If the folder does not exist.
@@ -102,10 +103,14 @@ class _Search:
         if "run.json" in files:
             yield folder, "run"
             return
-        comparison = "comparison.json" in files or ("lock" in files and bool(of_remedies))
-        if comparison:
-            yield folder, "comparison"
-        if depth < _DEEPEST and (self.members or not comparison):
+        kind = None
+        if "comparison.json" in files or ("lock" in files and of_remedies):
+            kind = "comparison"
+        elif "suspects.csv" in files or ("lock" in files and any(map(_OF_FOLD.fullmatch, folders))):
+            kind = "suspects"
+        if kind is not None:
+            yield folder, kind
+        if depth < _DEEPEST and (self.members or kind is None):
             for name in sorted(folders):
                 yield from self.below(folder / name, depth + 1)
 
@@ -132,7 +137,7 @@ def _rows(root: Path, members: bool) -> Iterator[list[Any]]:
         row["run"] = str(place.relative_to(root)) if place != root else str(root)
         row["kind"] = kind
         try:
-            for found in _comparison(place) if kind == "comparison" else _run(place):
+            for found in _READERS[kind](place):
                 row.update(found)
         except (DataError, OSError) as error:
             row.update(state="damaged", problem=str(error))
@@ -192,6 +197,20 @@ def _comparison(place: Path) -> Iterator[dict[str, Any]]:
         ) from error
     if first is not None:
         yield {"seconds": _seconds(first / "run.json", result)}
+
+
+def _suspects(place: Path) -> Iterator[dict[str, Any]]:
+    result = place / "suspects.html"  # the last file
+    yield {"state": _state(place, result.is_file()), "name": "doubtful labels"}
+    first = next((run for run, kind in _Search(members=True).below(place) if kind == "run"), None)
+    claim = None if first is None else read_claim(first)
+    if first is not None and claim is not None:
+        yield {"started": _time(first / "run.json"), "data": _text(claim, "data", "path"), "backend": claim.backend}
+        if result.is_file():
+            yield {"seconds": _seconds(first / "run.json", result)}
+
+
+_READERS: Final = {"comparison": _comparison, "run": _run, "suspects": _suspects}
 
 
 def _state(place: Path, finished: bool) -> str:

@@ -1,9 +1,12 @@
 """Construction of a recipe's objects: batches, network, loss, optimizer, steps, metrics, correction."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from tailfit.augment import Augmentation, Chain
@@ -22,7 +25,7 @@ from tailfit.samplers import Sampler, Sequential
 from tailfit.steps import Step
 from tailfit.training import Model
 from tailfit.training.generators import seeded
-from tailfit.weights import class_weights
+from tailfit.weights import class_weights, sample_weights
 
 __all__ = [
     "apply_stage",
@@ -37,8 +40,14 @@ _HEADS: Final = {"LDAM": "cosine", "InfluenceBalanced": "features"}  # network h
 _NETWORK: Final = TypeAdapter(catalogue.Network)
 
 
-def training_batches(recipe: Recipe, parts: Parts) -> Batches:
-    """Build the batches of the training part, with the recipe's sampler, weights and transform."""
+def training_batches(recipe: Recipe, parts: Parts, quality: NDArray[np.float64] | None = None) -> Batches:
+    """Build the batches of the training part, with the recipe's sampler, weights and transform.
+
+    Args:
+        recipe: The recipe.
+        parts: Its opened data.
+        quality: Further weights by the quality of each label; see `quality_weights`.
+    """
     source = parts.train
     class_weight = recipe.class_weight
     if isinstance(class_weight, Scheme):
@@ -48,6 +57,9 @@ def training_batches(recipe: Recipe, parts: Parts) -> Batches:
     sample_weight = recipe.sample_weight
     if isinstance(sample_weight, Column):
         sample_weight = weights_of_column(source, sample_weight.column)
+    if quality is not None:
+        own = sample_weights(source, sample_weight) if isinstance(sample_weight, Mapping) else sample_weight
+        sample_weight = quality if own is None else quality * own
     return Batches(
         source,
         batch_size=recipe.batch_size,

@@ -47,6 +47,7 @@ __all__ = [
     "Compare",
     "EarlyStopping",
     "Events",
+    "Quality",
     "Recipe",
     "Scheme",
     "load_recipe",
@@ -92,6 +93,33 @@ class Column(Strict):
     """A metadata column of sample weights, such as the reliability of each label."""
 
     column: Annotated[str, Field(min_length=1)]
+
+
+class Quality(Strict):
+    """Weights by the quality of the labels: see `tailfit.weights.label_quality`.
+
+    A network is trained per fold of the training part, before the training itself, in the directory of the run.
+
+    Attributes:
+        scheme: `label_quality`.
+        folds: Number of folds, stratified by class; no group is cut.
+        method, adjusted: See `tailfit.weights.label_quality`; adjusted by default, except for `confident_joint`.
+    """
+
+    scheme: Literal["label_quality"] = "label_quality"
+    folds: Annotated[int, Field(ge=2)] = 5
+    method: Literal["self_confidence", "normalized_margin", "confident_joint"] = "self_confidence"
+    adjusted: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_adjusted(self) -> "Quality":
+        if self.method == "confident_joint" and self.adjusted:
+            raise ArgumentError(
+                "method: confident_joint with adjusted: true",
+                expected="one of them, because the method uses the thresholds itself",
+                fix="remove adjusted",
+            )
+        return self
 
 
 class Compare(Strict):
@@ -151,6 +179,7 @@ class Recipe(Strict):
         sampler: Sampler of `tailfit.samplers`; `Weighted` takes weights by class name and condition.
         class_weight: Name of a scheme, a `Scheme`, a schedule, or a weight for every class.
         sample_weight: Weights by class name and condition; or `{column: NAME}`, a column of the metadata.
+        weights: `label_quality`, further weights by the quality of each label; see `Quality`.
         steps: Steps of `tailfit.steps`, applied in this order.
         transform: Augmentation of `tailfit.augment`, function `transform(batch, rng)` of the user, or a list of both,
             applied to training batches.
@@ -180,6 +209,7 @@ class Recipe(Strict):
         null=None, text=_SchemeName, scheme=Scheme, mapping=_Weights, named=Schedule
     ) = None
     sample_weight: one_of_kinds(null=None, mapping=_Weights, column=Column) = None  # type: ignore[valid-type]
+    weights: one_of_kinds(null=None, text=Literal["label_quality"], scheme=Quality) = None  # type: ignore[valid-type]
     steps: list[Step] = Field(default_factory=list)
     transform: one_of_kinds(  # type: ignore[valid-type]
         null=None,

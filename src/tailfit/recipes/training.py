@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
@@ -26,6 +27,7 @@ from tailfit.recipes.directory import Claim
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, of_recordings, statistics_of_sample
 from tailfit.recipes.logging import callbacks_of, log_results, loggers_of
 from tailfit.recipes.objects import apply_stage, compiled_model, evaluation_batches, fitted_correction, training_batches
+from tailfit.recipes.out_of_fold import quality_weights
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
@@ -49,6 +51,7 @@ __all__ = [
     "train",
     "train_as_worker",
     "train_on",
+    "train_unless_finished",
 ]
 
 Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
@@ -100,7 +103,8 @@ def train(
             names, sizes, modification times and a sample of the contents are compared, and all contents of small data.
         callbacks: Further Keras callbacks; `Resume` must be able to save them.
         progress: Function called after each epoch with its number, from 1, its loss and metrics by name, and from the
-            second epoch on `samples_per_second`, by all workers together, validation included.
+            second epoch on `samples_per_second`, by all workers together, validation included. While networks for
+            `weights` are trained, the number of the fold is `fold`.
     Raises:
         DataError: If the recipe or the data are invalid.
         ArgumentError: If the data are a URL and `fetch` is false, or parts of the recipe do not fit together.
@@ -170,6 +174,14 @@ def train_on(
     return cast(Run, _train_on(parts, recipe, place, data, callbacks, progress, everywhere=True))
 
 
+def train_unless_finished(
+    parts: Parts, recipe: Recipe, place: Path, *, data: dict[str, Any], progress: Progress | None = None
+) -> None:
+    """Train on data that are already open, unless the directory contains the finished run; see `train_on`."""
+    if not _is_finished(recipe, place, data, CHECKSUMMED):
+        train_on(parts, recipe, place, data, progress=progress)
+
+
 def _train_on(
     parts: Parts,
     recipe: Recipe,
@@ -185,10 +197,11 @@ def _train_on(
     with ExitStack() as opened:
         together(lambda: opened.enter_context(claim.hold(place)) if first else None)
         check_shared(place)
+        quality = quality_weights(recipe, parts, place / "folds", partial(train_unless_finished, data=data), progress)
         with drawn_from(recipe.seed):  # the run's bytes must not depend on what this process has drawn before
             loggers = loggers_of(recipe, place)
             added = [*loggers, *callbacks_of(recipe), *callbacks]
-            run = _train(parts, recipe, place, claim, added, progress, everywhere)
+            run = _train(parts, recipe, place, claim, added, progress, everywhere, quality)
         if run is not None and first:
             save_report(run.evaluation, place)
             log_results(loggers, run.evaluation, place / "report.html")
@@ -203,13 +216,14 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
     everywhere: bool,
+    quality: NDArray[np.float64] | None,
 ) -> Run | None:
     """Train, evaluate, and write all files of the run except the report page."""
 
     def built() -> tuple[Batches, Model]:
         _check_validation_part(recipe, parts)
         _check_normal_class(recipe, parts)
-        batches = training_batches(recipe, parts)
+        batches = training_batches(recipe, parts, quality)
         return batches, compiled_model(recipe, parts, batches)
 
     batches, model = together(built)
@@ -326,15 +340,23 @@ def finished_evaluations(recipe: Recipe, directory: Path, data: Mapping[str, Any
         None if there is no such run, or it is not finished or damaged. `train_on` then continues the run, or raises the
         appropriate error.
     """
+    if not _is_finished(recipe, directory, data, (*CHECKSUMMED, VALIDATION)):
+        return None
     try:
-        claim = finished_claim(directory, (*CHECKSUMMED, VALIDATION))
-        same = claim.recipe == recipe.plain() and claim.backend == keras.backend.backend()
-        if not same or describe_change(claim.data, data):
-            return None
         texts = (read_text(directory / name, MOST_JSON) for name in ("evaluation.json", VALIDATION))
         return Measured(*map(Evaluation.from_json, texts))
     except DataError:
         return None
+
+
+def _is_finished(recipe: Recipe, directory: Path, data: Mapping[str, Any], checked: Sequence[str]) -> bool:
+    """Return whether a directory contains the finished run of the recipe on the same data, with undamaged files."""
+    try:
+        claim = finished_claim(directory, checked)
+    except DataError:
+        return False
+    same = claim.recipe == recipe.plain() and claim.backend == keras.backend.backend()
+    return same and not describe_change(claim.data, data)
 
 
 def save_report(evaluation: Evaluation | Comparison, place: Path) -> None:

@@ -20,7 +20,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import checked_probabilities, encode_labels_of
 from tailfit.weights.outputs import by_output
 
-__all__ = ["label_quality"]
+__all__ = ["confident_classes", "label_quality"]
 
 Method = Literal["self_confidence", "normalized_margin", "confident_joint"]
 Floats = NDArray[np.float64]
@@ -103,11 +103,10 @@ def label_quality(
     rows = checked_probabilities(probabilities)
     codes = _codes(y, rows, class_names)
     own = rows[np.arange(len(rows)), codes]
-    if adjusted or method == "confident_joint":
-        thresholds = _thresholds(codes, own, rows.shape[1])
     if method == "confident_joint":
-        return _on_the_diagonal(codes, rows, thresholds)
+        return np.where(_confident(codes, rows) != codes, np.float32(0), np.float32(1))
     if adjusted:
+        thresholds = _thresholds(codes, own, rows.shape[1])
         rows = rows - thresholds + thresholds.max()
         rows /= rows.sum(axis=1, keepdims=True)
         own = rows[np.arange(len(rows)), codes]
@@ -119,6 +118,20 @@ def label_quality(
     return margin
 
 
+def confident_classes(y: Any, probabilities: ArrayLike, class_names: Sequence[str] | None = None) -> NDArray[np.int64]:
+    """Return the confident class of each sample, which differs from its label if the label is probably wrong.
+
+    Args:
+        y, probabilities, class_names: See `label_quality`.
+    Shapes: `int64[n]`, class indices; the index of the label where no class is confident.
+
+    >>> confident_classes([0, 1, 1], [[0.9, 0.1], [0.25, 0.75], [0.92, 0.08]]).tolist()
+    [0, 1, 0]
+    """
+    rows = checked_probabilities(probabilities)
+    return _confident(_codes(y, rows, class_names), rows)
+
+
 def _thresholds(codes: NDArray[np.int64], own: Floats, classes: int) -> Floats:
     """Return the mean probability of each class over the samples with its label; the highest mean for empty classes."""
     counts = np.bincount(codes, minlength=classes)
@@ -126,11 +139,11 @@ def _thresholds(codes: NDArray[np.int64], own: Floats, classes: int) -> Floats:
     return np.where(counts > 0, means, means.max())
 
 
-def _on_the_diagonal(codes: NDArray[np.int64], rows: Floats, thresholds: Floats) -> NDArray[np.float32]:
+def _confident(codes: NDArray[np.int64], rows: Floats) -> NDArray[np.int64]:
+    """Return the confident class of each sample; the class of its label if it has none."""
+    thresholds = _thresholds(codes, rows[np.arange(len(rows)), codes], rows.shape[1])
     confident = np.where(rows >= thresholds - _MARGIN, rows, -1.0)
-    found = confident.argmax(axis=1)
-    wrong = (confident.max(axis=1) >= 0) & (found != codes)
-    return np.where(wrong, np.float32(0), np.float32(1))
+    return np.where(confident.max(axis=1) >= 0, confident.argmax(axis=1), codes)
 
 
 def _codes(y: Any, rows: Floats, class_names: Sequence[str] | None) -> NDArray[np.int64]:

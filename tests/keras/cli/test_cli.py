@@ -30,6 +30,7 @@ COMMANDS = [
     "predict",
     "export",
     "compare",
+    "suspects",
     "report",
     "runs",
     "doctor",

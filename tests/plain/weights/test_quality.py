@@ -8,6 +8,7 @@ from support.labelled import source
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.weights import label_quality
+from tailfit.weights.quality import confident_classes
 
 CODES = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
 FIRST, SECOND = np.array(
@@ -114,3 +115,17 @@ def test_invalid_input_is_refused(arguments, error, message):
 def test_adjusted_is_refused_for_the_confident_joint():
     with pytest.raises(ArgumentError, match="adjusted=True"):
         label_quality(CODES, ROWS, "confident_joint", adjusted=True)
+
+
+def test_doubtful_labels_are_those_of_cleanlab():
+    """`find_label_issues(filter_by="confident_learning", return_indices_ranked_by="self_confidence")`, 2.9.0."""
+    rng = np.random.default_rng(5)
+    y = rng.choice(4, 60, p=[0.5, 0.3, 0.15, 0.05])
+    random = rng.dirichlet([0.4] * 4, 60)
+    rows = 0.6 * random + 0.4 * np.eye(4)[np.where(rng.random(60) < 0.2, rng.integers(0, 4, 60), y)]
+    confident, each = confident_classes(y, rows), np.arange(60)
+    found = np.flatnonzero(confident != y)
+    assert found.tolist() == np.flatnonzero(label_quality(y, rows, "confident_joint") == 0).tolist()
+    # cleanlab also leaves out samples whose label is the most probable class, and so does `find_suspects`.
+    found = np.flatnonzero(rows[each, confident] > rows[each, y])
+    assert found[np.argsort(rows[found, y[found]], kind="stable")].tolist() == [44, 24, 8, 1, 26, 20, 22, 3, 33, 31]
