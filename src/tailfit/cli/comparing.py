@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tailfit.cli.next_steps import after_comparison, print_next
 from tailfit.cli.progress import hint_when_stopped
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.recipes import compare, load_recipe
@@ -58,6 +59,8 @@ def run_compare(
     console = console_of_any_width()
     console.print(result.table())
     console.print(f"Written: {out} (open report.html)", soft_wrap=True)
+    if steps := after_comparison(recipe, out, len(result.seeds)):
+        print_next(console, steps)
 
 
 class ComparisonProgress:
@@ -66,6 +69,8 @@ class ComparisonProgress:
     def __init__(self) -> None:
         self._epochs: dict[tuple[str, int], int] = {}
         self._running: dict[tuple[str, int], int] = {}  # epochs done
+        self._speeds: dict[tuple[str, int], float] = {}  # samples per second of the runs at work
+        self._latest: dict[tuple[str, int], float] = {}  # their metric of the standing
         self._ended: dict[tuple[str, int], float | None] = {}  # metric of the standing
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=PlainConsole(stderr=True))
@@ -88,6 +93,9 @@ class ComparisonProgress:
         """Count an epoch; see `tailfit.compare`."""
         before = self._running.get((remedy, seed))
         self._running[remedy, seed] = epoch
+        for kept, name in ((self._speeds, "samples_per_second"), (self._latest, _STANDING)):
+            if name in figures:
+                kept[remedy, seed] = figures[name]
         if before is None and epoch > 1:  # continued: earlier epochs took no time now
             self._bar.update(self._task, total=self._total() - epoch + 1)
         self._bar.advance(self._task)
@@ -97,17 +105,21 @@ class ComparisonProgress:
         """Count a finished run; see `tailfit.compare`."""
         left = self._epochs[remedy, seed] - self._running.pop((remedy, seed), 0)  # early stopping, or finished before
         self._bar.update(self._task, total=self._total() - left)
+        self._speeds.pop((remedy, seed), None)
+        self._latest.pop((remedy, seed), None)
         self._ended[remedy, seed] = figures.get(_STANDING)
         self._show()
 
     def count(self) -> str:
-        """Return the number of finished runs, of all."""
-        return f"{len(self._ended)} of {len(self._epochs)} runs"
+        """Return the number of finished runs, of all, and the speed of those at work together."""
+        speed = f", {sum(self._speeds.values()):,.0f} samples/s" if self._speeds else ""
+        return f"{len(self._ended)} of {len(self._epochs)} runs{speed}"
 
     def running(self) -> str:
-        """Return the runs at work, with their epochs."""
+        """Return the runs at work, with their epochs and the metric of the newest one."""
         runs = [
-            f"{name}, seed {seed} ({done}/{self._epochs[name, seed]})" for (name, seed), done in self._running.items()
+            f"{run[0]}, seed {run[1]} ({done}/{self._epochs[run]}{_metric(self._latest.get(run))})"
+            for run, done in self._running.items()
         ]
         return _listed("running", "; ".join(runs[:_MOST_SHOWN]), len(runs))
 
@@ -132,6 +144,10 @@ class ComparisonProgress:
     def _rendered(self) -> Group:
         lines = [line for line in (self.running(), self.standing()) if line]
         return Group(self._bar, *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+
+
+def _metric(value: float | None) -> str:
+    return "" if value is None else f": {value:.3f}"
 
 
 def _listed(what: str, texts: str, number: int) -> str:

@@ -1,9 +1,11 @@
 """`tailfit init`."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from tailfit.cli.data import progress_bar, reader_options
+from tailfit.cli.next_steps import print_next
 from tailfit.errors import ArgumentError
 from tailfit.recipes.drafting import draft_recipe
 from tailfit.storage.writing import write_text
@@ -22,6 +24,6 @@ def run_init(data: str, out: Path | None, options: Sequence[str]) -> None:
         text = draft_recipe(data, path.parent.absolute(), options=given, progress=progress)
     write_text(path, text)
     console = PlainConsole()
-    console.print(
-        f"Written: {path}. Look at its comments, then: tailfit train {path}; tailfit compare {path}", soft_wrap=True
-    )
+    console.print(f"Written: {path}. Look at its comments, then train", soft_wrap=True)
+    file = shlex.quote(str(path))
+    print_next(console, [(f"tailfit train {file}", "one model"), (f"tailfit compare {file}", "which remedies help")])

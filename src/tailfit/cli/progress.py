@@ -38,6 +38,8 @@ def progress_bar(epochs: int) -> Iterator[Any]:
             metrics = ", ".join([f"{key} {figures[key]:.3f}" for key in _SHOWN if key in figures][:2])
             if "samples_per_second" in figures:
                 metrics += f", {figures['samples_per_second']:,.0f} samples/s"
+            if "fold" in figures:  # networks that are trained before the training, for `weights`
+                what = f"fold {figures['fold']:.0f}"
             shown.update(task, completed=epoch, visible=True, description=visible(f"{what}: {metrics}"))
 
         yield advance

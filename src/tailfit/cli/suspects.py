@@ -7,6 +7,7 @@ from typing import Any, Final
 import polars as pl
 from rich.table import Table
 
+from tailfit.cli.next_steps import after_suspects, print_next
 from tailfit.cli.progress import hint_when_stopped, progress_bar
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.recipes import find_suspects, load_recipe
@@ -50,10 +51,9 @@ def run_suspects(
         left = ", ".join(f"{number:,} of {name}" for name, number in result.unjudged.items())
         console.print(f"Not judged, because all samples of the class are in one group: {left}", soft_wrap=True)
     console.print(f"Written: {out} (open suspects.html; suspects.csv, quality.parquet)", soft_wrap=True)
-    console.print(
-        "Next: look at these samples and correct the labels; or train with weights: label_quality in the recipe",
-        soft_wrap=True,
-    )
+    console.print("Look at these samples, and correct labels that are wrong.", soft_wrap=True)
+    if steps := after_suspects(recipe):
+        print_next(console, steps)
 
 
 def _table(found: pl.DataFrame, width: int) -> Table:

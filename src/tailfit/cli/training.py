@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from tailfit.cli.next_steps import after_training, print_next
 from tailfit.cli.progress import hint_when_stopped, progress_bar
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.distributed import train
@@ -89,3 +90,4 @@ def _print_run(run: Run, out: Path, as_json: bool) -> None:
     if run.restarts:
         count = len(run.restarts)
         console.print(f"{count} restart{'s' * (count > 1)}: lost {'; '.join(run.restarts)}", soft_wrap=True)
+    print_next(console, after_training(run.recipe, out))

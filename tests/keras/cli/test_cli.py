@@ -210,6 +210,8 @@ def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatc
     trained = capsys.readouterr().out
     assert "balanced accuracy" in trained
     assert "Written:" in trained
+    assert f"  tailfit compare {recipe} " in trained.split("Next:")[1]
+    assert f"  tailfit export {tmp_path / 'run'} --out run.onnx" in trained
     assert run("evaluate", tmp_path / "run", "--out", tmp_path / "again.json") == 0
     assert (tmp_path / "again.json").read_text() == (tmp_path / "run" / "evaluation.json").read_text()
     assert run("evaluate", tmp_path / "run", "--data", recipe.parent / "pumps", "--part", "validation") == 0
@@ -217,7 +219,9 @@ def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatc
     assert run("report", tmp_path / "run", tmp_path / "again.json", "--out", tmp_path / "page.html") == 0
     assert "<h1>" in (tmp_path / "page.html").read_text()
     assert run("compare", recipe, "--seeds", "2", "--out", tmp_path / "compared") == 0
-    assert "adjusted" in capsys.readouterr().out
+    compared = capsys.readouterr().out
+    assert "adjusted" in compared
+    assert f"  tailfit suspects {recipe} " in compared.split("Next:")[1]
     assert (tmp_path / "compared" / "report.html").is_file()
     for arguments in (["train", recipe, "--out", tmp_path / "run", "-s", "seed=3"], ["evaluate", tmp_path / "run"]):
         capsys.readouterr()
@@ -312,3 +316,18 @@ def test_hints_are_quoted_for_the_shell_and_warnings_are_printable(recipe, tmp_p
     assert "\x1b" not in told.err
     assert "could not be drawn" in (tmp_path / "my run" / "report.html").read_text()
     assert (tmp_path / "my run" / "result.json").is_file()
+
+
+def test_the_progress_of_a_comparison_shows_speed_metrics_and_time():
+    from tailfit.cli.comparing import ComparisonProgress
+
+    shown = ComparisonProgress({("plain", 0): 2, ("focal", 0): 2})
+    shown.epoch_ended("plain", 0, 1, {"val_balanced_accuracy": 0.5})
+    assert (shown.count(), shown.running()) == ("0 of 2 runs", "running: plain, seed 0 (1/2: 0.500)")
+    shown.epoch_ended("plain", 0, 2, {"val_balanced_accuracy": 0.6, "samples_per_second": 1000.4})
+    shown.epoch_ended("focal", 0, 1, {"val_balanced_accuracy": 0.7, "samples_per_second": 500.0})
+    assert shown.count() == "0 of 2 runs, 1,500 samples/s"
+    shown.run_ended("plain", 0, {"val_balanced_accuracy": 0.6})
+    assert shown.count() == "1 of 2 runs, 500 samples/s"
+    assert shown.running() == "running: focal, seed 0 (1/2: 0.700)"
+    assert shown.standing() == "val_balanced_accuracy so far: plain 0.600"
