@@ -5,7 +5,7 @@ BIN := .venv/bin
 # A virtual environment on a fresh machine may carry an old pip; nothing here needs a newer one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test test-all bench chaos distributed fuzz gpu docs check lowest lock clean
+.PHONY: help setup demo test test-all bench chaos distributed fuzz gpu last-mile docs check lowest lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -62,6 +62,9 @@ distributed: setup .venv/.ray ## workers with the bits of one process, also afte
 
 fuzz: setup .venv/fuzz ## fuzz every parser, guided by coverage; MINUTES=10 in all, ONLY=npy,csv
 	PYTHONPATH=.venv/fuzz $(BIN)/python tests/fuzz/fuzz.py --minutes $(or $(MINUTES),10) --only "$(ONLY)"
+
+last-mile: setup ## every command on two data sets, up to ONNX without tailfit; TEP=tep_windows.npz WELLS=folder
+	$(BIN)/python tests/proof/last_mile.py $(if $(TEP),--tep $(TEP)) $(if $(WELLS),--wells $(WELLS)) $(ARGS)
 
 gpu: setup ## the suite and the speed of a step on a GPU (eight minutes)
 	scripts/gpu $(ARGS)

@@ -4,16 +4,15 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from tailfit.recipes.recipe import Recipe
+from tailfit.terminal import PlainConsole
 
 __all__ = ["after_comparison", "after_suspects", "after_training", "print_next"]
 
 Step = tuple[str, str]  # command and what it is for
 
 
-def print_next(console: Console, steps: Sequence[Step]) -> None:
+def print_next(console: PlainConsole, steps: Sequence[Step]) -> None:
     """Print commands that can be copied, each followed by what it does as a comment of the shell."""
     width = max(len(command) for command, _ in steps)
     console.print("Next:")
