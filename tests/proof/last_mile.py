@@ -7,7 +7,7 @@ table of labels; and recordings of oil wells, one Parquet table per recording wi
 metadata is rebuilt from the names of the files. For each: inspect, init, train, compare, suspects, runs, predict and
 export. The ONNX file is then run by a script of twelve lines in a new environment with NumPy and onnxruntime only: its
 scores must be those that `predict` wrote, to 1e-5 of the largest. Trainings are short; this is no benchmark. `--share`
-uses fewer recordings.
+uses less of the data.
 """
 
 import argparse
@@ -117,12 +117,12 @@ def compare(folder: Folder, data: str, predicted: pl.DataFrame, records: Any) ->
     print(f"{len(found):,} scores of {data}: at most {difference:.1g} from those that predict wrote\n", flush=True)
 
 
-def plant(folder: Folder, path: Path) -> None:
+def plant(folder: Folder, path: Path, share: float) -> None:
     """Write windows of the plant as files, without labels for a part of them, and run all commands."""
     with np.load(path, allow_pickle=False) as file:
         x, names = file["X"], file["y_names"][file["y"]]
-    known = np.random.default_rng(0).permutation(len(x))
-    known, unknown = known[: len(x) * 4 // 5], np.sort(known[len(x) * 4 // 5 :])
+    known = np.random.default_rng(0).permutation(len(x))[: round(share * len(x))]
+    known, unknown = known[len(known) // 5 :], np.sort(known[: len(known) // 5])
     for name, rows in (("plant", known), ("new-plant", unknown)):
         (folder.path / name).mkdir()
         for row in rows.tolist():
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--tep", type=Path, help="tep_windows.npz")
     parser.add_argument("--wells", type=Path, help="folder of recordings")
     parser.add_argument("--work", type=Path, help="empty folder; by default a temporary one")
-    parser.add_argument("--share", type=float, default=1.0, help="share of the recordings")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the windows and recordings")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
@@ -172,7 +172,7 @@ def main() -> None:
         assert not list(work.iterdir()), f"{work} is not empty"
         folder = Folder(work)
         if options.tep is not None:
-            plant(folder, options.tep)
+            plant(folder, options.tep, options.share)
         if options.wells is not None:
             wells(folder, options.wells, options.share)
     print("all scores are equal")

@@ -321,7 +321,8 @@ def test_hints_are_quoted_for_the_shell_and_warnings_are_printable(recipe, tmp_p
 def test_the_progress_of_a_comparison_shows_speed_metrics_and_time():
     from tailfit.cli.comparing import ComparisonProgress
 
-    shown = ComparisonProgress({("plain", 0): 2, ("focal", 0): 2})
+    shown = ComparisonProgress()
+    shown.planned({("plain", 0): 2, ("focal", 0): 2})
     shown.epoch_ended("plain", 0, 1, {"val_balanced_accuracy": 0.5})
     assert (shown.count(), shown.running()) == ("0 of 2 runs", "running: plain, seed 0 (1/2: 0.500)")
     shown.epoch_ended("plain", 0, 2, {"val_balanced_accuracy": 0.6, "samples_per_second": 1000.4})
