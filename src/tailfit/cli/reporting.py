@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tailfit.evaluation import Evaluation, compare_table, report
+from tailfit.evaluation.history import read_history
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
 from tailfit.terminal import PlainConsole
@@ -27,7 +28,8 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
             evaluation = Evaluation.load(run)
         name = evaluation.name if evaluation.name not in found else f"{evaluation.name} ({run})"
         found[name] = evaluation
-    report(found, out, title=title or "tailfit: runs compared")
+    history = read_history(runs[0]) if len(found) == 1 and runs[0].is_dir() else None
+    report(found, out, title=title or ("tailfit: runs compared" if len(found) > 1 else "Evaluation"), history=history)
     console = console_of_any_width()
     console.print(compare_table(found) if len(found) > 1 else next(iter(found.values())).summary())
     console.print(f"Written: {out}", soft_wrap=True)

@@ -15,6 +15,7 @@ from tailfit.evaluation.curves import confused_pairs
 from tailfit.evaluation.event_tables import event_notes, event_rows
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.group_notes import group_notes, groups_text, how_computed
+from tailfit.evaluation.history import History, history_chart
 from tailfit.evaluation.metrics import OVERALL, Figure
 from tailfit.evaluation.pages import draw, environment, versions
 from tailfit.evaluation.score_report import score_views
@@ -44,6 +45,7 @@ def report(
     title: str = "Evaluation",
     notes: Sequence[str] = (),
     details: Mapping[str, object] | None = None,
+    history: History | None = None,
 ) -> str:
     """Return one HTML page with evaluations side by side, each compared with the first.
 
@@ -55,6 +57,7 @@ def report(
         path: File to write atomically; None only returns the page.
         title: Title of the page.
         notes: Paragraphs of plain text below the title, such as a description of the experiment.
+        history: Loss and metrics of the epochs of the training by name, such as `model.fit(...).history`.
         details: Facts for the foot of the page by name, such as backend, seed or date; versions are added.
     Raises:
         ArgumentError: If there are no evaluations, or if their classes or training counts differ.
@@ -97,6 +100,7 @@ def report(
             if each.events is not None
         ],
         scores=score_views(evaluations),
+        history=draw(partial(history_chart, history), "Loss and metrics of each epoch") if history else None,
         slices=[
             (heading, column, *_slice_rows(each, column), slice_notes(each, column))
             for heading, each in first_models(evaluations).items()

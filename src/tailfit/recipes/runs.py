@@ -1,12 +1,11 @@
 """The runs of a comparison: one training per remedy and seed, in whichever process."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from tailfit.errors import DataError
+from tailfit.evaluation.history import read_history
 from tailfit.recipes.parts import Parts, open_parts
 from tailfit.recipes.recipe import Recipe
 from tailfit.recipes.training import train_on
@@ -18,15 +17,12 @@ from tailfit.recipes.transfer import (
     modules_of,
     recipe_of,
 )
-from tailfit.storage.reading import read_text
 
 __all__ = ["Planned", "Progress", "RunEnded", "RunOfComparison", "RunTrainer", "last_epoch", "settings_of"]
 
 Progress: TypeAlias = Callable[[str, int, int, Mapping[str, float]], None]
 Planned: TypeAlias = Callable[[Mapping[tuple[str, int], int]], None]
 RunEnded: TypeAlias = Callable[[str, int, Mapping[str, float]], None]
-
-_MOST_HISTORY: Final = 1 << 26  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +101,4 @@ def settings_of(runs: Sequence[RunOfComparison], data: Mapping[str, Any], fetch:
 
 def last_epoch(place: Path) -> dict[str, float]:
     """Return loss and metrics of the last epoch of a run; empty if its `history.csv` is missing or damaged."""
-    try:
-        rows = list(csv.DictReader(read_text(place / "history.csv", _MOST_HISTORY).splitlines()))
-        return {str(key): float(value) for key, value in rows[-1].items()} if rows else {}
-    except (csv.Error, DataError, OSError, TypeError, ValueError):
-        return {}
+    return {key: values[-1] for key, values in read_history(place).items() if values}

@@ -19,6 +19,7 @@ from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
+from tailfit.evaluation.history import read_history
 from tailfit.evaluation.slices import slice_counts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.agreement import check_same, check_shared
@@ -362,7 +363,8 @@ def _is_finished(recipe: Recipe, directory: Path, data: Mapping[str, Any], check
 def save_report(evaluation: Evaluation | Comparison, place: Path) -> None:
     """Write the report page of a run or comparison as its last file; a failure is only a `ReportWarning`."""
     try:
-        evaluation.save_html(place / "report.html")
+        options = {} if isinstance(evaluation, Comparison) else {"history": read_history(place)}
+        evaluation.save_html(place / "report.html", **options)
     except Exception as error:
         warnings.warn(
             f"{place / 'report.html'} was not written ({type(error).__name__}: {error}); all results were.",

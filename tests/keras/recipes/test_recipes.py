@@ -307,7 +307,8 @@ def test_a_run_writes_all_files(home, full):
     table = pl.read_parquet(full.directory / "predictions.parquet")
     called = np.array(NAMES)[full.evaluation.y_pred]
     assert table["predicted"].to_list() == called.tolist()
-    assert table.columns == ["id", "label", "predicted", *(f"score {name}" for name in NAMES)]
+    assert table.columns[: 3 + len(NAMES)] == ["id", "label", "predicted", *(f"score {name}" for name in NAMES)]
+    assert all(name.startswith("metadata ") for name in table.columns[3 + len(NAMES) :])
     scores = table.select(pl.col("^score .*$")).to_numpy()
     served = keras.saving.load_model(full.directory / "model.keras")
     x = np.stack([np.load(home / "pumps" / "data" / f"{name}.npy") for name in table["id"]])

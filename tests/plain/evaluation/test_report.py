@@ -1,6 +1,7 @@
 """Report pages: self-contained, the same bytes for the same input, and names never become markup."""
 
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 
@@ -12,6 +13,7 @@ import tailfit
 from tailfit.errors import ArgumentError
 from tailfit.evaluation import ReportWarning, comparison, report
 from tailfit.evaluation.charts import _CELL_INK, Chart, confusion_chart, difference_chart, recall_chart
+from tailfit.evaluation.history import history_chart, read_history
 from tailfit.evaluation.metrics import Figure
 from tailfit.evaluation.naming import short_labels
 from tailfit.evaluation.svg import FAINT, GRID, INK, PALETTE, nice_ticks, tick_text
@@ -245,3 +247,50 @@ def test_an_interrupted_chart_ends_the_report(monkeypatch) -> None:
     monkeypatch.setattr("tailfit.evaluation.charts.Drawing", interrupted)
     with pytest.raises(KeyboardInterrupt):
         two(["a", "b"])["a"].to_html()
+
+
+HISTORY = {
+    "epoch": [0.0, 1.0, 2.0],
+    "loss": [3.0, 2.0, 1.0],
+    "val_loss": [3.0, 2.5, math.nan],
+    "balanced_accuracy": [0.5, 0.6, 0.7],
+    "learning_rate": [0.1, 0.1, 0.1],
+    "nothing": [math.nan] * 3,
+}
+
+
+def test_learning_curves_are_where_the_values_are() -> None:
+    chart = history_chart(HISTORY)
+    assert [(row["name"], row["part"]) for row in chart.data] == [
+        ("loss", "training"),
+        ("loss", "validation"),
+        ("balanced_accuracy", "training"),
+    ]
+    assert chart.data[1]["values"] == [3.0, 2.5, None]
+    root = drawn(chart)
+    curves = [path for path in root.iter("path") if path.attrib["stroke-width"] == "1.8"][2:]  # after the legend
+    points = [re.findall(r"[ML]([\d.]+) ([\d.]+)", path.attrib["d"]) for path in curves]
+    assert [len(each) for each in points] == [3, 2, 3]
+    heights = [float(y) for _, y in points[0]]
+    assert heights[1] - heights[0] == pytest.approx(heights[2] - heights[1])
+    assert points[0][0] == points[1][0]  # both begin at 3.0
+
+
+@pytest.mark.parametrize("history", [{"loss": [1.0]}, {"loss": [0.0] * 5000}, {"loss": [1e9, -1e-9]}, {}])
+def test_any_history_is_drawn(history) -> None:
+    drawn(history_chart(history))
+
+
+def test_the_history_of_a_run_is_read(tmp_path) -> None:
+    assert read_history(tmp_path) == {}
+    (tmp_path / "history.csv").write_text("epoch,loss\n0,nan\n1,0.5\n")
+    assert read_history(tmp_path)["loss"][1] == 0.5
+    for damaged in ("epoch,loss\n0\n", "epoch,loss\n0,x\n", "", "\x00"):
+        (tmp_path / "history.csv").write_text(damaged)
+        assert read_history(tmp_path) == {}
+
+
+def test_the_page_shows_learning_curves() -> None:
+    page = Page(report({"a": two(["a", "b"])["a"]}, history=HISTORY))
+    assert "Loss and metrics by epoch" in page.text
+    assert page.elements["svg"] == len(page.blocks) == 3
