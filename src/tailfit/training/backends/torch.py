@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import torch
 
 from tailfit.errors import StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
+from tailfit.training.backends.torch_graph import Traced, enabled, numbers_around, numbers_of
 from tailfit.training.backends.torch_transport import connect
 
 __all__ = [
@@ -73,12 +74,18 @@ def _detach(value: Any) -> Any:
 
 
 def function(fn: Callable[..., Any], *, compiled: bool = True) -> Callable[..., Any]:
+    def step(*args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            return keras.tree.map_structure(_own, fn(*args, **kwargs))
+
+    name = getattr(fn, "__qualname__", repr(fn))
+    traced = Traced(step, name, partial(numbers_around, fn)) if compiled and enabled() else step
+
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         if getattr(_nesting, "depth", 0):  # called by a forward function, which needs the graph
             return fn(*args, **kwargs)
-        with torch.no_grad():
-            return keras.tree.map_structure(_own, fn(*args, **kwargs))
+        return traced(*args, **kwargs)
 
     return call
 
@@ -169,7 +176,9 @@ class Trainer(keras.Model):
     predict_function: Any = None
 
     steps_per_execution: int
+    run_eagerly: bool
 
+    _tailfit_traced: Sequence[Traced] = ()  # the latest ones
     _tailfit_loop: Any  # these are defined by tailfit.Model
     _run_train_step: Callable[[Any], Any]
     _run_test_step: Callable[[Any], Any]
@@ -193,6 +202,12 @@ class Trainer(keras.Model):
         if self.predict_function is None or force:
             self.predict_function = self._stepper(self.predict_step)
 
+    def train(self, mode: bool = True) -> Any:
+        # Keras calls this at the beginning of each epoch, and with False before an evaluation.
+        for traced in self._tailfit_traced:
+            traced.check()
+        return super().train(mode)
+
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         # One step per call: predict keeps all outputs, and Keras' loop would mistake a short last call for the end of
         # the data.
@@ -211,6 +226,9 @@ class Trainer(keras.Model):
 
         if self.jit_compile:
             one_step = torch.compile(one_step)
+        elif enabled() and not self.run_eagerly:
+            one_step = Traced(one_step, f"{type(self).__name__}.{step.__name__}", partial(numbers_of, self))
+            self._tailfit_traced = [*self._tailfit_traced[-2:], one_step]
 
         def stepper(batches: Sequence[Any]) -> Any:
             logs = None

@@ -1,0 +1,14 @@
+"""Steps on torch as recorded graphs: the operators of one step, called again without Keras, autograd and Python's tape.
+
+- `tape`: what is recorded.
+- `recorder`, `seeds`: recording a step while it runs.
+- `code`: records to Python functions.
+- `program`, `state`: all recordings of a step for inputs of one form, and what makes them trusted.
+- `numbers`: the numbers and flags of Python that a step must not change.
+- `traced`: when to record, when to repeat, and when to do neither.
+"""
+
+from tailfit.training.backends.torch_graph.numbers import numbers_around, numbers_of
+from tailfit.training.backends.torch_graph.traced import Traced, enabled
+
+__all__ = ["Traced", "enabled", "numbers_around", "numbers_of"]

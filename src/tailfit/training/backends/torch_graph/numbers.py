@@ -1,0 +1,40 @@
+"""Numbers and flags of Python around a step: a step that changes them counts in Python, which a recording would not."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+__all__ = ["numbers_around", "numbers_of"]
+
+_SIMPLE = (bool, int, float, str)
+
+
+def numbers_of(model: keras.Model) -> dict[str, Any]:
+    """Return the attributes of a model and its layers that are numbers, flags or strings."""
+    found: dict[str, Any] = {}
+    for number, layer in enumerate(model._flatten_layers()):
+        label = "" if layer is model else f" of the layer {layer.name} ({number})"
+        for name, value in vars(layer).items():
+            if isinstance(value, _SIMPLE):
+                found[f"the attribute {name}{label}"] = value
+    return found
+
+
+def numbers_around(fn: Callable[..., Any]) -> dict[str, Any]:
+    """Return the numbers, flags and strings in the closure of a function, and of the object whose method it is."""
+    found = {f"the variable {name} around it": value for name, value in _closure(fn) if isinstance(value, _SIMPLE)}
+    owner = getattr(fn, "__self__", None)
+    for name, value in getattr(owner, "__dict__", {}).items():
+        if isinstance(value, _SIMPLE):
+            found[f"the attribute {name}"] = value
+    return found
+
+
+def _closure(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    code, cells = getattr(fn, "__code__", None), getattr(fn, "__closure__", None) or ()
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # not yet assigned
+            continue

@@ -1,0 +1,258 @@
+"""A program: the recordings of a step for inputs of one form, and their repetition.
+
+What Python read of tensors (`if`, `ops.cond`) makes the program a tree: after each read there is a branch for each
+value. A path is trusted after two runs have recorded the same, and a repetition has given the same numbers as the
+second of them. Where a repetition meets a value that has no trusted branch, what it has changed is undone, and the
+step runs as it always does and is recorded.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import torch
+
+from tailfit.keras_private import set_keras_mask
+from tailfit.training.backends.torch_graph.code import Simplified, compiled
+from tailfit.training.backends.torch_graph.recorder import recorded
+from tailfit.training.backends.torch_graph.state import State, same_numbers
+from tailfit.training.backends.torch_graph.tape import (
+    Call,
+    Constant,
+    Masked,
+    Read,
+    Record,
+    Recording,
+    Ref,
+    key_of,
+    refs_of,
+    same_output,
+)
+
+__all__ = ["MISSING", "Program"]
+
+MISSING: Final = object()
+_MOST_BRANCHES = 8
+
+
+class _Node:
+    """The records up to a read, with a node for each value of it; or up to the end, with the outputs."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+        self.read = records[-1] if records and isinstance(records[-1], Read) else None
+        self.branches: dict[Any, _Node] = {}
+        self.outputs: Any = None
+        self.seen, self.trusted = 0, False
+        # Set when it is compiled:
+        self.certain = False  # whether it always reads the same
+        self.named: Any = None  # outputs, with the numbers of `run`
+        self.places: dict[int, int] = {}
+        self.run: Callable[[dict[int, Any]], Any]
+
+    def all(self) -> Iterator["_Node"]:
+        """Yield the node and those below it."""
+        yield self
+        for node in self.branches.values():
+            yield from node.all()
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether a repetition may find no trusted branch."""
+        if self.read is None:
+            return not self.trusted
+        whole = self.certain or (isinstance(self.read.value, bool) and len(self.branches) == 2)
+        return not whole or any(node.uncertain for node in self.branches.values())
+
+
+class Program:
+    """All paths of a step for inputs of one form.
+
+    Attributes:
+        refused: Why the step can not be repeated; None if it can.
+        ready: Whether a path is trusted.
+    """
+
+    def __init__(self) -> None:
+        self.refused: str | None = None
+        self.ready = self._uncertain = self._random = False
+        self._root: _Node | None = None
+        self._starts: dict[Any, int] = {}
+        self._constants: dict[int, torch.Tensor] = {}
+        self._changed: list[int] = []  # by the whole step, and before the last read
+        self._changed_early: list[int] = []
+        self._weights: list[torch.nn.Parameter] = []
+        self._modules: list[torch.nn.Module] = []
+        self._flags: list[bool] = []
+
+    def fits(self) -> bool:
+        """Return whether weights are trainable, and torch's modules in the mode, as when it was recorded."""
+        return not self.ready or self._flags == self._flags_now()
+
+    def _flags_now(self) -> list[bool]:
+        flags = [weight.requires_grad for weight in self._weights]
+        return flags + [module.training for module in self._modules] if self._modules else flags
+
+    def run(self, inputs: Sequence[torch.Tensor]) -> Any:
+        """Return the outputs for inputs; `MISSING`, with everything as before, if there is no trusted path."""
+        before = State(self._tensors(self._changed_early, inputs), self._random) if self._uncertain else None
+        outputs = self._follow(inputs, trusted=True)
+        if outputs is MISSING and before is not None:
+            before.restore()
+        return outputs
+
+    def _follow(self, inputs: Sequence[torch.Tensor], *, trusted: bool) -> Any:
+        node, values = self._root, dict(enumerate(inputs))
+        with torch._C._AutoDispatchBelowAutograd():
+            while node is not None:
+                result = node.run(values)
+                if node.read is None:
+                    return _filled(node.named, node.places, result)
+                node = node.branches.get(key_of(result))
+                if node is not None and trusted and not node.trusted:
+                    node = None
+        return MISSING
+
+    def learn(self, step: Callable[[], Any], inputs: Sequence[torch.Tensor]) -> tuple[Any, Recording | None]:
+        """Run a step as it always runs, and record it.
+
+        Returns:
+            Its result, and the recording if it contradicts the earlier ones.
+        """
+        self._flags = self._flags_now()
+        changed = self._tensors(self._changed, inputs)
+        before = State(changed, self._random) if self._root is not None and State.affordable(changed) else None
+        result, recording = recorded(step, inputs, self._starts)
+        path = self._add(recording)
+        if path is None:
+            return result, recording
+        if self.refused is None and path and path[-1].seen > 1 and not path[-1].trusted:
+            self._trust(path, before, changed, inputs, result)
+        return result, None
+
+    def start(self, recording: Recording) -> None:
+        """Add the first recording."""
+        self._add(recording)
+
+    # -- recordings -------------------------------------------------------------------------------------
+
+    def _add(self, recording: Recording) -> list[_Node] | None:
+        """Return the nodes of the recording; None if it contradicts those before."""
+        self.refused = self.refused or recording.refused
+        if self.refused is not None:
+            return []
+        pieces: list[list[Record]] = [[]]
+        for record in recording.records:
+            pieces[-1].append(record)
+            if isinstance(record, Read):
+                pieces.append([])
+        root = self._root = self._root or _Node(pieces[0])
+        path = [root]
+        for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
+            node = path[-1]
+            if not _agree(node.records, piece):
+                return None
+            if after is not None:
+                key = piece[-1].key  # type: ignore[union-attr]
+                path.append(node.branches.setdefault(key, _Node(after)))
+        leaf = path[-1]
+        if leaf.seen and not same_output(leaf.outputs, recording.outputs):
+            return None
+        leaf.outputs = recording.outputs
+        leaf.seen += 1
+        if leaf.seen == 1 or not leaf.trusted:
+            self._compile(root, recording)
+        return path
+
+    def _compile(self, root: _Node, recording: Recording) -> None:
+        nodes = list(root.all())
+        records = [record for node in nodes for record in node.records]
+        simplified = Simplified(records)
+        constants = [record for record in records if isinstance(record, Constant)]
+        if any(len(node.branches) > _MOST_BRANCHES for node in nodes):
+            self.refused = "Python code that depends on the values of tensors"
+        elif any(constant.fresh and simplified.written(constant.number) for constant in constants):
+            self.refused = "a tensor that each step makes anew and changes"
+        else:
+            kept = {id(node): simplified.of(node.records) for node in nodes}  # parents come first
+            self._compile_from(root, kept, simplified)
+            self._constants = simplified.constants
+            self._changed = simplified.changed_by(records)
+            early = [record for node in nodes if node.read is not None for record in node.records]
+            self._changed_early = simplified.changed_by(early)
+            self._random = any(isinstance(record, Call) and record.random for record in records)
+            weights = {id(constant.tensor): constant.tensor for constant in constants}.values()
+            self._weights = [weight for weight in weights if isinstance(weight, torch.nn.Parameter)]
+            self._modules = recording.modules
+            if len(self._flags) != len(self._weights) + len(self._modules):
+                self._flags = self._flags_now()
+
+    def _compile_from(self, node: _Node, kept: dict[int, list[Record]], simplified: Simplified) -> set[int]:
+        """Compile a node and those below it; return the values that they need."""
+        later: set[int] = set()
+        for branch in node.branches.values():
+            later |= self._compile_from(branch, kept, simplified)
+        node.named = simplified.named(node.outputs)
+        outputs = list(dict.fromkeys(refs_of(node.named)))
+        node.places = {number: place for place, number in enumerate(outputs)}
+        node.certain = node.read is not None and simplified.computed(node.read.number)
+        node.run, needed = compiled(kept[id(node)], simplified.constants, later, outputs)
+        return needed
+
+    def _trust(
+        self,
+        path: list[_Node],
+        before: State | None,
+        changed: list[torch.Tensor],
+        inputs: Sequence[torch.Tensor],
+        result: Any,
+    ) -> None:
+        """Repeat the step that has just run, and compare."""
+        if before is not None:
+            after = State(changed, self._random)
+            before.restore()
+            try:
+                again = self._follow(inputs, trusted=False)
+                alike = again is not MISSING and _same_results(result, again) and after.is_now()
+            except (RuntimeError, TypeError, ValueError) as error:
+                self.refused, alike = f"{type(error).__name__}: {error}", True
+            after.restore()
+            if not alike:
+                self.refused = "a step whose repetition gives different numbers"
+        for node in path if self.refused is None else ():
+            node.trusted = self.ready = True
+        self._uncertain = path[0].uncertain
+
+    def _tensors(self, numbers: Sequence[int], inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        known = [inputs[number] if number < len(inputs) else self._constants.get(number) for number in numbers]
+        return [tensor for tensor in known if tensor is not None]
+
+
+def _agree(records: list[Record], others: list[Record]) -> bool:
+    return len(records) == len(others) and all(
+        one is other or one.agrees(other) for one, other in zip(records, others, strict=True)
+    )
+
+
+def _filled(part: Any, places: dict[int, int], values: Sequence[Any]) -> Any:
+    """Return outputs with their values."""
+    if type(part) is Ref:
+        return values[places[part.number]]
+    if type(part) is dict:
+        return {key: _filled(inner, places, values) for key, inner in part.items()}
+    if type(part) in (list, tuple):
+        return type(part)(_filled(inner, places, values) for inner in part)
+    if type(part) is Masked:
+        value = _filled(part.value, places, values)
+        set_keras_mask(value, _filled(part.mask, places, values))
+        return value
+    return part
+
+
+def _same_results(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and same_numbers(one, other)
+    if isinstance(one, dict):
+        return all(_same_results(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return all(map(_same_results, one, other))
+    return bool(one == other) or one != one

@@ -1,0 +1,270 @@
+"""Record a step while it runs as it always does: what torch's operators are called with, below autograd.
+
+Two modes of torch see everything: the dispatch mode each call of an operator, forward and backward; the function mode
+what leaves torch (`numpy()`, `data_ptr()`), after which a run can not be repeated.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tailfit.keras_private import get_keras_mask
+from tailfit.training.backends.torch_graph.seeds import seeds_recorded
+from tailfit.training.backends.torch_graph.tape import Call, Constant, Masked, Read, Recording, Ref
+
+__all__ = ["recorded", "recording"]
+
+_aten = torch.ops.aten
+_READS = {_aten._local_scalar_dense.default, _aten.item.default, _aten.is_nonzero.default}
+_LEAVES = {
+    torch.Tensor.numpy: "numpy()",
+    torch.Tensor.__array__: "a conversion to NumPy",
+    torch.Tensor.tolist: "tolist()",
+    torch.Tensor.data_ptr: "data_ptr()",
+    torch.Tensor.untyped_storage: "untyped_storage()",
+    torch.Tensor.__dlpack__: "__dlpack__()",
+    torch.Tensor.data.__set__: "an assignment to data",  # type: ignore[attr-defined]
+    torch.Tensor.register_hook: "register_hook()",
+}
+
+_active = threading.local()
+
+
+def recording() -> bool:
+    """Return whether this thread is recording a step."""
+    return getattr(_active, "recorder", None) is not None
+
+
+def recorded(
+    step: Callable[[], Any], inputs: Sequence[torch.Tensor], branches: dict[Any, int]
+) -> tuple[Any, Recording]:
+    """Run a step, and return its result and its recording.
+
+    Args:
+        step: The step, without arguments.
+        inputs: Tensors that differ in each run.
+        branches: Where the numbers of the values begin after reads with these values; new ones are added. So the values
+            of a program have different numbers on all its paths.
+    """
+    recorder = _Recorder(inputs, branches)
+    _active.recorder = recorder
+    try:
+        with _called_modules(recorder.recording.modules), seeds_recorded(recorder.repeat), _Functions(recorder), recorder:
+            result = step()
+    finally:
+        _active.recorder = None
+    recorder.recording.outputs = recorder.as_output(result)
+    return result, recorder.recording
+
+
+@contextmanager
+def _called_modules(called: list[torch.nn.Module]) -> Iterator[None]:
+    thread = threading.get_ident()
+
+    def note(module: torch.nn.Module, _: Any) -> None:
+        if threading.get_ident() == thread and not any(module is known for known in called):
+            called.append(module)
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+class _Functions(TorchFunctionMode):
+    """Sees what leaves torch, and numbers that torch takes out of tensors itself."""
+
+    def __init__(self, recorder: "_Recorder") -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _LEAVES:
+            self._recorder.refuse(f"{_LEAVES[func]} of a tensor")
+        elif isinstance(kwargs.get("alpha"), torch.Tensor):
+            # Keras' SGD passes the learning rate in this way: torch would read it, and record its value.
+            kwargs = {**kwargs, "alpha": self._recorder.number(kwargs["alpha"])}
+        return func(*args, **kwargs)
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self, inputs: Sequence[torch.Tensor], branches: dict[Any, int]) -> None:
+        super().__init__()
+        self.recording = Recording()
+        self._branches = branches
+        self._path: tuple[Any, ...] = ()
+        self._known: dict[int, tuple[Any, int]] = {}
+        self._count = 0
+        self._numbers: list[tuple[float, Ref]] = []  # those that the next call may take as alpha
+        for tensor in inputs:
+            self._define(tensor)
+
+    def refuse(self, reason: str) -> None:
+        """Note why the run can not be repeated; it goes on."""
+        self.recording.refused = self.recording.refused or reason
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.recording.refused is not None:
+            return func(*args, **kwargs)
+        given, named = self._as_refs(args), self._as_refs(kwargs)
+        if self._numbers and "alpha" in named:
+            named = {**named, "alpha": self._numbers.pop()[1]}
+        result = func(*args, **kwargs)
+        if func in _READS:
+            self._read(Read(given[0].number, result, func is _aten.is_nonzero.default))
+            return result
+        if isinstance(result, bool | int | float):
+            self.refuse(f"{func}, whose result is a number")
+            return result
+        if func is _aten.lift_fresh.default:  # the step may change a tensor that it makes of numbers
+            func = _aten.clone.default
+            self._known.pop(id(result), None)
+        self._append(func, given, named, result, *_effects(func, given, named))
+        return result
+
+    def _read(self, read: Read) -> None:
+        self.recording.records.append(read)
+        self._path = (*self._path, self._count, read.key)
+        self._count = self._branches.setdefault(self._path, (len(self._branches) + 1) * 10**6)
+
+    def repeat(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a Python function that a run must repeat as a whole, and return its result."""
+        given = self._as_refs(args)
+        with _unrecorded():
+            result = function(*args)
+        self._append(function, given, {}, result, (), None, True, False)
+        return result
+
+    def number(self, tensor: torch.Tensor) -> float:
+        """Return the number in a tensor as torch reads it; the call that follows takes it as alpha."""
+        given = self._as_refs((tensor,))
+        with _unrecorded():
+            value = tensor.item()
+        number = self._new()
+        self.recording.records.append(Call(_item, given, {}, Ref(number), (number,)))
+        self._numbers = [(value, Ref(number))]
+        return value
+
+    def as_output(self, part: Any) -> Any:
+        """Return what a step returned, with a `Ref` for each tensor."""
+        if isinstance(part, torch.Tensor):
+            mask = get_keras_mask(part)
+            value = self._as_refs(part)
+            return value if mask is None else Masked(value, self._as_refs(mask))
+        if type(part) in (list, tuple):
+            return type(part)(self.as_output(inner) for inner in part)
+        if type(part) is dict:
+            return {key: self.as_output(inner) for key, inner in part.items()}
+        if part is not None and not isinstance(part, bool | int | float | str):
+            self.refuse(f"a result of type {type(part).__name__}")
+        return part
+
+    def _append(
+        self,
+        func: Any,
+        args: Any,
+        kwargs: Any,
+        result: Any,
+        writes: tuple[int, ...],
+        viewed: int | None,
+        repeated: bool,
+        random: bool,
+    ) -> None:
+        before = self._count
+        named = self._result(result)
+        made = tuple(range(before, self._count))
+        self.recording.records.append(Call(func, args, kwargs, named, made, writes, viewed, repeated, random))
+
+    def _result(self, result: Any) -> Any:
+        if isinstance(result, torch.Tensor):
+            known = self._number_of(result)
+            return Ref(self._define(result) if known is None else known)
+        if isinstance(result, list | tuple):
+            return tuple(self._result(part) for part in result)
+        if isinstance(result, torch.Generator):
+            return Ref(self._define(result))
+        return result
+
+    def _as_refs(self, part: Any) -> Any:
+        if isinstance(part, torch.Tensor):
+            known = self._number_of(part)
+            if known is None:
+                if type(part) not in (torch.Tensor, torch.nn.Parameter):
+                    self.refuse(f"a tensor of the class {type(part).__name__}")
+                known = self._define(part)
+                self.recording.records.append(Constant(known, part))
+            return Ref(known)
+        if isinstance(part, list | tuple):
+            return type(part)(self._as_refs(inner) for inner in part) if type(part) in (list, tuple) else part
+        if isinstance(part, dict):
+            return {key: self._as_refs(inner) for key, inner in part.items()}
+        if isinstance(part, torch.Generator):
+            known = self._number_of(part)
+            if known is None:
+                self.refuse("a torch.Generator")
+                return part
+            return Ref(known)
+        if isinstance(part, torch.SymInt | torch.SymFloat):
+            self.refuse("a symbolic number")
+        return part
+
+    def _number_of(self, value: Any) -> int | None:
+        entry = self._known.get(id(value))
+        # An ID may be that of a value that is gone.
+        return entry[1] if entry is not None and entry[0]() is value else None
+
+    def _define(self, value: Any) -> int:
+        try:
+            reference = weakref.ref(value)
+        except TypeError:
+            reference = lambda: value  # noqa: E731
+        self._known[id(value)] = (reference, self._new())
+        return self._count - 1
+
+    def _new(self) -> int:
+        self._count += 1
+        return self._count - 1
+
+
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+        yield
+
+
+def _item(tensor: torch.Tensor) -> Any:
+    return tensor.item()
+
+
+def _effects(func: Any, args: Any, kwargs: Any) -> tuple[tuple[int, ...], int | None, bool, bool]:
+    """Return which values a call writes, which it views, whether it must be repeated, and whether it is random."""
+    schema = func._schema
+    given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | kwargs
+    writes: list[int] = []
+    viewed = None
+    for argument in schema.arguments:
+        alias = argument.alias_info
+        if alias is None or argument.name not in given:
+            continue
+        numbers = _numbers(given[argument.name])
+        if alias.is_write:
+            writes += numbers
+        elif numbers:
+            viewed = numbers[0]
+    random = torch.Tag.nondeterministic_seeded in func.tags and not isinstance(given.get("generator"), Ref)
+    repeated = bool(writes) or torch.Tag.nondeterministic_seeded in func.tags
+    return tuple(writes), viewed, repeated, random
+
+
+def _numbers(part: Any) -> list[int]:
+    parts = part if isinstance(part, list | tuple) else [part]
+    return [inner.number for inner in parts if isinstance(inner, Ref)]
