@@ -30,6 +30,7 @@ __all__ = ["Model"]
 
 Logs = dict[str, Any]
 
+_idle_hooks = private.idle_hooks_skipped()
 _Trainer: Any = engine.Trainer  # a name, since type checkers take no attribute of an object as a base class
 
 
@@ -296,7 +297,7 @@ class Model(_Trainer):
         checked = labels_checked(self, given, held, training=True)
         loop = self._parts_loop()
         by_parts = nullcontext() if loop is None else loop.fitting(feed, self._in_parts(validation), call)
-        with reading(feed, validation), with_markers(call, markers), checked, by_parts:
+        with reading(feed, validation), with_markers(call, markers), checked, by_parts, _idle_hooks:
             return _Trainer.fit(self, **call)
 
     def _trial_step(self, batch: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from tailfit.errors import StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
+from tailfit.training.backends.torch_batches import read_arrays_directly
 from tailfit.training.backends.torch_graph import Traced, enabled, numbers_around, numbers_of
 from tailfit.training.backends.torch_transport import connect
 
@@ -185,6 +186,7 @@ class Trainer(keras.Model):
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
+        read_arrays_directly(iterator)
         super()._symbolic_build(iterator, data_batch)
 
     def make_train_function(self, force: bool = False) -> None:

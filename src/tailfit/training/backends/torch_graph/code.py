@@ -1,11 +1,13 @@
 """Compile records to Python: one function for the calls up to a read of a value, or to the end.
 
 Before that the records are simplified, without any change of the numbers: calls whose results nothing needs are left
-out, those on constants that each run makes anew are computed once, and aliases of a value are the value itself.
+out, those on constants that each run makes anew are computed once, aliases of a value are the value itself, equal calls
+are made once, and a result that is only copied to a weight is written there at once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import torch
 
@@ -18,7 +20,7 @@ _ALIASES = {_aten.detach.default, _aten.alias.default, _aten.lift_fresh.default}
 # Operators that change the shape of a value in place, which would change its alias, too.
 _RESHAPES = {"resize_", "squeeze_", "unsqueeze_", "t_", "transpose_", "set_", "as_strided_", "swapaxes_", "resize_as_"}
 # The same operators, called through bindings that convert their arguments faster.
-_FASTER = {
+_FASTER: Final[dict[Any, Any]] = {
     _aten.mm.default: torch.mm,
     _aten.addmm.default: torch.addmm,
     _aten.bmm.default: torch.bmm,
@@ -71,11 +73,8 @@ class Simplified:
                     base.update((made, base.get(record.viewed, record.viewed)) for made in record.made)
                 self._written.update(base.get(number, number) for number in record.writes)
         self._base = base
-        self._reshaped = any(
-            isinstance(record, Call) and getattr(record.function, "_schema", None) is not None
-            and record.function._schema.name.removeprefix("aten::") in _RESHAPES
-            for record in every
-        )
+        names = {record.function.__name__ for record in every if isinstance(record, Call) and record.writes}
+        self._reshaped = any(name.partition(".")[0] in _RESHAPES for name in names)
 
     def written(self, number: int) -> bool:
         """Return whether a call changes a value, or one that shares its memory."""
@@ -84,6 +83,8 @@ class Simplified:
     def of(self, records: Sequence[Record]) -> list[Record]:
         """Return the records that a run must still do; nodes are given from the first to the last of their path."""
         kept: list[Record] = []
+        done: dict[Any, int] = {}
+        versions: dict[int, int] = {}
         for record in records:
             if isinstance(record, Constant):
                 self.constants[record.number] = record.tensor
@@ -93,10 +94,29 @@ class Simplified:
                 kept.append(Read(self._same.get(record.number, record.number), record.value, record.truth))
             elif not self._alias(record) and not self._fold(record):
                 args, kwargs, result = (self._named(part) for part in (record.args, record.kwargs, record.result))
-                kept.append(
-                    Call(record.function, args, kwargs, result, record.made, repeated=record.repeated)
-                )
+                call = Call(record.function, args, kwargs, result, record.made, repeated=record.repeated)
+                if not self._done_before(record, call, done, versions):
+                    kept.append(call)
         return kept
+
+    def _done_before(self, record: Call, call: Call, done: dict[Any, int], versions: dict[int, int]) -> bool:
+        """Use the result of an equal call with the same operands, if there is one; note what the call changes."""
+        for number in record.writes:
+            base = self._base.get(number, number)
+            versions[base] = versions.get(base, 0) + 1
+        if record.repeated or len(record.made) != 1 or not isinstance(record.result, Ref) or self._reshaped:
+            return False
+        made = record.made[0]
+        if self.written(made):
+            return False
+        operands = tuple(refs_of((call.args, call.kwargs)))
+        ages = tuple(versions.get(self._base.get(number, number), 0) for number in operands)
+        key = (call.function, repr(call.args), repr(call.kwargs), ages)
+        before = done.setdefault(key, made)
+        if before == made:
+            return False
+        self._same[made] = before
+        return True
 
     def changed_by(self, records: Iterable[Record]) -> list[int]:
         """Return the values whose memory the calls among the records change."""
@@ -177,7 +197,30 @@ def compiled(
             needed.update(n for n in refs_of((record.args, record.kwargs)) if n not in constants)
         kept.append(record)
     kept.reverse()
-    return _Writer(constants, kept, later, outputs).function(needed), needed
+    return _Writer(constants, _written_at_once(kept, later | set(outputs)), later, outputs).function(needed), needed
+
+
+def _written_at_once(records: list[Record], used: set[int]) -> list[Record]:
+    """Replace the pairs `r = a + b` and `a.copy_(r)` by one call, where nothing else needs `r`."""
+    uses = [
+        number for record in records if isinstance(record, Call) for number in refs_of((record.args, record.kwargs))
+    ]
+    uses += [record.number for record in records if isinstance(record, Read)]
+    result: list[Record] = []
+    for record in records:
+        if result and isinstance(record, Call) and record.function is _aten.copy_.default and len(record.args) == 2:
+            total = result[-1]
+            if (
+                isinstance(total, Call)
+                and total.function is _aten.add.Tensor
+                and record.args == (total.args[0], total.result)
+                and total.made[0] not in used
+                and uses.count(total.made[0]) == 1
+            ):
+                result[-1] = replace(total, kwargs={**total.kwargs, "out": total.args[0]}, made=(), repeated=True)
+                continue
+        result.append(record)
+    return result
 
 
 class _Writer:
@@ -198,7 +241,8 @@ class _Writer:
         for position, record in enumerate(self._records):
             if isinstance(record, Read):
                 lines += self._exports(used)
-                lines.append(f" return {self._text(Ref(record.number))}.item()" if not record.truth else f" return bool({self._text(Ref(record.number))}.item())")
+                value = f"{self._text(Ref(record.number))}.item()"
+                lines.append(f" return bool({value})" if record.truth else f" return {value}")
                 break
             if isinstance(record, Call):
                 lines.append(f" {self._call(record)}")
@@ -208,12 +252,14 @@ class _Writer:
             lines += self._exports(used)
             lines.append(f" return [{', '.join(self._text(Ref(number)) for number in self._outputs)}]")
         scope = dict(self._names)
-        exec(compile("\n".join(lines), "<recorded step>", "exec"), scope)  # noqa: S102 - written here, line by line
+        exec(compile("\n".join(lines), "<recorded step>", "exec"), scope)  # its lines are written above
         run: Callable[[dict[int, Any]], Any] = scope["run"]
         return run
 
     def _exports(self, used: set[int]) -> list[str]:
-        return [f" values[{number}] = v{number}" for number in sorted(self._later & used) if number not in self._constants]
+        return [
+            f" values[{number}] = v{number}" for number in sorted(self._later & used) if number not in self._constants
+        ]
 
     def _last_uses(self) -> dict[int, list[int]]:
         """Return the values that are last used by the record at each position."""

@@ -16,7 +16,7 @@ def numbers_of(model: keras.Model) -> dict[str, Any]:
     for number, layer in enumerate(model._flatten_layers()):
         label = "" if layer is model else f" of the layer {layer.name} ({number})"
         for name, value in vars(layer).items():
-            if isinstance(value, _SIMPLE):
+            if isinstance(value, _SIMPLE) and name != "training":  # a mode, on which recordings depend
                 found[f"the attribute {name}{label}"] = value
     return found
 

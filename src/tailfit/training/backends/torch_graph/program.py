@@ -31,7 +31,8 @@ from tailfit.training.backends.torch_graph.tape import (
 __all__ = ["MISSING", "Program"]
 
 MISSING: Final = object()
-_MOST_BRANCHES = 8
+_MOST_BRANCHES: Final = 8
+_MOST_MISSES: Final = 16
 
 
 class _Node:
@@ -75,11 +76,13 @@ class Program:
     def __init__(self) -> None:
         self.refused: str | None = None
         self.ready = self._uncertain = self._random = False
+        self._runs = self._misses = 0
         self._root: _Node | None = None
         self._starts: dict[Any, int] = {}
         self._constants: dict[int, torch.Tensor] = {}
         self._changed: list[int] = []  # by the whole step, and before the last read
         self._changed_early: list[int] = []
+        self._unchanged: list[torch.Tensor] = []
         self._weights: list[torch.nn.Parameter] = []
         self._modules: list[torch.nn.Module] = []
         self._flags: list[bool] = []
@@ -96,9 +99,15 @@ class Program:
         """Return the outputs for inputs; `MISSING`, with everything as before, if there is no trusted path."""
         before = State(self._tensors(self._changed_early, inputs), self._random) if self._uncertain else None
         outputs = self._follow(inputs, trusted=True)
+        self._runs += 1
         if outputs is MISSING and before is not None:
             before.restore()
+            self._misses += 1
         return outputs
+
+    def keeps_missing(self) -> bool:
+        """Return whether so many runs have found no trusted path that repetition does not pay."""
+        return self._misses > _MOST_MISSES and 4 * self._misses > self._runs
 
     def _follow(self, inputs: Sequence[torch.Tensor], *, trusted: bool) -> Any:
         node, values = self._root, dict(enumerate(inputs))
@@ -120,8 +129,12 @@ class Program:
         """
         self._flags = self._flags_now()
         changed = self._tensors(self._changed, inputs)
-        before = State(changed, self._random) if self._root is not None and State.affordable(changed) else None
+        compared = self._root is not None and (self._uncertain or not self.ready)
+        compared = compared and State.affordable(changed) and State.affordable(self._unchanged)
+        before, others = (State(changed, self._random), State(self._unchanged, False)) if compared else (None, None)
         result, recording = recorded(step, inputs, self._starts)
+        if others is not None and not others.is_now():
+            self.refused = self.refused or "an operator that changes a tensor although it does not declare so"
         path = self._add(recording)
         if path is None:
             return result, recording
@@ -173,10 +186,12 @@ class Program:
         elif any(constant.fresh and simplified.written(constant.number) for constant in constants):
             self.refused = "a tensor that each step makes anew and changes"
         else:
-            kept = {id(node): simplified.of(node.records) for node in nodes}  # parents come first
-            self._compile_from(root, kept, simplified)
+            simple = {id(node): simplified.of(node.records) for node in nodes}  # parents come first
+            self._compile_from(root, simple, simplified)
             self._constants = simplified.constants
             self._changed = simplified.changed_by(records)
+            kept = [constant for constant in constants if not simplified.written(constant.number)]
+            self._unchanged = [constant.tensor for constant in kept if not constant.fresh]
             early = [record for node in nodes if node.read is not None for record in node.records]
             self._changed_early = simplified.changed_by(early)
             self._random = any(isinstance(record, Call) and record.random for record in records)

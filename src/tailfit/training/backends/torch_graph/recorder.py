@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,6 +23,13 @@ __all__ = ["recorded", "recording"]
 
 _aten = torch.ops.aten
 _READS = {_aten._local_scalar_dense.default, _aten.item.default, _aten.is_nonzero.default}
+# Operators that change running statistics, at these places of their arguments, which their schema does not tell.
+_STATISTICS = {
+    _aten.native_batch_norm.default: (3, 4),
+    _aten.cudnn_batch_norm.default: (3, 4),
+    _aten.miopen_batch_norm.default: (3, 4),
+    _aten.batch_norm_update_stats.default: (1, 2),
+}
 _LEAVES = {
     torch.Tensor.numpy: "numpy()",
     torch.Tensor.__array__: "a conversion to NumPy",
@@ -32,6 +40,8 @@ _LEAVES = {
     torch.Tensor.data.__set__: "an assignment to data",  # type: ignore[attr-defined]
     torch.Tensor.register_hook: "register_hook()",
 }
+
+_PLAIN = {type(None), bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format}
 
 _active = threading.local()
 
@@ -55,7 +65,12 @@ def recorded(
     recorder = _Recorder(inputs, branches)
     _active.recorder = recorder
     try:
-        with _called_modules(recorder.recording.modules), seeds_recorded(recorder.repeat), _Functions(recorder), recorder:
+        with (
+            _called_modules(recorder.recording.modules),
+            seeds_recorded(recorder.repeat),
+            _Functions(recorder),
+            recorder,
+        ):
             result = step()
     finally:
         _active.recorder = None
@@ -95,15 +110,20 @@ class _Functions(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True would wrap each call in a check for torch.compile
+
     def __init__(self, inputs: Sequence[torch.Tensor], branches: dict[Any, int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recording = Recording()
         self._branches = branches
         self._path: tuple[Any, ...] = ()
         self._known: dict[int, tuple[Any, int]] = {}
         self._count = 0
-        self._numbers: list[tuple[float, Ref]] = []  # those that the next call may take as alpha
+        self._alpha: Ref | None = None  # a number that the next call takes as alpha
+        self._generator: tuple[torch.Generator, Ref] | None = None  # the latest that was seeded
         for tensor in inputs:
             self._define(tensor)
 
@@ -116,8 +136,8 @@ class _Recorder(TorchDispatchMode):
         if self.recording.refused is not None:
             return func(*args, **kwargs)
         given, named = self._as_refs(args), self._as_refs(kwargs)
-        if self._numbers and "alpha" in named:
-            named = {**named, "alpha": self._numbers.pop()[1]}
+        if self._alpha is not None and "alpha" in named:
+            named, self._alpha = {**named, "alpha": self._alpha}, None
         result = func(*args, **kwargs)
         if func in _READS:
             self._read(Read(given[0].number, result, func is _aten.is_nonzero.default))
@@ -151,7 +171,7 @@ class _Recorder(TorchDispatchMode):
             value = tensor.item()
         number = self._new()
         self.recording.records.append(Call(_item, given, {}, Ref(number), (number,)))
-        self._numbers = [(value, Ref(number))]
+        self._alpha = Ref(number)
         return value
 
     def as_output(self, part: Any) -> Any:
@@ -191,29 +211,34 @@ class _Recorder(TorchDispatchMode):
         if isinstance(result, list | tuple):
             return tuple(self._result(part) for part in result)
         if isinstance(result, torch.Generator):
-            return Ref(self._define(result))
+            reference = Ref(self._new())
+            self._generator = result, reference
+            return reference
         return result
 
     def _as_refs(self, part: Any) -> Any:
+        kind = type(part)
+        if kind in _PLAIN:
+            return part
+        if kind in (list, tuple):
+            return kind([self._as_refs(inner) for inner in part])
+        if kind is dict:
+            return {key: self._as_refs(inner) for key, inner in part.items()} if part else part
         if isinstance(part, torch.Tensor):
             known = self._number_of(part)
             if known is None:
-                if type(part) not in (torch.Tensor, torch.nn.Parameter):
-                    self.refuse(f"a tensor of the class {type(part).__name__}")
+                if kind not in (torch.Tensor, torch.nn.Parameter):
+                    self.refuse(f"a tensor of the class {kind.__name__}")
                 known = self._define(part)
                 self.recording.records.append(Constant(known, part))
             return Ref(known)
-        if isinstance(part, list | tuple):
-            return type(part)(self._as_refs(inner) for inner in part) if type(part) in (list, tuple) else part
-        if isinstance(part, dict):
-            return {key: self._as_refs(inner) for key, inner in part.items()}
-        if isinstance(part, torch.Generator):
-            known = self._number_of(part)
-            if known is None:
-                self.refuse("a torch.Generator")
-                return part
-            return Ref(known)
-        if isinstance(part, torch.SymInt | torch.SymFloat):
+        if kind is torch.Generator:
+            # torch passes another object for the same generator.
+            seeded = self._generator
+            if seeded is not None and seeded[0].initial_seed() == part.initial_seed():
+                return seeded[1]
+            self.refuse("a torch.Generator")
+        elif kind in (torch.SymInt, torch.SymFloat):
             self.refuse("a symbolic number")
         return part
 
@@ -223,11 +248,7 @@ class _Recorder(TorchDispatchMode):
         return entry[1] if entry is not None and entry[0]() is value else None
 
     def _define(self, value: Any) -> int:
-        try:
-            reference = weakref.ref(value)
-        except TypeError:
-            reference = lambda: value  # noqa: E731
-        self._known[id(value)] = (reference, self._new())
+        self._known[id(value)] = (weakref.ref(value), self._new())
         return self._count - 1
 
     def _new(self) -> int:
@@ -247,22 +268,26 @@ def _item(tensor: torch.Tensor) -> Any:
 
 def _effects(func: Any, args: Any, kwargs: Any) -> tuple[tuple[int, ...], int | None, bool, bool]:
     """Return which values a call writes, which it views, whether it must be repeated, and whether it is random."""
-    schema = func._schema
-    given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | kwargs
+    aliased, random = _schema_of(func)
     writes: list[int] = []
     viewed = None
-    for argument in schema.arguments:
-        alias = argument.alias_info
-        if alias is None or argument.name not in given:
-            continue
-        numbers = _numbers(given[argument.name])
-        if alias.is_write:
+    for place, name, written in aliased:
+        numbers = _numbers(args[place] if place < len(args) else kwargs.get(name))
+        if written:
             writes += numbers
         elif numbers:
             viewed = numbers[0]
-    random = torch.Tag.nondeterministic_seeded in func.tags and not isinstance(given.get("generator"), Ref)
-    repeated = bool(writes) or torch.Tag.nondeterministic_seeded in func.tags
-    return tuple(writes), viewed, repeated, random
+    own = random and not isinstance(kwargs.get("generator"), Ref)
+    return tuple(writes), viewed, bool(writes) or random, own
+
+
+@cache
+def _schema_of(func: Any) -> tuple[list[tuple[int, str, bool]], bool]:
+    """Return the arguments of an operator whose memory it writes or returns, and whether it draws random numbers."""
+    arguments = enumerate(func._schema.arguments)
+    aliased = [(n, one.name, one.alias_info.is_write) for n, one in arguments if one.alias_info is not None]
+    aliased += [(place, "", True) for place in _STATISTICS.get(func, ())]
+    return aliased, torch.Tag.nondeterministic_seeded in func.tags
 
 
 def _numbers(part: Any) -> list[int]:

@@ -22,8 +22,8 @@ class State:
         self._tensors = tensors
         self._copies = [tensor.detach().clone() for tensor in tensors]
         self._random = torch.get_rng_state() if random else None
-        cuda = random and torch.cuda.is_available() and torch.cuda.is_initialized()
-        self._cuda: list[Any] = torch.cuda.get_rng_state_all() if cuda else []  # type: ignore[no-untyped-call]
+        cuda = random and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        self._cuda: list[Any] = torch.cuda.get_rng_state_all() if cuda else []
 
     @staticmethod
     def affordable(tensors: Sequence[torch.Tensor]) -> bool:
@@ -42,7 +42,9 @@ class State:
 
     def is_now(self) -> bool:
         """Return whether the tensors have their values now."""
-        return all(same_numbers(tensor.detach(), copy) for tensor, copy in zip(self._tensors, self._copies, strict=True))
+        return all(
+            same_numbers(tensor.detach(), copy) for tensor, copy in zip(self._tensors, self._copies, strict=True)
+        )
 
 
 def same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Call", "Constant", "Masked", "Read", "Recording", "Ref", "Record", "key_of", "refs_of", "same_output"]
+__all__ = ["Call", "Constant", "Masked", "Read", "Record", "Recording", "Ref", "key_of", "refs_of", "same_output"]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ turns recording off.
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -41,11 +42,15 @@ class Traced:
         attributes: Returns the numbers and flags that the step must not change.
     """
 
+    # Without a __dict__: what looks for variables in the attributes of a model does not go through recordings.
+    __slots__ = ("_attempts", "_attributes", "_check", "_learning", "_name", "_programs", "_step", "refused")
+
     def __init__(self, step: Callable[..., Any], name: str, attributes: Callable[[], Any]) -> None:
         self._step, self._name, self._attributes = step, name, attributes
         self._programs: dict[Any, list[Program]] = {}
         self._attempts = 0
         self._check = False
+        self._learning = threading.Lock()
         self.refused: str | None = None
 
     def check(self) -> None:
@@ -72,8 +77,16 @@ class Traced:
             outputs = program.run(tensors)
             if outputs is not MISSING:
                 return outputs
+            if program.keeps_missing():
+                self._refuse("Python code that depends on the values of tensors")
+                return self._step(*args, **kwargs)
+        if not self._learning.acquire(blocking=False):  # another thread is recording
+            return self._step(*args, **kwargs)
         self._check = False
-        return self._learn(program, lambda: self._step(*args, **kwargs), tensors, form)
+        try:
+            return self._learn(program, lambda: self._step(*args, **kwargs), tensors, form)
+        finally:
+            self._learning.release()
 
     def _learn(self, program: Program, step: Callable[[], Any], tensors: list[torch.Tensor], form: Any) -> Any:
         before = self._attributes()

@@ -1,0 +1,229 @@
+"""On torch a step is recorded and repeated; a repeated step gives the numbers of one that runs as it always does."""
+
+import logging
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from support.parity import assert_same_state
+
+import tailfit
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="other backends compile")
+
+X = np.random.default_rng(0).normal(size=(72, 6)).astype("float32")
+Y = np.arange(72) % 3
+
+
+@pytest.fixture(autouse=True)
+def said(caplog):
+    caplog.set_level(logging.INFO, "tailfit.training")
+    return caplog
+
+
+def network(*layers, cls=tailfit.Model):
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(3)
+    inputs = outputs = keras.Input((6,))
+    for layer in layers:
+        outputs = layer()(outputs)
+    model = cls(inputs, keras.layers.Dense(3)(outputs))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss, metrics=["accuracy"])
+    return model
+
+
+def fitted(model, **options):
+    history = model.fit(X, Y, **{"batch_size": 8, "epochs": 2, "verbose": 0, **options}).history
+    return model, history
+
+
+def both(monkeypatch, make, **options):
+    """A model trained with recorded steps, and one without."""
+    recorded, its_history = fitted(make(), **options)
+    with monkeypatch.context() as patch:
+        patch.setenv("TAILFIT_TORCH_GRAPH", "0")
+        plain, plain_history = fitted(make(), **options)
+    assert plain._tailfit_traced == ()
+    assert_same_state(recorded, plain)
+    assert its_history == plain_history
+    return recorded
+
+
+def calls_counted(counts):
+    class Counted(keras.layers.Layer):
+        def call(self, x):
+            if not x.is_meta:
+                counts.append(x.shape[0])
+            return x
+
+    return Counted
+
+
+def test_a_step_runs_in_python_three_times_and_once_an_epoch(monkeypatch):
+    counts = []
+    model = network(calls_counted(counts))
+    counts.clear()
+    fitted(model, epochs=3)
+    assert counts.count(8) == 3 + 2
+    # Batches of another size are recorded, too; the last one of each epoch has 2 samples.
+    counts.clear()
+    model.fit(X, Y, batch_size=10, epochs=6, verbose=0)
+    assert counts.count(2) == 3
+
+
+def test_dropout_normalisation_and_evaluation_give_the_same_numbers(monkeypatch, said):
+    def make():
+        return network(
+            lambda: keras.layers.Dense(5, activation="relu"),
+            lambda: keras.layers.BatchNormalization(),
+            lambda: keras.layers.Dropout(0.4),
+            lambda: keras.layers.Dropout(0.2, seed=5),
+            lambda: keras.layers.GaussianNoise(0.1),
+        )
+
+    model = both(monkeypatch, make, validation_data=(X[:20], Y[:20]), batch_size=10)
+    first, second = (model.predict(X, batch_size=9, verbose=0) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, ops.convert_to_numpy(model(X, training=False)))
+    assert not said.messages
+
+
+class Branching(keras.layers.Layer):
+    """Does one of two things, by the numbers of the batch, after it has changed its state."""
+
+    def build(self, shape):
+        self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.seen.assign_add(ops.sum(x))
+        if ops.sum(x[:, 0]) > 0:
+            return 2 * x
+        return x - self.seen.value
+
+
+def test_branches_on_values_are_recorded_one_by_one(monkeypatch, said):
+    both(monkeypatch, lambda: network(Branching), epochs=4)
+    assert not said.messages
+
+
+class InPython(tailfit.Model):
+    """Counts its steps in Python, and treats every fifth one differently."""
+
+    steps = 0
+
+    def train_step(self, data):
+        self.steps += 1
+        x, y = data
+        if self.steps % 5 == 0:
+            x = x * 2
+        return super().train_step((x, y))
+
+
+class OutOfTorch(keras.layers.Layer):
+    def call(self, x):
+        return x if x.is_meta else x + ops.convert_to_tensor(np.tanh(ops.convert_to_numpy(x)))
+
+
+def reads_numbers(cls):
+    class Reads(cls):
+        def train_step(self, data):
+            self.largest = float(ops.max(data[0]))
+            return super().train_step((data[0] / self.largest, data[1]))
+
+    return Reads
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: network(cls=InPython), "changes the attribute steps"),
+        (lambda: network(OutOfTorch), "NumPy"),
+        (lambda: network(cls=reads_numbers(tailfit.Model)), "largest"),
+    ],
+    ids=["counts in Python", "leaves torch", "computes with numbers"],
+)
+def test_what_can_not_be_repeated_runs_as_always_and_says_so_once(make, why, monkeypatch, said):
+    both(monkeypatch, make)
+    assert len(said.messages) == 1
+    assert why in said.messages[0]
+
+
+class Changes(keras.callbacks.Callback):
+    """Changes what is a number of Python, or of a variable, while the model trains."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.layers[2].rate = 0.1 + 0.2 * epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = 1e-2 / (1 + batch)
+        self.model.layers[1].trainable = batch % 6 < 3
+
+
+def test_rates_flags_and_numbers_that_change_are_followed(monkeypatch, said):
+    def make():
+        return network(lambda: keras.layers.Dense(5), lambda: keras.layers.Dropout(0.1, seed=1))
+
+    both(monkeypatch, make, epochs=3, callbacks=[Changes()])
+    assert not said.messages
+
+
+def test_modules_of_torch_keep_their_mode_and_buffers(monkeypatch, said):
+    import torch
+
+    class Wrapped(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.3))
+
+        def call(self, x):
+            return self.module(x)
+
+    model = both(monkeypatch, lambda: network(Wrapped), validation_data=(X[:16], Y[:16]), epochs=3)
+    running = model.layers[1].module.module[1]
+    assert int(running.num_batches_tracked) == 27
+    assert not said.messages
+
+
+def test_a_function_is_recorded_for_each_form_of_its_arguments(said):
+    runs, total = [], keras.Variable(0.0)
+
+    @tailfit.function
+    def add(x, more=None):
+        runs.append(1)
+        total.assign_add(ops.sum(x) if more is None else ops.sum(x) * more)
+        return {"total": total.value, "sum": ops.sum(x), "none": None}
+
+    kept = [add(np.full(3, float(k), "float32")) for k in range(8)]
+    assert [float(one["total"]) for one in kept] == np.cumsum(3 * np.arange(8)).tolist()
+    assert [float(one["sum"]) for one in kept] == [3.0 * k for k in range(8)]
+    assert len(runs) == 3
+    assert [float(add(np.ones(2, "float32"), 2.0)["total"]) for _ in range(5)] == [88.0, 92.0, 96.0, 100.0, 104.0]
+    assert len(runs) == 6
+    assert not said.messages
+
+
+def test_masks_pass_through_a_function():
+    embedding = keras.layers.Embedding(5, 2, mask_zero=True)
+
+    @tailfit.function
+    def embedded(tokens):
+        return embedding(tokens)
+
+    for tokens in ([[1, 0]], [[2, 3]], [[0, 4]], [[0, 0]], [[4, 4]]):
+        mask = keras.src.backend.get_keras_mask(embedded(np.array(tokens)))
+        np.testing.assert_array_equal(ops.convert_to_numpy(mask), np.array(tokens) != 0)
+
+
+def test_values_that_change_a_counter_around_a_function_are_seen(said):
+    count = 0
+
+    @tailfit.function
+    def step(x):
+        nonlocal count
+        count += 1
+        return x * count
+
+    assert [float(step(np.float32(1))) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+    assert "the variable count" in said.messages[0]
