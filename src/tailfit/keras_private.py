@@ -30,7 +30,6 @@ Where Keras has a documented hook, tailfit uses that. These names have none:
 | TensorFlow's `Graph._py_funcs_used_in_graph`, `_GeneratorState` | references to a data set, kept for ever |
 | `module_utils.tensorflow`, `LazyModule._available` | whether Keras imports TensorFlow to check a type |
 | attributes in `CALLBACK_STATE` and `CALLBACK_BASICS` | the state of Keras' callbacks, which `Resume` saves |
-| `is_default` | whether a callback has a hook |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
@@ -57,7 +56,6 @@ from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_g
 from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.utils.module_utils import tensorflow
-from keras.src.utils.python_utils import is_default
 from keras.src.utils.rng_utils import get_random_seed
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -79,7 +77,6 @@ __all__ = [
     "get_keras_mask",
     "get_random_seed",
     "get_stateless_scope",
-    "idle_hooks_skipped",
     "improves",
     "in_stateless_scope",
     "in_symbolic_scope",
@@ -230,22 +227,6 @@ class Replaced:
             self._entered -= 1
             if not self._entered:
                 setattr(self._owner, self._name, self._own)
-
-
-def idle_hooks_skipped() -> Replaced:
-    """Return a context in which Keras does not call the hook at the end of a training step if no callback has one.
-
-    Keras calls it in another thread, which first reads the logs of the step: for a small step, that takes longer than
-    the step.
-    """
-
-    def on_train_batch_end(own: Any, self: Any, batch: int, logs: Any = None) -> None:
-        for callback in self.callbacks:
-            if not (is_default(callback.on_train_batch_end) and is_default(callback.on_batch_end)):
-                own(self, batch, logs)
-                return
-
-    return Replaced(keras.callbacks.CallbackList, "on_train_batch_end", on_train_batch_end)
 
 
 def plain_scopes_chained_within(kind: type[keras.StatelessScope]) -> Replaced:

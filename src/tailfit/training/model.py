@@ -12,6 +12,7 @@ from tailfit.data import Batches
 from tailfit.data.breakdown import warn_of_single_groups
 from tailfit.errors import ArgumentError, StepError
 from tailfit.training.backends import engine
+from tailfit.training.backends.idle_hooks import idle_hooks_skipped
 from tailfit.training.class_weight import with_class_weight_checked
 from tailfit.training.divisor import rows_of
 from tailfit.training.feed import EpochMarker, Feed, as_feed, reading
@@ -30,7 +31,7 @@ __all__ = ["Model"]
 
 Logs = dict[str, Any]
 
-_idle_hooks = private.idle_hooks_skipped()
+_idle_hooks = idle_hooks_skipped()
 _Trainer: Any = engine.Trainer  # a name, since type checkers take no attribute of an object as a base class
 
 

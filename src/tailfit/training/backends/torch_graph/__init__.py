@@ -1,8 +1,8 @@
-"""Steps on torch as recorded graphs: the operators of one step, called again without Keras, autograd and Python's tape.
+"""Steps on torch as recorded graphs: the operators of one step, called again without Keras and autograd.
 
 - `tape`: what is recorded.
 - `recorder`, `seeds`: recording a step while it runs.
-- `code`: records to Python functions.
+- `simplify`, `lines`: what a repetition does, and how.
 - `program`, `state`: all recordings of a step for inputs of one form, and what makes them trusted.
 - `numbers`: the numbers and flags of Python that a step must not change.
 - `traced`: when to record, when to repeat, and when to do neither.

@@ -12,8 +12,9 @@ from typing import Any, Final
 import torch
 
 from tailfit.keras_private import set_keras_mask
-from tailfit.training.backends.torch_graph.code import Simplified, compiled
+from tailfit.training.backends.torch_graph.lines import Lines, Places
 from tailfit.training.backends.torch_graph.recorder import recorded
+from tailfit.training.backends.torch_graph.simplify import Simplified, needed_only
 from tailfit.training.backends.torch_graph.state import State, same_numbers
 from tailfit.training.backends.torch_graph.tape import (
     Call,
@@ -46,9 +47,8 @@ class _Node:
         self.seen, self.trusted = 0, False
         # Set when it is compiled:
         self.certain = False  # whether it always reads the same
-        self.named: Any = None  # outputs, with the numbers of `run`
-        self.places: dict[int, int] = {}
-        self.run: Callable[[dict[int, Any]], Any]
+        self.filled: Any = None  # outputs, with the places of their values
+        self.lines: Lines
 
     def all(self) -> Iterator["_Node"]:
         """Yield the node and those below it."""
@@ -80,6 +80,7 @@ class Program:
         self._root: _Node | None = None
         self._starts: dict[Any, int] = {}
         self._constants: dict[int, torch.Tensor] = {}
+        self._places = Places(0, {})
         self._changed: list[int] = []  # by the whole step, and before the last read
         self._changed_early: list[int] = []
         self._unchanged: list[torch.Tensor] = []
@@ -110,12 +111,12 @@ class Program:
         return self._misses > _MOST_MISSES and 4 * self._misses > self._runs
 
     def _follow(self, inputs: Sequence[torch.Tensor], *, trusted: bool) -> Any:
-        node, values = self._root, dict(enumerate(inputs))
+        node, values = self._root, self._places.values(inputs)
         with torch._C._AutoDispatchBelowAutograd():
             while node is not None:
-                result = node.run(values)
+                result = node.lines.run(values)
                 if node.read is None:
-                    return _filled(node.named, node.places, result)
+                    return _filled(node.filled, values)
                 node = node.branches.get(key_of(result))
                 if node is not None and trusted and not node.trusted:
                     node = None
@@ -187,6 +188,7 @@ class Program:
             self.refused = "a tensor that each step makes anew and changes"
         else:
             simple = {id(node): simplified.of(node.records) for node in nodes}  # parents come first
+            self._places = Places(recording.inputs, simplified.constants)
             self._compile_from(root, simple, simplified)
             self._constants = simplified.constants
             self._changed = simplified.changed_by(records)
@@ -201,16 +203,16 @@ class Program:
             if len(self._flags) != len(self._weights) + len(self._modules):
                 self._flags = self._flags_now()
 
-    def _compile_from(self, node: _Node, kept: dict[int, list[Record]], simplified: Simplified) -> set[int]:
+    def _compile_from(self, node: _Node, simple: dict[int, list[Record]], simplified: Simplified) -> set[int]:
         """Compile a node and those below it; return the values that they need."""
         later: set[int] = set()
         for branch in node.branches.values():
-            later |= self._compile_from(branch, kept, simplified)
-        node.named = simplified.named(node.outputs)
-        outputs = list(dict.fromkeys(refs_of(node.named)))
-        node.places = {number: place for place, number in enumerate(outputs)}
+            later |= self._compile_from(branch, simple, simplified)
+        node.filled = _placed(simplified.named(node.outputs), self._places)
+        kept = later | set(refs_of(simplified.named(node.outputs)))
         node.certain = node.read is not None and simplified.computed(node.read.number)
-        node.run, needed = compiled(kept[id(node)], simplified.constants, later, outputs)
+        records, needed = needed_only(simple[id(node)], simplified.constants, kept)
+        node.lines = Lines(records, self._places, kept)
         return needed
 
     def _trust(
@@ -248,17 +250,31 @@ def _agree(records: list[Record], others: list[Record]) -> bool:
     )
 
 
-def _filled(part: Any, places: dict[int, int], values: Sequence[Any]) -> Any:
+def _placed(part: Any, places: Places) -> Any:
+    """Return outputs with the places of their values instead of their numbers."""
+    if isinstance(part, Ref):
+        return Ref(places.of(part.number))
+    if isinstance(part, Masked):
+        return Masked(_placed(part.value, places), _placed(part.mask, places))
+    if isinstance(part, dict):
+        return {key: _placed(inner, places) for key, inner in part.items()}
+    if isinstance(part, list | tuple):
+        return type(part)(_placed(inner, places) for inner in part)
+    return part
+
+
+def _filled(part: Any, values: list[Any]) -> Any:
     """Return outputs with their values."""
-    if type(part) is Ref:
-        return values[places[part.number]]
-    if type(part) is dict:
-        return {key: _filled(inner, places, values) for key, inner in part.items()}
-    if type(part) in (list, tuple):
-        return type(part)(_filled(inner, places, values) for inner in part)
-    if type(part) is Masked:
-        value = _filled(part.value, places, values)
-        set_keras_mask(value, _filled(part.mask, places, values))
+    kind = type(part)
+    if kind is Ref:
+        return values[part.number]
+    if kind is dict:
+        return {key: _filled(inner, values) for key, inner in part.items()}
+    if kind in (list, tuple):
+        return kind([_filled(inner, values) for inner in part])
+    if kind is Masked:
+        value = _filled(part.value, values)
+        set_keras_mask(value, _filled(part.mask, values))
         return value
     return part
 

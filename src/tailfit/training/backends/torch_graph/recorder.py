@@ -117,7 +117,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, inputs: Sequence[torch.Tensor], branches: dict[Any, int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.recording = Recording()
+        self.recording = Recording(len(inputs))
         self._branches = branches
         self._path: tuple[Any, ...] = ()
         self._known: dict[int, tuple[Any, int]] = {}

@@ -124,6 +124,7 @@ class Recording:
         modules: Modules of torch that were called, whose mode the run depends on.
     """
 
+    inputs: int
     records: list[Record] = field(default_factory=list)
     outputs: Any = None
     refused: str | None = None
