@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tailfit.data import Batches
     from tailfit.diagnosis import Finding, doctor
     from tailfit.evaluation import Comparison, Evaluation, evaluate
+    from tailfit.memory import keep_memory
     from tailfit.recipes import compare
     from tailfit.training import Model, RetraceWarning, function, value_and_grad
 
@@ -64,6 +65,7 @@ __all__ = [
     "evaluation",
     "exporting",
     "function",
+    "keep_memory",
     "layers",
     "losses",
     "metrics",
@@ -99,6 +101,7 @@ __getattr__, __dir__ = lazy_attributes(
         "evaluation": "tailfit.evaluation",
         "exporting": "tailfit.exporting",
         "function": "tailfit.training",
+        "keep_memory": "tailfit.memory",
         "layers": "tailfit.layers",
         "losses": "tailfit.losses",
         "metrics": "tailfit.metrics",

@@ -10,6 +10,7 @@ from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from tailfit.cli.app import app
 from tailfit.errors import TailfitError
+from tailfit.memory import keep_memory
 from tailfit.processes.messages import exit_code
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.text import visible
@@ -58,6 +59,7 @@ def _show_warning(
 def main() -> None:
     """Run the command line `tailfit`."""
     _open_standard_files()
+    keep_memory()
     debug = _take_debug_option()
     if "_TAILFIT_COMPLETE" in os.environ:  # a shell asks for completions; see `tailfit shell-completion`
         completion_init()

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from tailfit.memory import keep_memory
 from tailfit.processes.messages import Message, describe_error, exit_code
 from tailfit.processes.parent import Parent
 from tailfit.resume.signals import exit_on_sigterm
@@ -15,6 +16,7 @@ __all__ = ["main"]
 
 def main() -> int:
     """Do the job that the launcher sends, and return the exit code."""
+    keep_memory()
     launcher = Parent()
     job = launcher.receive()
     if job is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tailfit.memory import keep_memory
 from tailfit.processes.messages import Message, describe_error
 from tailfit.processes.parent import Parent
 from tailfit.resume.signals import exit_on_sigterm
@@ -16,6 +17,7 @@ __all__ = ["main"]
 
 def main() -> int:
     """Train the runs that standard input names, and return the exit code."""
+    keep_memory()
     parent = Parent()
     settings = parent.receive()
     if settings is None:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "tailfit"
 
 # Rooms from left to right: a room imports only rooms further left, and itself. A dotted name is a room inside a room.
 ORDER = [
-    {"hashing", "lazy", "text"},
+    {"hashing", "lazy", "memory", "text"},
     {"errors", "registration", "terminal"},
     {"names", "extras", "storage", "workers"},
     {"labels", "keras_private", "processes", "ray_cluster"},

@@ -1,4 +1,4 @@
-"""PyTorch: variables change in place; a step is compiled only with `jit_compile=True`."""
+"""PyTorch: variables change in place; a step is recorded and repeated, or compiled with `jit_compile=True`."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -31,10 +31,14 @@ def numbers_around(fn: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
-def _closure(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+def _closure(fn: Callable[..., Any], deep: bool = True) -> Iterator[tuple[str, Any]]:
+    """Yield the variables around a function, and around functions among them."""
     code, cells = getattr(fn, "__code__", None), getattr(fn, "__closure__", None) or ()
     for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
         try:
-            yield name, cell.cell_contents
+            value = cell.cell_contents
         except ValueError:  # not yet assigned
             continue
+        yield name, value
+        if deep and callable(value):
+            yield from _closure(value, deep=False)
