@@ -228,3 +228,44 @@ def test_values_that_change_a_counter_around_a_function_are_seen(said):
 
     assert [float(step(np.float32(1))) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
     assert "the variable count" in said.messages[0]
+
+
+def test_arrays_are_read_in_the_order_of_keras_loader():
+    import torch
+    from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+
+    from tailfit.training.backends.torch_batches import _Batches, _direct
+
+    rng = np.random.default_rng(1)
+    arrays = {"a": rng.normal(size=(20, 3)), "b": rng.integers(0, 9, (20, 2, 2))}
+    weights = np.arange(20, dtype="float32")
+    for x, shuffle in ((arrays, True), (arrays["a"], "batch"), (arrays["a"], False)):
+        adapter = ArrayDataAdapter(x, weights, batch_size=6, shuffle=shuffle)
+        read = []
+        for loader in (adapter.get_torch_dataloader(), _Batches(adapter.get_torch_dataloader())):
+            torch.manual_seed(4)
+            first = iter(loader)
+            torch.rand(3)  # what a step draws
+            read.append([*first, torch.rand(1)])
+        keras.tree.map_structure(torch.testing.assert_close, *read)
+        assert _direct(adapter.get_torch_dataloader().dataset.array) is not None
+
+
+@pytest.mark.parametrize("kind", [keras.Model, tailfit.Model])
+def test_hooks_are_called_only_where_there_are_some(kind, monkeypatch):
+    class Listens(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            heard.append((batch, sorted(logs)))
+
+    heard, dispatched = [], []
+    own = keras.callbacks.CallbackList._on_train_batch_end
+    monkeypatch.setattr(
+        keras.callbacks.CallbackList,
+        "_on_train_batch_end",
+        lambda self, batch, logs=None: (dispatched.append(batch), own(self, batch, logs)),
+    )
+    model = network(cls=kind)
+    model.fit(X[:24], Y[:24], batch_size=8, verbose=0)
+    assert dispatched == ([] if kind is tailfit.Model else [0, 1, 2])
+    model.fit(X[:24], Y[:24], batch_size=8, verbose=0, callbacks=[Listens()])
+    assert heard == [(batch, ["accuracy", "loss"]) for batch in range(3)]

@@ -28,11 +28,10 @@ class _Batches:
         self._loader = loader
 
     def __iter__(self) -> Iterator[Any]:
+        # The loader's own iterator draws a number from torch's generator when it is created; the order is drawn later.
+        order = iter(self._loader)._sampler_iter
         dataset = self._loader.dataset
-        read = _direct(dataset.array)
-        # The loader's own iterator draws a number from torch's generator when it is created, and so does the order.
-        for indices in iter(self._loader)._sampler_iter:
-            yield dataset.__getitems__(indices) if read is None else read(indices)
+        return map(_direct(dataset.array) or dataset.__getitems__, order)
 
 
 def _direct(arrays: Any) -> Any:
