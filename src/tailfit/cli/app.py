@@ -326,6 +326,10 @@ def compare(
         str | None,
         typer.Option(metavar="NAME", help="Compare the remedies of a suite instead of the recipe's: standard."),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Planned time: stop remedies that fall behind on the validation part."),
+    ] = None,
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of runs that are trained side by side, each in a process.")
     ] = 1,
@@ -355,7 +359,7 @@ def compare(
     from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, suite, as_json)
+    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, suite, budget, as_json)
 
 
 @app.command()

@@ -34,6 +34,7 @@ def run_compare(
     jobs: int,
     ray: str | None,
     suite: str | None = None,
+    budget: float | None = None,
     as_json: bool = False,
 ) -> None:
     """Train all remedies of a recipe, and print the comparison."""
@@ -47,6 +48,7 @@ def run_compare(
             jobs=jobs,
             ray=ray,
             suite=suite,
+            budget=budget,
             fetch=fetch,
             verify=verify,
             progress=shown.epoch_ended,
@@ -67,11 +69,13 @@ class ComparisonProgress:
     """The state of a comparison, as text and as a bar."""
 
     def __init__(self) -> None:
-        self._epochs: dict[tuple[str, int], int] = {}
-        self._running: dict[tuple[str, int], int] = {}  # epochs done
+        self._epochs: dict[tuple[str, int], int] = {}  # planned
+        self._seen: dict[tuple[str, int], int] = {}  # done, now or before
+        self._running: set[tuple[str, int]] = set()
         self._speeds: dict[tuple[str, int], float] = {}  # samples per second of the runs at work
         self._latest: dict[tuple[str, int], float] = {}  # their metric of the standing
         self._ended: dict[tuple[str, int], float | None] = {}  # metric of the standing
+        self._counted = 0  # epochs that took time now
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=PlainConsole(stderr=True))
         self._task = self._bar.add_task(self.count(), total=None)
@@ -86,25 +90,22 @@ class ComparisonProgress:
     def planned(self, epochs: Mapping[tuple[str, int], int]) -> None:
         """Set the number of epochs of each run; see `tailfit.compare`."""
         self._epochs = dict(epochs)
-        self._bar.update(self._task, total=sum(self._epochs.values()))
         self._show()
 
     def epoch_ended(self, remedy: str, seed: int, epoch: int, figures: Mapping[str, float]) -> None:
         """Count an epoch; see `tailfit.compare`."""
-        before = self._running.get((remedy, seed))
-        self._running[remedy, seed] = epoch
+        self._running.add((remedy, seed))
+        self._seen[remedy, seed] = epoch
+        self._counted += 1
         for kept, name in ((self._speeds, "samples_per_second"), (self._latest, _STANDING)):
             if name in figures:
                 kept[remedy, seed] = figures[name]
-        if before is None and epoch > 1:  # continued: earlier epochs took no time now
-            self._bar.update(self._task, total=self._total() - epoch + 1)
-        self._bar.advance(self._task)
         self._show()
 
     def run_ended(self, remedy: str, seed: int, figures: Mapping[str, float]) -> None:
-        """Count a finished run; see `tailfit.compare`."""
-        left = self._epochs[remedy, seed] - self._running.pop((remedy, seed), 0)  # early stopping, or finished before
-        self._bar.update(self._task, total=self._total() - left)
+        """Count a run that has ended, or was interrupted in a race; see `tailfit.compare`."""
+        self._running.discard((remedy, seed))
+        self._seen[remedy, seed] = self._epochs.get((remedy, seed), 0)  # also with early stopping
         self._speeds.pop((remedy, seed), None)
         self._latest.pop((remedy, seed), None)
         self._ended[remedy, seed] = figures.get(_STANDING)
@@ -113,13 +114,14 @@ class ComparisonProgress:
     def count(self) -> str:
         """Return the number of finished runs, of all, and the speed of those at work together."""
         speed = f", {sum(self._speeds.values()):,.0f} samples/s" if self._speeds else ""
-        return f"{len(self._ended)} of {len(self._epochs)} runs{speed}"
+        done = sum(self._seen.get(run, 0) >= epochs for run, epochs in self._epochs.items())
+        return f"{done} of {len(self._epochs)} runs{speed}"
 
     def running(self) -> str:
         """Return the runs at work, with their epochs and the metric of the newest one."""
         runs = [
-            f"{run[0]}, seed {run[1]} ({done}/{self._epochs[run]}{_metric(self._latest.get(run))})"
-            for run, done in self._running.items()
+            f"{run[0]}, seed {run[1]} ({self._seen[run]}/{self._epochs.get(run, '?')}{_metric(self._latest.get(run))})"
+            for run in sorted(self._running)
         ]
         return _listed("running", "; ".join(runs[:_MOST_SHOWN]), len(runs))
 
@@ -133,11 +135,11 @@ class ComparisonProgress:
         texts = [f"{name} {mean:.3f}" for mean, name in means]
         return _listed(f"{_STANDING} so far", ", ".join(texts[:_MOST_SHOWN]), len(texts))
 
-    def _total(self) -> float:
-        return self._bar.tasks[self._task].total or 0.0
-
     def _show(self) -> None:
-        self._bar.update(self._task, description=self.count())
+        left = sum(max(0, epochs - self._seen.get(run, 0)) for run, epochs in self._epochs.items())
+        self._bar.update(
+            self._task, description=self.count(), completed=self._counted, total=self._counted + left or None
+        )
         if self._live is not None:
             self._live.update(self._rendered())
 

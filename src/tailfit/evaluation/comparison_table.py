@@ -91,6 +91,8 @@ def comparison_notes(compared: ComparisonFigures) -> list[str]:
         notes.append(f"Other test samples: {how_computed(first)}.")
     if compared.decision is not None:
         notes.append("* chosen on the validation samples alone; all other figures are those of the test samples.")
-    notes += [f"{visible(each.name)!r} was {each}; it takes part in no interval." for each in compared.stopped]
+    if compared.stopped:
+        stopped = [f"{visible(each.name)!r} ({str(each).removeprefix('stopped ')})" for each in compared.stopped]
+        notes.append(f"Stopped by the race, and in no interval: {'; '.join(stopped)}.")
     notes += [f"{visible(name)!r} was left out: {visible(why)}." for name, why in compared.left_out.items()]
     return [*notes, *group_notes(first)]

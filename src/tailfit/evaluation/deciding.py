@@ -116,7 +116,7 @@ class Stopped:
 
     def __str__(self) -> str:
         seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
-        return f"stopped after {self.epochs} epochs of {seeds}: rank {self.rank} of {self.remedies}"
+        return f"stopped after {self.epochs} epochs of {seeds}, rank {self.rank} of {self.remedies}"
 
 
 def check_decide_on(decide_on: Any, costs: Any) -> None:

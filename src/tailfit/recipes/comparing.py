@@ -1,6 +1,6 @@
 """`compare`: train several remedies on the same data with the same seeds, and choose one."""
 
-import itertools
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,16 @@ from tailfit.errors import ArgumentError, CheckpointError
 from tailfit.evaluation import Comparison, comparison
 from tailfit.evaluation.costs import checked_costs
 from tailfit.evaluation.deciding import DecideOn, check_decide_on
+from tailfit.recipes.comparison_runs import ComparisonRuns
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.directory import locked
 from tailfit.recipes.parts import split_parts
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.recommending import write_recommended
 from tailfit.recipes.remedies import Vary, checked_seeds, folder_name, remedies, with_remedy
-from tailfit.recipes.runs import Planned, Progress, RunEnded, RunOfComparison
+from tailfit.recipes.runs import Planned, Progress, RunEnded
 from tailfit.recipes.suites import remedies_of_suite
-from tailfit.recipes.training import Measured, finished_evaluations, save_report
+from tailfit.recipes.training import save_report
 from tailfit.recipes.trainings import Trainings, checked_workers
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.training.programs import program_folder
@@ -39,6 +40,7 @@ def compare(
     jobs: int = 1,
     ray: str | None = None,
     suite: str | None = None,
+    budget: float | None = None,
     decide_on: DecideOn | None = None,
     costs: Sequence[Sequence[float]] | None = None,
     fetch: bool = False,
@@ -71,6 +73,9 @@ def compare(
             must see the recipe's data and `directory`. Needs `tailfit[ray]`.
         suite: "standard" compares the dozen remedies of `tailfit.recipes.suites`, instead of `vary`. Those that do not
             fit the data are left out, with the reason in `Comparison.left_out`.
+        budget: Planned time in minutes. Remedies that fall behind on the validation part are stopped then, as planned
+            from the measured time of the first epochs; see `tailfit.recipes.racing`. Those in `Comparison.stopped` take
+            part in no interval. By default all runs are trained.
         decide_on: Figure on the validation part that decides: "balanced_accuracy", "macro_f1", "worst_class" (the
             smallest recall) or "cost"; by default the recipe's `compare.decide_on`.
         costs: For "cost": the cost of each prediction, a row for each true class, a column for each predicted class, in
@@ -83,7 +88,7 @@ def compare(
         planned: Function called before the training with the number of epochs of each run, by remedy and seed.
     Raises:
         ArgumentError: If there are fewer than two remedies or seeds, a remedy changes the samples or the seeds, the
-            data have no validation part, or the costs do not fit the classes.
+            data have no validation part, the costs do not fit the classes, or the budget is too small.
         WorkerError: If a worker process has died three times during one run, or an exception was raised in it; or there
             is no Ray cluster at the address.
         DataError: If the recipe or a remedy is invalid; nothing has been trained then.
@@ -104,33 +109,27 @@ def compare(
     base = load_recipe(recipe, modules=modules)
     chosen = checked_seeds(base, seeds)
     checked_jobs, cluster = checked_workers(jobs, ray, directory)
+    minutes = _checked_budget(budget)
     rule, matrix = _rule(base, decide_on, costs)
     named, left_out = _named_remedies(base, vary, suite, fetch)
     recipes = {name: with_remedy(base, changes) for name, changes in named.items()}
     with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root) as lock:
         data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
-        runs = _runs_of(recipes, chosen, root)
         _check_same_comparison(recipes, root)
-        found = {run: finished_evaluations(run.recipe, run.place, data) for run in runs}
-        missing = [run for run in runs if found[run] is None]
-        if planned is not None:
-            planned({(run.remedy, run.seed): run.recipe.epochs for run in runs})
-        if missing:
-            _check_parts(base, matrix, fetch)
         with program_folder(root) as programs:
             trainings = Trainings(root, lock, data, fetch, programs, checked_jobs, cluster, progress, run_ended)
-            for run, measured in found.items():
-                if measured is not None:
-                    _complete(measured, run.place)
-                    trainings.report(run)
-            trainings.train(missing)
-        by_remedy = _measured(runs, found, data)
+            runs = ComparisonRuns(recipes, chosen, root, trainings, rule, matrix, planned)
+            if not runs.finished:
+                _check_parts(base, matrix, fetch)
+            left, stopped = (list(recipes), []) if minutes is None else runs.race(minutes)
+            measured = runs.train(left)
         result = comparison(
-            {name: [each.test for each in of_remedy] for name, of_remedy in by_remedy.items()},
-            {name: [each.validation for each in of_remedy] for name, of_remedy in by_remedy.items()},
+            {name: [each.test for each in of_remedy] for name, of_remedy in measured.items()},
+            {name: [each.validation for each in of_remedy] for name, of_remedy in measured.items()},
             seeds=chosen,
             decide_on=rule,
             costs=matrix,
+            stopped=stopped,
             left_out=left_out,
         )
         if directory is not None:
@@ -190,40 +189,15 @@ def _check_same_comparison(recipes: Mapping[str, Recipe], root: Path) -> None:
         )
 
 
-def _runs_of(recipes: Mapping[str, Recipe], seeds: Sequence[int], root: Path) -> list[RunOfComparison]:
-    """Return all runs in order: seeds first, so that an interrupted comparison has runs of every remedy."""
-    return [
-        RunOfComparison(
-            name,
-            recipe.model_copy(update={"seed": seed, "name": name, "compare": None}),
-            root / f"{number:02d}-{folder_name(name)}" / f"seed-{seed}",
+def _checked_budget(budget: float | None) -> float | None:
+    if budget is None:
+        return None
+    number = isinstance(budget, int | float) and not isinstance(budget, bool)
+    if not number or not 0 < budget < math.inf:
+        raise ArgumentError(
+            f"budget={budget!r}", expected="a number of minutes > 0", fix="use budget=60 for an hour, for example"
         )
-        for seed, (number, (name, recipe)) in itertools.product(seeds, enumerate(recipes.items()))
-    ]
-
-
-def _complete(measured: Measured, place: Path) -> None:
-    """Write the page of a finished run whose process was killed before or while it wrote the page."""
-    with locked(place):
-        if not (place / "report.html").is_file():
-            save_report(measured.test, place)
-
-
-def _measured(
-    runs: Sequence[RunOfComparison], found: Mapping[RunOfComparison, Measured | None], data: Mapping[str, Any]
-) -> dict[str, list[Measured]]:
-    """Return the evaluations of each remedy, in the order of the seeds; those of new runs are read."""
-    by_remedy: dict[str, list[Measured]] = {}
-    for run in runs:
-        measured = found[run] or finished_evaluations(run.recipe, run.place, data)
-        if measured is None:
-            raise CheckpointError(
-                f"{run.place}, whose results have changed since they were written",
-                expected="the files as tailfit wrote them",
-                fix="run the same command again, which trains this run again",
-            )
-        by_remedy.setdefault(run.remedy, []).append(measured)
-    return by_remedy
+    return float(budget)
 
 
 @contextmanager

@@ -10,6 +10,7 @@
       predictions.parquet   for each test sample: ID, class, predicted class, a score for each class, metadata
       evaluation.json       the evaluation on the test part
       validation.json       the evaluation on the validation part, if there is one
+      rounds.json           in a race: evaluations on the validation part at some epochs
       weights.safetensors   the network's variables after training
       model.keras           network and correction as one Keras model, for serving
       result.json           claim, class names, statistics, correction, variables, and the checksums of the other files;
@@ -44,10 +45,13 @@ _FILES: Final = (
     "model.keras",
     "predictions.parquet",
     "quality.parquet",
+    "race.json",
     "recommended.yaml",
     "report.html",
     "result.json",
+    "rounds.json",
     "run.json",
+    "seconds.json",
     "suspects.csv",
     "suspects.html",
     "validation.json",

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tailfit import schedules
 from tailfit.errors import ArgumentError
 from tailfit.recipes.overriding import with_changes
 from tailfit.recipes.recipe import MAX_RUNS, Recipe, load_recipe
 
-__all__ = ["Vary", "checked_seeds", "folder_name", "remedies", "with_remedy"]
+__all__ = ["Vary", "changes_late", "checked_seeds", "folder_name", "remedies", "with_remedy"]
 
 Vary = Mapping[str, Mapping[str, Any] | Sequence[Any]]
 
@@ -78,6 +79,23 @@ def with_remedy(base: Recipe, changes: Mapping[str, Any]) -> Recipe:
         ArgumentError, DataError: If a change is invalid.
     """
     return load_recipe(with_changes(base.document, changes), modules=base.modules, folder=base.folder)
+
+
+def changes_late(recipe: Recipe) -> bool:
+    """Return whether a recipe has a schedule besides that of the learning rate, so that its last epochs differ."""
+    own = recipe.model_dump(include={"sampler", "loss", "class_weight", "steps"})
+    return any(_has_schedule(value) for value in own.values())
+
+
+def _has_schedule(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_schedule, value))
+    if not isinstance(value, Mapping):
+        return False
+    named = value.get("name")
+    scheduled = isinstance(named, str) and issubclass(getattr(schedules, named, type), schedules.Schedule)
+    # The sampler Progressive is a schedule, too: its option `epochs` is where it ends.
+    return scheduled or "epochs" in value or any(map(_has_schedule, value.values()))
 
 
 def checked_seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:

@@ -1,5 +1,6 @@
 """The runs of a comparison: one training per remedy and seed, in whichever process."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, TypeAlias
 from tailfit.evaluation.history import read_history
 from tailfit.recipes.parts import Parts, open_parts
 from tailfit.recipes.recipe import Recipe
+from tailfit.recipes.rounds import Stopwatch, write_pace
 from tailfit.recipes.training import train_on
 from tailfit.recipes.transfer import (
     apply_keras_settings,
@@ -33,11 +35,16 @@ class RunOfComparison:
         remedy: Name of the remedy.
         recipe: Its recipe, with the seed.
         place: Absolute path of the run's directory.
+        until: Number of epochs after which the run is interrupted and measured on the validation part; None trains it
+            to the end.
+        timed: Whether the time of its epochs is measured instead.
     """
 
     remedy: str
     recipe: Recipe
     place: Path
+    until: int | None = None
+    timed: bool = False
 
     @property
     def seed(self) -> int:
@@ -49,7 +56,12 @@ class RunOfComparison:
 
     def described(self) -> dict[str, Any]:
         """Describe the run as JSON, for `RunTrainer.train_described`."""
-        return {"recipe": described_recipe(self.recipe), "place": str(self.place)}
+        return {
+            "recipe": described_recipe(self.recipe),
+            "place": str(self.place),
+            "until": self.until,
+            "timed": self.timed,
+        }
 
 
 @dataclass(eq=False)
@@ -68,13 +80,28 @@ class RunTrainer:
     _opened: dict[str, Parts] = field(default_factory=dict)  # by `data` of the recipe
 
     def train(
-        self, recipe: Recipe, place: Path, progress: Callable[[int, Mapping[str, float]], None] | None = None
+        self,
+        recipe: Recipe,
+        place: Path,
+        progress: Callable[[int, Mapping[str, float]], None] | None = None,
+        *,
+        until: int | None = None,
+        timed: bool = False,
     ) -> None:
-        """Train a recipe in a directory; see `train_on`."""
+        """Train a recipe in a directory; see `train_on` and `RunOfComparison`."""
         key = recipe.data.model_dump_json()
         if key not in self._opened:
             self._opened[key] = open_parts(recipe, fetch=self.fetch)
-        train_on(self._opened[key], recipe, place, self.data, progress=progress)
+        watch = Stopwatch(time.monotonic)
+
+        def on_epoch(epoch: int, figures: Mapping[str, float]) -> None:
+            watch.epoch_ended()
+            if progress is not None:
+                progress(epoch, figures)
+
+        train_on(self._opened[key], recipe, place, self.data, progress=on_epoch, until=until, measure=not timed)
+        if timed:
+            write_pace(place, watch.pace())
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "RunTrainer":
@@ -86,7 +113,8 @@ class RunTrainer:
         self, run: Mapping[str, Any], progress: Callable[[int, Mapping[str, float]], None] | None = None
     ) -> None:
         """Train a run that another process has described."""
-        self.train(recipe_of(run["recipe"], self.modules), Path(run["place"]), progress)
+        recipe = recipe_of(run["recipe"], self.modules)
+        self.train(recipe, Path(run["place"]), progress, until=run["until"], timed=run["timed"])
 
 
 def settings_of(runs: Sequence[RunOfComparison], data: Mapping[str, Any], fetch: bool) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import CHECKSUMMED, VALIDATION, Result, finished_claim
+from tailfit.recipes.rounds import write_round
 from tailfit.recipes.serving import save_serving_model
 from tailfit.recipes.trained import load_trained
 from tailfit.recipes.validating import validation_evaluation
@@ -162,7 +163,9 @@ def train_on(
     *,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
-) -> Run:
+    until: int | None = None,
+    measure: bool = True,
+) -> Run | None:
     """Train on data that are already open, so that several runs can share them; see `train`.
 
     Args:
@@ -171,8 +174,12 @@ def train_on(
         place: Absolute path of the run's directory.
         data: Identity of the data; see `identity_of_data`.
         callbacks, progress: See `train`.
+        until: Number of epochs after which the training is interrupted; the next call continues it.
+        measure: Whether an interrupted training is measured on the validation part.
+    Returns:
+        None if the training is interrupted.
     """
-    return cast(Run, _train_on(parts, recipe, place, data, callbacks, progress, everywhere=True))
+    return _train_on(parts, recipe, place, data, callbacks, progress, everywhere=True, until=until, measure=measure)
 
 
 def train_unless_finished(
@@ -191,6 +198,8 @@ def _train_on(
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
     everywhere: bool,
+    until: int | None = None,
+    measure: bool = True,
 ) -> Run | None:
     """Train as one of the workers, or alone; see `train_as_worker`."""
     claim = Claim(recipe.plain(), str(recipe.folder), keras.backend.backend(), data)
@@ -202,7 +211,7 @@ def _train_on(
         with drawn_from(recipe.seed):  # the run's bytes must not depend on what this process has drawn before
             loggers = loggers_of(recipe, place)
             added = [*loggers, *callbacks_of(recipe), *callbacks]
-            run = _train(parts, recipe, place, claim, added, progress, everywhere, quality)
+            run = _train(parts, recipe, place, claim, added, progress, everywhere, quality, until, measure)
         if run is not None and first:
             save_report(run.evaluation, place)
             log_results(loggers, run.evaluation, place / "report.html")
@@ -218,6 +227,8 @@ def _train(
     progress: Progress | None,
     everywhere: bool,
     quality: NDArray[np.float64] | None,
+    until: int | None,
+    measure: bool,
 ) -> Run | None:
     """Train, evaluate, and write all files of the run except the report page."""
 
@@ -228,13 +239,20 @@ def _train(
         return batches, compiled_model(recipe, parts, batches)
 
     batches, model = together(built)
-    history = _fit(recipe, parts, batches, model, place, callbacks, progress)
+    history = _fit(recipe, parts, batches, model, place, callbacks, progress, until)
     first = workers.place().rank == 0
     if not first and not everywhere:
+        return None
+    interrupted = until is not None and until < recipe.epochs
+    if interrupted and not measure:
         return None
     apply_stage(recipe, parts, batches, model)
     held_out = None if parts.validation is None else _predict_scores(recipe, model, parts.validation)
     correction = fitted_correction(recipe, parts, batches, model, held_out)
+    if interrupted and until is not None and held_out is not None:
+        measured = validation_evaluation(parts, model, held_out, correction, _display_name(recipe))
+        write_round(place, claim, until, measured)
+        return None
     result = _result(parts, correction)
     evaluation = _evaluate(recipe, model, result, parts.test, place if first else None)
     if first:
@@ -256,6 +274,7 @@ def _fit(
     place: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress | None,
+    until: int | None,
 ) -> dict[str, list[float]]:
     """Fit the model with checkpoints, and return its history."""
 
@@ -274,7 +293,7 @@ def _fit(
     try:
         history = model.fit(
             batches,
-            epochs=recipe.epochs,
+            epochs=recipe.epochs if until is None else min(until, recipe.epochs),
             validation_data=None if parts.validation is None else evaluation_batches(recipe, parts.validation),
             callbacks=[
                 *callbacks,

@@ -10,7 +10,7 @@ from typing import Any
 from tailfit.arguments import whole_number
 from tailfit.data.remote.fetching import is_url
 from tailfit.errors import ArgumentError
-from tailfit.ray_cluster import check_address
+from tailfit.ray_cluster import check_address, connected
 from tailfit.recipes.on_ray import train_on_ray
 from tailfit.recipes.parts import open_parts
 from tailfit.recipes.runs import Progress, RunEnded, RunOfComparison, RunTrainer, last_epoch, settings_of
@@ -47,6 +47,13 @@ class Trainings:
     run_ended: RunEnded | None
     _here: RunTrainer | None = None
 
+    def cores(self) -> int:
+        """Return the number of runs that are trained at a time."""
+        if self.cluster is None:
+            return self.jobs
+        with connected(self.cluster) as ray:
+            return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
     def train(self, runs: Sequence[RunOfComparison]) -> None:
         """Train runs.
 
@@ -80,7 +87,7 @@ class Trainings:
         with keep_programs(self.programs):
             for run in runs:
                 of_run = None if self.progress is None else partial(self.progress, run.remedy, run.seed)
-                self._here.train(run.recipe, run.place, of_run)
+                self._here.train(run.recipe, run.place, of_run, until=run.until, timed=run.timed)
                 self.report(run)
 
 

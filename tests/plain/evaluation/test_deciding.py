@@ -138,7 +138,7 @@ def test_stopped_and_left_out_remedies_are_shown_and_in_no_interval(measured):
     assert found.differences == comparison(*measured).differences
     assert found.differences.keys() == {"as good", "better"}
     text = " ".join(str(found).split())
-    assert "'slow' was stopped after 5 epochs of 1 seed: rank 3 of 4; it takes part in no interval." in text
+    assert "Stopped by the race, and in no interval: 'slow' (after 5 epochs of 1 seed, rank 3 of 4)." in text
     assert "'LDAM' was left out: the network is your own function." in text
     assert "stopped after 5 epochs" in found.to_html()
     assert Comparison.from_json(found.to_json()) == found
