@@ -114,7 +114,7 @@ class ComparisonProgress:
     def count(self) -> str:
         """Return the number of finished runs, of all, and the speed of those at work together."""
         speed = f", {sum(self._speeds.values()):,.0f} samples/s" if self._speeds else ""
-        done = sum(self._seen.get(run, 0) >= epochs for run, epochs in self._epochs.items())
+        done = sum(self._seen[run] >= self._epochs.get(run, 0) for run in self._ended)
         return f"{done} of {len(self._epochs)} runs{speed}"
 
     def running(self) -> str:
