@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import expit, stdtrit
 
 from tailfit.evaluation.group_recalls import GroupedRecalls, cells_of
 from tailfit.evaluation.intervals import philox, zero_geometric_mean, zou_donner
@@ -127,10 +127,11 @@ class GroupedPredictions:
         half = _half_width(influences, self._strata, added, recalls.samples, confidence)
         # The spread is that of the smoothed figure, which is never 0 or 1.
         centre = value + float(np.nansum(slopes * (recalls.mean - recalls.recall)))
-        centre = min(max(centre, 1e-6), 1 - 1e-6)
+        # It lies towards 1/2, as do the smoothed recalls; the linear term overshoots for a G-mean with a recall near 0.
+        centre = min(max(centre, min(value, 0.5), 1e-6), max(value, 0.5), 1 - 1e-6)
         logit = np.log(centre / (1 - centre))
         scaled = half / (centre * (1 - centre))
-        low, high = 1 / (1 + np.exp(scaled - logit)), 1 / (1 + np.exp(-scaled - logit))
+        low, high = expit(logit - scaled), expit(logit + scaled)
         return value + float(low) - centre, value + float(high) - centre
 
     def _of_classifier(self, predicted: Codes) -> tuple[dict[str, float], dict[str, Floats], dict[str, Floats]]:

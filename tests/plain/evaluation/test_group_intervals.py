@@ -209,3 +209,13 @@ def test_a_comparison_resamples_the_groups_of_all_trainings_together():
     # Groups of one sample: the same as independent samples, in the method for groups itself.
     alone = comparison({name: trained(each, groups=np.arange(len(y))) for name, each in both.items()})
     assert alone.recall_differences == unknown.recall_differences
+
+
+def test_the_g_mean_of_a_class_that_is_hardly_ever_right_has_room_above():
+    y = np.repeat([0, 1], 1000)
+    predictions = np.ones_like(y)
+    predictions[0] = 0
+    figure = tailfit.evaluate(y, predictions, groups=y).geometric_mean  # warnings fail tests
+    assert figure.low == 0
+    assert 0.4 < figure.high < 0.9
+    assert float(figure) == pytest.approx(0.0316, abs=1e-4)
