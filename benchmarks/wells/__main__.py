@@ -74,6 +74,7 @@ def main() -> None:
             tailfit_("compare", HERE / "wells.yaml", *run, *words, "--out", work / network / f"fold-{fold}")
         sections += of_all_wells(work / network, given.seeds)
     text = "\n\n".join(f"## {heading}\n\n{body.strip()}" for heading, body in sections) + "\n"
+    text = "\n".join(line.rstrip() for line in text.replace(str(work), "work").splitlines()) + "\n"
     print(text)
     given.out.write_text(text, encoding="utf-8")
 
