@@ -13,11 +13,13 @@ Step = tuple[str, str]  # command and what it is for
 
 
 def print_next(console: PlainConsole, steps: Sequence[Step]) -> None:
-    """Print commands that can be copied, each followed by what it does as a comment of the shell."""
+    """Print commands that can be copied, each with what it does as a comment of the shell."""
     width = max(len(command) for command, _ in steps)
-    console.print("Next:")
-    for command, what in steps:
-        console.print(f"  {command.ljust(width)}  # {what}", soft_wrap=True)
+    lines = [f"  {command.ljust(width)}  # {what}" for command, what in steps]
+    if max(map(len, lines)) > console.width:  # a narrow terminal
+        lines = [line for command, what in steps for line in (f"  # {what}", f"  {command}")]
+    for line in ("Next:", *lines):
+        console.print(line, soft_wrap=True)
 
 
 def after_training(recipe: Recipe, run: Path) -> list[Step]:

@@ -1,6 +1,7 @@
 """The command line: exit codes, messages, and that the backend is chosen before Keras is imported."""
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -210,7 +211,7 @@ def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatc
     trained = capsys.readouterr().out
     assert "balanced accuracy" in trained
     assert "Written:" in trained
-    assert f"  tailfit compare {recipe} " in trained.split("Next:")[1]
+    assert f"  tailfit compare {recipe}" in trained.split("Next:")[1]
     assert f"  tailfit export {tmp_path / 'run'} --out run.onnx" in trained
     assert run("evaluate", tmp_path / "run", "--out", tmp_path / "again.json") == 0
     assert (tmp_path / "again.json").read_text() == (tmp_path / "run" / "evaluation.json").read_text()
@@ -221,7 +222,7 @@ def test_a_recipe_is_trained_evaluated_and_reported(recipe, tmp_path, monkeypatc
     assert run("compare", recipe, "--seeds", "2", "--out", tmp_path / "compared") == 0
     compared = capsys.readouterr().out
     assert "adjusted" in compared
-    assert f"  tailfit suspects {recipe} " in compared.split("Next:")[1]
+    assert f"  tailfit suspects {recipe}" in compared.split("Next:")[1]
     assert (tmp_path / "compared" / "report.html").is_file()
     for arguments in (["train", recipe, "--out", tmp_path / "run", "-s", "seed=3"], ["evaluate", tmp_path / "run"]):
         capsys.readouterr()
@@ -332,3 +333,15 @@ def test_the_progress_of_a_comparison_shows_speed_metrics_and_time():
     assert shown.count() == "1 of 2 runs, 500 samples/s"
     assert shown.running() == "running: focal, seed 0 (1/2: 0.700)"
     assert shown.standing() == "val_balanced_accuracy so far: plain 0.600"
+
+
+def test_next_steps_fit_a_narrow_terminal():
+    from tailfit.cli.next_steps import print_next
+    from tailfit.terminal import PlainConsole
+
+    def printed(width):
+        print_next(PlainConsole(file=(file := io.StringIO()), width=width), [("tailfit runs", "all runs"), ("ls", "x")])
+        return file.getvalue()
+
+    assert printed(40) == "Next:\n  tailfit runs  # all runs\n  ls            # x\n"
+    assert printed(20) == "Next:\n  # all runs\n  tailfit runs\n  # x\n  ls\n"
