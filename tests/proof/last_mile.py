@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -134,13 +135,13 @@ def plant(folder: Folder, path: Path, share: float) -> None:
 
 
 def wells(folder: Folder, source: Path, share: float) -> None:
-    """Link recordings of wells, rebuild their metadata, and run all commands."""
+    """Copy recordings of wells, rebuild their metadata, and run all commands."""
     paths = sorted(source.glob("*.parquet"))
     paths = paths[:: max(1, round(1 / share))]
     for name in ("wells", "new-wells"):
         (folder.path / name).mkdir()
     for path in paths:
-        (folder.path / "wells" / path.name).symlink_to(path.resolve())
+        shutil.copyfile(path, folder.path / "wells" / path.name)
     runs = [path.stem for path in paths]
     well = [name.rpartition("_")[0] if name.startswith("WELL") else name for name in runs]
     kinds = ["real" if name.startswith("WELL") else name.partition("_")[0].lower() for name in runs]
