@@ -18,6 +18,7 @@ __all__ = ["run_suspects"]
 _OWN: Final = ("id", "part", "group", "given", "likely", "suspect", "quality", "p likely")
 _WIDE: Final = 130  # columns of a terminal from which metadata are shown
 _MOST: Final = 3  # columns of metadata
+_MANY: Final = 0.3  # share of suspects from which the networks are more likely wrong than the labels
 
 
 def run_suspects(
@@ -47,6 +48,11 @@ def run_suspects(
         console.print(_table(found.head(top), console.width))
     more = f", the first {top} are shown" if 0 < top < found.height else ""
     console.print(f"{found.height:,} of {result.table.height:,} labels are probably wrong{more}", soft_wrap=True)
+    if found.height > _MANY * result.table.height:
+        console.print(
+            f"More than {_MANY:.0%} of the labels are doubted, so doubt the networks first: train them longer",
+            soft_wrap=True,
+        )
     if result.unjudged:
         left = ", ".join(f"{number:,} of {name}" for name, number in result.unjudged.items())
         console.print(f"Not judged, because all samples of the class are in one group: {left}", soft_wrap=True)
