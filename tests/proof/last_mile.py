@@ -48,6 +48,7 @@ CLASSES = {
     "instability": [4],
     "restriction": [6, 106],
 }
+SENSORS = ["P-PDG", "P-TPT", "P-MON-CKP", "T-JUS-CKP"]  # one of the others has no reading in any recording
 STEPS = 18
 
 
@@ -149,7 +150,8 @@ def wells(folder: Folder, source: Path, share: float) -> None:
     table.write_csv(folder.path / "wells.csv")
     for path in paths[:5]:  # new recordings, without labels
         pl.read_parquet(path).drop("class").write_parquet(folder.path / "new-wells" / path.name)
-    options = {"classes": json.dumps(CLASSES), "metadata": "wells.csv", "group": "well"}
+    columns = json.dumps(SENSORS)
+    options = {"classes": json.dumps(CLASSES), "columns": columns, "metadata": "wells.csv", "group": "well"}
     given = [each for key, value in options.items() for each in ("-o", f"{key}={value}")]
     windows = json.dumps({"length": STEPS, "stride": STEPS})
     short = ["-s", "epochs=1", "-s", f"data.windows={windows}", "-s", "batch_size=256"]
