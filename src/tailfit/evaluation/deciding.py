@@ -9,8 +9,9 @@ more remedies, the better it looks (`benchmarks/decide` measures by how much). T
    al. 1984, "Classification and Regression Trees", sec. 3.4.3; here with paired errors.)
 3. *chosen*: of these the simplest, which is the one that is listed first.
 
-So a remedy must earn its place: plain training wins ties. A stricter rule, such as a difference with 95 % confidence,
-would keep plain training where a remedy is better by two points or more, as a simulation in `benchmarks/decide` shows.
+So a remedy must earn its place: plain training wins ties. With a 95 % interval in place of one standard error, the
+chosen remedy was three times as far below the best one in a simulation (`benchmarks/decide`), since few seeds make wide
+intervals; with the best figure alone, remedies that do nothing were taken in most cases.
 
 How sure the choice is, is a different question, and answered with intervals: the differences on the validation samples,
 and the difference to the baseline on the test samples, which is a single one and needs no correction for many remedies.
