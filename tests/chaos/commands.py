@@ -35,7 +35,7 @@ network: {name: mlp, units: [4]}
 epochs: 2
 batch_size: 16
 compare:
-  seeds: 1
+  seeds: 2
   vary: {plain: {loss: CrossEntropy}, adjusted: {loss: LogitAdjusted}}
 """
 COMMANDS = {
