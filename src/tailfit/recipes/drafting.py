@@ -93,6 +93,9 @@ def draft_recipe(
         draft = _Draft({"path": data if is_url(data) else os.path.relpath(data, folder)})
         source = _labelled(data, given, draft)
         found = inspect(source, progress=progress)
+        if _leave_out_channels(source, found, given, draft):
+            source = tailfit.data.open(data, nan="keep", **given)
+            found = inspect(source, progress=progress)
         _refuse_unfit(data, source, found)
         _choose_windows(source, found, draft)
         _choose_filling(source, found, draft)
@@ -190,6 +193,19 @@ def _choose_windows(source: Source, found: Inspection, draft: _Draft) -> None:
     note = f"records have {least} to {most} steps, median {median:g}; as long as a fault takes to show"
     rules = "; label: last, or majority, first, any:CLASS" if _has_step_labels(source) else ""
     draft.notes["windows"] = note + rules
+
+
+def _leave_out_channels(source: Source, found: Inspection, options: dict[str, Any], draft: _Draft) -> bool:
+    """Choose the columns that have readings, if some have none at all; return whether that changes the records."""
+    if found.sensors is None or source.channels is None or "columns" in options:
+        return False
+    empty = found.sensors.filter(pl.col("missing") == 1)["sensor"].to_list()
+    kept = [name for name in source.channels if name not in empty]
+    if not (empty and kept):
+        return False
+    options["columns"] = kept
+    draft.notes["options"] = f"columns without: {', '.join(empty)}, which never has a reading"
+    return True
 
 
 def _choose_filling(source: Source, found: Inspection, draft: _Draft) -> None:

@@ -88,7 +88,21 @@ def test_recordings_get_windows_and_groups(tmp_path):
     assert "label: last, or majority" in text
 
 
-@pytest.mark.parametrize("make", [flat, series, with_wells, recordings])
+def with_dead_sensor(folder):
+    recordings(folder)
+    for path in (folder / "d").glob("*.parquet"):
+        pl.read_parquet(path).with_columns(dead=pl.lit(None, pl.Float64), heat=pl.col("flow") * 2).write_parquet(path)
+
+
+def test_columns_without_a_reading_are_left_out(tmp_path):
+    with_dead_sensor(tmp_path)
+    text, recipe = drafted(tmp_path / "d", tmp_path)
+    assert recipe.data.options == {"columns": ["flow", "heat"]}
+    assert "columns without: dead, which never has a reading" in text
+    assert recipe.data.fill_missing is None
+
+
+@pytest.mark.parametrize("make", [flat, series, with_wells, recordings, with_dead_sensor])
 def test_the_draft_trains_as_written(make, tmp_path):
     make(tmp_path)
     data = tmp_path / "d" if (tmp_path / "d").exists() else tmp_path / "d.parquet"

@@ -91,10 +91,12 @@ class Normalize(RecordFunction):
             mean = mean + step * n / np.maximum(total, 1)
             count = total
         if (count == 0).any():
+            names = source.channels or range(len(count))
+            empty = [names[place] for place in np.flatnonzero(count == 0)]
             raise DataError(
-                f"channel {int(np.argmax(count == 0))} without a reading in {source!r}",
+                f"channels without a reading in {source!r}: {', '.join(map(repr, empty[:5]))}",
                 expected="at least one finite value in each channel",
-                fix="drop the channel",
+                fix="leave them out: pass columns= with the others to the reader (data.options.columns in a recipe)",
             )
         return cls(mean=mean, std=np.sqrt(squares / count))
 
