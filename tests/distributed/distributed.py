@@ -14,6 +14,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,22 @@ def ablations(backend: str, folder: Path) -> Iterator[str]:
     yield f"{backend:6} exact=False, 2 workers: weights differ by {far:.1e}"
 
 
+def ended_well(process: subprocess.Popen[bytes], out: Path, rank: int, reference: Path) -> bool:
+    """Whether a survivor ended with an error, or with the right bits: it had all that it needed before the kill."""
+    if process.poll() == 0:
+        return not difference(reference, out / f"weighted.{rank}.npz")
+    return process.poll() is not None and "WorkerError" in log_of(out, rank)
+
+
+def where_it_is(process: subprocess.Popen[bytes], out: Path, rank: int) -> str:
+    """Describe a survivor that should have ended: its exit status, or the stacks of its threads."""
+    if process.poll() is not None:
+        return f"worker {rank} ended with {process.returncode}:\n{log_of(out, rank)[-2000:]}"
+    process.send_signal(signal.SIGUSR1)  # it writes the stacks to its log
+    time.sleep(5)
+    return f"worker {rank} still runs:\n{log_of(out, rank)[-6000:]}"
+
+
 def kills(backend: str, folder: Path, wanted: int, seed: int) -> Iterator[str]:
     rng, done, late, runs, different = random.Random(seed), 0, 0, 0, 0
     slowest = 0.0
@@ -99,9 +116,14 @@ def kills(backend: str, folder: Path, wanted: int, seed: int) -> Iterator[str]:
                     while any(process.poll() is None for process in others) and time.monotonic() < killed + 60:
                         time.sleep(0.05)
                     slowest = max(slowest, time.monotonic() - killed)
-                    late += any(process.poll() is None for process in others) or any(
-                        "WorkerError" not in log_of(out, rank) for rank in range(world) if rank != victim
-                    )
+                    wrong = [
+                        rank
+                        for rank, process in enumerate(running)
+                        if rank != victim and not ended_well(process, out, rank, folder / "1" / f"{case}.0.npz")
+                    ]
+                    late += bool(wrong)
+                    for rank in wrong:
+                        yield f"{backend:6} kill {done}, {victim} of {world}: {where_it_is(running[rank], out, rank)}"
                     continue
                 for process in running:
                     process.wait(600)
@@ -110,7 +132,7 @@ def kills(backend: str, folder: Path, wanted: int, seed: int) -> Iterator[str]:
         different += any(ended)
     yield (
         f"{backend:6} kills     {done} workers killed in {runs} runs: {different} ended differently, {late} times a "
-        f"survivor did not end with an error; the slowest ended after {slowest:.1f} s"
+        f"survivor did not end, or not with an error or the right bits; the slowest ended after {slowest:.1f} s"
     )
 
 

@@ -7,7 +7,9 @@ Keys: `resume` (directory of the checkpoints), `pause` (seconds after each step)
 listening sockets).
 """
 
+import faulthandler
 import os
+import signal
 import sys
 import time
 import traceback
@@ -15,6 +17,8 @@ from pathlib import Path
 
 
 def main() -> None:
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1)
     backend, rank, world, port, parts, out, names = sys.argv[1:8]
     options = dict(option.split("=", 1) for option in sys.argv[8:])
     os.environ.update(KERAS_BACKEND=backend, OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
