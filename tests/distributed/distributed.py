@@ -80,9 +80,8 @@ def ablations(backend: str, folder: Path) -> Iterator[str]:
 
 def ended_well(process: subprocess.Popen[bytes], out: Path, rank: int, reference: Path) -> bool:
     """Whether a survivor ended with an error, or with the right bits: it had all that it needed before the kill."""
-    if process.poll() == 0:
-        return not difference(reference, out / f"weighted.{rank}.npz")
-    return process.poll() is not None and "WorkerError" in log_of(out, rank)
+    done = "WorkerError" in log_of(out, rank) or not difference(reference, out / f"weighted.{rank}.npz")
+    return process.poll() is not None and done
 
 
 def where_it_is(process: subprocess.Popen[bytes], out: Path, rank: int) -> str:
