@@ -16,6 +16,7 @@ from tailfit.exporting.formats import Format
 from tailfit.exporting.network import foreign_classes
 from tailfit.keras_private import without_tensorflow
 from tailfit.storage.json_text import parsed
+from tailfit.storage.writing import write_text
 
 __all__ = ["FILE_NAMES", "scores_of", "write"]
 
@@ -102,7 +103,7 @@ def _write_saved_model(model: keras.Model, path: Path, description: Mapping[str,
     _backend().to_saved_model(model, str(path))
     extra = path / "assets.extra"  # where TensorFlow Serving expects what the graph does not use
     extra.mkdir()
-    (extra / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    write_text(extra / _DESCRIPTION, json.dumps(description, indent=1))
 
 
 def _write_torch(model: keras.Model, path: Path, description: Mapping[str, Any]) -> None:

@@ -225,7 +225,8 @@ def test_the_command(home, found, tmp_path, monkeypatch, capsys):
     assert found.table["id"][2] not in said
     assert "of 114 labels are probably wrong, the first 2 are shown" in said
     assert "Not judged, because all samples of the class are in one group: 6 of stuck" in said
-    assert "Next:\n  tailfit train " in said
+    assert "\nNext:\n" in said
+    assert "\n  tailfit train " in said
     assert run(tmp_path / "pumps.yaml", "--out", out, "--folds", "3", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["suspects"]) == found.found.height
     assert run(tmp_path / "pumps.yaml", "--out", out, "--folds", "1") == 2
