@@ -2,9 +2,9 @@
 
 import importlib
 import json
-import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -24,9 +24,11 @@ def run(code, *arguments, **environment):
 
 def registered():
     """Return every class in the package that registers itself."""
-    for found in pkgutil.walk_packages(tailfit.__path__, "tailfit."):
-        if ".backends." not in found.name:  # only one backend can be imported
-            importlib.import_module(found.name)
+    package = Path(tailfit.__path__[0])
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(["tailfit", *path.relative_to(package).with_suffix("").parts]).removesuffix(".__init__")
+        if ".backends." not in name:  # only one backend can be imported
+            importlib.import_module(name)
     known = keras.saving.get_custom_objects()
     return {name: kind for name, kind in known.items() if name.startswith(("tailfit>", "tailfit.schedules>"))}
 

@@ -50,7 +50,6 @@ def test_a_remedy_is_chosen_on_the_validation_part_and_its_recipe_is_ready_to_tr
     run = place / "01-corrected" / "seed-0"
     fitted = tailfit.recipes.evaluate_run(run, part="validation")
     assert fitted.balanced_accuracy >= found.validation["corrected"][0].balanced_accuracy
-    assert fitted.y_pred.tolist() != found.validation["plain"][0].y_pred.tolist()
     # A directory of an earlier version has no evaluations on validation samples: they are made without any training.
     for result in place.glob("*/*/result.json"):
         (result.parent / "validation.json").unlink()
