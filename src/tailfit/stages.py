@@ -174,12 +174,21 @@ def inverse_norms(layer: Any, tau: float) -> Any:
     Raises:
         ArgumentError: If `tau` is negative.
     """
+    check_tau(tau)
+    norms = np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
+    return np.where(norms > 0, norms, 1.0) ** -tau  # a norm of 0 stays 0
+
+
+def check_tau(tau: Any) -> None:
+    """Check the exponent of tau-normalisation.
+
+    Raises:
+        ArgumentError: If it is not a finite number >= 0.
+    """
     if not isinstance(tau, int | float) or isinstance(tau, bool) or not 0 <= tau < float("inf"):
         raise ArgumentError(
             f"tau={tau!r}", expected="a finite number >= 0", fix="choose it in [0, 1] on validation data"
         )
-    norms = np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
-    return np.where(norms > 0, norms, 1.0) ** -tau  # a norm of 0 stays 0
 
 
 def classifier_of(model: keras.Model, head: Any) -> Any:

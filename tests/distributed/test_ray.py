@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.comparisons import files
 
 import tailfit
 from tailfit import recipes
@@ -58,17 +59,6 @@ def pumps(tmp_path, monkeypatch):
     yield tmp_path
     os.environ.clear()  # Ray sets variables when it is imported
     os.environ.update(before)
-
-
-def files(folder):
-    """The files of a comparison; of the checkpoints, which depend on where a run was continued, the newest only."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"]
-    newest = {path.parents[1]: path.parent.name for path in found if path.parents[1].name == "checkpoints"}
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in found
-        if newest.get(path.parents[1], path.parent.name) == path.parent.name
-    }
 
 
 def listening():

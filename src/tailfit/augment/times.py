@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tailfit.arguments import checked_number, whole_number
 from tailfit.augment.base import Augmentation
-from tailfit.augment.values import smooth_curves
+from tailfit.augment.values import SmoothWarp, smooth_curves
 from tailfit.errors import ArgumentError
 
 __all__ = ["Permutation", "TimeWarp", "WindowSlice", "WindowWarp"]
@@ -17,7 +17,7 @@ _SLOWEST = 0.05  # a speed of time that is kept above 0, so that time never runs
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeWarp(Augmentation):
+class TimeWarp(SmoothWarp):
     """Let time run faster and slower along a smooth random curve; a record keeps its first and its last reading.
 
     Args:
@@ -30,14 +30,6 @@ class TimeWarp(Augmentation):
     >>> TimeWarp(sigma=0.0)((x,), np.random.default_rng(0))[0].ravel().round(6).tolist()
     [0.0, 1.0, 2.0, 3.0]
     """
-
-    sigma: float = 0.2
-    knots: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number(self.sigma, "sigma", least=0, fix="pass sigma=0.1, for example")
-        whole_number("knots", self.knots, least=0)
 
     def changed(self, x: NDArray[Any], y: Any, rng: np.random.Generator) -> NDArray[Any]:
         """Return the warped records."""

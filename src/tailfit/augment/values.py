@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tailfit.arguments import checked_number, whole_number
 from tailfit.augment.base import Augmentation
 
-__all__ = ["ChannelDropout", "Jitter", "MagnitudeWarp", "Scaling"]
+__all__ = ["ChannelDropout", "Jitter", "MagnitudeWarp", "Scaling", "SmoothWarp", "smooth_curves"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,26 @@ class Scaling(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MagnitudeWarp(Augmentation):
+class SmoothWarp(Augmentation):
+    """A change along smooth random curves: cubic splines through random numbers at equally spaced steps.
+
+    Args:
+        sigma: Standard deviation of these numbers, around 1.
+        knots: Number of them between the first and the last step.
+        share, only_repeats: See `Augmentation`.
+    """
+
+    sigma: float = 0.2
+    knots: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number(self.sigma, "sigma", least=0, fix="pass sigma=0.1, for example")
+        whole_number("knots", self.knots, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeWarp(SmoothWarp):
     """Multiply each channel by a smooth random curve around 1.
 
     The curve is a cubic spline through random numbers at equally spaced steps.
@@ -79,14 +98,6 @@ class MagnitudeWarp(Augmentation):
     >>> MagnitudeWarp(sigma=0.0)((np.ones((1, 3, 1)),), np.random.default_rng(0))[0].round(6).tolist()
     [[[1.0], [1.0], [1.0]]]
     """
-
-    sigma: float = 0.2
-    knots: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number(self.sigma, "sigma", least=0, fix="pass sigma=0.1, for example")
-        whole_number("knots", self.knots, least=0)
 
     def changed(self, x: NDArray[Any], y: Any, rng: np.random.Generator) -> NDArray[Any]:
         """Return the records times the curves."""

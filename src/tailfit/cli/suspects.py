@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 from rich.table import Table
@@ -12,10 +12,10 @@ from tailfit.cli.progress import hint_when_stopped, progress_bar
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.recipes import find_suspects, load_recipe
 from tailfit.recipes.document import Document
+from tailfit.recipes.suspects_page import cell_text, metadata_columns
 
 __all__ = ["run_suspects"]
 
-_OWN: Final = ("id", "part", "group", "given", "likely", "suspect", "quality", "p likely")
 _WIDE: Final = 130  # columns of a terminal from which metadata are shown
 _MOST: Final = 3  # columns of metadata
 _MANY: Final = 0.3  # share of suspects from which the networks are more likely wrong than the labels
@@ -72,18 +72,12 @@ def _table(found: pl.DataFrame, width: int) -> Table:
     table.add_column("part", no_wrap=True)
     further = ["group"] * ("group" in found.columns)
     if width >= _WIDE:
-        further += [name for name in found.columns if name not in _OWN][:_MOST]
+        further += metadata_columns(found)[:_MOST]
     for name in further:
         table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=20)
     for row in found.iter_rows(named=True):
         figures = [f"{row[name]:.3f}" for name in ("quality", "p likely")]
         table.add_row(
-            row["id"], row["given"], row["likely"], *figures, row["part"], *(_text(row[name]) for name in further)
+            row["id"], row["given"], row["likely"], *figures, row["part"], *(cell_text(row[name]) for name in further)
         )
     return table
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,8 @@
 """Scores, IDs, groups and metadata of an evaluation as a table, from which every view can be made again.
 
-`evaluation.json` has the figures, and the class and prediction of each sample; `predictions.parquet` beside it has
-everything else that was known of the samples. Columns: `id`, `group`, `record` and `start` where known, `label`,
-`predicted`, `score NAME` for each class, and `metadata NAME` for each further metadata column.
+`evaluation.json` contains the figures, and the class and prediction of each sample. `predictions.parquet`, in the same
+folder, contains everything else that is known of the samples. Columns: `id`, `group`, `record` and `start` where known,
+`label`, `predicted`, `score NAME` for each class, and `metadata NAME` for each further metadata column.
 """
 
 import io

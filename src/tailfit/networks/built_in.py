@@ -11,7 +11,7 @@ import keras
 from tailfit.arguments import whole_number
 from tailfit.data import Normalize
 from tailfit.errors import ArgumentError
-from tailfit.networks.frame import Head, Shape, checked_sizes, input_layers, model_with_head
+from tailfit.networks.frame import Head, Shape, check_series, checked_sizes, input_layers, model_with_head
 from tailfit.training import Model
 
 __all__ = ["cnn", "mlp", "rnn"]
@@ -123,12 +123,7 @@ def rnn(
     >>> rnn((20, 52), 22, units=[8, 8]).output_shape
     (None, 22)
     """
-    if len(input_shape) != 2:
-        raise ArgumentError(
-            f"records of shape {input_shape} for rnn",
-            expected="records of shape (steps, channels)",
-            fix="use the network cnn or mlp",
-        )
+    check_series("rnn", input_shape)
     inputs, x = input_layers(input_shape, normalize)
     widths = checked_sizes("units", units)
     for place, width in enumerate(widths):

@@ -11,7 +11,7 @@ from tailfit.errors import ArgumentError
 from tailfit.layers import CosineDense, WithFeatures
 from tailfit.training import Model
 
-__all__ = ["Head", "Shape", "checked_series", "checked_sizes", "input_layers", "model_with_head"]
+__all__ = ["Head", "Shape", "check_series", "checked_sizes", "input_layers", "model_with_head"]
 
 Shape: TypeAlias = tuple[int, ...]
 Head: TypeAlias = Literal["dense", "cosine", "features"]
@@ -43,7 +43,7 @@ def checked_sizes(name: str, sizes: Sequence[int]) -> Sequence[int]:
     return [whole_number(name, size, least=1) for size in sizes]
 
 
-def checked_series(name: str, input_shape: Shape) -> None:
+def check_series(name: str, input_shape: Shape) -> None:
     """Check that records are series.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 from tailfit.arguments import whole_number
 from tailfit.data import Normalize
 from tailfit.errors import ArgumentError
-from tailfit.networks.frame import Head, Shape, checked_series, checked_sizes, input_layers, model_with_head
+from tailfit.networks.frame import Head, Shape, check_series, checked_sizes, input_layers, model_with_head
 from tailfit.training import Model
 
 __all__ = ["fcn", "inception_time", "lite", "resnet"]
@@ -45,7 +45,7 @@ def fcn(
     >>> fcn((128, 12), 10, filters=[8, 16], kernel_sizes=[8, 3]).output_shape
     (None, 10)
     """
-    checked_series("fcn", input_shape)
+    check_series("fcn", input_shape)
     inputs, x = input_layers(input_shape, normalize)
     for channels, size in _pairs(filters, kernel_sizes):
         x = _relu(_convolution(x, channels, size))
@@ -78,7 +78,7 @@ def resnet(
     >>> resnet((128, 12), 10, filters=[8, 16]).output_shape
     (None, 10)
     """
-    checked_series("resnet", input_shape)
+    check_series("resnet", input_shape)
     sizes = checked_sizes("kernel_sizes", kernel_sizes)
     inputs, x = input_layers(input_shape, normalize)
     for channels in checked_sizes("filters", filters):
@@ -120,7 +120,7 @@ def inception_time(
     >>> inception_time((128, 12), 10, depth=3, width=4).output_shape
     (None, 10)
     """
-    checked_series("inception_time", input_shape)
+    check_series("inception_time", input_shape)
     width, longest = whole_number("width", width, least=1), whole_number("kernel_size", kernel_size, least=4)
     inputs, x = input_layers(input_shape, normalize)
     shortcut = x
@@ -162,7 +162,7 @@ def lite(
     >>> lite((128, 12), 10, width=4).output_shape
     (None, 10)
     """
-    checked_series("lite", input_shape)
+    check_series("lite", input_shape)
     width, longest = whole_number("width", width, least=1), whole_number("kernel_size", kernel_size, least=4)
     inputs, x = input_layers(input_shape, normalize)
     branches = [_plain_convolution(x, width, longest // share) for share in (1, 2, 4)]
@@ -233,12 +233,11 @@ def _pairs(filters: Sequence[int], kernel_sizes: Sequence[int]) -> list[tuple[in
 
 def _convolution(x: Any, channels: int, size: int, bias: bool = True) -> Any:
     """A convolution with batch normalization."""
-    x = keras.layers.Conv1D(channels, size, padding="same", use_bias=bias)(x)
-    return keras.layers.BatchNormalization()(x)
+    return keras.layers.BatchNormalization()(_plain_convolution(x, channels, size, bias))
 
 
-def _plain_convolution(x: Any, channels: int, size: int) -> Any:
-    return keras.layers.Conv1D(channels, size, padding="same", use_bias=False)(x)
+def _plain_convolution(x: Any, channels: int, size: int, bias: bool = False) -> Any:
+    return keras.layers.Conv1D(channels, size, padding="same", use_bias=bias)(x)
 
 
 def _relu(x: Any) -> Any:

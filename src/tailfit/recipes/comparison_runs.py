@@ -10,7 +10,7 @@ import numpy as np
 
 from tailfit.errors import CheckpointError
 from tailfit.evaluation import Evaluation
-from tailfit.evaluation.costs import checked_costs
+from tailfit.evaluation.costs import MeanCosts, checked_costs
 from tailfit.evaluation.deciding import DecideOn, Stopped, key_of
 from tailfit.recipes.directory import locked
 from tailfit.recipes.racing import FIRST_EPOCHS, Pace, Race, Round, race
@@ -131,8 +131,8 @@ class ComparisonRuns:
 
     def _figure(self, evaluation: Evaluation) -> float:
         if self.decide_on == "cost":
-            matrix = np.asarray(checked_costs(self.costs, len(evaluation.class_names)))
-            return float(matrix[evaluation.y_true, evaluation.y_pred].mean())
+            matrix = checked_costs(self.costs, len(evaluation.class_names))
+            return float(MeanCosts(evaluation.y_true, evaluation.y_pred[np.newaxis], matrix, None).values[0])
         return float(evaluation.overall[key_of(self.decide_on)])
 
     def _until(self, run: RunOfComparison, now: Round) -> RunOfComparison:

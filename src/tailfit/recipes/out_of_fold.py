@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from tailfit import workers
 from tailfit.data import Concat, Source, Subset
@@ -102,7 +102,7 @@ def out_of_fold(
         train(fold, changed.model_copy(update={"name": folder.name}), folder, progress=report)
         scores = _recorded(folder, tested, parts.train.class_names)
         logits[known(tested.ids[: len(held_out)])] = scores[: len(held_out)]
-        sums += _log_probabilities(scores[len(held_out) :])
+        sums += log_softmax(scores[len(held_out) :], axis=1)
     everything = Concat(parts.train, *further)
     codes = np.concatenate([np.asarray(part.labels) for part in (parts.train, *further)])
     logits = np.concatenate([logits, sums / count])
@@ -175,12 +175,6 @@ def _recorded(folder: Path, tested: Source, names: tuple[str, ...]) -> Floats:
             fix="remove the directory, and run the same command again",
         )
     return table.select(f"score {name}" for name in names).to_numpy().astype(np.float64)
-
-
-def _log_probabilities(scores: Floats) -> Floats:
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    logarithms: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return logarithms
 
 
 def _probabilities(logits: Floats, codes: NDArray[Any]) -> Floats:

@@ -26,6 +26,7 @@ __all__ = [
     "FILE_OPTIONS",
     "Parts",
     "as_in_training",
+    "group_of_each",
     "open_other_data",
     "open_part",
     "open_parts",
@@ -164,6 +165,11 @@ def weights_of_column(source: Source, column: str) -> np.ndarray[Any, np.dtype[n
             fix="name a numeric column, and replace its nulls",
         )
     return values.cast(pl.Float64).to_numpy()
+
+
+def group_of_each(source: Source) -> list[str] | None:
+    """Return the name of each sample's group; None without groups."""
+    return None if source.groups is None else [source.group_names[code] for code in source.groups.tolist()]
 
 
 def split_parts(recipe: Recipe, fetch: bool) -> dict[str, Source]:

@@ -167,7 +167,7 @@ class Race:
 
     @classmethod
     def read(cls, directory: Path, remedies: Sequence[str]) -> Self | None:
-        """Read `race.json`; None if there is none.
+        """Read `race.json`; return None if the file does not exist.
 
         Raises:
             DataError: If it is damaged.

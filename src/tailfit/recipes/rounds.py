@@ -57,7 +57,7 @@ def write_pace(directory: Path, pace: Pace) -> None:
 
 
 def read_pace(directory: Path) -> Pace | None:
-    """Return the measured times of a run; None if there are none."""
+    """Return the measured times of a run, or None if they were not measured."""
     try:
         fields = read_fields(directory / "seconds.json", _SECONDS)
         return Pace(float(fields["start"]), float(fields["epoch"]))

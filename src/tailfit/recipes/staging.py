@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from tailfit.arguments import whole_number
 from tailfit.data import Batches, Source
 from tailfit.losses import CrossEntropy
 from tailfit.samplers import ClassBalanced
-from tailfit.stages import classifier_of, inverse_norms, learn_scales, normalize_classifier, retrain_classifier
+from tailfit.stages import check_tau, classifier_of, learn_scales, normalize_classifier, retrain_classifier
 from tailfit.training import Model
 from tailfit.training.generators import seeded
 
@@ -45,40 +44,47 @@ class StageRun:
         return Batches(self.source, batch_size=self.batch_size, sampler=ClassBalanced(), seed=self.seed)
 
 
-class RetrainClassifier:
+class _TrainedStage:
+    """A stage that trains for some epochs.
+
+    Args:
+        epochs: Number of epochs; by default a tenth of those of the training.
+    """
+
+    def __init__(self, epochs: int | None = None) -> None:
+        self.epochs = None if epochs is None else whole_number("epochs", epochs, least=1)
+
+    def _epochs_after(self, run: StageRun) -> int:
+        return self.epochs or max(1, run.epochs // 10)
+
+
+class RetrainClassifier(_TrainedStage):
     """Re-initialise the last layer and train it alone on class-balanced batches (cRT).
 
     Args:
         epochs: Number of epochs; by default a tenth of those of the training.
     """
 
-    def __init__(self, epochs: int | None = None) -> None:
-        self.epochs = None if epochs is None else whole_number("epochs", epochs, least=1)
-
     def apply(self, run: StageRun) -> None:
         """Change the model of a run."""
         with seeded(run.seed + 2):
-            epochs = self.epochs or max(1, run.epochs // 10)
             loss = CrossEntropy(from_logits=True)  # the batches are balanced: nothing else is left to correct
+            epochs = self._epochs_after(run)
             retrain_classifier(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer, loss=loss, verbose=0)
 
 
-class LearnScales:
+class LearnScales(_TrainedStage):
     """Learn one factor per class for the weights of the last layer, on class-balanced batches (LWS).
 
     Args:
         epochs: Number of epochs; by default a tenth of those of the training.
     """
 
-    def __init__(self, epochs: int | None = None) -> None:
-        self.epochs = None if epochs is None else whole_number("epochs", epochs, least=1)
-
     def apply(self, run: StageRun) -> None:
         """Change the model of a run."""
         with seeded(run.seed + 2):
             run.model.compile(run.optimizer, CrossEntropy(from_logits=True))
-            epochs = self.epochs or max(1, run.epochs // 10)
-            learn_scales(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer)
+            learn_scales(run.model, run.batches(), epochs=self._epochs_after(run), optimizer=run.optimizer)
 
 
 class NormalizeClassifier:
@@ -89,16 +95,12 @@ class NormalizeClassifier:
     """
 
     def __init__(self, tau: float = 1.0) -> None:
-        inverse_norms(_OneClass(), tau)
+        check_tau(tau)
         self.tau = tau
 
     def apply(self, run: StageRun) -> None:
         """Change the model of a run."""
         normalize_classifier(run.model, tau=self.tau)
-
-
-class _OneClass:
-    kernel = np.ones((1, 1))
 
 
 STAGES: dict[str, Any] = {each.__name__: each for each in (RetrainClassifier, LearnScales, NormalizeClassifier)}

@@ -16,7 +16,7 @@ from tailfit.arguments import whole_number
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.directory import locked
 from tailfit.recipes.out_of_fold import OutOfFold, out_of_fold
-from tailfit.recipes.parts import open_parts
+from tailfit.recipes.parts import group_of_each, open_parts
 from tailfit.recipes.prediction_table import as_bytes
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.suspects_page import suspects_page
@@ -143,8 +143,8 @@ def _judged(found: OutOfFold, count: int) -> Suspects:
         "id": [source.ids[row] for row in positions],
         "part": [found.part[row] for row in positions],
     }
-    if source.groups is not None:
-        columns["group"] = [source.group_names[code] for code in source.groups[rows].tolist()]
+    if (groups := group_of_each(source)) is not None:
+        columns["group"] = [groups[row] for row in positions]
     columns |= {
         "given": [names[code] for code in codes],
         "likely": [names[code] for code in likely],

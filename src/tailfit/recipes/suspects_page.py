@@ -7,7 +7,7 @@ import polars as pl
 
 from tailfit.evaluation.pages import environment, versions
 
-__all__ = ["suspects_page"]
+__all__ = ["cell_text", "metadata_columns", "suspects_page"]
 
 _MOST_ROWS: Final = 500
 _MOST_COLUMNS: Final = 8  # of the metadata
@@ -27,7 +27,7 @@ def suspects_page(
         title: Title of the page.
     """
     found = table.filter("suspect")
-    metadata = [name for name in table.columns if name not in _OWN][:_MOST_COLUMNS]
+    metadata = metadata_columns(table)[:_MOST_COLUMNS]
     return environment.get_template("suspects.html.j2").render(
         title=title,
         samples=table.height,
@@ -38,7 +38,7 @@ def suspects_page(
         grouped="group" in table.columns,
         metadata=metadata,
         rows=[
-            {**row, "metadata": [_text(row[name]) for name in metadata]}
+            {**row, "metadata": [cell_text(row[name]) for name in metadata]}
             for row in found.head(_MOST_ROWS).iter_rows(named=True)
         ],
         left_out=max(0, found.height - _MOST_ROWS),
@@ -59,7 +59,13 @@ def _by_class(table: pl.DataFrame, class_names: tuple[str, ...]) -> list[dict[st
     return sorted(rows, key=lambda row: -row["suspects"])
 
 
-def _text(value: Any) -> str:
+def metadata_columns(table: pl.DataFrame) -> list[str]:
+    """Return the names of the columns of `Suspects.table` that are metadata."""
+    return [name for name in table.columns if name not in _OWN]
+
+
+def cell_text(value: Any) -> str:
+    """Format a value of the metadata."""
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -30,7 +30,7 @@ from tailfit.recipes.logging import callbacks_of, log_results, loggers_of
 from tailfit.recipes.objects import apply_stage, compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.out_of_fold import quality_weights
 from tailfit.recipes.overlap import warn_of_training_samples
-from tailfit.recipes.parts import Parts, open_other_data, open_part, open_parts, record_shape
+from tailfit.recipes.parts import Parts, group_of_each, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
 from tailfit.recipes.result import CHECKSUMMED, VALIDATION, Result, finished_claim
 from tailfit.recipes.rounds import write_round
@@ -249,17 +249,19 @@ def _train(
     apply_stage(recipe, parts, batches, model)
     held_out = None if parts.validation is None else _predict_scores(recipe, model, parts.validation)
     correction = fitted_correction(recipe, parts, batches, model, held_out)
-    if interrupted and until is not None and held_out is not None:
+    measured = None
+    if first and held_out is not None:
         measured = validation_evaluation(parts, model, held_out, correction, _display_name(recipe))
-        write_round(place, claim, until, measured)
+    if until is not None and interrupted:
+        if measured is not None:
+            write_round(place, claim, until, measured)
         return None
     result = _result(parts, correction)
     evaluation = _evaluate(recipe, model, result, parts.test, place if first else None)
     if first:
-        if held_out is None:
+        if measured is None:
             (place / VALIDATION).unlink(missing_ok=True)  # of an earlier recipe
         else:
-            measured = validation_evaluation(parts, model, held_out, correction, _display_name(recipe))
             measured.save_json(place / VALIDATION)
         save_serving_model(model, result.scale, result.offset, place / "model.keras")
         result.write(place, model, claim)
@@ -400,7 +402,7 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
         scores,
         result.class_names,
         result.train_counts,
-        groups=_group_of_each(source),
+        groups=group_of_each(source),
         ids=source.ids,
         metadata=source.metadata,
         train_metadata=result.train_slices,
@@ -415,11 +417,6 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
 
 def _event_options(recipe: Recipe) -> dict[str, Any]:
     return {} if recipe.events is None else recipe.events.model_dump()
-
-
-def _group_of_each(source: Source) -> list[str] | None:
-    """Return the name of each sample's group; None without groups."""
-    return None if source.groups is None else [source.group_names[code] for code in source.groups.tolist()]
 
 
 def _predict_scores(recipe: Recipe, model: Model, source: Source) -> NDArray[Any]:

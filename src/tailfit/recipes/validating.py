@@ -14,7 +14,7 @@ from tailfit.errors import TailfitError
 from tailfit.evaluation import Evaluation, evaluate
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
-from tailfit.recipes.parts import Parts
+from tailfit.recipes.parts import Parts, group_of_each
 from tailfit.training import Model
 
 __all__ = ["validation_evaluation"]
@@ -37,13 +37,12 @@ def validation_evaluation(
     source = parts.validation
     if source is None:
         raise ValueError("no validation part")
-    groups = None if source.groups is None else [source.group_names[code] for code in source.groups.tolist()]
     return evaluate(
         source.labels,
         scores if correction is None else _cross_fitted(parts, model, scores, correction),
         parts.train.class_names,
         tuple(parts.train.class_counts.tolist()),
-        groups=groups,
+        groups=group_of_each(source),
         ids=source.ids,
         name=name,
     )

@@ -10,6 +10,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from support.comparisons import files
 
 import tailfit
 from tailfit.data import DataWarning
@@ -65,17 +66,6 @@ def pumps(tmp_path, monkeypatch):
     tailfit.data.save_npy_folder("pumps", x, np.array(["ok", "OK"])[y])  # names that are easily confused: a warning
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     return tmp_path
-
-
-def files(folder):
-    """The files of a comparison; of the checkpoints, which depend on where a run was continued, the newest only."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"]
-    newest = {path.parents[1]: path.parent.name for path in found if path.parents[1].name == "checkpoints"}
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in found
-        if newest.get(path.parents[1], path.parent.name) == path.parent.name
-    }
 
 
 def test_results_do_not_depend_on_jobs_deaths_and_failures(pumps):

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from support.comparisons import files
 
 import tailfit
 from tailfit.errors import ArgumentError, CheckpointError
@@ -40,17 +41,6 @@ def pumps(tmp_path, monkeypatch):
     x = rng.normal(2.0 * y[:, None], size=(160, 3)).astype("float32")
     tailfit.data.save_npy_folder("pumps", x, np.array(["ok", "leak"])[y])
     return tmp_path
-
-
-def files(folder):
-    """The files of a comparison; of the checkpoints, which depend on where a run was continued, the newest only."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"]
-    newest = {path.parents[1]: path.parent.name for path in found if path.parents[1].name == "checkpoints"}
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in found
-        if newest.get(path.parents[1], path.parent.name) == path.parent.name
-    }
 
 
 def planned_race(place):
