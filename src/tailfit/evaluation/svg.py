@@ -43,7 +43,7 @@ MARKERS: dict[str, tuple[tuple[float, float], ...]] = {
     "triangle-down": ((0, 1.2), (1.2, -0.9), (-1.2, -0.9)),
 }
 
-_NARROW, _WIDE = set("ijltfrI.,:;'|!()[]/ "), set("mwMWGOQ@%…")  # of a proportional sans-serif font
+_NARROW, _WIDE = set("ijltfrI.,:;'|!()[]/ "), set("mwMWGOQ@%…<>=+~")  # of a proportional sans-serif font
 
 
 class Drawing:
@@ -71,7 +71,7 @@ class Drawing:
                 "role": "img",
                 "aria-label": visible(label),
                 "class": "plot",
-                "style": f"max-width:{size['width']}px",
+                "style": f"max-width:{size['width']}px;--width:{size['width']}px",
                 "font-family": _FONT,
             },
         )

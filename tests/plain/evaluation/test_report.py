@@ -56,7 +56,7 @@ def test_a_dark_page_replaces_the_colours_of_charts() -> None:
     dark = page_of(["a", "b", "c"]).partition("prefers-color-scheme: dark")[2].partition("@media")[0]
     for color in (INK, FAINT, GRID, *PALETTE[:2], "#b9c2ca"):
         assert f'"{color}"' in dark
-    assert _CELL_INK not in dark.replace("background: #14181b", "")  # cells stay light
+    assert _CELL_INK not in dark.replace("--paper: #14181b", "")  # cells stay light
 
 
 def test_every_figure_is_on_the_page() -> None:
