@@ -24,7 +24,7 @@ from tailfit.data.tables.labels import UnreadLabel
 from tailfit.data.tables.metadata import Metadata, align, as_rows
 from tailfit.data.tables.recording_tables import OpenedTables, Recorded, open_tables, recordings_of, table_paths
 from tailfit.data.tables.row_numbers import left_out_message, may_number_rows, numbers_rows
-from tailfit.data.tables.sensor_rows import SensorRows, sensor_columns
+from tailfit.data.tables.sensor_rows import SensorRows, one_per_schema, sensor_columns
 from tailfit.data.tables.step_labels import ClassRules, StepLabels
 from tailfit.data.tables.table_files import SUFFIXES
 from tailfit.data.tables.timeline import Grid, Times, as_times, seconds
@@ -192,7 +192,7 @@ class Recordings(Source):
 
     def _sensors(self, opened: OpenedTables, columns: Sequence[str] | None, taken: Sequence[str]) -> tuple[str, ...]:
         if columns is None:
-            names = dict.fromkeys(name for table in opened.tables for name, kind in table.columns.items())
+            names = dict.fromkeys(name for table in one_per_schema(opened.tables) for name in table.columns)
             usual = [name for name in names if may_number_rows(name) and name not in taken]
             self.left_out = tuple(name for name in usual if _numbers_rows(opened, name))
             if self.left_out:

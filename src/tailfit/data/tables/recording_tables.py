@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.files.reading import KnownFile, absolute, files_in, known_files
-from tailfit.data.tables.table_files import SUFFIXES, TableFile, joined, kind_of, open_table
+from tailfit.data.files.reading import absolute, files_in, known_files
+from tailfit.data.tables.table_files import PARQUET, SUFFIXES, TableFile, joined, kind_of, open_table, with_times
 from tailfit.errors import DataError, RecordError
 
 __all__ = ["OpenedTables", "Recorded", "open_tables", "recordings_of", "table_paths"]
@@ -110,7 +109,7 @@ def table_paths(
         return [root]
     excluded = {absolute(one) for one in leave}
     paths = [entry for entry in files_in(root) if entry.lower().endswith(SUFFIXES) and entry not in excluded]
-    suffixes = sorted({Path(entry).suffix.lower() for entry in paths})
+    suffixes = sorted({os.path.splitext(entry)[1].lower() for entry in paths})
     if len(suffixes) > 1:
         raise DataError(
             f"{root}: tables in the formats {', '.join(suffixes)}",
@@ -148,14 +147,16 @@ def open_tables(
         )
     files = known_files(list(paths), SUFFIXES)
 
-    def opened(file: KnownFile) -> tuple[TableFile, Mapping[str, Any]]:
-        return open_table(file, names, text=text, time=time)
-
-    if len(files) == 1:
-        found = [opened(files[0])]
+    found: list[tuple[TableFile, dict[str, Any]]] = []
+    # Threads would be slower for Parquet: pyarrow needs the interpreter's lock in much of the work on a small file.
+    if len(files) == 1 or all(file.path.lower().endswith(PARQUET) for file in files):
+        for file in files:
+            found.append(open_table(file, names, text=text, like=found[-1][0] if found else None))
     else:
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(opened, files))
+            found = list(pool.map(lambda file: open_table(file, names, text=text), files))
+    if time is not None:
+        with_times(found, time)
     for table, _ in found:
         rows = sum(table.sizes)
         if rows < 2:

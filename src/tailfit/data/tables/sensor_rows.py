@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tailfit.data.tables.table_files import Kind, TableFile
 from tailfit.errors import DataError, RecordError
 
-__all__ = ["SensorRows", "sensor_columns"]
+__all__ = ["SensorRows", "one_per_schema", "sensor_columns"]
 
 _CACHED = 2  # most recently read chunks, so that sequential reads decode each one once
 
@@ -100,6 +100,7 @@ def sensor_columns(
         DataError: If a named column is in no table, or has another use.
     """
     kinds: dict[str, dict[Kind, TableFile]] = {}  # the first table of each kind, by column
+    tables = one_per_schema(tables)
     for table in tables:
         for name, kind in table.columns.items():
             kinds.setdefault(name, {}).setdefault(kind, table)
@@ -121,6 +122,14 @@ def sensor_columns(
                 fix="move the file out of the folder if it is not a recording",
             )
     return tuple(chosen)
+
+
+def one_per_schema(tables: Sequence[TableFile]) -> list[TableFile]:
+    """Return the tables without those that share the kinds of their columns with an earlier one; see `open_table`."""
+    first: dict[int, TableFile] = {}
+    for table in tables:
+        first.setdefault(id(table.columns), table)
+    return list(first.values())
 
 
 def _check_named(

@@ -89,7 +89,10 @@ class ClassRules:
                 with their number of steps.
         """
         values = _plain(values, where, strip)
-        counts = dict(values.value_counts().iter_rows())
+        # Labels change rarely from step to step, so runs of equal labels are counted and encoded instead of steps.
+        runs = values.rle()
+        sizes, of_runs = runs.struct.field("len"), runs.struct.field("value")
+        counts = dict(pl.DataFrame({"raw": of_runs, "steps": sizes}).group_by("raw").agg(pl.sum("steps")).iter_rows())
         unlabelled = counts.pop(None, 0)
         keys = {raw: _key(raw) for raw in counts}
         if self._names is None or self._class_of is None:
@@ -110,11 +113,11 @@ class ClassRules:
             raise _unknown(values, unknown, counts, where)
         codes = {name: code for code, name in enumerate(names)}
         of_raw = {raw: codes.get(class_of.get(key, ""), -1) if key in class_of else -1 for raw, key in keys.items()}
-        encoded = values.replace_strict(
+        encoded = of_runs.replace_strict(
             pl.Series(list(of_raw), dtype=values.dtype), list(of_raw.values()), default=-1, return_dtype=pl.Int32
         )
         dropped = sum(counts[raw] for raw, key in keys.items() if key in self._drop)
-        return StepLabels(encoded.to_numpy(), names, unlabelled, dropped)
+        return StepLabels(np.repeat(encoded.to_numpy(), sizes.to_numpy()), names, unlabelled, dropped)
 
 
 def _keys(what: str, raw: Any) -> list[str]:
