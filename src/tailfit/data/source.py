@@ -10,7 +10,7 @@ Concepts:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from types import EllipsisType
@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from tailfit.data.grouping import Grouping, grouping_of
-from tailfit.data.records.ragged import cut_windows
+from tailfit.data.records.cutting import cut_windows
 from tailfit.data.records.trees import leaves, map_tree, pairs
 from tailfit.data.splitting import by_partition, by_shares
 from tailfit.data.tables.ids import Numbered
@@ -227,7 +227,8 @@ class Source(ABC):
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
         """Return windows of records, new arrays `[n, length, ...]`, for `Windows`.
 
-        A source may override it to read only the steps of the windows.
+        A source may override it to read only the steps of the windows. It is not called for a source in memory that
+        returns a `_window_reader`.
 
         Args:
             records: Valid position of the record of each window, `[n]`.
@@ -236,7 +237,17 @@ class Source(ABC):
         """
         # Each record is read once, however many of its windows are in the batch.
         distinct, places = np.unique(records, return_inverse=True)
-        return map_tree(lambda leaf: cut_windows(leaf, places, starts, length), self._read(distinct))
+        return map_tree(lambda leaf: cut_windows(leaf, places, starts, length)(), self._read(distinct))
+
+    def _window_reader(
+        self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int
+    ) -> Callable[..., Any] | None:
+        """Return a function that returns the windows at given positions in `records`, by default all, for `Windows`.
+
+        A source in memory may override it, so that places of windows are looked up once instead of in each batch. None:
+        windows are read by `_read_windows`, which has the same arguments.
+        """
+        return None
 
     def read(self, indices: ArrayLike, out: Any = None) -> Any:
         """Return the records at these positions, stacked: an array (or a nest of arrays) with first axis n.

@@ -310,6 +310,24 @@ def test_the_usual_time_between_steps_is_kept_by_parts_windows_and_copies(tmp_pa
     assert tailfit.data.Arrays(np.zeros(3)).step_seconds is None
 
 
+def test_files_with_texts_and_datetimes(tmp_path):
+    """Texts of several files are parsed together, next to a file that has datetimes."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for number, kind in enumerate(["text", "datetimes", "text"]):
+        times = TIMES[kind]([0, 10, 20 + number])
+        table = pl.DataFrame({"timestamp": times, "x": [1.0, 2.0, 3.0], "class": [0, 0, 1]})
+        table.write_parquet(folder / f"run {number}.parquet")
+    assert Recordings(folder, max_gap=11).ids == ("run 0", "run 1", "run 2#1", "run 2#2")
+
+
+def test_pickled_windows_leave_the_loaded_readings_behind(tmp_path):
+    source = Windows(Recordings(timed(tmp_path, [10.0 * step for step in range(50_000)]), memory=True), length=8)
+    unread, batch = len(pickle.dumps(source)), source.read([3, 0])
+    assert len(pickle.dumps(source)) < unread + 1000
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read([3, 0]), batch)
+
+
 def test_regular_times_resample_to_themselves(tmp_path):
     rng = np.random.default_rng(0)
     for start, every in ((0.0, 0.1), (1e9, 0.7), (123.4, 10.0)):

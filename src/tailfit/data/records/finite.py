@@ -122,6 +122,12 @@ class WindowCheck:
     def __init__(self, nan: str, error: type[DataError] = DataError) -> None:
         self._check: Final = ReadCheck(nan, error)
         self._finite: NDArray[np.bool_] | None = None  # of each record
+        self._all_finite = False
+
+    @property
+    def done(self) -> bool:
+        """Whether no window needs a check any more."""
+        return self._check.done or self._all_finite
 
     def check(self, records: NDArray[np.int64], windows: Any, named: Callable[[int], str], whole: Any = None) -> None:
         """Check a batch of windows; see `ReadCheck.check`.
@@ -132,11 +138,12 @@ class WindowCheck:
             named: Function that returns the name of a record in messages.
             whole: All records, if they are in memory.
         """
-        if self._check.done:
+        if self.done:
             return
         if whole is not None:
             if self._finite is None:
                 self._finite = np.logical_and.reduce([finite_records(leaf) for _, leaf in leaves(whole)])
+                self._all_finite = bool(self._finite.all())
             chosen = np.flatnonzero(~self._finite[records])
             if not len(chosen):
                 return

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tailfit.errors import ArgumentError, DataError
 
-__all__ = ["Ragged", "allocate", "assembled", "cut_windows", "take_into", "take_records", "windows_at"]
+__all__ = ["Ragged", "allocate", "assembled", "native", "take_into", "take_records"]
 
 
 @final
@@ -138,10 +138,11 @@ def take_records(leaf: NDArray[Any] | Ragged, indices: NDArray[np.int64]) -> Any
     if isinstance(leaf, Ragged):
         return leaf.take(indices)
     # asarray, because np.take of a memmap returns the copy in memory as a memmap.
-    return _native(np.asarray(leaf).take(indices, axis=0))
+    return native(np.asarray(leaf).take(indices, axis=0))
 
 
-def _native(array: NDArray[Any]) -> NDArray[Any]:
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in native byte order; the array itself if it is."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -152,40 +153,6 @@ def take_into(out: Any, leaf: NDArray[Any], indices: NDArray[np.int64]) -> None:
         np.asarray(leaf).take(indices, axis=0, out=out, mode="clip")
     else:
         out[...] = leaf[indices]
-
-
-def cut_windows(
-    leaf: NDArray[Any] | Ragged, records: NDArray[np.int64], starts: NDArray[np.int64], length: int
-) -> NDArray[Any]:
-    """Return a copy of windows of records, `[n, length, ...]`, in native byte order.
-
-    Args:
-        leaf: The records, `[records, steps, ...]` or a `Ragged`.
-        records: Record of each window, `[n]`.
-        starts: First step of each window in its record, `[n]`. All windows must be inside their records.
-        length: Steps per window, >= 1.
-
-    >>> cut_windows(np.arange(10).reshape(2, 5), np.array([1, 0]), np.array([2, 0]), 3).tolist()
-    [[7, 8, 9], [0, 1, 2]]
-    """
-    if isinstance(leaf, Ragged):
-        return windows_at(leaf.values, leaf.offsets[records] + starts, length)
-    if leaf.flags.c_contiguous:
-        steps = leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
-        return windows_at(steps, records * leaf.shape[1] + starts, length)
-    return _native(np.asarray(leaf)[records[:, None], starts[:, None] + np.arange(length)])
-
-
-def windows_at(values: NDArray[Any], first: NDArray[np.int64], length: int) -> NDArray[Any]:
-    """Return a copy of the `length` steps of `values` from each position in `first` on, `[n, length, ...]`."""
-    plain = values.flags.c_contiguous and values.dtype.isnative and not values.dtype.hasobject
-    step_bytes = values.strides[0] if plain and len(values) >= max(length, 2) else 0
-    if not step_bytes:
-        return _native(np.asarray(values)[first[:, None] + np.arange(length)])
-    # All windows as overlapping items of one type: NumPy then copies each window at once, as fast as np.take.
-    window, contents = np.dtype((np.void, step_bytes * length)), values.reshape(-1).view(np.uint8)
-    overlapping: NDArray[Any] = np.ndarray((len(values) - length + 1,), window, contents, strides=(step_bytes,))
-    return np.asarray(overlapping[first].view(values.dtype)).reshape(len(first), length, *values.shape[1:])
 
 
 class _RaggedParts:

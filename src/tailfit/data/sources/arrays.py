@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.data.files.reading import mapped_files
+from tailfit.data.records.cutting import WindowReader, cut_windows
 from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.finite import FirstReadCheck, WindowCheck
-from tailfit.data.records.ragged import Ragged, cut_windows, take_into, take_records
+from tailfit.data.records.ragged import Ragged, take_into, take_records
 from tailfit.data.records.trees import leaves, map_tree, pairs
 from tailfit.data.source import Numbered, Source, checked_ids
 from tailfit.data.tables.metadata import Metadata, metadata_of
@@ -121,11 +122,19 @@ class Arrays(Source):
         self._nan_check.check(indices, out, self._named)
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+        reader = self._window_reader(records, starts, length)
+        if reader is not None:
+            return reader()
         for file in self._mapped:
             file.check()
-        windows = map_tree(lambda leaf: cut_windows(leaf, records, starts, length), self._x)
-        self._window_check.check(records, windows, self._named, self._x if self.in_memory else None)
+        windows = map_tree(lambda leaf: cut_windows(leaf, records, starts, length)(), self._x)
+        self._window_check.check(records, windows, self._named)
         return windows
+
+    def _window_reader(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> WindowReader | None:
+        if not self.in_memory:
+            return None
+        return WindowReader(self._x, records, starts, length, self._window_check, self._named)
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r}"

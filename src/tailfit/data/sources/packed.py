@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from tailfit.data.files.memory import fits_in_memory
 from tailfit.data.files.npy import read_header
 from tailfit.data.grouping import Grouping
+from tailfit.data.records.cutting import WindowReader
 from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.finite import FirstReadCheck, WindowCheck
-from tailfit.data.records.ragged import Ragged, cut_windows, take_into, take_records
+from tailfit.data.records.ragged import Ragged, take_into, take_records
 from tailfit.data.records.trees import pairs
 from tailfit.data.source import Source, checked_ids
 from tailfit.data.sources.packed_format import Leaf, Manifest, file_name, rebuild
@@ -229,18 +230,22 @@ class Packed(Source):
         self._nan_check.check(indices, out, self._named)
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
-        memory = self._in_memory() if self.in_memory else None
-        if memory is None:
-            order = np.argsort(self._steps[records] + starts)
-            leaves = [
-                self._windows_from_files(leaf, records, starts, length, order)
-                for leaf in range(len(self._manifest.leaves))
-            ]
-        else:
-            leaves = [cut_windows(array, records, starts, length) for array in memory]
+        reader = self._window_reader(records, starts, length)
+        if reader is not None:
+            return reader()
+        order = np.argsort(self._steps[records] + starts)
+        leaves = [
+            self._windows_from_files(leaf, records, starts, length, order) for leaf in range(len(self._manifest.leaves))
+        ]
         batch = rebuild(self._manifest.tree, leaves)
-        self._window_check.check(records, batch, self._named, memory)
+        self._window_check.check(records, batch, self._named)
         return batch
+
+    def _window_reader(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> WindowReader | None:
+        if not self.in_memory:
+            return None
+        whole = rebuild(self._manifest.tree, self._in_memory())
+        return WindowReader(whole, records, starts, length, self._window_check, self._named)
 
     def _named(self, position: int) -> str:
         return f"the record of ID {self.ids[position]!r} in {self._root}"

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tailfit.data.files.memory import fits_in_memory
 from tailfit.data.files.reading import absolute, files_in
 from tailfit.data.grouping import Grouping
+from tailfit.data.records.cutting import WindowReader
 from tailfit.data.records.finite import DataWarning, FirstReadCheck, WindowCheck
-from tailfit.data.records.ragged import Ragged, windows_at
+from tailfit.data.records.ragged import Ragged
 from tailfit.data.remote.fetching import fetch, is_url
 from tailfit.data.source import Source, checked_ids
 from tailfit.data.sources.layout import LABELS, METADATA, metadata_file
@@ -270,15 +271,22 @@ class Recordings(Source):
         return batch
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
-        values, first = self._loaded(), self._offsets[records] + starts
-        if values is not None:
-            windows = windows_at(values, first, length)
-        else:
-            windows = np.empty((len(first), length, len(self.columns)), np.float32)
-            for row in np.argsort(first, kind="stable").tolist():  # in the order of the files
-                windows[row] = self._steps(int(first[row]), int(first[row]) + length)
+        reader = self._window_reader(records, starts, length)
+        if reader is not None:
+            return reader()
+        first = self._offsets[records] + starts
+        windows = np.empty((len(first), length, len(self.columns)), np.float32)
+        for row in np.argsort(first, kind="stable").tolist():  # in the order of the files
+            windows[row] = self._steps(int(first[row]), int(first[row]) + length)
         self._window_check.check(records, windows, self._named)
         return windows
+
+    def _window_reader(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> WindowReader | None:
+        values = self._loaded()
+        if values is None:
+            return None
+        whole = Ragged(values, np.diff(self._offsets))
+        return WindowReader(whole, records, starts, length, self._window_check, self._named)
 
     def _named(self, position: int) -> str:
         start = int(self._offsets[position])

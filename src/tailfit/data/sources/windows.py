@@ -1,6 +1,6 @@
 """Windows of long sensor records as samples; no window spans two records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from tailfit.arguments import whole_number
 from tailfit.data.files.reading import mapped_files
 from tailfit.data.grouping import Grouping
+from tailfit.data.records.cutting import WindowCutter
 from tailfit.data.records.dtypes import check_record_type
-from tailfit.data.records.ragged import windows_at
 from tailfit.data.records.trees import leaves
 from tailfit.data.source import Source, first_duplicate
 from tailfit.data.sources.window_labels import LabelFunction, LabelRule
@@ -114,9 +114,7 @@ class Windows(Source):
         ids = tuple(f"{name}@{start}" for name, start in zip(of_records, self._starts.tolist(), strict=True))
         super().__init__(ids, labels, self._table_of(of_records, ids), self._groups_of(names))
         self.in_memory = x.in_memory if isinstance(x, Source) else not isinstance(self.x, np.memmap)
-        # The record and start of a window in one number: a batch looks up half as much outside the processor's caches.
-        self._start_bits: Final = max(int(self._starts.max()).bit_length(), 1)
-        self._places: Final = (self._records.astype(np.int64) << self._start_bits) | self._starts
+        self._reader: Callable[..., Any] | None = None  # built at the first read, which loads the records
         if isinstance(self.x, Source):
             self.keeps_missing, self.channels = self.x.keeps_missing, self.x.channels
             self.step_seconds = self.x.step_seconds
@@ -172,13 +170,22 @@ class Windows(Source):
         return table
 
     def _read(self, indices: NDArray[np.int64]) -> Any:
-        places = self._places[indices]
-        records, starts = places >> self._start_bits, places & ((1 << self._start_bits) - 1)
-        if isinstance(self.x, Source):
-            return self.x._read_windows(records, starts, self.length)
         for file in self._mapped:
             file.check()
-        return windows_at(self.x, self._begins[records] + starts, self.length)
+        if self._reader is None:
+            self._reader = self._built_reader()
+        return self._reader(indices)
+
+    def _built_reader(self) -> Callable[..., Any]:
+        x, records, starts = self.x, self._records, self._starts
+        if not isinstance(x, Source):
+            return WindowCutter(x, self._begins[records] + starts, self.length)
+        return x._window_reader(records, starts, self.length) or (
+            lambda indices: x._read_windows(records[indices], starts[indices], self.length)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": None}  # another process loads the records itself
 
 
 def _steps_labels(source: Source, lengths: NDArray[np.int64]) -> NDArray[np.int32] | None:
