@@ -5,7 +5,7 @@ taken. Everything here is a description of these test samples, without intervals
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, cast
 
@@ -37,7 +37,7 @@ BINS: Final = 10
 PER_RECORDING: Final = 3
 RECALLS: Final = (0.5, 0.8, 0.9, 0.95)
 """Recalls at which `threshold_table` shows what a threshold trades."""
-_CHUNK: Final = 1 << 22  # scores that are converted at once
+_CHUNK: Final = 1 << 17  # scores that are converted at once: they stay in the cache of a core
 _POINTS: Final = 101  # of a drawn curve
 _KEPT: Final = "_score_view"
 _LEAST: Final = np.log(1e-12)
@@ -59,6 +59,7 @@ class ScoreView:
     """
 
     evaluation: EvaluationFigures
+    curves: "dict[int, PrecisionRecall]" = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, evaluation: EvaluationFigures) -> "ScoreView":
@@ -196,16 +197,19 @@ def precision_recall_curve(view: ScoreView, of_class: int) -> PrecisionRecall:
     >>> precision_recall_curve(view, 1).average_precision
     1.0
     """
+    if of_class in view.curves:
+        return view.curves[of_class]
     belongs = view.evaluation.y_true == of_class
     score = view.log_probability(of_class)
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-score)  # samples of equal scores are one point, in whatever order
     hits = np.cumsum(belongs[order])
     last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
     precision = hits[last] / (last + 1)
     total = int(hits[-1])
     recall = hits[last] / total if total else np.full(len(last), np.nan)
     average = float((np.diff(recall, prepend=0.0) * precision).sum()) if total else float("nan")
-    return PrecisionRecall(recall, precision, np.exp(score[order][last]), total / len(score), average)
+    curve = PrecisionRecall(recall, precision, np.exp(score[order][last]), total / len(score), average)
+    return view.curves.setdefault(of_class, curve)
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,8 +369,9 @@ def _logsumexp(logits: NDArray[Any]) -> Floats:
     limits = np.finfo(logits.dtype)
     finite = np.clip(logits, limits.min / 4, limits.max / 4)
     most = finite.max(axis=1, keepdims=True)
-    sums = np.exp(finite - most).sum(axis=1, dtype=np.float64)
-    return np.asarray(np.log(sums) + most[:, 0].astype(np.float64), np.float64)
+    finite -= most
+    sums = np.exp(finite, out=finite).sum(axis=1, dtype=np.promote_types(finite.dtype, np.float32))
+    return np.asarray(np.log(sums.astype(np.float64)) + most[:, 0].astype(np.float64), np.float64)
 
 
 def _binned(values: Floats, outcomes: Floats) -> tuple[Codes, Floats, Floats]:
