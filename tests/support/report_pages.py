@@ -8,6 +8,7 @@ import polars as pl
 import tailfit
 from tailfit.evaluation import Evaluation, comparison, report
 from tailfit.evaluation.deciding import Stopped
+from tailfit.evaluation.origin import Origin
 
 SCRIPT = "<script>alert(1)</script>"
 NAMES = ["normal", "valve leak", SCRIPT, "pump wear"]
@@ -61,9 +62,10 @@ def history(epochs: int = 30) -> dict[str, list[float]]:
 
 def report_page(names: list[str] = NAMES, changing: bool = False) -> str:
     evaluation = evaluated(names, changing)
-    return report(
-        {SCRIPT: evaluation}, title=f"Pumps {SCRIPT}", notes=[SCRIPT], details={SCRIPT: SCRIPT}, history=history()
-    )
+    counts = np.resize(COUNTS, len(names)).astype(float)
+    origin = Origin(f"name: {SCRIPT}\nloss: Focal\n", [counts, counts], [counts, counts[::-1]])
+    options = {"notes": [SCRIPT], "details": {SCRIPT: SCRIPT}, "history": history(), "origin": origin}
+    return report({SCRIPT: evaluation}, title=f"Pumps {SCRIPT}", **options)
 
 
 def compare_page(names: list[str] = NAMES) -> str:

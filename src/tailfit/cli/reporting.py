@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tailfit.evaluation import Evaluation, compare_table, report
 from tailfit.evaluation.history import read_history
+from tailfit.evaluation.origin import read_origin
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
 from tailfit.terminal import PlainConsole
@@ -28,8 +29,9 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
             evaluation = Evaluation.load(run)
         name = evaluation.name if evaluation.name not in found else f"{evaluation.name} ({run})"
         found[name] = evaluation
-    history = read_history(runs[0]) if len(found) == 1 and runs[0].is_dir() else None
-    report(found, out, title=title or ("tailfit: runs compared" if len(found) > 1 else "Evaluation"), history=history)
+    of_run = len(found) == 1 and runs[0].is_dir()
+    made = {"history": read_history(runs[0]), "origin": read_origin(runs[0])} if of_run else {}
+    report(found, out, title=title or ("tailfit: runs compared" if len(found) > 1 else "Evaluation"), **made)
     console = console_of_any_width()
     console.print(compare_table(found) if len(found) > 1 else next(iter(found.values())).summary())
     console.print(f"Written: {out}", soft_wrap=True)

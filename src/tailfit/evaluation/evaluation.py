@@ -19,7 +19,6 @@ from tailfit.evaluation.evaluation_report import report
 from tailfit.evaluation.figures import ClassFigures, EvaluationFigures
 from tailfit.evaluation.group_intervals import GroupedPredictions
 from tailfit.evaluation.grouping import checked_grouping, checked_ids, checked_metadata, group_counts, ids_digest
-from tailfit.evaluation.history import History
 from tailfit.evaluation.inputs import check_options, checked_train_counts, class_indices
 from tailfit.evaluation.intervals import jeffreys, overall_figures
 from tailfit.evaluation.metrics import Figure, class_counts, class_metrics, read_only
@@ -138,13 +137,13 @@ class Evaluation(EvaluationFigures):
         table = place / PREDICTIONS_FILE
         return with_predictions(evaluation, read_table(table), str(table)) if table.is_file() else evaluation
 
-    def to_html(self, *, history: History | None = None) -> str:
-        """Return a self-contained page; see `tailfit.evaluation.report`."""
-        return report({self.name: self}, history=history)
+    def to_html(self, **options: Any) -> str:
+        """Return a self-contained page; the options are those of `tailfit.evaluation.report`."""
+        return report({self.name: self}, **options)
 
-    def save_html(self, path: str | os.PathLike[str], *, history: History | None = None) -> Path:
+    def save_html(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write `to_html` to a file, atomically, and return its path."""
-        return write_text(path, self.to_html(history=history))
+        return write_text(path, self.to_html(**options))
 
 
 def evaluate(

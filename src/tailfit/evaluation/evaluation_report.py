@@ -17,6 +17,7 @@ from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.group_notes import group_notes, groups_text, how_computed
 from tailfit.evaluation.history import History, history_chart
 from tailfit.evaluation.metrics import OVERALL, Figure
+from tailfit.evaluation.origin import Origin, batch_rows
 from tailfit.evaluation.pages import draw, environment, versions
 from tailfit.evaluation.score_report import score_views
 from tailfit.evaluation.slice_tables import share_text, slice_notes, worst_recall
@@ -46,6 +47,7 @@ def report(
     notes: Sequence[str] = (),
     details: Mapping[str, object] | None = None,
     history: History | None = None,
+    origin: Origin | None = None,
 ) -> str:
     """Return one HTML page with evaluations side by side, each compared with the first.
 
@@ -58,6 +60,7 @@ def report(
         title: Title of the page.
         notes: Paragraphs of plain text below the title, such as a description of the experiment.
         history: Loss and metrics of the epochs of the training by name, such as `model.fit(...).history`.
+        origin: How the run of the first evaluation was made; see `tailfit.evaluation.origin.read_origin`.
         details: Facts for the foot of the page by name, such as backend, seed or date; versions are added.
     Raises:
         ArgumentError: If there are no evaluations, or if their classes or training counts differ.
@@ -101,6 +104,8 @@ def report(
         ],
         scores=score_views(evaluations),
         history=draw(partial(history_chart, history), "Loss and metrics of each epoch") if history else None,
+        origin=origin,
+        batches=batch_rows(first, origin, rows) if origin else [],
         slices=[
             (heading, column, *_slice_rows(each, column), slice_notes(each, column))
             for heading, each in first_models(evaluations).items()

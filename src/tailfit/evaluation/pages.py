@@ -30,6 +30,7 @@ environment = jinja2.Environment(
     keep_trailing_newline=True,
 )
 environment.filters["visible"] = lambda text: visible(str(text))
+environment.filters["visible_lines"] = lambda text: "\n".join(map(visible, text.splitlines()))
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """`recommended.yaml` in the directory of a comparison: the recipe of the chosen remedy, ready to train."""
 
-import json
 import os
 import textwrap
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from tailfit.recipes.overriding import with_changes
 from tailfit.recipes.parts import FILE_OPTIONS
 from tailfit.recipes.recipe import Recipe
 from tailfit.storage.writing import write_text
+from tailfit.storage.yaml_text import as_yaml
 from tailfit.text import visible
 
 __all__ = ["write_recommended"]
@@ -35,22 +35,8 @@ def write_recommended(
     value.pop("compare", None)
     value["data"] = _seen_from(directory, base.folder, value["data"])
     reason = textwrap.wrap(f"{visible(compared.chosen)!r}, chosen by tailfit compare. {compared.reason}", 118)
-    lines = [f"# {line}" for line in reason]
-    for key, each in value.items():
-        lines += _lines(key, each)
-    return write_text(directory / "recommended.yaml", "\n".join(lines) + "\n")
-
-
-def _lines(key: str, value: Any, indent: str = "") -> list[str]:
-    """Return a key and its value as YAML: mappings on several lines, and everything else as JSON, which is YAML."""
-    name = key if isinstance(key, str) and key.isidentifier() else json.dumps(key)
-    if isinstance(value, Mapping) and value:
-        return [f"{indent}{name}:", *(line for each in value for line in _lines(each, value[each], f"{indent}  "))]
-    return [f"{indent}{name}: {json.dumps(value, default=_as_list)}"]
-
-
-def _as_list(value: Any) -> Any:
-    return value.tolist()  # NumPy's numbers and arrays, in recipes that are dicts
+    comment = "".join(f"# {line}\n" for line in reason)
+    return write_text(directory / "recommended.yaml", comment + as_yaml(value))
 
 
 def _seen_from(directory: Path, folder: Path, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class Result:
         train_slices: Number of training samples of each value of metadata columns of names; None if an earlier version
             wrote the run.
         recordings: Whether the data are recordings, with a label for each step.
+        drawn, weighted: Expected samples of each class, and sums of their weights, in the first and in the last epoch;
+            for the page. None if an earlier version wrote the run.
     """
 
     class_names: tuple[str, ...]
@@ -55,6 +57,8 @@ class Result:
     statistics: Normalize | None = None
     recordings: bool = False
     train_slices: Mapping[str, Mapping[str, int]] | None = None
+    drawn: Sequence[Sequence[float]] | None = None
+    weighted: Sequence[Sequence[float]] | None = None
 
     def corrected(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """Apply the correction to logits of shape `(samples, C)`."""
@@ -82,6 +86,8 @@ class Result:
             "statistics": _as_fields(self.statistics),
             "recordings": self.recordings,
             "train_slices": self.train_slices,
+            "drawn": self.drawn,
+            "weighted": self.weighted,
             "correction": scale and {"scale": scale, "offset": _as_list(self.offset)},
             "variables": entries,
         }

@@ -20,6 +20,7 @@ from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
 from tailfit.evaluation.history import read_history
+from tailfit.evaluation.origin import read_origin
 from tailfit.evaluation.slices import slice_counts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.agreement import check_same, check_shared
@@ -256,7 +257,7 @@ def _train(
         if measured is not None:
             write_round(place, claim, until, measured)
         return None
-    result = _result(parts, correction)
+    result = _result(parts, correction, batches, recipe.epochs)
     evaluation = _evaluate(recipe, model, result, parts.test, place if first else None)
     if first:
         if measured is None:
@@ -384,7 +385,8 @@ def _is_finished(recipe: Recipe, directory: Path, data: Mapping[str, Any], check
 def save_report(evaluation: Evaluation | Comparison, place: Path) -> None:
     """Write the report page of a run or comparison as its last file; a failure is only a `ReportWarning`."""
     try:
-        options = {} if isinstance(evaluation, Comparison) else {"history": read_history(place)}
+        of_run = not isinstance(evaluation, Comparison)
+        options = {"history": read_history(place), "origin": read_origin(place)} if of_run else {}
         evaluation.save_html(place / "report.html", **options)
     except Exception as error:
         warnings.warn(
@@ -428,8 +430,9 @@ def _display_name(recipe: Recipe) -> str:
     return recipe.name or str(getattr(recipe.loss, "name", "recipe"))
 
 
-def _result(parts: Parts, correction: Correction | None) -> Result:
+def _result(parts: Parts, correction: Correction | None, batches: Batches, epochs: int) -> Result:
     scale, offset = (None, None) if correction is None else correction.coefficients()
+    ends, size = (0, epochs - 1), len(parts.train.class_names)
     return Result(
         class_names=parts.train.class_names,
         train_counts=tuple(parts.train.class_counts.tolist()),
@@ -441,6 +444,8 @@ def _result(parts: Parts, correction: Correction | None) -> Result:
         channels=parts.train.channels,
         recordings=of_recordings(parts.train),
         train_slices=slice_counts(parts.train.metadata),
+        drawn=[batches.plan.class_sums(epoch=epoch, num_classes=size).tolist() for epoch in ends],
+        weighted=[batches.class_counts_at(epoch).tolist() for epoch in ends],
         statistics=parts.normalize or statistics_of_sample(parts.train),
     )
 

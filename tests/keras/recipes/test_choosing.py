@@ -7,7 +7,8 @@ import pytest
 
 import tailfit
 from tailfit.errors import ArgumentError, CheckpointError
-from tailfit.recipes import train
+from tailfit.evaluation.origin import read_origin
+from tailfit.recipes import load_recipe, train
 
 RECIPE = """
 data: {path: data/pumps, options: {labels: data/names.json}, split: {train: 0.5, validation: 0.25, test: 0.25}}
@@ -50,6 +51,12 @@ def test_a_remedy_is_chosen_on_the_validation_part_and_its_recipe_is_ready_to_tr
     run = place / "01-corrected" / "seed-0"
     fitted = tailfit.recipes.evaluate_run(run, part="validation")
     assert fitted.balanced_accuracy >= found.validation["corrected"][0].balanced_accuracy
+    # The page of a run shows its recipe, which trains the same.
+    origin = read_origin(run)
+    (pumps / "again.yaml").write_text(origin.recipe)
+    assert load_recipe("again.yaml").plain() == json.loads((run / "run.json").read_text())["recipe"]
+    assert origin.weighted == origin.drawn == [[15.0, 105.0]] * 2
+    assert "name: &#34;CrossEntropy&#34;" in (run / "report.html").read_text()
     # A directory of an earlier version has no evaluations on validation samples: they are made without any training.
     for result in place.glob("*/*/result.json"):
         (result.parent / "validation.json").unlink()

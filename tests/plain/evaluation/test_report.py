@@ -1,5 +1,6 @@
 """Report pages: self-contained, the same bytes for the same input, and names never become markup."""
 
+import dataclasses
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from tailfit.evaluation import ReportWarning, comparison, report
 from tailfit.evaluation.charts import _CELL_INK, Chart, confusion_chart, difference_chart, recall_chart
 from tailfit.evaluation.history import history_chart, read_history
 from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.origin import batch_rows, read_origin
 from tailfit.evaluation.naming import short_labels
 from tailfit.evaluation.svg import FAINT, GRID, INK, PALETTE, nice_ticks, tick_text
 from tailfit.text import visible
@@ -294,3 +296,37 @@ def test_the_page_shows_learning_curves() -> None:
     page = Page(report({"a": two(["a", "b"])["a"]}, history=HISTORY))
     assert "Loss and metrics by epoch" in page.text
     assert page.elements["svg"] == len(page.blocks) == 3
+
+
+# -- how a run was made ----------------------------------------------------------------------------------
+
+RESULT = {
+    "recipe": {"loss": {"name": "Focal"}, "ema": None},
+    "class_names": ["a", "b"],
+    "drawn": [[8, 2], [5, 5]],
+    "weighted": [[8, 4], [5, 10]],
+}
+
+
+def test_the_page_shows_the_recipe_and_what_its_batches_contained(tmp_path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(RESULT))
+    origin = read_origin(tmp_path)
+    assert origin.recipe == 'loss:\n  name: "Focal"\n'
+    evaluation = tailfit.evaluate([0, 1], [0, 1], ["a", "b"], [30, 10])
+    row = batch_rows(evaluation, origin, 20)[1]
+    expected = ["b", "10", "25 %", "2 → 5", "20 % → 50 %", "2"]
+    assert list(row.values()) == expected
+    page = Page(evaluation.to_html(origin=origin))
+    assert all(text in page.text for text in [*expected, origin.recipe, "tailfit train recipe.yaml"])
+    of_old_run = dataclasses.replace(origin, drawn=())
+    assert batch_rows(evaluation, of_old_run, 20) == []
+    assert "tailfit train recipe.yaml" in evaluation.to_html(origin=of_old_run)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"drawn": [[1]]}, {"drawn": [[-1, 2]]}, {"drawn": 5}, {"drawn": ["ab"]}, {"recipe": []}, {"class_names": None}],
+)
+def test_how_a_damaged_run_was_made_is_unknown(damage, tmp_path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps({**RESULT, **damage}))
+    assert read_origin(tmp_path) is None
