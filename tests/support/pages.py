@@ -32,6 +32,8 @@ class Page(HTMLParser):
         self.elements: Counter[str] = Counter()
         self.attributes: list[tuple[str, str | None]] = []
         self.blocks: list[str] = []
+        self.scripts: list[str] = []
+        self.block = self.blocks
         self.text = ""
         self.open: list[str] = []
         self.feed(text)
@@ -44,8 +46,9 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         if tag == "script":
-            assert dict(attrs)["type"] == "application/json"
-            self.blocks.append("")
+            assert attrs == [] or dict(attrs)["type"] == "application/json"
+            self.block = self.blocks if attrs else self.scripts
+            self.block.append("")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements[tag] += 1
@@ -56,7 +59,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
-            self.blocks[-1] += data
+            self.block[-1] += data
         elif not self.open or self.open[-1] != "style":
             self.text += data
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tailfit.evaluation import Evaluation, compare_table, report
 from tailfit.evaluation.history import read_history
@@ -29,8 +30,9 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
             evaluation = Evaluation.load(run)
         name = evaluation.name if evaluation.name not in found else f"{evaluation.name} ({run})"
         found[name] = evaluation
-    of_run = len(found) == 1 and runs[0].is_dir()
-    made = {"history": read_history(runs[0]), "origin": read_origin(runs[0])} if of_run else {}
+    made: dict[str, Any] = {}
+    if len(found) == 1 and runs[0].is_dir():
+        made = {"history": read_history(runs[0]), "origin": read_origin(runs[0])}
     report(found, out, title=title or ("tailfit: runs compared" if len(found) > 1 else "Evaluation"), **made)
     console = console_of_any_width()
     console.print(compare_table(found) if len(found) > 1 else next(iter(found.values())).summary())

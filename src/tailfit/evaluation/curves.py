@@ -26,6 +26,7 @@ __all__ = [
     "PrecisionRecall",
     "Reliability",
     "ScoreView",
+    "cheapest_thresholds",
     "confused_pairs",
     "coverage_curve",
     "precision_recall_curve",
@@ -314,8 +315,8 @@ def threshold_table(view: ScoreView, classes: Sequence[int], recalls: Sequence[f
         recalls: Recalls to reach, in (0, 1].
     Returns:
         Columns `class`, `recall` (the smallest one that is reached from there on), `threshold` (an alarm is a
-        probability of at least this), `precision`, `alarms` and `false_alarms` per 1,000 samples. Prevalence is that of
-        these test samples.
+        probability of at least this), `precision`, `alarms`, `false_alarms` and `missed` per 1,000 samples. Prevalence
+        is that of these test samples.
 
     >>> from tailfit import evaluate
     >>> view = ScoreView(evaluate([0, 1, 0, 1], [[0.9, 0.1], [0.3, 0.7], [0.4, 0.6], [0.6, 0.4]]))
@@ -329,12 +330,49 @@ def threshold_table(view: ScoreView, classes: Sequence[int], recalls: Sequence[f
             place = int(np.searchsorted(curve.recall, wanted - 1e-12))
             recall, precision = float(curve.recall[place]), float(curve.precision[place])
             alarms = 1000 * curve.prevalence * recall / precision
-            rows.append((name, recall, float(curve.threshold[place]), precision, alarms, alarms * (1 - precision)))
+            false, missed = alarms * (1 - precision), 1000 * curve.prevalence * (1 - recall)
+            rows.append((name, recall, float(curve.threshold[place]), precision, alarms, false, missed))
     columns = {
         "class": pl.String,
-        **dict.fromkeys(("recall", "threshold", "precision", "alarms", "false_alarms"), pl.Float64),
+        **dict.fromkeys(("recall", "threshold", "precision", "alarms", "false_alarms", "missed"), pl.Float64),
     }
     return pl.DataFrame(rows, orient="row", schema=columns)
+
+
+def cheapest_thresholds(view: ScoreView, classes: Sequence[int], ratios: Sequence[float]) -> pl.DataFrame:
+    """Return the threshold of each class with the smallest cost, for some costs of a missed sample.
+
+    Args:
+        view: The probabilities.
+        classes: Class indices.
+        ratios: Costs of a missed sample, in false alarms.
+    Returns:
+        Columns `class`, `ratio`, `threshold` (infinite where it is cheapest to raise no alarm at all), `recall`, and
+        `alarms`, `false_alarms`, `missed` and `cost` per 1,000 samples; the cost is in false alarms. Of equal costs,
+        the largest threshold.
+
+    >>> from tailfit import evaluate
+    >>> view = ScoreView(evaluate([0, 1, 0, 1], [[0.9, 0.1], [0.3, 0.7], [0.4, 0.6], [0.6, 0.4]]))
+    >>> cheapest_thresholds(view, [1], [0.5, 5.0]).select("ratio", "threshold", "cost").rows()
+    [(0.5, 0.7, 125.0), (5.0, 0.4, 250.0)]
+    """
+    rows = []
+    for k in classes:
+        curve, name = precision_recall_curve(view, k), view.evaluation.class_names[k]
+        if not curve.prevalence:
+            continue
+        useful = curve.recall > 0  # before the first hit, no alarm is cheaper
+        recall, threshold = np.append(0.0, curve.recall[useful]), np.append(np.inf, curve.threshold[useful])
+        missed = 1000 * curve.prevalence * (1 - recall)
+        alarms = 1000 * curve.prevalence * recall / np.append(1.0, curve.precision[useful])
+        false = alarms - 1000 * curve.prevalence * recall
+        for ratio in ratios:
+            costs = ratio * missed + false
+            place = int(np.argmin(costs))
+            figures = (each[place] for each in (threshold, recall, alarms, false, missed, costs))
+            rows.append((name, float(ratio), *map(float, figures)))
+    names = ("ratio", "threshold", "recall", "alarms", "false_alarms", "missed", "cost")
+    return pl.DataFrame(rows, orient="row", schema={"class": pl.String, **dict.fromkeys(names, pl.Float64)})
 
 
 def confused_pairs(evaluation: EvaluationFigures, most: int = 20) -> pl.DataFrame:

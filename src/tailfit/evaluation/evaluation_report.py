@@ -1,6 +1,8 @@
-"""Evaluations as one self-contained HTML page: figures, charts and notes, without scripts or external files.
+"""Evaluations as one self-contained HTML page: figures, charts and notes, without external files.
 
-The page can be read offline and printed, and its Content-Security-Policy forbids fetching or running anything. Charts
+The page can be read offline and printed, and its Content-Security-Policy forbids fetching anything, and running any
+script except one: where scores are known, a slider chooses the cost of a missed sample. The policy allows that script
+by its SHA-256, and the page is complete without it. Charts
 are static SVG, followed by their data as a block of JSON. The same input gives the same bytes: the page contains no
 clock time. To show a date, pass it in `details`.
 """
@@ -74,6 +76,7 @@ def report(
     shown = list(evaluations.values())
     gains = paired_differences(evaluations)
     rows = rows_of_a_page(len(evaluations))
+    scores = score_views(evaluations)
     page = environment.get_template("report.html.j2").render(
         title=title,
         notes=[notes] if isinstance(notes, str) else notes,
@@ -102,7 +105,8 @@ def report(
             for heading, each in evaluations.items()
             if each.events is not None
         ],
-        scores=score_views(evaluations),
+        scores=scores,
+        scripted=any(each["costs"]["rows"] for each in scores),
         history=draw(partial(history_chart, history), "Loss and metrics of each epoch") if history else None,
         origin=origin,
         batches=batch_rows(first, origin, rows) if origin else [],

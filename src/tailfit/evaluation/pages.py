@@ -1,10 +1,12 @@
 """Common parts of the HTML pages: the template environment, charts with their data, and versions."""
 
+import base64
+import hashlib
 import json
 import platform
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 import numpy as np
@@ -14,7 +16,7 @@ import tailfit
 from tailfit.evaluation.charts import Chart
 from tailfit.text import TailfitWarning, visible
 
-__all__ = ["ReportWarning", "draw", "environment", "versions"]
+__all__ = ["ReportWarning", "as_block", "draw", "environment", "versions"]
 
 
 class ReportWarning(TailfitWarning):
@@ -29,6 +31,10 @@ environment = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+SLIDER: Final = environment.get_template("slider.js").render()
+# The only script that a page may run: this very text, whatever the page contains.
+_DIGEST: Final = base64.b64encode(hashlib.sha256(SLIDER.encode()).digest()).decode()
+environment.globals.update(slider=Markup(SLIDER), slider_digest=f"sha256-{_DIGEST}")
 environment.filters["visible"] = lambda text: visible(str(text))
 environment.filters["visible_lines"] = lambda text: "\n".join(map(visible, text.splitlines()))
 
@@ -54,7 +60,10 @@ def draw(chart: Callable[..., Chart], label: str) -> dict[str, Any]:
         failed = f"{label}: this chart could not be drawn ({type(error).__name__}: {str(error).strip()[:300]})"
         warnings.warn(f"{failed}. The figures next to it are complete.", ReportWarning, stacklevel=2)
         return {"failed": failed}
-    # "</script" in a name would end the block of data; JSON can escape the characters.
+    return {"failed": None, "svg": Markup(drawn.svg), "data": as_block(drawn.data)}
+
+
+def as_block(data: Any) -> Markup:
+    """Return data as JSON for a block of a page: `</script` in a name would end the block, so it is escaped."""
     escapes = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
-    data = json.dumps(drawn.data, separators=(",", ":")).translate(escapes)
-    return {"failed": None, "svg": Markup(drawn.svg), "data": Markup(data)}
+    return Markup(json.dumps(data, separators=(",", ":")).translate(escapes))

@@ -10,14 +10,14 @@ chart is SVG (`chart.svg`) with the values that it shows (`chart.data`).
 [('c', 'ok', 'leak')]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jinja2
 import polars as pl
 
 from tailfit.evaluation.charts import Chart, confusion_chart, recall_chart
-from tailfit.evaluation.curves import PER_RECORDING, ScoreView, threshold_table
+from tailfit.evaluation.curves import PER_RECORDING, ScoreView, cheapest_thresholds, threshold_table
 from tailfit.evaluation.curves import confused_pairs as pairs_of
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import OVERALL
@@ -34,6 +34,7 @@ __all__ = [
     "TableView",
     "confused_pairs",
     "confusion",
+    "costs",
     "coverage",
     "mistakes",
     "overview",
@@ -98,6 +99,18 @@ def thresholds(evaluation: EvaluationFigures) -> TableView:
     return TableView(threshold_table(ScoreView.of(evaluation), curve_classes(evaluation)))
 
 
+def costs(evaluation: EvaluationFigures, ratios: Sequence[float] = (1.0, 10.0, 100.0)) -> TableView:
+    """List the cheapest threshold of each class, if a missed sample costs as much as some false alarms.
+
+    With more than 12 classes, of those with the smallest recalls.
+
+    Args:
+        evaluation: An evaluation with scores.
+        ratios: Costs of a missed sample, in false alarms.
+    """
+    return TableView(cheapest_thresholds(ScoreView.of(evaluation), curve_classes(evaluation), ratios))
+
+
 def coverage(evaluation: EvaluationFigures) -> Chart:
     """Draw accuracy against the share of samples that is decided, if the least confident are left to a person."""
     return coverage_chart(evaluation)
@@ -151,6 +164,10 @@ class Plots:
     def thresholds(self) -> TableView:
         """See `tailfit.evaluation.plot.thresholds`."""
         return thresholds(self.evaluation)
+
+    def costs(self, ratios: Sequence[float] = (1.0, 10.0, 100.0)) -> TableView:
+        """See `tailfit.evaluation.plot.costs`."""
+        return costs(self.evaluation, ratios)
 
     def coverage(self) -> Chart:
         """See `tailfit.evaluation.plot.coverage`."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from tailfit.evaluation.curves import PER_RECORDING, RECALLS, ScoreView, threshold_table
+from tailfit.evaluation.curves import PER_RECORDING, RECALLS, ScoreView, cheapest_thresholds, threshold_table
 from tailfit.evaluation.figures import EvaluationFigures
-from tailfit.evaluation.pages import draw
+from tailfit.evaluation.pages import as_block, draw
 from tailfit.evaluation.score_charts import (
     MOST_CURVES,
     coverage_chart,
@@ -19,6 +19,8 @@ __all__ = ["score_views"]
 
 _MOST_MODELS: Final = 2  # a page of many models would be long; the page of each run has its own views
 _MOST_MISTAKES: Final = 50
+_RATIOS: Final = tuple(float(f"{10 ** (step / 10):.2g}") for step in range(-10, 31))  # 0.1 to 1,000
+_SHOWN_RATIOS: Final = (1.0, 10.0, 100.0)  # where no script runs
 
 
 def score_views(evaluations: Mapping[str, EvaluationFigures]) -> list[dict[str, Any]]:
@@ -40,6 +42,7 @@ def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
         "reliability": draw(partial(reliability_chart, evaluation), f"Confidence against accuracy, {heading}"),
         "coverage": draw(partial(coverage_chart, evaluation), f"Accuracy against share of samples decided, {heading}"),
         "thresholds": _threshold_rows(evaluation),
+        "costs": _costs(evaluation),
         "recalls": [f"{100 * recall:.0f} %" for recall in RECALLS],
         "curves": MOST_CURVES,
         "curves_left_out": sum(1 for each in evaluation.classes if each.support) > MOST_CURVES,
@@ -51,6 +54,29 @@ def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
         "per_recording": PER_RECORDING,
         "wrong": int((evaluation.y_true != evaluation.y_pred).sum()),
     }
+
+
+def _costs(evaluation: EvaluationFigures) -> dict[str, Any]:
+    """Return the cheapest thresholds: some for the table, and those of all costs for the slider."""
+    table = cheapest_thresholds(ScoreView.of(evaluation), curve_classes(evaluation), _RATIOS)
+    number = len(_RATIOS)
+    names = table["class"].to_list()[::number]
+    cells = [_cost_cells(row) for row in table.iter_rows(named=True)]
+    places = [_RATIOS.index(ratio) for ratio in _SHOWN_RATIOS]
+    by_ratio = [cells[place::number] for place in range(number)]
+    return {
+        "ratios": [f"{ratio:,g}" for ratio in _SHOWN_RATIOS],
+        "rows": [(name, [cells[number * k + place] for place in places]) for k, name in enumerate(names)],
+        "last": number - 1,
+        "at": places[1],
+        "data": as_block({"ratios": [f"{ratio:,g}" for ratio in _RATIOS], "cells": by_ratio}),
+    }
+
+
+def _cost_cells(row: dict[str, float]) -> list[str]:
+    threshold = "no alarm" if row["threshold"] == float("inf") else f"{row['threshold']:.3f}"
+    counts = [f"{row[key]:.3g}" for key in ("alarms", "false_alarms", "missed", "cost")]
+    return [threshold, f"{100 * row['recall']:.0f} %", *counts]
 
 
 def _threshold_rows(evaluation: EvaluationFigures) -> list[tuple[str, list[tuple[str, str, str]]]]:

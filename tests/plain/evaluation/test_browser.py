@@ -32,6 +32,7 @@ def test_a_page_is_complete_accessible_and_harmless(name, chromium, pages):
     with Tab(chromium, pages[name]) as tab:
         assert SCRIPT in tab.page.locator("body").inner_text()
         assert tab.page.locator("svg").count() > 0
+        assert tab.page.locator(".fixed:visible").count() == 0
         assert tab.undrawn() == []
         backgrounds = []
         for scheme in ("light", "dark"):
@@ -43,6 +44,26 @@ def test_a_page_is_complete_accessible_and_harmless(name, chromium, pages):
                 assert tab.overflow() == 0, (scheme, width)
         assert backgrounds == ["rgb(255, 255, 255)", "rgb(20, 24, 27)"]
         assert tab.complaints == []  # no error on the console, and no dialog of a class named <script>alert(1)
+
+
+def test_a_slider_chooses_the_cost_of_a_missed_sample(chromium, pages):
+    rows = ".of-slider tbody tr"
+    with Tab(chromium, pages["report"]) as tab:
+        seen = [tab.page.locator(rows).all_inner_texts()]
+        assert tab.page.locator("output").inner_text() == "10"
+        for key in ("ArrowRight", "End"):
+            tab.page.locator("input[type=range]").press(key)
+            seen.append(tab.page.locator(rows).all_inner_texts())
+        assert tab.page.locator("output").inner_text() == "1,000"
+        assert seen[1] != seen[2]
+        assert all("100 %" in text for text in seen[2])  # so dear that every sample is to be found
+        # Nothing but this one script may run, wherever it comes from.
+        tab.evaluate("document.body.append(Object.assign(document.createElement('script'), {textContent: 'alert(1)'}))")
+        assert len(tab.complaints) == 1
+        assert "Content Security Policy" in tab.complaints[0]
+    with Tab(chromium, pages["report"], scripts=False) as tab:
+        assert tab.page.locator(".of-slider:visible").count() == 0
+        assert tab.page.locator(".fixed tbody tr:visible").count() == len(NAMES)
 
 
 def test_a_browser_that_is_named_but_missing_is_a_failure(monkeypatch):

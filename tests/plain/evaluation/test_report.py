@@ -16,8 +16,8 @@ from tailfit.evaluation import ReportWarning, comparison, report
 from tailfit.evaluation.charts import _CELL_INK, Chart, confusion_chart, difference_chart, recall_chart
 from tailfit.evaluation.history import history_chart, read_history
 from tailfit.evaluation.metrics import Figure
-from tailfit.evaluation.origin import batch_rows, read_origin
 from tailfit.evaluation.naming import short_labels
+from tailfit.evaluation.origin import batch_rows, read_origin
 from tailfit.evaluation.svg import FAINT, GRID, INK, PALETTE, nice_ticks, tick_text
 from tailfit.text import visible
 

@@ -17,6 +17,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Evaluation, plot, report
 from tailfit.evaluation.curves import ScoreView, confused_pairs, coverage_curve, reliability_curve
 from tailfit.evaluation.curves import precision_recall_curve as curve_of
+from tailfit.evaluation.pages import SLIDER
 
 NAMES = ["valve leak", "pump wear", "ok", "air lock"]
 RNG = np.random.default_rng(0)
@@ -88,6 +89,24 @@ def test_thresholds():
         assert row["precision"] == pytest.approx((k == Y)[alarm].mean())
         assert row["alarms"] == pytest.approx(1000 * alarm.mean())
         assert row["false_alarms"] == pytest.approx(1000 * (alarm & (k != Y)).mean())
+        assert row["missed"] == pytest.approx(1000 * (~alarm & (k == Y)).mean())
+
+
+def test_the_cheapest_thresholds_are_those_of_a_search():
+    ratios, probability = (0.1, 1.0, 10.0, 1000.0), softmax(LOGITS, axis=1)
+    table = plot.costs(evaluated(), ratios).table
+    assert table.height == 16
+    for row in table.iter_rows(named=True):
+        k = NAMES.index(row["class"])
+        alarms = probability[:, k] >= np.append(probability[:, k], np.inf)[:, np.newaxis]
+        false, missed = 1000 * (alarms & (k != Y)).mean(axis=1), 1000 * (~alarms & (k == Y)).mean(axis=1)
+        assert row["cost"] == pytest.approx((row["ratio"] * missed + false).min())
+        alarm = probability[:, k] >= row["threshold"] * (1 - 1e-9)
+        assert row["alarms"] == pytest.approx(1000 * alarm.mean())
+        assert row["missed"] == pytest.approx(1000 * (~alarm & (k == Y)).mean())
+        assert row["cost"] == pytest.approx(row["ratio"] * row["missed"] + row["false_alarms"])
+    misled = plot.costs(tailfit.evaluate([0, 1], [[0.2, 0.8], [0.4, 0.6]]), [0.5]).table
+    assert misled.filter(pl.col("class") == "1").row(0)[1:4] == (0.5, np.inf, 0.0)  # no alarm is cheapest
 
 
 def test_a_class_without_samples_has_no_curve():
@@ -260,7 +279,7 @@ def test_charts_are_drawn_within_their_size(view, size):
 def test_the_page_shows_scores():
     page = Page(evaluated(groups=TABLE["record"]).to_html())
     assert "Precision against recall" in page.text
-    assert page.elements["svg"] == len(page.blocks) == 5
+    assert (page.elements["svg"], len(page.blocks), page.scripts) == (5, 6, [SLIDER])
     for name in plot.mistakes(evaluated()).table["id"][:50]:
         assert name in page.text
     three = dict.fromkeys("abc", evaluated())
