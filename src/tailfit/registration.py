@@ -30,7 +30,8 @@ _METRICS: Final = (
     "MatthewsCorrelation", "PerClassRecall", "RocAuc", "WorstClassRecall",
 )  # fmt: skip
 _STEPS: Final = (
-    "Accumulate", "CutMix", "GradientCentralization", "ImbSAM", "Mixup", "RDrop", "Remix", "SAM", "SmallLoss",
+    "Accumulate", "CutMix", "ELR", "GradientCentralization", "GroupDRO", "ImbSAM", "Mixup", "RDrop", "Remix", "SAM",
+    "SmallLoss",
 )  # fmt: skip
 _SCHEDULES: Final = ("Constant", "Cosine", "Custom", "Deferred", "Linear", "Piecewise")
 

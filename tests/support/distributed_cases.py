@@ -70,6 +70,7 @@ def robust(parts: int) -> Made:
     steps = [
         tailfit.steps.RDrop(alpha=1.0, from_logits=True),
         tailfit.steps.SmallLoss(forget_rate=0.2),
+        tailfit.steps.ELR(from_logits=True),
         tailfit.steps.Accumulate(parts=2),
     ]
     return dense(parts, steps=steps), batches(weighted=False), {}

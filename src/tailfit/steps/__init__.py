@@ -8,6 +8,8 @@ every loss and reduction, with class indices or one-hot labels, and with sample 
 
 from tailfit.steps.accumulation import Accumulate
 from tailfit.steps.centralisation import GradientCentralization
+from tailfit.steps.early_learning import ELR
+from tailfit.steps.group_dro import GroupDRO
 from tailfit.steps.mixing import CutMix, Mixup, Remix
 from tailfit.steps.rdrop import RDrop
 from tailfit.steps.sharpness import SAM, ImbSAM
@@ -15,11 +17,13 @@ from tailfit.steps.small_loss import SmallLoss
 from tailfit.training.step import Batch, Step, Target, unreported
 
 __all__ = [
+    "ELR",
     "SAM",
     "Accumulate",
     "Batch",
     "CutMix",
     "GradientCentralization",
+    "GroupDRO",
     "ImbSAM",
     "Mixup",
     "RDrop",

@@ -103,8 +103,8 @@ def _part_of(model: keras.Model, batch: Batch, bounds: tuple[Any, Any], kept: An
         y, weight = map_arrays(cut, (target.y, target.sample_weight))
         targets.append(Target(y, weight, whole * share))
         shares.append(share)
-    x, penalties = map_arrays(cut, batch.x), batch.penalties * counted
-    return Batch(x, tuple(targets), penalties), shares[0]
+    x, fields = map_arrays(cut, (batch.x, dict(batch.fields)))
+    return Batch(x, tuple(targets), batch.penalties * counted, fields), shares[0]
 
 
 def _share_of_part(model: keras.Model, target: Target, cut: Any, kept: Any, counted: Any) -> Any:

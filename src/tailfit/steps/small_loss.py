@@ -7,12 +7,12 @@ import keras
 from keras import ops
 
 from tailfit.arguments import checked_number
-from tailfit.errors import StepError
 from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.schedules import Schedule
+from tailfit.steps.sample_losses import losses_over_targets, nonzero
 from tailfit.targets import class_count, class_indices_of
 from tailfit.training.divisor import rows_of
-from tailfit.training.shares import MEAN, WEIGHTED, compiled_losses, reduction_of, times
+from tailfit.training.shares import MEAN, WEIGHTED, reduction_of, times
 from tailfit.training.step import Batch, Loss, Step
 
 __all__ = ["SmallLoss"]
@@ -65,17 +65,14 @@ class SmallLoss(Step):
     def _kept(self, model: keras.Model, batch: Batch, y_pred: Any) -> Any:
         """Return 1 for each sample that is kept, else 0: `float32 (batch,)`."""
         first = batch.targets[0]
-        values = ops.zeros(())
-        for target in batch.targets:
-            values = values + target.share * _sample_losses(model, target.y, y_pred, target.sample_weight)
-        values = ops.stop_gradient(values)
+        values = losses_over_targets(model, batch, y_pred, "SmallLoss")
         fix = "drop SmallLoss from steps=, or end the network in Dense(2), one output per class"
         class_count(y_pred, consumer="the step SmallLoss, which ranks samples within their class", fix=fix)
         codes, _ = class_indices_of(first.y, y_pred)
         counts = ops.ones_like(codes, dtype="bool")
         for target in batch.targets:
             if target.sample_weight is not None:
-                counts = ops.logical_and(counts, _nonzero(target.sample_weight))
+                counts = ops.logical_and(counts, nonzero(target.sample_weight))
         index = ops.arange(rows_of(y_pred), dtype="int32")
         mine, other = ops.expand_dims(values, 1), ops.expand_dims(values, 0)
         earlier = ops.expand_dims(index, 0) < ops.expand_dims(index, 1)
@@ -95,27 +92,3 @@ class SmallLoss(Step):
 def _checked_rate(rate: Any) -> Any:
     fix = "pass the fraction of labels that are likely wrong, such as 0.2"
     return checked_number(rate, "forget_rate", most=1.0, fix=fix)
-
-
-def _nonzero(sample_weight: Any) -> Any:
-    return ops.reshape(ops.not_equal(ops.convert_to_tensor(sample_weight), 0), (-1,))
-
-
-def _sample_losses(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-    """Return the compiled loss of each sample without weights, `(batch,)`."""
-    losses = compiled_losses(model)
-    if len(losses) != 1 or keras.tree.is_nested(y_pred) or len(y_pred.shape) != 2:
-        shapes = [tuple(part.shape) for part in keras.tree.flatten(y_pred)]
-        raise StepError(
-            f"a model with {len(losses)} compiled losses and outputs of shapes {shapes}",
-            expected="one loss and one output (batch, C), so that each sample has one loss and one class",
-            fix="drop SmallLoss, or compile one loss",
-        )
-    loss = keras.losses.get(losses[0])
-    if not isinstance(loss, keras.losses.Loss):
-        return loss(y, y_pred)
-    unreduced = object.__new__(type(loss))  # a shallow copy; copy.copy would serialise the loss
-    unreduced.__dict__.update(loss.__dict__)
-    unreduced.reduction = "none"
-    weight = None if sample_weight is None else ops.cast(_nonzero(sample_weight), "float32")
-    return unreduced(y, y_pred, weight)

@@ -10,6 +10,7 @@ from tailfit import keras_private as private
 from tailfit.counting import uncounted
 from tailfit.data import Batches
 from tailfit.data.breakdown import warn_of_single_groups
+from tailfit.data.feeding.fields import split_fields
 from tailfit.errors import ArgumentError, StepError
 from tailfit.training.backends import engine
 from tailfit.training.backends.idle_hooks import idle_hooks_skipped
@@ -76,6 +77,7 @@ class Model(_Trainer):
 
     _tailfit_runner: Runner | None = None  # runs the steps passed to compile
     _tailfit_parts = 1
+    train_function: Any
     _tailfit_loop: PartsLoop | None = None  # made by the first fit by parts
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -279,6 +281,7 @@ class Model(_Trainer):
     def _fit(self, call: Logs) -> Any:
         feed, validation = as_feed(call.get("x"), "training"), as_feed(call.get("validation_data"), "evaluation")
         call.update(x=feed, validation_data=validation)
+        self._carry_fields(feed)
         with_class_weight_checked(call)
         markers = scheduled_by(self)
         if isinstance(feed, Feed):
@@ -300,6 +303,21 @@ class Model(_Trainer):
         by_parts = nullcontext() if loop is None else loop.fitting(feed, self._in_parts(validation), call)
         with reading(feed, validation), with_markers(call, markers), checked, by_parts, _idle_hooks:
             return _Trainer.fit(self, **call)
+
+    def _carry_fields(self, feed: Any) -> None:
+        """Let the batches of a feed carry the values of each sample that steps ask for."""
+        if self._tailfit_runner is None:
+            return
+        batches = feed.batches if isinstance(feed, Feed) else None
+        fields, created = self._tailfit_runner.fields(None if batches is None else batches.source)
+        if batches is not None:
+            feed.batches = batches.with_fields(fields)
+        if created:  # programs compiled by an earlier fit use the variables of that time
+            self.train_function, self._tailfit_loop = None, None
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        # Before training, Keras calls the model with a whole batch, to learn shapes.
+        return super().__call__(split_fields(x)[0], *args, **kwargs)
 
     def _trial_step(self, batch: Any) -> None:
         """Run a training step that creates all variables that steps need."""

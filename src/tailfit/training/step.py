@@ -8,14 +8,16 @@ Concepts:
 - All hooks run inside the compiled step: use `keras.ops`, and variables for state.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import keras
 
 from tailfit.counting import uncounted
+from tailfit.data import Source
+from tailfit.errors import StepError
 from tailfit.hyperparameters import Scheduled
 from tailfit.training.reported import Reporting, reporting
 
@@ -45,11 +47,27 @@ class Batch:
         x: Inputs, in the form that the model takes.
         targets: At least one target; metrics use the first.
         penalties: Factor of `add_loss` and regularisers: 1, or less for a part of a batch.
+        fields: Values of each sample, `(batch, ...)`, by name: those that a step has asked for; see `Step.fields`.
     """
 
     x: Any
     targets: tuple[Target, ...]
     penalties: Any = 1.0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def field(self, name: str) -> Any:
+        """Return one of the `fields`.
+
+        Raises:
+            StepError: If the batch does not carry it, because it does not come from a `Batches`.
+        """
+        if name not in self.fields:
+            raise StepError(
+                f"a batch without the field {name!r}",
+                expected="batches that carry it: tailfit.Model.fit reads it from the source of a tailfit.Batches",
+                fix="call fit(tailfit.Batches(tailfit.data.Arrays(x, y), batch_size=64)), not train_on_batch",
+            )
+        return self.fields[name]
 
 
 Loss = Callable[[Batch, Any], Any]  # (batch, y_pred) -> scalar loss
@@ -80,6 +98,29 @@ class Step:
     >>> len(history.history["loss"])
     2
     """
+
+    def fields(self, source: Source) -> Mapping[str, Any]:
+        """Return values of every sample of the training data that `batch.fields` shall carry, by name.
+
+        `fit` calls this before its first step, and requires a `tailfit.Batches` if there are any fields. Each array has
+        one row of numbers per sample, in the order of the source, and each batch gets the rows of its samples, whatever
+        the sampler, the number of workers or the step at which an interrupted run continues. A step whose state has an
+        entry per sample or group creates it here.
+
+        >>> import numpy as np, tailfit
+        >>> class Positions(tailfit.steps.Step):
+        ...     def fields(self, source):
+        ...         return {"position": np.arange(len(source))}
+        ...     def batch(self, model, batch):
+        ...         assert tuple(batch.field("position").shape) == (4,)
+        ...         return batch
+        >>> inputs = keras.Input((3,))
+        >>> model = tailfit.Model(inputs, keras.layers.Dense(1)(inputs))
+        >>> model.compile("sgd", "mse", steps=[Positions()])
+        >>> source = tailfit.data.Arrays(np.ones((4, 3)), np.array([0, 1, 0, 1]))
+        >>> history = model.fit(tailfit.Batches(source, batch_size=4), verbose=0)
+        """
+        return {}
 
     def batch(self, model: keras.Model, batch: Batch) -> Batch:
         """Return the batch to train on; runs once per training step, before the other hooks."""

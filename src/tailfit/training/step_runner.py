@@ -3,15 +3,20 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from tailfit import keras_private as private
+from tailfit.data import Source
+from tailfit.data.feeding.fields import split_fields
 from tailfit.errors import StepError
 from tailfit.training.divisor import rows_of
 from tailfit.training.gradients import value_and_grad
+from tailfit.training.reachable import reachable
 from tailfit.training.reported import Reporting, reporting, reports_penalties
 from tailfit.training.shares import batch_loss, compiled_losses, mass, penalty_of
 from tailfit.training.step import Batch, Compute, Forward, Loss, Step, Target
@@ -50,10 +55,7 @@ class Runner:
 
     def train_step(self, model: Any, data: Any) -> dict[str, Any]:
         """Train on one batch; see `tailfit.Model.train_step`."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        batch = Batch(x, (Target(y, sample_weight),))
-        for step in self.steps:
-            batch = step.batch(model, batch)
+        batch = self.batch(model, data)
         compute, forward = self.composed(model)
         gradients = None
         with self._reported_once(model) as report:
@@ -67,6 +69,44 @@ class Runner:
         first = batch.targets[0]
         logs: dict[str, Any] = model.update_metrics(loss, batch.x, first.y, y_pred, first.sample_weight)
         return logs
+
+    def batch(self, model: Any, data: Any) -> Batch:
+        """Return the batch to train on, as the steps have changed it."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, fields = split_fields(x)
+        batch = Batch(x, (Target(y, sample_weight),), fields=fields)
+        for step in self.steps:
+            batch = step.batch(model, batch)
+        return batch
+
+    def fields(self, source: Source | None) -> tuple[dict[str, NDArray[Any]], bool]:
+        """Return the fields that the steps ask for, and whether steps created variables, which programs must read.
+
+        Args:
+            source: Source of the training data; None if they are not a `Batches`.
+        Raises:
+            StepError: If there is no source, two steps ask for different fields of one name, or a field is invalid.
+        """
+        asking = [step for step in self.steps if type(step).fields is not Step.fields]
+        if asking and source is None:
+            raise StepError(
+                f"training data other than a tailfit.Batches for the step {type(asking[0]).__name__}",
+                expected="a tailfit.Batches, from whose source the step reads values of each sample",
+                fix="wrap arrays: tailfit.Batches(tailfit.data.Arrays(x, y), batch_size=64)",
+            )
+        before = {id(variable) for variable in reachable(asking, set())}
+        fields: dict[str, NDArray[Any]] = {}
+        for step in asking:
+            for name, values in step.fields(cast(Source, source)).items():
+                checked = _checked_field(type(step).__name__, name, values, len(cast(Source, source)))
+                if name in fields and not np.array_equal(fields[name], checked):
+                    raise StepError(
+                        f"two different fields {name!r} from the steps {[type(each).__name__ for each in asking]}",
+                        expected="one meaning of each name",
+                        fix="rename the field in one of the steps",
+                    )
+                fields[name] = checked
+        return fields, before != {id(variable) for variable in reachable(asking, set())}
 
     def composed(self, model: Any) -> tuple[Compute, Forward]:
         """Return the functions that compute `((loss, y_pred), gradients)` and `(loss, y_pred)` of a batch."""
@@ -115,3 +155,23 @@ class Runner:
         self.penalty.assign(0.0)
         with reporting(Reporting.PENALTIES):
             yield report
+
+
+def _checked_field(step: str, name: str, values: Any, samples: int) -> NDArray[Any]:
+    """Return a field as an array of a dtype that every backend keeps."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf" or array.shape[:1] != (samples,):
+        raise StepError(
+            f"the field {name!r} of shape {array.shape} and dtype {array.dtype} from {step}.fields",
+            expected=f"numbers, one row for each of the {samples} samples of the source",
+            fix="return an array in the order of the source; number groups with np.unique(..., return_inverse=True)",
+        )
+    if array.dtype.kind in "iu":
+        if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
+            raise StepError(
+                f"the field {name!r} with values from {array.min()} to {array.max()} from {step}.fields",
+                expected="integers of 32 bits, which all backends have",
+                fix="number the values with np.unique(..., return_inverse=True)",
+            )
+        return array.astype(np.int32)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -10,7 +10,7 @@ from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Sampler
 
-__all__ = ["check_arguments", "checked_shard", "keras_readers", "refuse_empty_classes", "refuse_ragged"]
+__all__ = ["check_arguments", "checked_shard", "keras_readers", "refuse_empty_classes", "refuse_ragged", "steps_of"]
 
 
 def check_arguments(source: Any, sampler: Any, transform: Any, *, on_error: Any, flags: Mapping[str, Any]) -> None:
@@ -104,3 +104,27 @@ def checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
             fix="number the shards from 0, and pass the size of the global batch as batch_size",
         )
     return index, count
+
+
+def steps_of(size: int, batch_size: int, shards: int, *, drop_remainder: bool) -> int:
+    """Return the number of batches of an epoch of `size` samples.
+
+    Raises:
+        ArgumentError: If there is none, or a shard of one would be empty.
+    """
+    whole, rest = divmod(size, batch_size)
+    steps = whole + (rest > 0 and not drop_remainder)
+    if steps == 0:
+        raise ArgumentError(
+            f"an epoch of {size} samples in batches of {batch_size}"
+            + (" with drop_remainder=True" if drop_remainder else ""),
+            expected="at least one batch per epoch",
+            fix="use a smaller batch_size, or a source with more samples",
+        )
+    if steps > whole and rest < shards:
+        raise ArgumentError(
+            f"a last batch of {rest} samples for {shards} shards",
+            expected="at least one sample for each shard in each batch",
+            fix="pass drop_remainder=True, or a different batch_size",
+        )
+    return steps

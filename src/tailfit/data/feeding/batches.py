@@ -23,7 +23,9 @@ from tailfit.data.feeding.arguments import (
     keras_readers,
     refuse_empty_classes,
     refuse_ragged,
+    steps_of,
 )
+from tailfit.data.feeding.fields import Fields, with_fields
 from tailfit.data.feeding.keras_loops import KerasLoops, calling_adapter, loop_around
 from tailfit.data.feeding.predicting import for_prediction
 from tailfit.data.feeding.processes import Processes, Task
@@ -142,6 +144,7 @@ class Batches(keras.utils.PyDataset):
         self._steps: Final = self._count_steps()
         self._loops: Final = KerasLoops()
         self._processes: Final = self._pool_of(whole_number("processes", processes))
+        self._fields: Fields = {}  # values of every sample of the source that batches carry
 
     def _plan_with(self, sampler: Sampler) -> Plan:
         labels = len(self.source) if self.source.labels is None else self.source.labels
@@ -165,22 +168,7 @@ class Batches(keras.utils.PyDataset):
         return Processes(number, None if reads_here else self.source, self._transform)
 
     def _count_steps(self) -> int:
-        whole, rest = divmod(self._size, self.batch_size)
-        steps = whole + (rest > 0 and not self.drop_remainder)
-        if steps == 0:
-            raise ArgumentError(
-                f"an epoch of {self._size} samples in batches of {self.batch_size}"
-                + (" with drop_remainder=True" if self.drop_remainder else ""),
-                expected="at least one batch per epoch",
-                fix="use a smaller batch_size, or a source with more samples",
-            )
-        if steps > whole and rest < self.shard[1]:
-            raise ArgumentError(
-                f"a last batch of {rest} samples for {self.shard[1]} shards",
-                expected="at least one sample for each shard in each batch",
-                fix="pass drop_remainder=True, or a different batch_size",
-            )
-        return steps
+        return steps_of(self._size, self.batch_size, self.shard[1], drop_remainder=self.drop_remainder)
 
     def __len__(self) -> int:
         return self._steps
@@ -253,6 +241,14 @@ class Batches(keras.utils.PyDataset):
             return self
         schedule = class_weight if isinstance(class_weight, Schedule) else self.class_weight_schedule
         return self._replace(_weights=multiplied(self._weights, further), class_weight_schedule=schedule)
+
+    def with_fields(self, fields: Fields) -> "Batches":
+        """Return the same batches, which also carry values of each sample; see `tailfit.steps.Step.fields`.
+
+        Args:
+            fields: Arrays of one row per sample of the source, in its order, by name.
+        """
+        return self._replace(_fields=dict(fields)) if fields or self._fields else self
 
     def in_source_order(self) -> "Batches":
         """Return batches of the same samples, each once and in the source's order.
@@ -363,12 +359,15 @@ class Batches(keras.utils.PyDataset):
             records = self.source._read(indices)
         else:
             indices, records = self._substitute.read(indices)
-        if self._transform is not None:
-            batch = (records, *self._labels_and_weights(epoch, indices))
-            return self._transform(batch, epoch, step, shard or self.shard)
-        if isinstance(records, Ragged):
+        if isinstance(records, Ragged) and self._transform is None:
             raise refuse_ragged(self.source)
-        return (records, *self._labels_and_weights(epoch, indices))
+        batch = (records, *self._labels_and_weights(epoch, indices))
+        if self._transform is not None:
+            batch = self._transform(batch, epoch, step, shard or self.shard)
+        return with_fields(batch, self._fields_of(indices)) if self._fields else batch
+
+    def _fields_of(self, indices: NDArray[np.int64]) -> Fields:
+        return {name: values[indices] for name, values in self._fields.items()}
 
     def _labels_and_weights(self, epoch: int, indices: NDArray[np.int64]) -> tuple[Any, ...]:
         """Return the parts of a batch after the records: y and the weights, if any."""
@@ -385,7 +384,8 @@ class Batches(keras.utils.PyDataset):
             indices, records = self._substitute.read(indices)
         elif self.source.in_memory:
             records = self.source._read(indices)
-        return Task(epoch, step, shard or self.shard, indices, records, self._labels_and_weights(epoch, indices))
+        parts, fields = self._labels_and_weights(epoch, indices), self._fields_of(indices)
+        return Task(epoch, step, shard or self.shard, indices, records, parts, fields)
 
     def iterate(self, epoch: int, start: int = 0) -> Generator[tuple[Any, ...]]:
         """Yield the batches of an epoch from a step on, read ahead.
@@ -420,7 +420,7 @@ class Batches(keras.utils.PyDataset):
             return self._processes.make((self._task(epoch, step, indices) for step, indices in numbered), self.prefetch)
         # No reader thread here, because passing a batch between threads takes longer than copying it from memory.
         if self.source.in_memory and self.transform is None:
-            return self._stream(epoch, start, into if self._substitute is None else None)
+            return self._stream(epoch, start, into if self._substitute is None and not self._fields else None)
         return read_ahead(self._stream(epoch, start), self.prefetch)
 
     def close(self) -> None:

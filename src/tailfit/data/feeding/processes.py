@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tailfit.data.feeding.fields import Fields, with_fields
 from tailfit.data.feeding.read_ahead import WAIT_TIMEOUT
 from tailfit.data.feeding.transforming import Transform
 from tailfit.data.source import Source
@@ -44,6 +45,7 @@ class Task(NamedTuple):
         indices: Positions of its samples in the source.
         records: Records if already read; None if the worker reads them.
         rest: The parts of the batch after the records: labels and weights.
+        fields: Values of its samples that the batch carries; see `fields.py`.
     """
 
     epoch: int
@@ -52,6 +54,7 @@ class Task(NamedTuple):
     indices: NDArray[np.int64]
     records: Any
     rest: tuple[Any, ...]
+    fields: Fields
 
 
 class Processes:
@@ -179,4 +182,5 @@ def _make(task: Task) -> tuple[Any, ...]:
         raise _initialization_error
     records = task.records if _source is None else _source._read(task.indices)
     batch = (records, *task.rest)
-    return batch if _transform is None else _transform(batch, task.epoch, task.step, task.shard)
+    batch = batch if _transform is None else _transform(batch, task.epoch, task.step, task.shard)
+    return with_fields(batch, task.fields) if task.fields else batch

@@ -164,11 +164,7 @@ class Programs:
                 variable.assign(value)
 
     def _batch(self, data: Any) -> Batch:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        batch = Batch(x, (Target(y, sample_weight),))
-        for step in self.runner.steps:
-            batch = step.batch(self.model, batch)
-        return batch
+        return self.runner.batch(self.model, data)
 
     def _shared(self, batch: Batch, counted: Any, masses: Any) -> tuple[Batch, Any]:
         """Return a piece with shares such that the losses of all pieces add up to the loss of the batch.
@@ -183,7 +179,7 @@ class Programs:
             shares.append(share)
         pairs = zip(batch.targets, shares, strict=True)
         targets = tuple(replace(target, share=target.share * share) for target, share in pairs)
-        return Batch(batch.x, targets, batch.penalties * counted), shares[0]
+        return replace(batch, targets=targets, penalties=batch.penalties * counted), shares[0]
 
     def _divisor(self, target: Target, y_pred: Any) -> Any:
         """Return the divisor of the loss of a piece; 0 if nothing needs it."""
