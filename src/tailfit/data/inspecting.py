@@ -17,12 +17,15 @@ from tailfit.data.records.trees import leaves
 from tailfit.data.source import Source, index_chunks
 from tailfit.errors import ArgumentError, DataError
 from tailfit.names import lookalikes, looks_missing
+from tailfit.notebook import paragraph, table_html
+from tailfit.text import visible
 from tailfit.weights import label_quality
 
 __all__ = ["Inspection", "inspect"]
 
 _CHUNK_SIZE = 256  # records read together
 _RARE = 0.01  # share of the samples
+_SHOWN = 5  # items of a list in a notebook
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,9 @@ class Inspection:
         Missing readings of a source whose records may have them, such as recordings, are not a problem.
         """
         return not (self.missing or self.unreadable or self.across or self.lookalikes or self.missing_names)
+
+    def _repr_html_(self) -> str:
+        return "".join([*map(paragraph, _summary(self)), *map(table_html, [self.classes, *self.by.values()])])
 
 
 def inspect(
@@ -249,6 +255,27 @@ def _can_read(source: Source, position: int) -> bool:
     except DataError:
         return False
     return True
+
+
+def _summary(found: Inspection) -> Iterator[str]:
+    """Return sentences for a notebook: the size of the data, and each kind of problem with its first items."""
+    shapes = ", ".join(f"{path} {array}".strip() for path, array in found.arrays.items())
+    groups = "" if found.groups is None else f" in {found.groups:,} groups"
+    yield f"{found.samples:,} samples{groups}, {shapes}; {found.nbytes / 2**20:,.1f} MiB."
+    yield f"Imbalance ratio {found.imbalance_ratio:,.1f}. {'No problems' if found.sound else 'Problems'} found."
+    together = {
+        "Records with NaN or infinity": found.missing,
+        "Unreadable records": tuple(found.unreadable),
+        "Identical records": tuple(" = ".join(each) for each in found.duplicates),
+        "Identical records in several parts": tuple(" = ".join(each) for each in found.across),
+        "Class names that are easily confused": tuple(" / ".join(map(repr, each)) for each in found.lookalikes),
+        "Class names that look like a missing value": tuple(map(repr, found.missing_names)),
+        "Classes in one group only": tuple(f"{name} ({group})" for name, group in found.single_groups.items()),
+    }
+    for what, items in together.items():
+        if items:
+            more = f", and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
+            yield f"{what}: {', '.join(map(visible, items[:_SHOWN]))}{more}."
 
 
 def _owners(source: Source, parts: Mapping[str, Source]) -> dict[int, str]:

@@ -22,7 +22,10 @@ __all__ = [
     "Chart",
     "confusion_chart",
     "difference_chart",
+    "draw_legend",
     "first_models",
+    "legend_rows",
+    "look_of",
     "recall_chart",
 ]
 
@@ -97,11 +100,11 @@ def recall_chart(
     left = bars + _BARS + _GAP
     right = left + _PANEL
     step = max(22.0, 14.0 * len(headings) + 2)
-    legend = _legend_rows(headings, right) if len(headings) > 1 else []
+    legend = legend_rows(headings, right) if len(headings) > 1 else []
     top = _MARGIN + 20.0 * len(legend) + 24
     bottom = top + step * len(names)
     drawing = Drawing(right + 16, bottom + 24, label=label)
-    _draw_legend(drawing, headings, legend)
+    draw_legend(drawing, headings, legend)
     counted = "training samples" if first.train_counts is not None else "test samples"
     drawing.text(bars, top - 8, counted, fill=FAINT)
     drawing.text(left, top - 8, "recall, with interval", fill=FAINT)
@@ -115,12 +118,13 @@ def recall_chart(
         at = [left + _PANEL * row[key] for key in ("low", "recall", "high")]
         tooltip = f"{row['class']}: recall {row['recall']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         tooltip = tooltip if len(headings) == 1 else f"{row['model']}, {tooltip}"
-        _draw_interval(drawing, at, y, *_look(m), tooltip)
+        _draw_interval(drawing, at, y, *look_of(m), tooltip)
     return Chart(drawing.svg(), data)
 
 
 def difference_chart(
     differences: Mapping[str, Figure],
+    of_seeds: Mapping[str, Sequence[float]] | None = None,
     *,
     label: str = "Difference of each remedy to the baseline in balanced accuracy, with its interval",
 ) -> Chart:
@@ -128,6 +132,7 @@ def difference_chart(
 
     Args:
         differences: Remedy minus baseline, by remedy.
+        of_seeds: The same for each seed, drawn as dots.
         label: The text alternative.
 
     >>> difference_chart({"tailored": Figure(0.1, 0.05, 0.15)}).data
@@ -137,9 +142,11 @@ def difference_chart(
     names = short_labels(list(shown), 44)
     data: Rows = tuple(
         {"remedy": name, "difference": float(gain), "low": gain.low, "high": gain.high}
-        for name, gain in zip(names, shown.values(), strict=True)
+        | ({} if of_seeds is None else {"seeds": [float(each) for each in of_seeds[key]]})
+        for name, (key, gain) in zip(names, shown.items(), strict=True)
     )
-    ticks = nice_ticks(min(0.0, *(gain.low for gain in shown.values())), max(0.0, *(g.high for g in shown.values())))
+    ends = [end for row in data for end in (row["low"], row["high"], *row.get("seeds", ()))]
+    ticks = nice_ticks(min(0.0, *ends), max(0.0, *ends))
     left = _MARGIN + max(map(text_width, names)) + 2 * _MARGIN
     right, top, step = left + 560, _MARGIN, 28.0
     bottom = top + max(60.0, step * len(names))
@@ -157,6 +164,8 @@ def difference_chart(
         drawing.text(left - _MARGIN, y + 4, row["remedy"], anchor="end")
         tooltip = f"{row['remedy']}: {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         at = [place(row[key]) for key in ("low", "difference", "high")]
+        for value in row.get("seeds", ()):
+            drawing.marker("circle", place(value), y + 8, fill=FAINT, radius=2.0, tooltip=f"one seed: {value:+.3f}")
         _draw_interval(drawing, at, y, PALETTE[1], "circle", tooltip)
     return Chart(drawing.svg(), data)
 
@@ -251,7 +260,7 @@ def _draw_interval(drawing: Drawing, at: Sequence[float], y: float, color: str, 
     drawing.marker(shape, value, y, fill=color, tooltip=tooltip)
 
 
-def _legend_rows(headings: Sequence[str], width: float) -> list[list[tuple[int, float]]]:
+def legend_rows(headings: Sequence[str], width: float) -> list[list[tuple[int, float]]]:
     """Lay headings out in rows of (index, left edge) that fit a width."""
     rows: list[list[tuple[int, float]]] = [[]]
     x = _MARGIN
@@ -265,16 +274,16 @@ def _legend_rows(headings: Sequence[str], width: float) -> list[list[tuple[int, 
     return rows
 
 
-def _draw_legend(drawing: Drawing, headings: Sequence[str], rows: Sequence[Sequence[tuple[int, float]]]) -> None:
+def draw_legend(drawing: Drawing, headings: Sequence[str], rows: Sequence[Sequence[tuple[int, float]]]) -> None:
     for i, row in enumerate(rows):
         y = _MARGIN + 20 * i + 8
         for m, x in row:
-            color, shape = _look(m)
+            color, shape = look_of(m)
             drawing.marker(shape, x + 5, y, fill=color)
             drawing.text(x + 16, y + 4, headings[m])
 
 
-def _look(model: int) -> tuple[str, str]:
+def look_of(model: int) -> tuple[str, str]:
     """Return the colour and the marker of a model; no two of the first 36 have both in common."""
     shapes = list(MARKERS)
     return PALETTE[model % len(PALETTE)], shapes[(model + model // len(PALETTE)) % len(shapes)]

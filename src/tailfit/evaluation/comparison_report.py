@@ -4,16 +4,21 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from tailfit.evaluation.charts import MOST_CLASSES, difference_chart
+import polars as pl
+
+from tailfit.evaluation.charts import MOST_CLASSES, MOST_MODELS, difference_chart
+from tailfit.evaluation.comparison_charts import gains_chart, gains_of_seeds, race_chart
 from tailfit.evaluation.comparison_figures import ComparisonFigures
 from tailfit.evaluation.comparison_table import comparison_notes, verdict_sentences
 from tailfit.evaluation.deciding import DECIDE_ON
 from tailfit.evaluation.evaluation_report import left_out_text, rows_of_a_page
 from tailfit.evaluation.group_notes import groups_text
+from tailfit.evaluation.metrics import OVERALL
 from tailfit.evaluation.pages import draw, environment, versions
 from tailfit.evaluation.tables import UNDEFINED, best_of, count_text, excludes_zero, percent, shown_classes, signed
+from tailfit.notebook import paragraph, table_html
 
-__all__ = ["comparison_page"]
+__all__ = ["comparison_overview", "comparison_page"]
 
 _LABEL = "Difference of each remedy to the baseline in balanced accuracy, with its interval"
 
@@ -48,10 +53,14 @@ def comparison_page(compared: ComparisonFigures, *, title: str, details: Mapping
         notes=comparison_notes(compared),
         headings=names,
         overall=_overall_rows(compared),
-        gains=draw(partial(difference_chart, gains), _LABEL) if gains else None,
+        gains=draw(partial(difference_chart, gains, gains_of_seeds(compared)), _LABEL) if gains else None,
+        of_classes=draw(partial(gains_chart, compared), "Gain and loss of each class by remedy") if gains else None,
+        race=draw(partial(race_chart, compared), "The race on the validation samples") if compared.stopped else None,
         grouped=first.groups is not None,
         in_groups=first.groups is not None and not first.groups.independent,
         counted=any(trainings[0].train_counts for trainings in compared.evaluations.values()),
+        most_models=MOST_MODELS,
+        charts_left_out=left_out_text(first, MOST_CLASSES),
         gains_left_out=max(0, len(gains) - MOST_CLASSES),
         num_classes=len(first.class_names),
         classes=_class_rows(compared, rows),
@@ -63,6 +72,35 @@ def comparison_page(compared: ComparisonFigures, *, title: str, details: Mapping
             **versions(),
         },
     )
+
+
+def comparison_overview(compared: ComparisonFigures) -> str:
+    """Return what a notebook shows of a comparison: the choice and its reason, the figures, and the differences.
+
+    >>> from tailfit import evaluate
+    >>> from tailfit.evaluation import comparison
+    >>> one = [evaluate([0, 1], [0, 1])]
+    >>> "<td>&lt;b&gt;</td>" in comparison_overview(comparison({"<b>": one, "tailored": one}))
+    True
+    """
+    validation = {} if compared.decision is None else compared.decision.figures
+    deciding = f"validation: {DECIDE_ON[compared.decide_on]}"
+    rows = []
+    for name in compared.evaluations:
+        gain = compared.differences.get(name)
+        rows.append(
+            {
+                "remedy": name,
+                **({deciding: float(validation[name])} if validation else {}),
+                **{OVERALL[key]: str(figure) for key, figure in compared.figures[name].items()},
+                "difference": "" if gain is None else signed(gain["balanced_accuracy"]),
+                "verdict": compared.verdicts.get(name, "baseline"),
+            }
+        )
+    text = " ".join([*verdict_sentences(compared), *comparison_notes(compared)])
+    gains = {name: each["balanced_accuracy"] for name, each in compared.differences.items()}
+    chart = difference_chart(gains, gains_of_seeds(compared)).svg if gains else ""
+    return paragraph(text) + table_html(pl.DataFrame(rows)) + chart
 
 
 def _source_of_intervals(compared: ComparisonFigures) -> str:

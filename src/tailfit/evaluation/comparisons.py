@@ -16,7 +16,7 @@ from rich.table import Table
 from tailfit.arguments import whole_number
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.comparison_figures import READABLE, ComparisonFigures
-from tailfit.evaluation.comparison_report import comparison_page
+from tailfit.evaluation.comparison_report import comparison_overview, comparison_page
 from tailfit.evaluation.comparison_statistics import SeedMeans
 from tailfit.evaluation.comparison_table import comparison_table
 from tailfit.evaluation.costs import CostMatrix, checked_costs
@@ -86,6 +86,9 @@ class Comparison(ComparisonFigures):
 
     def __str__(self) -> str:
         return as_text(self.table(), width=110)
+
+    def _repr_html_(self) -> str:
+        return comparison_overview(self)
 
     @classmethod
     def from_json(cls, text: str) -> "Comparison":

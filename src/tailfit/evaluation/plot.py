@@ -13,7 +13,6 @@ chart is SVG (`chart.svg`) with the values that it shows (`chart.data`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import jinja2
 import polars as pl
 
 from tailfit.evaluation.charts import Chart, confusion_chart, recall_chart
@@ -27,7 +26,7 @@ from tailfit.evaluation.score_charts import (
     precision_recall_chart,
     reliability_chart,
 )
-from tailfit.text import visible
+from tailfit.notebook import table_html
 
 __all__ = [
     "Plots",
@@ -59,7 +58,7 @@ class TableView:
     table: pl.DataFrame
 
     def _repr_html_(self) -> str:
-        return _TABLE.render(columns=self.table.columns, rows=map(_cells, self.table.iter_rows()))
+        return table_html(self.table)
 
 
 def recall(evaluations: EvaluationFigures | Mapping[str, EvaluationFigures]) -> Chart:
@@ -186,14 +185,4 @@ def overview(evaluation: EvaluationFigures) -> str:
         for figure in [evaluation.overall[key]]
     ]
     table = pl.DataFrame(rows, orient="row", schema=[evaluation.name or "figure", "value", "low", "high"])
-    return f"{TableView(table)._repr_html_()}{recall(evaluation)._repr_html_()}"
-
-
-def _cells(row: tuple[object, ...]) -> list[str]:
-    return [f"{value:.3f}" if isinstance(value, float) else visible(str(value)) for value in row]
-
-
-_TABLE = jinja2.Environment(autoescape=True).from_string(
-    "<table><thead><tr>{% for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>"
-    "{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>"
-)
+    return table_html(table) + recall(evaluation).svg

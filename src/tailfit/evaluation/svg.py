@@ -106,11 +106,11 @@ class Drawing:
             look["opacity"] = _number(opacity)
         self._add("path", {"d": path, **look}, tooltip)
 
-    def marker(self, shape: str, x: float, y: float, *, fill: str, tooltip: str = "") -> None:
-        """Draw one of the `MARKERS`, centred on a point."""
+    def marker(self, shape: str, x: float, y: float, *, fill: str, tooltip: str = "", radius: float = _RADIUS) -> None:
+        """Draw one of the `MARKERS`, centred on a point; only circles have another radius."""
         outline = MARKERS[shape]
         if not outline:
-            circle = {"cx": _number(x), "cy": _number(y), "r": _number(_RADIUS), "fill": fill}
+            circle = {"cx": _number(x), "cy": _number(y), "r": _number(radius), "fill": fill}
             self._add("circle", circle, tooltip)
             return
         corners = " ".join(f"{_number(x + _RADIUS * dx)},{_number(y + _RADIUS * dy)}" for dx, dy in outline)

@@ -216,3 +216,20 @@ def test_the_commands(tmp_path):
     done = command("inspect", tmp_path / "nothing")
     assert done.returncode == 2
     assert "no such file or folder" in done.stderr
+
+
+def test_a_notebook_shows_an_inspection():
+    x = np.array([[1.0], [2.0], [1.0], [np.nan], [3.0]])
+    names = ["ok", "<script>alert(1)</script>", "ok", "ok", "OK"]
+    shown = inspect(Arrays(x, names, ids=[*"abcd", "<b>"], nan="keep"))._repr_html_()
+    for text in (
+        "5 samples",
+        "Problems found",
+        "NaN or infinity: d.",
+        "Identical records: a = c.",
+        "&#39;OK&#39; / &#39;ok&#39;",
+    ):
+        assert text in shown
+    assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td><td>1</td><td>0.200</td>" in shown
+    many = inspect(Arrays(np.full((9, 1), np.nan), ["a", "b", "b"] * 3, nan="keep"))._repr_html_()
+    assert "0, 1, 2, 3, 4, and 4 more." in many

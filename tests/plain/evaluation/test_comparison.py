@@ -12,6 +12,7 @@ from support.pages import HOSTILE, Page
 
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, comparison, evaluate
+from tailfit.evaluation.deciding import Stopped
 from tailfit.evaluation.intervals import philox
 from tailfit.evaluation.tables import as_text
 
@@ -330,13 +331,50 @@ def test_figures_and_headings_of_the_page_fit_its_width(two):
 def test_the_page_is_self_contained_and_shows_the_figures(two):
     found = comparison(two)
     page = Page(found.to_html(title="pumps"))
-    assert page.elements["svg"] == len(page.blocks) == 1
+    assert page.elements["svg"] == len(page.blocks) == 2
     for text in ("pumps", "helps", "cause 9", "3 seeds", f"{found.figures['better']['macro_f1']:.3f}"):
         assert text in page.text
     policy = [value for name, value in page.attributes if name == "content" and "default-src" in str(value)]
     assert policy == [
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     ]
+
+
+def test_the_charts_of_the_page_show_seeds_classes_and_the_race(two):
+    stopped = Stopped(name="third", epochs=3, seeds=1, figure=0.25, rank=3, remedies=3)
+    found = comparison(two, two, stopped=[stopped])
+    seeds, classes, race = map(json.loads, (Page(found.to_html()).blocks[k] for k in (0, 2, 1)))
+    of_seeds = [
+        float(new.balanced_accuracy) - float(old.balanced_accuracy)
+        for new, old in zip(two["better"], two["plain"], strict=True)
+    ]
+    assert seeds[0]["seeds"] == pytest.approx(of_seeds)
+    assert seeds[0]["difference"] == pytest.approx(np.mean(of_seeds))
+    rows = {row["row"]: row["difference"] for row in classes}
+    gains = found.recall_differences["better"]
+    assert rows == {
+        **{name: float(gain) for name, gain in zip(NAMES, gains, strict=True)},
+        "balanced accuracy": float(found.differences["better"]["balanced_accuracy"]),
+        "accuracy": float(found.differences["better"]["accuracy"]),
+    }
+    assert [(row["remedy"], row["trained"]) for row in race] == [
+        ("plain", "trained to the end"),
+        ("better", "trained to the end"),
+        ("third", "stopped after 3 epochs of 1 seed, rank 3 of 3"),
+    ]
+    assert race[2]["figure"] == 0.25
+
+
+def test_a_notebook_shows_a_comparison(two):
+    found = comparison({"plain": two["plain"], HOSTILE[0]: two["better"]})
+    shown = Page(f"<main>{found._repr_html_()}</main>")
+    assert (shown.elements["table"], shown.elements["svg"], shown.elements["p"]) == (1, 1, 1)
+    assert shown.elements["script"] == 0
+    for text in (HOSTILE[0], "helps", f"{found.figures[HOSTILE[0]]['macro_f1']:.3f}"):
+        assert text in shown.text
+    decided = comparison(two, two)
+    assert f"Chosen: &#39;{decided.chosen}&#39;." in decided._repr_html_()
+    assert "<svg" not in comparison({"plain": two["plain"]})._repr_html_()
 
 
 def test_hostile_names_add_no_element(two):

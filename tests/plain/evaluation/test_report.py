@@ -227,6 +227,7 @@ def test_a_chart_that_can_not_be_drawn_costs_no_figure(monkeypatch) -> None:
         raise ValueError("a <size> of 0")
 
     monkeypatch.setattr("tailfit.evaluation.charts.Drawing", broken)
+    monkeypatch.setattr("tailfit.evaluation.comparison_charts.Drawing", broken)
     evaluation = two(["a", "b"])["a"]
     pages = {
         "Confusion matrix of model": evaluation.to_html,
@@ -235,7 +236,10 @@ def test_a_chart_that_can_not_be_drawn_costs_no_figure(monkeypatch) -> None:
     for label, to_html in pages.items():
         with pytest.warns(ReportWarning) as warned:
             page = Page(to_html())
-        assert re.search(f"{label}.*could not be drawn.*figures next to it are complete", str(warned[-1].message))
+        assert re.search(
+            f"{label}.*could not be drawn.*figures next to it are complete",
+            " ".join(str(each.message) for each in warned),
+        )
         assert "ValueError: a <size> of 0" in page.text
         assert f"{evaluation.balanced_accuracy:.3f}" in page.text
         assert "svg" not in page.elements

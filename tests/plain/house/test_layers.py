@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "tailfit"
 ORDER = [
     {"hashing", "lazy", "memory", "text"},
     {"errors", "registration", "terminal"},
-    {"names", "extras", "storage", "workers"},
+    {"names", "extras", "storage", "workers", "notebook"},
     {"labels", "keras_private", "processes", "ray_cluster"},
     {"schedules"},
     {"arguments"},
