@@ -28,6 +28,7 @@ REMEDIES = {
     "bootstrapping, hard": lambda from_logits: losses.Bootstrapping(hard=True, from_logits=from_logits),
     "small-loss selection": losses.CrossEntropy,
     "label-quality weights": losses.CrossEntropy,
+    "early-learning regularisation": losses.CrossEntropy,
 }
 # Test accuracy, mean of the last ten of 200 epochs: Han et al. 2018, arXiv:1804.06872, the MNIST table.
 PUBLISHED = {
@@ -95,7 +96,11 @@ def one(data: Path, name: str, kind: str, seed: int) -> dict[str, Figures]:
     weights = trust(x[is_train][train.indices], noisy[train.indices], seed) if name == "label-quality weights" else None
     batches = tailfit.Batches(train, BATCH_SIZE, seed=seed, sample_weight=weights)
     forget = tailfit.schedules.Linear(0.0, KINDS[kind], epochs=EPOCHS // 2)
-    chosen = [steps.SmallLoss(forget_rate=forget)] if name == "small-loss selection" else []
+    by_name: dict[str, Any] = {
+        "small-loss selection": lambda: steps.SmallLoss(forget_rate=forget),
+        "early-learning regularisation": lambda: steps.ELR(strength=3.0, beta=0.7, from_logits=True),
+    }
+    chosen = [by_name[name]()] if name in by_name else []
     model = network()
     model.compile("adam", REMEDIES[name](from_logits=True), metrics=["accuracy"], steps=chosen, steps_per_execution=32)
     best = Best()

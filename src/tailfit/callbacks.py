@@ -2,5 +2,6 @@
 
 from tailfit.resume import Resume, ResumeWarning
 from tailfit.tracking import MLflow, TensorBoard
+from tailfit.training.averaging import AverageWeights
 
-__all__ = ["MLflow", "Resume", "ResumeWarning", "TensorBoard"]
+__all__ = ["AverageWeights", "MLflow", "Resume", "ResumeWarning", "TensorBoard"]

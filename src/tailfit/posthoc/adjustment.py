@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from tailfit.arguments import REQUIRED, checked_number, checked_per_class
 from tailfit.errors import ArgumentError
 from tailfit.posthoc.base import Correction, Floats, balanced_accuracy
-from tailfit.stages import classifier_of, inverse_norms
+from tailfit.stages.classifier import classifier_of, inverse_norms
 
 __all__ = ["LogitAdjustment", "TauNorm"]
 

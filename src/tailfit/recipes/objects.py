@@ -17,6 +17,7 @@ from tailfit.networks.sizes import check_fits_memory, size_of
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
 from tailfit.recipes import catalogue
+from tailfit.recipes.averaging import averaging_options
 from tailfit.recipes.choices import Named, UserFunction
 from tailfit.recipes.parts import Parts, record_shape, weights_of_column
 from tailfit.recipes.recipe import Column, Recipe, Scheme, with_location
@@ -147,10 +148,10 @@ def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
     # Steps and metrics refer to the data as stored.
     stream = {"class_counts": batches.class_counts, "num_samples": float(batches.plan.size(0)), **of_classes}
     stored = {"class_counts": parts.train.class_counts, **of_classes}
-    total_steps = len(batches) * recipe.epochs
+    of_training = {"decay_steps": len(batches) * recipe.epochs, **averaging_options(recipe)}
     with seeded(recipe.seed + 1):
         model.compile(
-            _build(recipe, "optimizer", recipe.optimizer, keras.optimizers.Optimizer, decay_steps=total_steps),
+            _build(recipe, "optimizer", recipe.optimizer, keras.optimizers.Optimizer, **of_training),
             _build(recipe, "loss", recipe.loss, keras.losses.Loss, **stream),
             metrics=[_build(recipe, "metrics", each, keras.metrics.Metric, **stored) for each in recipe.metrics],
             steps=[_build(recipe, "steps", each, Step, **stored) for each in recipe.steps],

@@ -43,6 +43,7 @@ else:  # types that are built when the module is imported
     )
 
 __all__ = [
+    "Averaging",
     "Column",
     "Compare",
     "EarlyStopping",
@@ -152,6 +153,21 @@ class Compare(Strict):
         return self
 
 
+class Averaging(Strict):
+    """The mean of the weights of several steps or epochs, which replaces the last weights when training ends.
+
+    Attributes:
+        name: `ema`, an exponential mean over the steps, which is also what the validation part is measured with; or
+            `swa`, the equal mean over the last epochs (`tailfit.callbacks.AverageWeights`).
+        momentum: With `ema`, the share of the earlier mean at each step.
+        epochs: With `swa`, the number of last epochs; by default a quarter of all.
+    """
+
+    name: Literal["ema", "swa"]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    epochs: _PositiveInt | None = None
+
+
 class Events(Strict):
     """How events in recordings and alarms are counted; see `tailfit.evaluation.events`.
 
@@ -184,13 +200,15 @@ class Recipe(Strict):
         transform: Augmentation of `tailfit.augment`, function `transform(batch, rng)` of the user, or a list of both,
             applied to training batches.
         metrics: Metrics of `tailfit.metrics`, computed during training and validation.
-        stage: Second training stage, applied to the trained network: `RetrainClassifier` (cRT), `LearnScales` (LWS) or
-            `NormalizeClassifier` (tau-normalisation); see `tailfit.stages`.
+        stage: Second training stage, applied to the trained network: `RetrainClassifier` (cRT), `LearnScales` (LWS),
+            `NormalizeClassifier` (tau-normalisation), `SmoothClassifier` (LOS), `BalanceClassifier` (weight balancing)
+            or `MiSLAS`; see `tailfit.stages`.
         correction: Correction of `tailfit.posthoc`, fitted on the validation part.
         batch_size, epochs, steps_per_execution: See `keras.Model.fit` and `keras.Model.compile`.
         parts: Number of parts of each batch, which define the numbers of a training on several workers; see
             `tailfit.Model.compile`.
         early_stopping: See `EarlyStopping`; without it all epochs are trained, and the last weights are kept.
+        averaging: `ema` or `swa`, the weights averaged over steps or epochs; see `Averaging`.
         callbacks: Callbacks of Keras: `EarlyStopping`, `ReduceLROnPlateau`, `SwapEMAWeights`, `TerminateOnNaN`.
         log: `tensorboard` (event files in the run's directory) and `mlflow` (as `$MLFLOW_TRACKING_URI` says).
         events: How events in recordings are counted; see `Events`.
@@ -226,6 +244,9 @@ class Recipe(Strict):
     steps_per_execution: _PositiveInt = 1
     parts: _PositiveInt = 1
     early_stopping: EarlyStopping | None = None
+    averaging: one_of_kinds(  # type: ignore[valid-type]
+        null=None, text=Literal["ema", "swa"], mapping=Averaging
+    ) = None
     callbacks: list[Callback] = Field(default_factory=list)
     log: list[Literal["mlflow", "tensorboard"]] = Field(default_factory=list)
     events: Events | None = None
@@ -239,6 +260,25 @@ class Recipe(Strict):
                 f"parts: {self.parts} with batch_size: {self.batch_size}",
                 expected="at least one sample in each part of a batch",
                 fix=f"set parts to {self.batch_size} or less, or increase batch_size",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_averaging(self) -> "Recipe":
+        names = [getattr(each, "name", "") for each in self.callbacks]
+        kept = [name for name in names if name in ("EarlyStopping", "SwapEMAWeights")]
+        if self.averaging is not None and (self.early_stopping is not None or kept):
+            raise ArgumentError(
+                f"averaging together with {kept[0] if kept else 'early_stopping'}",
+                expected="one of them: each chooses the weights that are kept",
+                fix="remove one of them",
+            )
+        averaging = self.averaging
+        if isinstance(averaging, Averaging) and averaging.epochs is not None and averaging.epochs > self.epochs:
+            raise ArgumentError(
+                f"averaging: epochs: {averaging.epochs} with epochs: {self.epochs}",
+                expected="a number of last epochs of the training",
+                fix="decrease it, or leave it out for a quarter of the epochs",
             )
         return self
 

@@ -9,15 +9,33 @@ from typing import Any
 
 import keras
 
-from tailfit.arguments import whole_number
+from tailfit.arguments import checked_number, whole_number
 from tailfit.data import Batches, Source
-from tailfit.losses import CrossEntropy
-from tailfit.samplers import ClassBalanced
-from tailfit.stages import check_tau, classifier_of, learn_scales, normalize_classifier, retrain_classifier
+from tailfit.losses import CrossEntropy, LabelAwareSmoothing
+from tailfit.samplers import ClassBalanced, Sampler, Shuffle
+from tailfit.stages import (
+    balance_classifier,
+    learn_scales,
+    mislas_classifier,
+    normalize_classifier,
+    retrain_classifier,
+    smooth_classifier,
+)
+from tailfit.stages.classifier import check_tau, classifier_of
 from tailfit.training import Model
 from tailfit.training.generators import seeded
 
-__all__ = ["STAGES", "LearnScales", "NormalizeClassifier", "RetrainClassifier", "StageRun", "check_stage"]
+__all__ = [
+    "STAGES",
+    "BalanceClassifier",
+    "LearnScales",
+    "MiSLAS",
+    "NormalizeClassifier",
+    "RetrainClassifier",
+    "SmoothClassifier",
+    "StageRun",
+    "check_stage",
+]
 
 
 @dataclass(frozen=True)
@@ -39,9 +57,9 @@ class StageRun:
     epochs: int
     optimizer: keras.optimizers.Optimizer
 
-    def batches(self) -> Batches:
-        """Return class-balanced batches of the training part."""
-        return Batches(self.source, batch_size=self.batch_size, sampler=ClassBalanced(), seed=self.seed)
+    def batches(self, sampler: Sampler | None = None) -> Batches:
+        """Return batches of the training part; by default class-balanced ones."""
+        return Batches(self.source, batch_size=self.batch_size, sampler=sampler or ClassBalanced(), seed=self.seed)
 
 
 class _TrainedStage:
@@ -103,7 +121,82 @@ class NormalizeClassifier:
         normalize_classifier(run.model, tau=self.tau)
 
 
-STAGES: dict[str, Any] = {each.__name__: each for each in (RetrainClassifier, LearnScales, NormalizeClassifier)}
+class SmoothClassifier(_TrainedStage):
+    """Re-initialise the last layer and train it alone with label smoothing near 1 (LOS).
+
+    Args:
+        epochs: Number of epochs; by default a tenth of those of the training.
+        label_smoothing: Share of each label that is distributed evenly over the classes, in [0, 1].
+    """
+
+    def __init__(self, epochs: int | None = None, label_smoothing: float = 0.98) -> None:
+        super().__init__(epochs)
+        fix = "the authors use 0.98 and 0.99"
+        self.label_smoothing = checked_number(label_smoothing, "label_smoothing", most=1.0, fix=fix)
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        with seeded(run.seed + 2):
+            smooth_classifier(
+                run.model,
+                run.batches(Shuffle()),
+                epochs=self._epochs_after(run),
+                label_smoothing=self.label_smoothing,
+                optimizer=run.optimizer,
+                verbose=0,
+            )
+
+
+class BalanceClassifier(_TrainedStage):
+    """Train the last layer alone, with a bound on the norm of each class' weights (weight balancing).
+
+    Args:
+        epochs: Number of epochs; by default a tenth of those of the training.
+        threshold: Position of the bound between the smallest and the largest norm before this stage, >= 0.
+    """
+
+    def __init__(self, epochs: int | None = None, threshold: float = 0.1) -> None:
+        super().__init__(epochs)
+        self.threshold = checked_number(threshold, "threshold", fix="the authors use 0.1")
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        with seeded(run.seed + 2):
+            balance_classifier(
+                run.model,
+                run.batches(Shuffle()),
+                epochs=self._epochs_after(run),
+                threshold=self.threshold,
+                optimizer=run.optimizer,
+                verbose=0,
+            )
+
+
+class MiSLAS(_TrainedStage):
+    """Train the last layer with label-aware smoothing and one factor per class, and renew batch statistics (MiSLAS).
+
+    Args:
+        epochs: Number of epochs; by default a tenth of those of the training.
+        head, tail: Smoothing of the most frequent and of the rarest class, in [0, 1]; see `LabelAwareSmoothing`.
+    """
+
+    def __init__(self, epochs: int | None = None, head: float = 0.4, tail: float = 0.1) -> None:
+        super().__init__(epochs)
+        self.head = checked_number(head, "head", most=1.0, fix="the authors use 0.3 to 0.4")
+        self.tail = checked_number(tail, "tail", most=1.0, fix="the authors use 0 to 0.1")
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        with seeded(run.seed + 2):
+            loss = LabelAwareSmoothing(run.source, head=self.head, tail=self.tail, from_logits=True)
+            epochs = self._epochs_after(run)
+            mislas_classifier(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer, loss=loss)
+
+
+STAGES: dict[str, Any] = {
+    each.__name__: each
+    for each in (RetrainClassifier, LearnScales, NormalizeClassifier, SmoothClassifier, BalanceClassifier, MiSLAS)
+}
 
 
 def check_stage(model: Model) -> None:

@@ -24,6 +24,7 @@ from tailfit.evaluation.origin import read_origin
 from tailfit.evaluation.slices import slice_counts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.agreement import check_same, check_shared
+from tailfit.recipes.averaging import averaging_callbacks
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, of_recordings, statistics_of_sample
@@ -300,6 +301,7 @@ def _fit(
             validation_data=None if parts.validation is None else evaluation_batches(recipe, parts.validation),
             callbacks=[
                 *callbacks,
+                *averaging_callbacks(recipe, batches),
                 # Present even without `progress`, because Resume compares the list of callbacks.
                 keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end),
                 logger,

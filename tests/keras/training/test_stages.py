@@ -143,3 +143,94 @@ def test_what_can_not_be_a_second_stage_is_refused():
     flat = tailfit.Model(inputs, keras.layers.Flatten()(inputs))
     with pytest.raises(ArgumentError, match="Flatten"):
         tailfit.stages.normalize_classifier(flat)
+
+
+def in_batches(batches, epochs):
+    """The inputs and labels of each step."""
+    for epoch in range(epochs):
+        for step in range(len(batches)):
+            yield batches.read(epoch, step)
+
+
+def probabilities(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def linear():
+    inputs = keras.Input((2,))
+    model = tailfit.Model(inputs, keras.layers.Dense(2, name="head")(inputs))
+    model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True))
+    return model
+
+
+def test_over_smoothing_is_descent_on_nearly_uniform_targets():
+    """SGD in NumPy towards 1 - d + d / C and d / C, from the same initial weights."""
+    keras.utils.set_random_seed(1)
+    model, batches = linear(), balanced(tailfit.samplers.Shuffle())
+    start = []
+    first = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: start.extend(weights_of(model, "head")))
+    model.get_layer("head").set_weights([np.full((2, 2), 7.0), np.ones(2)])
+    tailfit.stages.smooth_classifier(
+        model, batches, epochs=2, label_smoothing=0.9, optimizer=keras.optimizers.SGD(0.5), callbacks=[first], verbose=0
+    )
+    kernel, bias = (value.astype(float) for value in start)
+    assert np.abs(kernel).max() < 2, "the layer begins anew"
+    for x, y in in_batches(batches, 2):
+        error = (probabilities(x @ kernel + bias) - (0.1 * np.eye(2)[y] + 0.45)) / len(x)
+        kernel -= 0.5 * x.T @ error
+        bias -= 0.5 * error.sum(axis=0)
+    ours = weights_of(model, "head")
+    np.testing.assert_allclose(ours[0], kernel, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ours[1], bias, rtol=1e-3, atol=1e-5)
+
+
+def test_weight_balancing_is_projected_descent():
+    """The authors' projection in NumPy, after each step of SGD with the class-balanced loss."""
+    model, batches = linear(), balanced(tailfit.samplers.Shuffle())
+    kernel, bias = np.array([[3.0, 0.2], [4.0, 0.1]]), np.zeros(2)
+    model.get_layer("head").set_weights([kernel, bias])
+    tailfit.stages.balance_classifier(
+        model, batches, epochs=1, threshold=0.2, optimizer=keras.optimizers.SGD(0.5), verbose=0
+    )
+    norms = np.linalg.norm(kernel, axis=0)
+    bound = norms.min() + 0.2 * (norms.max() - norms.min())
+    weights = (1 - 0.9999) / (1 - 0.9999**batches.class_counts)
+    weights *= 2 / weights.sum()
+    for x, y in in_batches(batches, 1):
+        error = weights[y][:, None] * (probabilities(x @ kernel + bias) - np.eye(2)[y]) / len(x)
+        kernel = kernel - 0.5 * x.T @ error
+        bias = bias - 0.5 * error.sum(axis=0)
+        kernel = kernel * np.minimum(1, bound / np.linalg.norm(kernel, axis=0))
+    ours = weights_of(model, "head")
+    np.testing.assert_allclose(ours[0], kernel, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ours[1], bias, rtol=1e-3, atol=1e-5)
+    assert model.get_layer("head").kernel.constraint is None
+
+
+def test_mislas_trains_the_head_and_factors_and_moves_batch_statistics():
+    """Descent in NumPy on kernel, bias and factors; the features of each step use the statistics of its batch."""
+    model, batches = trained(epochs=2), balanced()
+    kept = weights_of(model, "features"), weights_of(model, "norm")
+    kernel, bias = (value.astype(float) for value in weights_of(model, "head"))
+    scales, smoothing = np.ones(2), np.array([0.4, 0.1])
+    found = tailfit.stages.mislas_classifier(model, batches, epochs=1, optimizer=keras.optimizers.SGD(0.1))
+    gamma, beta = kept[1][:2]
+    for x, y in in_batches(batches, 1):
+        hidden = np.tanh(x @ kept[0][0] + kept[0][1])
+        hidden = gamma * (hidden - hidden.mean(axis=0)) / np.sqrt(hidden.var(axis=0) + 1e-3) + beta
+        logits = hidden @ kernel + bias
+        share = smoothing[y][:, None]
+        error = (probabilities(scales * logits) - ((1 - share) * np.eye(2)[y] + share / 2)) / len(x)
+        kernel, bias, scales = (
+            kernel - 0.1 * hidden.T @ (error * scales),
+            bias - 0.1 * (error * scales).sum(axis=0),
+            scales - 0.1 * (error * logits).sum(axis=0),
+        )
+    ours = weights_of(model, "head")
+    np.testing.assert_allclose(found["scales"], scales, rtol=1e-3)
+    np.testing.assert_allclose(ours[0], kernel * scales, rtol=2e-3, atol=1e-4)
+    np.testing.assert_allclose(ours[1], bias * scales, rtol=2e-3, atol=1e-4)
+    for old, new in zip(kept[0] + kept[1][:2], weights_of(model, "features") + weights_of(model, "norm"), strict=False):
+        np.testing.assert_array_equal(old, new)
+    assert np.abs(kept[1][2] - weights_of(model, "norm")[2]).max() > 1e-3

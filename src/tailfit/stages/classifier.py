@@ -1,15 +1,4 @@
-"""Second training stages: correct the classifier of a trained network for rare classes, and keep its features.
-
-Features learned from imbalanced data are good; the bias is in the last layer (Kang et al. 2020). Each function changes
-only the last layer of a trained model:
-
-- `retrain_classifier` (cRT) re-initialises the layer and trains it on class-balanced batches.
-- `learn_scales` (LWS) learns one factor per class on class-balanced batches.
-- `normalize_classifier` (tau-normalisation) divides weights by a power of their norm, without training.
-
-Deferred re-weighting and re-sampling need no second stage: they are schedules of the first,
-`Batches(class_weight=schedules.Deferred(...))` and `ClassBalanced(power=schedules.Deferred(...))`.
-"""
+"""Retraining, scaling and normalising the last layer of a trained network (Kang et al. 2020)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +17,17 @@ from tailfit.training.divisor import rows_of
 from tailfit.training.gradients import value_and_grad
 from tailfit.training.model import Model
 
-__all__ = ["classifier_of", "inverse_norms", "learn_scales", "normalize_classifier", "retrain_classifier"]
+__all__ = [
+    "check_tau",
+    "classifier_of",
+    "inverse_norms",
+    "learn_scales",
+    "normalize_classifier",
+    "only_trainable",
+    "refuse_unbalanced",
+    "reinitialize",
+    "retrain_classifier",
+]
 
 
 def retrain_classifier(
@@ -74,11 +73,9 @@ def retrain_classifier(
     (2, True)
     """
     layer = classifier_of(model, head)
-    _refuse_unbalanced(batches)
-    layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape, dtype=layer.kernel.dtype))
-    if layer.use_bias:
-        layer.bias.assign(layer.bias_initializer(layer.bias.shape, dtype=layer.bias.dtype))
-    with _only_trainable(model, layer):
+    refuse_unbalanced(batches)
+    reinitialize(layer)
+    with only_trainable(model, layer):
         model.compile(optimizer, model.loss if loss is None else loss)
         return model.fit(batches, epochs=epochs, **fit)
 
@@ -110,7 +107,7 @@ def learn_scales(
     (2, 2)
     """
     layer = classifier_of(model, head)
-    _refuse_unbalanced(batches)
+    refuse_unbalanced(batches)
     whole_number("epochs", epochs, least=1)
     optimizer = keras.optimizers.get(optimizer)
     learned = keras.Variable(
@@ -206,7 +203,19 @@ def classifier_of(model: keras.Model, head: Any) -> Any:
     )
 
 
-def _refuse_unbalanced(batches: Any) -> None:
+def reinitialize(layer: Any) -> None:
+    """Assign new initial weights to a dense layer."""
+    layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape, dtype=layer.kernel.dtype))
+    if layer.use_bias:
+        layer.bias.assign(layer.bias_initializer(layer.bias.shape, dtype=layer.bias.dtype))
+
+
+def refuse_unbalanced(batches: Any) -> None:
+    """Refuse batches that are not class-balanced.
+
+    Raises:
+        ArgumentError: If no sampler draws by class.
+    """
     received = f"{batches.sampler!r}" if isinstance(batches, Batches) else f"batches of type {type(batches).__name__}"
     if not isinstance(batches, Batches) or not batches.sampler.by_class:
         raise ArgumentError(
@@ -217,7 +226,8 @@ def _refuse_unbalanced(batches: Any) -> None:
 
 
 @contextmanager
-def _only_trainable(model: keras.Model, layer: Any) -> Iterator[None]:
+def only_trainable(model: keras.Model, layer: Any) -> Iterator[None]:
+    """Freeze all layers but one, within this context."""
     layers = leaf_layers(model)
     before = [(each, each.trainable) for each in layers]
     try:
