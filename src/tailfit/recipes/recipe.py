@@ -245,7 +245,7 @@ class Recipe(Strict):
     parts: _PositiveInt = 1
     early_stopping: EarlyStopping | None = None
     averaging: one_of_kinds(  # type: ignore[valid-type]
-        null=None, text=Literal["ema", "swa"], mapping=Averaging
+        null=None, text=Literal["ema", "swa"], named=Averaging
     ) = None
     callbacks: list[Callback] = Field(default_factory=list)
     log: list[Literal["mlflow", "tensorboard"]] = Field(default_factory=list)

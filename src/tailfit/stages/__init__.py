@@ -15,12 +15,20 @@ Deferred re-weighting and re-sampling need no second stage: they are schedules o
 """
 
 from tailfit.stages.balancing import balance_classifier
-from tailfit.stages.classifier import learn_scales, normalize_classifier, retrain_classifier
+from tailfit.stages.classifier import (
+    classifier_of,
+    inverse_norms,
+    learn_scales,
+    normalize_classifier,
+    retrain_classifier,
+)
 from tailfit.stages.mislas import mislas_classifier
 from tailfit.stages.smoothing import smooth_classifier
 
 __all__ = [
     "balance_classifier",
+    "classifier_of",
+    "inverse_norms",
     "learn_scales",
     "mislas_classifier",
     "normalize_classifier",
