@@ -330,6 +330,12 @@ def compare(
         float | None,
         typer.Option(metavar="MINUTES", help="Planned time: stop remedies that fall behind on the validation part."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=3, help="For few data: divide them into folds, each of which is the test part once."
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Number of runs that are trained side by side, each in a process.")
     ] = 1,
@@ -359,7 +365,7 @@ def compare(
     from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, suite, budget, as_json)
+    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, suite, budget, folds, as_json)
 
 
 @app.command()

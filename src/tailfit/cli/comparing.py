@@ -35,6 +35,7 @@ def run_compare(
     ray: str | None,
     suite: str | None = None,
     budget: float | None = None,
+    folds: int | None = None,
     as_json: bool = False,
 ) -> None:
     """Train all remedies of a recipe, and print the comparison."""
@@ -49,6 +50,7 @@ def run_compare(
             ray=ray,
             suite=suite,
             budget=budget,
+            folds=folds,
             fetch=fetch,
             verify=verify,
             progress=shown.epoch_ended,

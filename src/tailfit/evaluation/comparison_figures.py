@@ -10,6 +10,7 @@ from tailfit.evaluation.costs import CostMatrix
 from tailfit.evaluation.deciding import DecideOn, Decision, Stopped
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.nested import Nested
 from tailfit.evaluation.reasons import NO_VALIDATION, reason_sentences
 from tailfit.storage.json_text import parsed
 
@@ -40,6 +41,7 @@ class ComparisonFigures:
     decision: Decision | None = None
     stopped: tuple[Stopped, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    nested: Nested | None = None
 
     @property
     def chosen(self) -> str | None:
@@ -57,6 +59,7 @@ class ComparisonFigures:
             class_names=self.class_names,
             confidence=self.confidence,
             samples=len(self.validation[self.baseline][0].y_true),
+            nested=self.nested,
         )
 
     @property
@@ -94,6 +97,7 @@ class ComparisonFigures:
             "differences": {name: _plain(gains) for name, gains in self.differences.items()},
             "stopped": [asdict(each) for each in self.stopped],
             "left_out": dict(self.left_out),
+            **_nested_fields(self.nested),
             "evaluations": _as_json(self.evaluations),
             "validation": None if self.validation is None else _as_json(self.validation),
         }
@@ -112,6 +116,12 @@ class ComparisonFigures:
 
 def _verdict(gain: Figure) -> Verdict:
     return "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "undecided"
+
+
+def _nested_fields(nested: Nested | None) -> dict[str, Any]:
+    if nested is None:
+        return {}
+    return {"folds": nested.folds, "nested": _plain({"figure": nested.figure, "gain": nested.gain})}
 
 
 def _as_json(evaluations: Mapping[str, tuple[EvaluationFigures, ...]]) -> dict[str, Any]:

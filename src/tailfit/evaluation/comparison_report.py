@@ -48,6 +48,7 @@ def comparison_page(compared: ComparisonFigures, *, title: str, details: Mapping
         seeds=len(compared.seeds),
         confidence=percent(compared.confidence),
         verdict=verdict_sentences(compared),
+        folds=() if compared.nested is None else compared.nested.folds,
         decide_on=DECIDE_ON[compared.decide_on],
         stopped=[(each, f"{each.figure:.3f}") for each in compared.stopped],
         notes=comparison_notes(compared),
@@ -85,7 +86,7 @@ def comparison_overview(compared: ComparisonFigures) -> str:
     """
     validation = {} if compared.decision is None else compared.decision.figures
     deciding = f"validation: {DECIDE_ON[compared.decide_on]}"
-    rows = []
+    rows: list[dict[str, object]] = []
     for name in compared.evaluations:
         gain = compared.differences.get(name)
         rows.append(

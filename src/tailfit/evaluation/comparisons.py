@@ -25,6 +25,7 @@ from tailfit.evaluation.evaluation import Evaluation
 from tailfit.evaluation.figures import fault_text
 from tailfit.evaluation.inputs import MOST_RESAMPLES, check_confidence
 from tailfit.evaluation.metrics import OVERALL
+from tailfit.evaluation.nested import nested_choice
 from tailfit.evaluation.tables import as_text
 from tailfit.storage.json_text import fields_of
 from tailfit.storage.writing import write_text
@@ -65,6 +66,8 @@ class Comparison(ComparisonFigures):
         decision: The choice on the validation samples, see `tailfit.evaluation.deciding`; None without such samples.
         stopped: Remedies that a race has stopped.
         left_out: Remedies of a suite that do not fit the data, each with the reason.
+        nested: If the data were divided into folds, what was chosen in each of them, and what that is worth; see
+            `tailfit.evaluation.nested`.
 
     >>> from tailfit import evaluate
     >>> y = [0] * 80 + [1] * 20
@@ -110,6 +113,7 @@ class Comparison(ComparisonFigures):
                 costs=fields["costs"],
                 stopped=[Stopped.of(each) for each in fields["stopped"]],
                 left_out={str(name): str(reason) for name, reason in fields["left_out"].items()},
+                folds=fields.get("folds"),
                 seeds=fields["seeds"],
                 baseline=fields["baseline"],
                 confidence=fields["confidence"],
@@ -162,6 +166,7 @@ def comparison(
     costs: Any = None,
     stopped: Sequence[Stopped] = (),
     left_out: Mapping[str, str] | None = None,
+    folds: Sequence[tuple[str, int]] | None = None,
 ) -> Comparison:
     """Compare remedies that were trained with the same seeds and measured on the same test samples.
 
@@ -178,6 +183,8 @@ def comparison(
         costs: For "cost": the cost of each prediction, a row for each true class, a column for each predicted class.
         stopped: Remedies that a race has stopped.
         left_out: Remedies that were not trained, each with the reason.
+        folds: If the samples are those of several folds: the choice in each fold and its number of test samples, in
+            their order; see `tailfit.evaluation.nested`.
     Raises:
         ArgumentError: If there is nothing to compare, the numbers of seeds differ, the baseline is unknown, or an
             option is out of range; or with `validation`, there is one seed only.
@@ -233,6 +240,17 @@ def comparison(
         decision=decision,
         stopped=tuple(stopped),
         left_out=dict(left_out or {}),
+        nested=None
+        if folds is None
+        else nested_choice(
+            checked,
+            folds,
+            baseline=baseline,
+            decide_on=decide_on,
+            confidence=confidence,
+            resamples=resamples,
+            costs=matrix,
+        ),
     )
 
 

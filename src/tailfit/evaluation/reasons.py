@@ -5,6 +5,7 @@ from typing import Final
 
 from tailfit.evaluation.deciding import DECIDE_ON, Decision
 from tailfit.evaluation.metrics import Figure
+from tailfit.evaluation.nested import Nested
 from tailfit.evaluation.tables import excludes_zero, percent, signed
 from tailfit.names import shown
 from tailfit.text import visible
@@ -16,7 +17,13 @@ _MOST_NAMES: Final = 4
 
 
 def reason_sentences(
-    decision: Decision, *, baseline: str, class_names: Sequence[str], confidence: float, samples: int
+    decision: Decision,
+    *,
+    baseline: str,
+    class_names: Sequence[str],
+    confidence: float,
+    samples: int,
+    nested: Nested | None = None,
 ) -> list[str]:
     """Return sentences that state what was chosen, why, what it gains and costs, and how sure that is.
 
@@ -26,12 +33,13 @@ def reason_sentences(
         class_names: Names of the classes.
         confidence: Confidence level of the intervals.
         samples: Number of validation samples.
+        nested: The choices inside of folds.
     """
     return [
         _chosen(decision, baseline, samples),
         *_on_validation(decision, baseline, confidence),
         *_alike(decision, baseline, confidence),
-        _on_test(decision, baseline),
+        *([_on_test(decision, baseline)] if nested is None else _on_folds(decision, nested, baseline)),
         *_by_class(decision, class_names),
     ]
 
@@ -76,15 +84,29 @@ def _alike(decision: Decision, baseline: str, confidence: float) -> list[str]:
 def _on_test(decision: Decision, baseline: str) -> str:
     figure = DECIDE_ON[decision.decide_on]
     start = f"On the test samples, which were not used for the choice, its {figure} is {decision.test_figure}"
-    gain = decision.gain
-    if gain is None:
-        return f"{start}."
+    return f"{start}." if decision.gain is None else f"{start}, {_gained(decision, decision.gain, baseline)}."
+
+
+def _on_folds(decision: Decision, nested: Nested, baseline: str) -> list[str]:
+    figure, votes = DECIDE_ON[decision.decide_on], nested.votes
+    times = [f"{_name(name)} {'once' if number == 1 else f'{number} times'}" for name, number in votes.items()]
+    worth = f"the {figure} of what was chosen there is {nested.figure}"
+    gain = "" if list(votes) == [baseline] else f", {_gained(decision, nested.gain, baseline)}"
+    return [
+        f"In each of the {len(nested.folds)} folds, the choice was made again, on the validation samples of that fold "
+        f"alone: {_listed(times)}.",
+        f"On the test samples of all folds, which had no part in these choices, {worth}{gain}.",
+        f"With {_name(decision.chosen)} in every fold it would be {decision.test_figure}.",
+    ]
+
+
+def _gained(decision: Decision, gain: Figure, baseline: str) -> str:
     better = -float(gain) if decision.decide_on == "cost" else float(gain)
     if not excludes_zero(gain):
         verdict = f"it cannot be told apart from {_name(baseline)}"
     else:
         verdict = f"it {'helps' if better > 0 else 'hurts'}"
-    return f"{start}, a difference of {signed(gain)} to {_name(baseline)}: {verdict}."
+    return f"a difference of {signed(gain)} to {_name(baseline)}: {verdict}"
 
 
 def _by_class(decision: Decision, class_names: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tailfit.evaluation.deciding import DecideOn, check_decide_on
 from tailfit.recipes.comparison_runs import ComparisonRuns
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.directory import locked
+from tailfit.recipes.nested import checked_folds, compare_in_folds, fold_names, pooled
 from tailfit.recipes.parts import split_parts
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.recommending import write_recommended
@@ -43,6 +45,7 @@ def compare(
     budget: float | None = None,
     decide_on: DecideOn | None = None,
     costs: Sequence[Sequence[float]] | None = None,
+    folds: int | None = None,
     fetch: bool = False,
     verify: bool = False,
     progress: Progress | None = None,
@@ -80,6 +83,9 @@ def compare(
             smallest recall) or "cost"; by default the recipe's `compare.decide_on`.
         costs: For "cost": the cost of each prediction, a row for each true class, a column for each predicted class, in
             the order of the class names; by default the recipe's `compare.costs`.
+        folds: Number of folds of a nested comparison, at least 3, for few data: each fold is the test part once, and a
+            remedy is chosen in each on its validation part alone; see `tailfit.recipes.nested` and `Comparison.nested`.
+            By default the recipe's `compare.folds`, or one test part.
         modules, fetch, verify: See `tailfit.recipes.train`.
         progress: Function called after each epoch with the remedy, the seed, the epoch from 1, and its loss and metrics
             by name.
@@ -88,7 +94,8 @@ def compare(
         planned: Function called before the training with the number of epochs of each run, by remedy and seed.
     Raises:
         ArgumentError: If there are fewer than two remedies or seeds, a remedy changes the samples or the seeds, the
-            data have no validation part, the costs do not fit the classes, or the budget is too small.
+            data have no validation part, the costs do not fit the classes, or the budget is too small; or there are too
+            few samples or groups for the folds.
         WorkerError: If a worker process has died three times during one run, or an exception was raised in it; or there
             is no Ray cluster at the address.
         DataError: If the recipe or a remedy is invalid; nothing has been trained then.
@@ -109,13 +116,32 @@ def compare(
     base = load_recipe(recipe, modules=modules)
     chosen = checked_seeds(base, seeds)
     checked_jobs, cluster = checked_workers(jobs, ray, directory)
-    minutes = _checked_budget(budget)
+    minutes, count = _checked_budget(budget), checked_folds(base, folds, budget)
     rule, matrix = _rule(base, decide_on, costs)
     named, left_out = _named_remedies(base, vary, suite, fetch)
+    if count is not None:
+        with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root):
+            _check_same_comparison(fold_names(count), root)
+            options: Any = {"jobs": jobs, "ray": ray, "decide_on": rule, "costs": matrix, "verify": verify}
+            one_fold = partial(compare, vary=named, seeds=chosen, fetch=fetch, **options)
+            reports: Any = {"progress": progress, "run_ended": run_ended, "planned": planned}
+            found = compare_in_folds(base, count, root, one_fold, fetch=fetch, **reports)
+            result = comparison(
+                pooled(found, "evaluations"),
+                pooled(found, "validation"),
+                seeds=chosen,
+                decide_on=rule,
+                costs=matrix,
+                left_out=left_out,
+                folds=[(str(each.chosen), len(each.evaluations[each.baseline][0].y_true)) for each in found],
+            )
+            if directory is not None:
+                _write_results(base, named, result, root)
+        return result
     recipes = {name: with_remedy(base, changes) for name, changes in named.items()}
     with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root) as lock:
         data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
-        _check_same_comparison(recipes, root)
+        _check_same_comparison([f"{number:02d}-{folder_name(name)}" for number, name in enumerate(recipes)], root)
         with program_folder(root) as programs:
             trainings = Trainings(root, lock, data, fetch, programs, checked_jobs, cluster, progress, run_ended)
             runs = ComparisonRuns(recipes, chosen, root, trainings, rule, matrix, planned)
@@ -133,10 +159,14 @@ def compare(
             left_out=left_out,
         )
         if directory is not None:
-            result.save_json(root / "comparison.json")
-            write_recommended(base, named, result, root)
-            save_report(result, root)
+            _write_results(base, named, result, root)
     return result
+
+
+def _write_results(base: Recipe, named: Mapping[str, Mapping[str, Any]], result: Comparison, root: Path) -> None:
+    result.save_json(root / "comparison.json")
+    write_recommended(base, named, result, root)
+    save_report(result, root)
 
 
 def _named_remedies(
@@ -175,16 +205,15 @@ def _check_parts(base: Recipe, costs: Any, fetch: bool) -> None:
         checked_costs(costs, len(parts["train"].class_names))
 
 
-def _check_same_comparison(recipes: Mapping[str, Recipe], root: Path) -> None:
-    """Check that a directory does not contain the runs of different remedies under the same numbers."""
-    expected = [f"{number:02d}-{folder_name(name)}" for number, name in enumerate(recipes)]
+def _check_same_comparison(expected: Sequence[str], root: Path) -> None:
+    """Check that a directory does not contain other remedies under the same numbers, or other folds."""
     for place in sorted(root.iterdir()):
         number = place.name.partition("-")[0]
-        if not place.is_dir() or not number.isdecimal() or place.name in expected:
+        if not place.is_dir() or not (number.isdecimal() or number == "fold") or place.name in expected:
             continue
         raise CheckpointError(
             f"{root}, which contains the directory {place.name} of a different comparison",
-            expected=f"a new directory, or one with the remedies of this comparison: {', '.join(map(repr, recipes))}",
+            expected=f"a new directory, or that of this comparison, with {', '.join(expected)}",
             fix="use a different directory for this comparison",
         )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import tailfit.data
 from tailfit.data import DataWarning, FillMissing, Mapped, Normalize, Source, Subset, Windows
+from tailfit.data.folding import folds
 from tailfit.data.grouping import components, grouping_of
 from tailfit.data.opening import open_alike
 from tailfit.data.remote.fetching import is_url
@@ -26,6 +27,7 @@ __all__ = [
     "FILE_OPTIONS",
     "Parts",
     "as_in_training",
+    "fold_partitions",
     "group_of_each",
     "open_other_data",
     "open_part",
@@ -185,6 +187,76 @@ def split_parts(recipe: Recipe, fetch: bool) -> dict[str, Source]:
         # Split first, then cut windows: windows of one record are alike and must not end up in different parts.
         divided = _split_by_shares(recipe, whole)
     return _checked_train({name: _windows(recipe, part) for name, part in divided.items()})
+
+
+def fold_partitions(recipe: Recipe, count: int, fetch: bool) -> list[dict[str, list[str]]]:
+    """Divide a recipe's data into folds, and return the partition of each: IDs by part.
+
+    Fold k is the test part of partition k, the next fold is its validation part, and the others are its training part,
+    together with the samples of `data.train_only`.
+
+    Args:
+        recipe: Recipe whose `data` is opened; of its split or partition only the samples are used.
+        count: Number of folds, at least 3.
+        fetch: Whether a URL may be downloaded.
+    Raises:
+        ArgumentError: If there are too few samples or groups for the folds, in all or of a class.
+    """
+    whole, partition, shares = _open(recipe, fetch), _partition(recipe), recipe.data.split or Shares()
+    if partition is not None:
+        parts = _named_parts(recipe, whole.split(partition)).values()
+        whole = Subset(whole, np.sort(np.concatenate([whole.positions(part.ids) for part in parts])))
+    of_recordings = _has_step_labels(whole)
+    if of_recordings:
+        whole = _windows(recipe, whole)  # recordings have no class of their own
+    if partition is None and shares.by is not None:
+        whole = whole.grouped(components(grouping_of(whole, shares.by), whole.grouping))
+    only = _train_only(recipe, whole)
+    rest = Subset(whole, np.flatnonzero(~only))
+    try:
+        held_out = [rest.positions(part.ids) for _, part in folds(rest, count, seed=shares.seed)]
+    except ArgumentError as error:
+        raise _too_few(f"{len(rest)} samples", rest, count) from error
+    ids = _record_ids(whole) if of_recordings else np.array(whole.ids, dtype=object)
+    among, always = ids[~only], ids[only].tolist()
+    codes, partitions = np.asarray(rest.labels), list[dict[str, list[str]]]()
+    for number, rows in enumerate(held_out):
+        following = held_out[(number + 1) % count]
+        training = np.setdiff1d(np.arange(len(rest)), np.concatenate([rows, following]))
+        known = {*codes[training].tolist(), *np.asarray(whole.labels)[only].tolist()}
+        if absent := sorted({*codes.tolist()} - known):
+            samples = int((codes == absent[0]).sum())
+            raise _too_few(f"{samples} samples of the class {rest.class_names[absent[0]]!r}", rest, count, absent[0])
+        chosen: dict[str, Any] = {
+            "train": [*always, *among[training]],
+            "validation": among[following],
+            "test": among[rows],
+        }
+        partitions.append({name: list(dict.fromkeys(each)) for name, each in chosen.items()})
+    return partitions
+
+
+def _record_ids(windows: Source) -> NDArray[Any]:
+    """Return the ID of the recording of each window."""
+    if windows.metadata is None:
+        raise TypeError("windows without metadata")
+    return np.array(windows.metadata["record"].to_list(), dtype=object)
+
+
+def _too_few(received: str, source: Source, count: int, of_class: int | None = None) -> ArgumentError:
+    """Return the error for data that can not be divided into folds."""
+    groups = ""
+    if source.groups is not None:
+        rows = slice(None) if of_class is None else np.asarray(source.labels) == of_class
+        number = len(np.unique(source.groups[rows]))
+        groups = f" in {number} group{'s' * (number != 1)}"
+    return ArgumentError(
+        f"folds={count} of {received}{groups}",
+        expected="a sample of each class in the training part of each fold, which has neither the test nor the "
+        "validation samples; no group is cut",
+        fix="use data with more samples or groups of each class, or compare without folds; another number of folds or "
+        "data.split.seed may do if a class is in three groups or more",
+    )
 
 
 def _partition(recipe: Recipe) -> Path | None:

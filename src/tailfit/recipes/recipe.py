@@ -133,6 +133,8 @@ class Compare(Strict):
         seeds: Number of seeds, 0, 1, ..., that each remedy is trained with.
         decide_on: Figure on the validation part that decides which remedy is chosen; `worst_class` is the smallest
             recall.
+        folds: Number of folds of a nested comparison, at least 3: each is the test part once. By default the data have
+            one test part.
         costs: With `decide_on: cost`, the cost of each prediction: a row for each true class, with a number for each
             predicted class, in the order of the class names.
     """
@@ -141,6 +143,7 @@ class Compare(Strict):
     seeds: Annotated[int, Field(ge=2, le=MAX_RUNS)] = 5
     decide_on: Literal["balanced_accuracy", "macro_f1", "worst_class", "cost"] = "balanced_accuracy"
     costs: list[list[_Weight]] | None = None
+    folds: Annotated[int, Field(ge=3, le=100)] | None = None
 
     @model_validator(mode="after")
     def _check_costs(self) -> "Compare":
