@@ -85,5 +85,5 @@ def test_what_can_not_decide_is_refused_before_training(pumps):
         tailfit.compare("pumps.yaml", decide_on="best", **options)
     assert not list((pumps / "out").glob("*/*/run.json"))
     (pumps / "out" / "01-mixup").mkdir()
-    with pytest.raises(CheckpointError, match=r"the directory 01-mixup of a different comparison.*'adjusted'"):
+    with pytest.raises(CheckpointError, match=r"the directory 01-mixup of a different comparison.*02-adjusted"):
         tailfit.compare("pumps.yaml", **options)
