@@ -9,6 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import gallery_pages
 import loss_plots
 
 import tailfit
@@ -16,10 +17,17 @@ import tailfit
 project = "tailfit"
 copyright = "The tailfit developers"
 version = release = tailfit.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+]
+sphinx_gallery_conf = gallery_pages.CONFIG
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.md5"]
 html_theme = "furo"
 html_title = f"tailfit {release}"
 autodoc_member_order = "bysource"

@@ -1,10 +1,14 @@
-"""Write a custom training step: `train_step(self, data)`, with the same signature and code on every backend.
+"""
+A custom training step
+======================
 
-This one trains with two optimizers, a slow one for the body and a fast one for the head, and logs the norm of the
-gradient. `fit` still takes care of callbacks, validation, metrics and progress.
+``train_step(self, data)`` has the same signature and code on every backend. This one trains with two optimizers, a slow
+one for the body and a fast one for the head, and logs the norm of the gradient. ``fit`` still takes care of callbacks,
+validation, metrics and progress.
 """
 
 import keras
+import matplotlib.pyplot as plt
 from keras import ops
 from sklearn.datasets import load_digits
 
@@ -12,7 +16,7 @@ import tailfit
 
 
 class TwoSpeeds(tailfit.Model):
-    def __init__(self, units: int, classes: int):
+    def __init__(self, units, classes):
         super().__init__()
         self.body = keras.layers.Dense(units, activation="relu")
         self.head = keras.layers.Dense(classes)
@@ -38,20 +42,22 @@ class TwoSpeeds(tailfit.Model):
         return self.update_metrics(loss, x, y, y_pred, sample_weight)
 
 
-def main() -> dict[str, list[float]]:
-    keras.utils.set_random_seed(0)
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16.0).astype("float32")
-    model = TwoSpeeds(units=32, classes=10)
-    model(x[:1])  # create the variables, so that the optimizer can be built for those of the body alone
-    loss = tailfit.losses.CrossEntropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=[tailfit.metrics.BalancedAccuracy()])
-    model.optimizer.build(model.body.trainable_variables)
-    history = model.fit(x[:1400], y[:1400], validation_data=(x[1400:], y[1400:]), epochs=8, verbose=0)
-    for name, values in history.history.items():
-        print(f"{name:24}", *(f"{value:.3f}" for value in values))
-    return history.history
+# %%
+# Calling the model once creates its variables, so that the optimizer can be built for those of the body alone.
 
+keras.utils.set_random_seed(0)
+x, y = load_digits(return_X_y=True)
+x = (x / 16).astype("float32")
+model = TwoSpeeds(units=32, classes=10)
+model(x[:1])
+loss = tailfit.losses.CrossEntropy(from_logits=True)
+model.compile(keras.optimizers.Adam(1e-3), loss, metrics=[tailfit.metrics.BalancedAccuracy()])
+model.optimizer.build(model.body.trainable_variables)
+history = model.fit(x[:1400], y[:1400], validation_data=(x[1400:], y[1400:]), epochs=8, verbose=0).history
 
-if __name__ == "__main__":
-    main()
+for name in ("gradient_norm", "balanced_accuracy", "val_balanced_accuracy"):
+    print(f"{name:22}", *(f"{value:.2f}" for value in history[name]))
+    plt.plot(range(1, 9), history[name], marker="o", label=name)
+plt.xlabel("epoch")
+plt.legend()
+plt.show()

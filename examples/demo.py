@@ -1,12 +1,17 @@
-"""The complete workflow: read records from disk, train two classifiers, and compare them in a report.
+"""
+The complete workflow: records from disk, two classifiers, a report
+===================================================================
 
 Ten "root causes" (scikit-learn's handwritten digits: real 8x8 records, no download) form a long tail: the most frequent
 cause has about a hundred training records, the rarest has two. Three in ten labels come from a hurried site, which
 assigns a wrong, common cause to half of its records. The same network is trained twice from the same files: by plain
 fit, and with methods for such data.
 
-`tailfit demo` runs this file, and so does `python examples/demo.py`.
+`tailfit demo` runs this file, and so does `python examples/demo.py`. `Reading a report <read_report.html>`_ shows
+what it finds.
 """
+
+# sphinx_gallery_thumbnail_path = 'images/demo.svg'
 
 import sys
 from pathlib import Path

@@ -1,85 +1,150 @@
-"""Every example runs on every backend, and gives the results that it describes."""
+"""Every example runs, and gives the results that it describes.
+
+The site runs all of them on JAX, once (`docs/gallery_pages.py`): an error there fails the build. Here they run on
+PyTorch, the longer ones with the slow tests.
+"""
 
 import os
 import runpy
-from pathlib import Path
+import sys
 
 import keras
 import numpy as np
 import pytest
 from support.paths import ROOT
 
-pytestmark = pytest.mark.above_training
+pytestmark = pytest.mark.mostly_on("torch")
 
 EXAMPLES = ROOT / "examples"
 
 
-def run(name: str, *args, **kwargs):
-    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](*args, **kwargs)
+@pytest.fixture(autouse=True)
+def _pictures(monkeypatch):
+    """Draw pictures into memory."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: matplotlib.pyplot.close("all"))
 
 
-def test_every_example_is_tested_here():
-    pages = {path.stem for path in EXAMPLES.glob("*.py")}
-    source = Path(__file__).read_text()
-    assert not {page for page in pages if f'"{page}"' not in source and f'"{page}.py"' not in source}
+def run(name: str) -> dict:
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def test_every_example_is_in_the_gallery():
+    order = runpy.run_path(str(ROOT / "docs" / "gallery_pages.py"))["ORDER"]
+    assert sorted(order) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
 def test_custom_loss(capsys):
-    accuracy = run("custom_loss")
-    assert set(accuracy) == {"custom_loss", "categorical_crossentropy", "tailfit.losses.Focal"}
-    assert min(accuracy.values()) > 0.9
-    assert "recall by class" in capsys.readouterr().out
+    histories = run("custom_loss")["histories"]
+    assert set(histories) == {"custom_loss", "categorical_crossentropy", "tailfit.losses.Focal"}
+    assert min(history["accuracy"][-1] for history in histories.values()) > 0.9
+    assert "training accuracy" in capsys.readouterr().out
 
 
 def test_custom_step(capsys):
-    history = run("custom_step")
+    history = run("custom_step")["history"]
     assert history["val_balanced_accuracy"][-1] > 0.8
     assert len(history["gradient_norm"]) == 8
     assert "gradient_norm" in capsys.readouterr().out
 
 
 def test_class_weights(capsys):
-    without, with_weights = run("class_weights")
-    assert with_weights > without
+    without, with_weights = run("class_weights")["evaluations"].values()
+    assert with_weights.classes[8].recall > without.classes[8].recall + 0.2
     assert "balanced" in capsys.readouterr().out
 
 
 def test_sample_weights(capsys):
-    weights = run("sample_weights")
     # ok 1, valve leak 1.5, pump wear 3; site B with snr < 3 halves: samples 1, 4 and 7
-    np.testing.assert_allclose(weights, [1, 0.5, 1.5, 1, 1.5, 1, 1.5, 0.5])
+    np.testing.assert_allclose(run("sample_weights")["weights"], [1, 0.5, 1.5, 1, 1.5, 1, 1.5, 0.5])
     assert "by condition" in capsys.readouterr().out
 
 
 def test_npy_generator(capsys):
-    accuracy = run("npy_generator")
-    assert accuracy[-1] > 0.6
+    found = run("npy_generator")
+    assert found["history"]["val_accuracy"][-1] > 0.6
+    assert all(sorted(epoch) == list(range(80)) for epoch in found["order"])
     assert "(16, 32, 4)" in capsys.readouterr().out  # the short last batch is short
 
 
-def test_mnist_loop(tmp_path, capsys):
-    """On images drawn here: MNIST itself is not shipped."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 10, 3000)
-    x = rng.integers(0, 60, (3000, 28, 28)).astype("uint8")
-    x[np.arange(3000), 2 + 2 * y, :] = 255  # a bright row tells the class
-    np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y)
-    accuracy = run("mnist_loop", str(tmp_path / "mnist.npz"), epochs=2, held_out=500)
-    out = capsys.readouterr().out
-    assert "step 0:" in out
-    assert "seen so far: 64" in out
-    assert 0.1 < accuracy <= 1.0
+def test_mnist_loop(capsys):
+    found = run("mnist_loop")
+    assert found["accuracy"] > 0.8
+    assert found["losses"][-1] < found["losses"][0]
+    assert "epoch 10" in capsys.readouterr().out
+
+
+def test_torch_loop():
+    assert run("torch_loop")["evaluation"].balanced_accuracy > 0.7
 
 
 @pytest.mark.slow
-def test_mnist_loop_on_the_real_images(capsys):
+@pytest.mark.parametrize("name", ["root_causes", "long_tail_images"])
+def test_remedies(name):
+    plain, tailored = run(name)["evaluations"].values()
+    assert tailored.balanced_accuracy > plain.balanced_accuracy + 0.05
+
+
+@pytest.mark.slow
+def test_multi_label():
+    precision = {name: values.mean() for name, values in run("multi_label")["precision"].items()}
+    assert precision["asymmetric"] > precision["binary cross-entropy"]
+
+
+@pytest.mark.slow
+def test_label_noise():
+    found = run("label_noise")
+    wrong = found["wrong"][~found["test"]]
+    assert found["quality"][wrong].mean() < 0.5 * found["quality"][~wrong].mean()
+
+
+@pytest.mark.slow
+def test_two_stages():
+    recalls = {name: np.mean(values) for name, values in run("two_stages")["recalls"].items()}
+    assert recalls["retrain_classifier"] > recalls["first stage only"]
+
+
+@pytest.mark.slow
+def test_own_sampler():
+    found = run("own_sampler")
+    means = [found["difficulty"][indices].mean() for indices in found["drawn"]]
+    assert means == sorted(means)
+    np.testing.assert_allclose(found["batches"].class_counts.sum(), 1797)
+
+
+@pytest.mark.slow
+def test_oil_wells():
+    assert run("oil_wells")["evaluation"].balanced_accuracy > 0.8
+
+
+@pytest.mark.slow
+def test_gan():
+    drawn = run("gan")["drawn"]
+    assert 0.1 < drawn.mean() < 0.6
+    assert drawn.std(axis=0).mean() > 0.05  # not the same digit each time
+
+
+@pytest.mark.slow
+@pytest.mark.only_on("jax")
+def test_jax_loop():
+    assert run("jax_loop")["evaluation"].balanced_accuracy > 0.7
+
+
+@pytest.mark.slow
+def test_mnist_loop_on_the_real_images(tmp_path, monkeypatch):
     file = os.environ.get("TAILFIT_MNIST")
     if file is None:
         pytest.skip("set TAILFIT_MNIST to a file with the images")
-    accuracy = run("mnist_loop", file)
-    # 2 epochs at 1e-3 from Keras' default initialisation, on each backend: the guide's own figure is about 0.8
-    assert 0.75 < accuracy < 0.9
-    assert "at step 600:" in capsys.readouterr().out
+    with np.load(file) as parts:
+        if "x_train" not in parts:
+            np.savez(
+                tmp_path / "mnist.npz", x_train=parts["X"][parts["is_train"]], y_train=parts["y"][parts["is_train"]]
+            )
+            file = tmp_path / "mnist.npz"
+    monkeypatch.setenv("MNIST", str(file))
+    assert run("mnist_loop")["accuracy"] > 0.95
 
 
 def test_demo_is_reproducible_and_helps(tmp_path, monkeypatch, capsys):
@@ -98,17 +163,25 @@ def test_demo_is_reproducible_and_helps(tmp_path, monkeypatch, capsys):
     assert model.count_params() > 0
 
 
+@pytest.mark.slow
+def test_read_report(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.delitem(sys.modules, "demo", raising=False)
+    assert run("read_report")["gains"][8] > 0
+    monkeypatch.delitem(sys.modules, "demo")
+
+
 def test_which_remedy(capsys):
-    result = run("which_remedy", seeds=2)
+    result = run("which_remedy")["result"]
     assert list(result.evaluations) == ["plain", "class weights", "logit-adjusted"]
     assert float(result.differences["logit-adjusted"]["balanced_accuracy"]) > 0
     printed = capsys.readouterr().out
     assert printed.startswith("Chosen: ")
-    assert "Means of 2 seeds" in printed
+    assert "Means of 3 seeds" in printed
 
 
 def test_planted_leak(capsys):
-    found = run("planted_leak", epochs=20)
+    found = run("planted_leak")["found"]
     leaked, new = found["windows split"]
     assert leaked - new > 0.08
     assert not leaked.low <= float(new) <= leaked.high  # what it promises with 95 % confidence
