@@ -171,6 +171,7 @@ def test_read_report(monkeypatch):
     monkeypatch.delitem(sys.modules, "demo")
 
 
+@pytest.mark.slow
 def test_which_remedy(capsys):
     result = run("which_remedy")["result"]
     assert list(result.evaluations) == ["plain", "class weights", "logit-adjusted"]
