@@ -1,5 +1,6 @@
 """The process of the command line: standard files, output of errors and warnings, exit codes."""
 
+import errno
 import os
 import sys
 import traceback
@@ -22,6 +23,18 @@ except ImportError:  # Windows
 
 __all__ = ["main"]
 
+# What is expected, and the fix, by the number of an error of the operating system.
+_DISK_FULL = ("enough free space", "free some space, and run the same command again")
+_NO_PERMISSION = ("a file or folder that this user may write to", "change its permissions, or choose a different path")
+_OTHER_FIX = ("files that can be read and written", "check the path and the disk")
+_FIXES = {
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: _DISK_FULL,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: _NO_PERMISSION,
+    errno.ENOTDIR: ("a folder", "choose a different path"),
+}
 _OPEN_FILES = 64  # a backend and its libraries take about half
 
 
@@ -93,8 +106,10 @@ def _in_lines(error: Exception) -> str:
     """Return an error as lines: what was received, what is expected, how to fix it."""
     if isinstance(error, TailfitError):
         return "\n".join((f"Received {error.received}.", f"Expected {error.expected}.", f"Fix: {error.fix}."))
-    if isinstance(error, OSError):  # a full disk, or a folder without write permission
-        return visible(str(error))
+    if isinstance(error, OSError) and error.errno is not None:
+        received = ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+        expected, fix = _FIXES.get(error.errno, _OTHER_FIX)
+        return visible(f"Received {received}.") + f"\nExpected {expected}.\nFix: {fix}."
     # A fault of tailfit, or of a function of the user.
     what = visible(f"{type(error).__name__}: {error}")
     return f"{what}\nFix: run the command again with --debug, which shows where it happened."

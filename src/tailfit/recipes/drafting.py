@@ -22,6 +22,7 @@ from tailfit.errors import DataError, TailfitError
 from tailfit.recipes.document import parse
 from tailfit.recipes.parts import open_parts, record_shape
 from tailfit.recipes.recipe import load_recipe
+from tailfit.storage.writing import make_folder
 from tailfit.text import visible
 
 __all__ = ["draft_recipe"]
@@ -81,7 +82,7 @@ def draft_recipe(
 
     Args:
         data: Path or URL for `tailfit.data.open`.
-        folder: Folder that the recipe will be in, to which its path is relative.
+        folder: Folder that the recipe will be in, to which its path is relative. Created if the data can be used.
         options: Options of the reader, such as `{"label": "cause"}`.
         progress: Function called as `progress(samples_read, samples)`.
     Raises:
@@ -105,6 +106,7 @@ def draft_recipe(
             if not draft.data["options"]:
                 del draft.data["options"]
         _choose_split(data, source, draft)
+        make_folder(folder)  # the path of the data is relative to it
         text = _text(draft, source, found)
         return _checked(text, draft, source, found, folder)
 

@@ -99,6 +99,8 @@ class Draft:
             self.file.close()
         finally:
             self.path.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+                error.filename = os.fspath(self.target)  # a write does not name its file
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:

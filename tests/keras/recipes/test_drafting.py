@@ -111,6 +111,15 @@ def test_the_draft_trains_as_written(make, tmp_path):
     assert train(tmp_path / "d.yaml", tmp_path / "run").evaluation.class_names == ("leak", "ok", "stuck")
 
 
+def test_a_folder_that_does_not_exist_is_created(tmp_path):
+    with pytest.raises(DataError):
+        draft_recipe(str(tmp_path / "nothing"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    flat(tmp_path)
+    _, recipe = drafted(tmp_path / "d", tmp_path / "new" / "deep")
+    assert recipe.data.path == "../../d"
+
+
 def test_names_that_look_like_yaml_or_commands(tmp_path):
     folder = tmp_path / "a: #{b}\x1b"
     names = np.where(Y == "ok", "yes: \x1b[2J #", Y)

@@ -1,6 +1,7 @@
 """Files in one way: what is opened, what is refused, and that nothing in the package goes another way."""
 
 import ast
+import errno
 import os
 import shutil
 import subprocess
@@ -276,3 +277,10 @@ def test_a_command_says_that_it_needs_more_open_files():
     assert done.stderr.strip() == (
         "tailfit: Received a limit of 15 open files.\nExpected 64 or more.\nFix: raise it, e.g. ulimit -n 1024."
     )
+
+
+def test_an_error_while_writing_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as raised, Draft(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert raised.value.filename == str(tmp_path / "a.txt")
+    assert not os.listdir(tmp_path)
