@@ -85,7 +85,8 @@ def test_a_folder_without_write_access_is_one_message(tmp_path):
     done = tailfit_command("demo", "--out", str(tmp_path / "file" / "out"))
     assert done.returncode == 1
     received, expected, fix = done.stderr.splitlines()[-3:]
-    assert "file" in received and "Not a directory" in received
+    assert "file" in received
+    assert "Not a directory" in received
     assert (expected, fix) == ("Expected a folder.", "Fix: choose a different path.")
 
 
