@@ -30,14 +30,15 @@ _METRICS: Final = (
     "MatthewsCorrelation", "PerClassRecall", "RocAuc", "WorstClassRecall",
 )  # fmt: skip
 _STEPS: Final = (
-    "Accumulate", "CutMix", "ELR", "GradientCentralization", "GroupDRO", "ImbSAM", "Mixup", "RDrop", "Remix", "SAM",
-    "SmallLoss",
+    "Accumulate", "CutMix", "ELR", "GCL", "GradientCentralization", "GroupDRO", "ImbSAM", "LADE", "MAMix", "Mixup",
+    "RDrop", "Remix", "SAM", "SmallLoss",
 )  # fmt: skip
 _SCHEDULES: Final = ("Constant", "Cosine", "Custom", "Deferred", "Linear", "Piecewise")
 
 CLASSES: Final[Mapping[str, str]] = {
     "tailfit>Model": "tailfit.training",
     "tailfit>CosineDense": "tailfit.layers",
+    "tailfit>MiniRocket": "tailfit.layers",
     "tailfit>WithFeatures": "tailfit.layers",
     "tailfit>AffineScores": "tailfit.posthoc.layers",
     "tailfit>ExpectedCost": "tailfit.posthoc.layers",

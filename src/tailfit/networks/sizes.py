@@ -129,6 +129,13 @@ def _lite(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
     return channels, _sum(shape, parts)
 
 
+def _minirocket(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
+    """The kernels, means and deviations are not trained; the responses to one dilation are in memory at a time."""
+    steps, _ = _series(shape)
+    features = options["num_features"] // 84 * 84
+    return features, Size(0, math.prod(shape) + 84 * steps + features)
+
+
 def _image_resnet(shape: Sequence[int], options: Mapping[str, Any]) -> tuple[int, Size]:
     height, across, channels = shape if len(shape) == 3 else (1, 1, math.prod(shape))
     width = options["width"]
@@ -163,6 +170,7 @@ _BODIES: Final[Mapping[str, Callable[[Sequence[int], Mapping[str, Any]], tuple[i
     "image_resnet": _image_resnet,
     "inception_time": _inception_time,
     "lite": _lite,
+    "minirocket": _minirocket,
     "mlp": _mlp,
     "resnet": _resnet,
     "rnn": _rnn,

@@ -13,6 +13,7 @@ from tailfit.augment import Augmentation, Chain
 from tailfit.data import Batches, Normalize, Source
 from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.networks.fitted import Network
+from tailfit.networks.rocket import adapt_to
 from tailfit.networks.sizes import check_fits_memory, size_of
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
@@ -143,6 +144,7 @@ def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
     """Build the network and compile it with the recipe's loss, optimizer, steps and metrics."""
     names = parts.train.class_names
     model = build_network(recipe, record_shape(parts.train), len(names), parts.normalize, samples=len(parts.train))
+    adapt_to(model, parts.train, seed=recipe.seed)
     of_classes = {"class_names": names, "num_classes": len(names), "from_logits": True}
     # A loss corrects the imbalance that is left after sampling and weighting, so it gets the counts of that stream.
     # Steps and metrics refer to the data as stored.

@@ -8,9 +8,11 @@ every loss and reduction, with class indices or one-hot labels, and with sample 
 
 from tailfit.steps.accumulation import Accumulate
 from tailfit.steps.centralisation import GradientCentralization
+from tailfit.steps.clouds import GCL
+from tailfit.steps.disentangling import LADE
 from tailfit.steps.early_learning import ELR
 from tailfit.steps.group_dro import GroupDRO
-from tailfit.steps.mixing import CutMix, Mixup, Remix
+from tailfit.steps.mixing import CutMix, MAMix, Mixup, Remix
 from tailfit.steps.rdrop import RDrop
 from tailfit.steps.sharpness import SAM, ImbSAM
 from tailfit.steps.small_loss import SmallLoss
@@ -18,6 +20,8 @@ from tailfit.training.step import Batch, Step, Target, unreported
 
 __all__ = [
     "ELR",
+    "GCL",
+    "LADE",
     "SAM",
     "Accumulate",
     "Batch",
@@ -25,6 +29,7 @@ __all__ = [
     "GradientCentralization",
     "GroupDRO",
     "ImbSAM",
+    "MAMix",
     "Mixup",
     "RDrop",
     "Remix",

@@ -1,4 +1,4 @@
-"""Mixed samples: Mixup, Remix and CutMix.
+"""Mixed samples: Mixup, Remix, MAMix and CutMix.
 
 Concepts:
 - *share*: one number lambda per batch, as in the authors' code, drawn from Beta(alpha, alpha).
@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tailfit.arguments import checked_class_counts, checked_number
@@ -24,7 +25,7 @@ from tailfit.training.divisor import rows_of
 from tailfit.training.shares import is_vector
 from tailfit.training.step import Batch, Step, Target
 
-__all__ = ["CutMix", "Mixup", "Remix"]
+__all__ = ["CutMix", "MAMix", "Mixup", "Remix"]
 
 
 def _checked_alpha(alpha: Any) -> Any:
@@ -159,6 +160,59 @@ class Remix(_Mixing):
     def get_config(self) -> dict[str, Any]:
         extra = {"class_counts": list(self.class_counts), "kappa": self.kappa, "tau": self.tau}
         return {**super().get_config(), **extra}
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class MAMix(_Mixing):
+    """Mixup whose labels change over at a margin that is larger for the rarer class.
+
+    Where the partner has the share x of the input, the own label has the share 1 at x = 0, 1/2 at
+    `m = n_i ** ratio / (n_i ** ratio + n_j ** ratio)`, 0 at x = 1, and is linear in between; n are the counts of the
+    two classes. With a ratio of -1/4, m is the share of the margin that LDAM gives to class i. MAMix-DRW is this step
+    together with deferred class weights, `class_weight=tailfit.schedules.Deferred(...)`.
+
+    Args:
+        class_counts: Number of samples of each class: a sequence, or an object with `class_counts`.
+        alpha: Parameter of `lambda ~ Beta(alpha, alpha)`; see `Mixup`.
+        ratio: Exponent of the counts, <= 0. With 0 this is Mixup.
+        seed: Seed of the draws.
+    Shapes: see `Remix`.
+    Raises:
+        ArgumentError: If a value is out of range.
+        StepError: At the first step, if inputs are not floats.
+    Source: Cheng et al. 2023, "From SMOTE to Mixup for deep imbalanced classification", TAAI; their code.
+
+    >>> import tailfit
+    >>> tailfit.steps.MAMix(class_counts=[900, 100]).get_config()["ratio"]
+    -0.25
+    """
+
+    def __init__(
+        self, *, class_counts: Any, alpha: float | Schedule = 1.0, ratio: float = -0.25, seed: int | None = None
+    ) -> None:
+        super().__init__(alpha=alpha, seed=seed)
+        self.class_counts = checked_class_counts(class_counts)
+        fix = "the authors use -0.25; 0 is Mixup"
+        self.ratio = checked_number(ratio, "ratio", least=float(np.finfo("float32").min), most=0.0, fix=fix)
+
+    def batch(self, model: keras.Model, batch: Batch) -> Batch:
+        x, order, share = self._mixed(batch)
+        margins = (np.array(self.class_counts) / np.max(self.class_counts)) ** self.ratio
+        own, others = [], []
+        for target in batch.targets:
+            margin = by_class(tuple(margins), target.y)
+            partner = ops.take(margin, order, axis=0)
+            middle = ops.where(margin > 0, margin / ops.maximum(margin + partner, 1e-30), 0.5)
+            part = 1 - share
+            before = 1 - ops.divide_no_nan(part, 2 * middle)
+            after = ops.divide_no_nan(share, 2 * (1 - middle))
+            label_share = ops.where(part < middle, before, after)
+            own.append(_scaled(target, label_share))
+            others.append(_scaled(_taken(target, order), 1 - label_share))
+        return replace(batch, x=x, targets=(*own, *others))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "class_counts": list(self.class_counts), "ratio": self.ratio}
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

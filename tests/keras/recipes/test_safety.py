@@ -269,7 +269,12 @@ def test_a_recipe_can_not_import_modules(tmp_path, monkeypatch):
 # -- networks of any size ------------------------------------------------------------------------------
 
 SERIES = [(9, 3), (8, 1)]
-SHAPES = {"mlp": [(5,), (4, 3)], "cnn": [(9, 3), (9, 5, 2), (1, 3)], "image_resnet": [(9, 5, 2)]}
+SHAPES = {
+    "mlp": [(5,), (4, 3)],
+    "cnn": [(9, 3), (9, 5, 2), (1, 3)],
+    "image_resnet": [(9, 5, 2)],
+    "minirocket": [(9, 3), (30, 1)],
+}
 SMALL = {"filters": [3, 4], "units": [3, 4], "kernel_sizes": [5, 3], "width": 3, "depth": 4, "blocks": 1}
 OPTIONS = [{}, {"head": "cosine"}, {"head": "features", "dropout": 0.5}, SMALL]
 

@@ -17,9 +17,12 @@ EXAMPLES = {
     "Accumulate": {"parts": 2},
     "CutMix": {"alpha": 1.0, "seed": 1},
     "ELR": {"strength": tailfit.schedules.Linear(1.0, 3.0, epochs=2), "from_logits": True},
+    "GCL": {"class_counts": [90, 10, 1], "noise": tailfit.schedules.Linear(0.5, 1.0, epochs=2), "seed": 1},
     "GradientCentralization": {},
     "GroupDRO": {"eta": 0.5, "by": "site"},
     "ImbSAM": {"class_counts": [90, 10, 1], "threshold": 10, "rho": 0.1},
+    "LADE": {"class_counts": [90, 10, 1], "weight": 0.5},
+    "MAMix": {"class_counts": [90, 10, 1], "seed": 1},
     "Mixup": {"alpha": tailfit.schedules.Linear(0.5, 1.0, epochs=2), "seed": 1},
     "RDrop": {"alpha": 1.0, "from_logits": True},
     "Remix": {"class_counts": [90, 10, 1], "seed": 1},
@@ -144,7 +147,7 @@ def test_seeds_decide(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_trains_with_loss_scaling_embeddings_and_frozen_layers(name):
-    given = [make("SAM" if name in ("CutMix", "Mixup", "Remix") else name)]  # tokens can't be mixed
+    given = [make("SAM" if name in ("CutMix", "MAMix", "Mixup", "Remix") else name)]  # tokens can't be mixed
     keras.utils.set_random_seed(3)
     inputs = keras.Input((5,), dtype="int32")
     x = keras.layers.Embedding(7, 4)(inputs)
