@@ -9,6 +9,8 @@ import tailfit
 from tailfit.evaluation import Evaluation, comparison, report
 from tailfit.evaluation.deciding import Stopped
 from tailfit.evaluation.origin import Origin
+from tailfit.evaluation.pictures import pictures_of
+from tailfit.evaluation.score_report import worst_mistakes
 
 SCRIPT = "<script>alert(1)</script>"
 NAMES = ["normal", "valve leak", SCRIPT, "pump wear"]
@@ -64,7 +66,17 @@ def report_page(names: list[str] = NAMES, changing: bool = False) -> str:
     evaluation = evaluated(names, changing)
     counts = np.resize(COUNTS, len(names)).astype(float)
     origin = Origin(f"name: {SCRIPT}\nloss: Focal\n", [counts, counts], [counts, counts[::-1]])
-    options = {"notes": [SCRIPT], "details": {SCRIPT: SCRIPT}, "history": history(), "origin": origin}
+    rows = worst_mistakes(evaluation)
+    series = pictures_of(np.random.default_rng(0).normal(size=(len(rows), 30, 2)))
+    images = pictures_of(np.random.default_rng(0).random(size=(len(rows), 20, 20, 3)))
+    pictures = dict(zip(rows, [*series[:20], *images[20:]], strict=True))
+    options = {
+        "pictures": pictures,
+        "notes": [SCRIPT],
+        "details": {SCRIPT: SCRIPT},
+        "history": history(),
+        "origin": origin,
+    }
     return report({SCRIPT: evaluation}, title=f"Pumps {SCRIPT}", **options)
 
 

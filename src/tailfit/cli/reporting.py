@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tailfit.evaluation import Evaluation, compare_table, report
-from tailfit.evaluation.history import read_history
-from tailfit.evaluation.origin import read_origin
+from tailfit.evaluation.of_run import page_of_run
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
 from tailfit.terminal import PlainConsole
@@ -32,7 +31,7 @@ def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
         found[name] = evaluation
     made: dict[str, Any] = {}
     if len(found) == 1 and runs[0].is_dir():
-        made = {"history": read_history(runs[0]), "origin": read_origin(runs[0])}
+        made = page_of_run(runs[0])
     report(found, out, title=title or ("tailfit: runs compared" if len(found) > 1 else "Evaluation"), **made)
     console = console_of_any_width()
     console.print(compare_table(found) if len(found) > 1 else next(iter(found.values())).summary())

@@ -50,6 +50,7 @@ def report(
     details: Mapping[str, object] | None = None,
     history: History | None = None,
     origin: Origin | None = None,
+    pictures: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> str:
     """Return one HTML page with evaluations side by side, each compared with the first.
 
@@ -63,6 +64,7 @@ def report(
         notes: Paragraphs of plain text below the title, such as a description of the experiment.
         history: Loss and metrics of the epochs of the training by name, such as `model.fit(...).history`.
         origin: How the run of the first evaluation was made; see `tailfit.evaluation.origin.read_origin`.
+        pictures: Small pictures of its samples, by position; see `tailfit.evaluation.pictures.read_pictures`.
         details: Facts for the foot of the page by name, such as backend, seed or date; versions are added.
     Raises:
         ArgumentError: If there are no evaluations, or if their classes or training counts differ.
@@ -76,7 +78,7 @@ def report(
     shown = list(evaluations.values())
     gains = paired_differences(evaluations)
     rows = rows_of_a_page(len(evaluations))
-    scores = score_views(evaluations)
+    scores = score_views(evaluations, pictures)
     page = environment.get_template("report.html.j2").render(
         title=title,
         notes=[notes] if isinstance(notes, str) else notes,

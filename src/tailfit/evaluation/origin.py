@@ -1,6 +1,5 @@
 """How a run was made, for its page: the recipe, and what its batches contained, read from the run's directory."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Final
 from tailfit.errors import DataError
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.tables import count_text, shown_classes
-from tailfit.storage.json_text import MOST_JSON
+from tailfit.storage.json_text import MOST_JSON, parsed
 from tailfit.storage.reading import read_text
 from tailfit.storage.yaml_text import as_yaml
 
@@ -40,7 +39,7 @@ def read_origin(directory: Path) -> Origin | None:
     True
     """
     try:
-        fields = json.loads(read_text(directory / _RESULT_FILE, MOST_JSON))
+        fields = parsed(read_text(directory / _RESULT_FILE, MOST_JSON))
         recipe = {key: value for key, value in fields["recipe"].items() if value is not None}
         drawn, weighted = (_counts(fields.get(key), len(fields["class_names"])) for key in ("drawn", "weighted"))
         return Origin(as_yaml(recipe), drawn, weighted)

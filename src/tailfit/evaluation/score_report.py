@@ -7,6 +7,7 @@ from typing import Any, Final
 from tailfit.evaluation.curves import PER_RECORDING, RECALLS, ScoreView, cheapest_thresholds, threshold_table
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.pages import as_block, draw
+from tailfit.evaluation.pictures import draw_pictures
 from tailfit.evaluation.score_charts import (
     MOST_CURVES,
     coverage_chart,
@@ -15,23 +16,38 @@ from tailfit.evaluation.score_charts import (
     reliability_chart,
 )
 
-__all__ = ["score_views"]
+__all__ = ["MOST_MISTAKES", "score_views", "worst_mistakes"]
 
 _MOST_MODELS: Final = 2  # a page of many models would be long; the page of each run has its own views
-_MOST_MISTAKES: Final = 50
+MOST_MISTAKES: Final = 50
 _RATIOS: Final = tuple(float(f"{10 ** (step / 10):.2g}") for step in range(-10, 31))  # 0.1 to 1,000
 _SHOWN_RATIOS: Final = (1.0, 10.0, 100.0)  # where no script runs
 
 
-def score_views(evaluations: Mapping[str, EvaluationFigures]) -> list[dict[str, Any]]:
-    """Return what the template shows of the scores of each evaluation; nothing for more than two evaluations."""
+def score_views(
+    evaluations: Mapping[str, EvaluationFigures], pictures: Mapping[int, Mapping[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Return what the template shows of the scores of each evaluation; nothing for more than two evaluations.
+
+    Args:
+        evaluations: The evaluations, by heading.
+        pictures: Pictures of samples, by position; see `tailfit.evaluation.pictures`.
+    """
     if len(evaluations) > _MOST_MODELS:
         return []
-    return [_views(heading, each) for heading, each in evaluations.items() if each.scores is not None]
+    return [_views(heading, each, pictures or {}) for heading, each in evaluations.items() if each.scores is not None]
 
 
-def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
-    mistakes = ScoreView.of(evaluation).mistakes(_MOST_MISTAKES)
+def worst_mistakes(evaluation: EvaluationFigures) -> list[int]:
+    """Return the positions of the mistakes that the page lists."""
+    return [] if evaluation.scores is None else ScoreView.of(evaluation).mistakes(MOST_MISTAKES)["row"].to_list()
+
+
+def _views(heading: str, evaluation: EvaluationFigures, pictures: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    mistakes = ScoreView.of(evaluation).mistakes(MOST_MISTAKES)
+    rows = mistakes["row"].to_list()
+    named = [str(each) for each in mistakes["id" if "id" in mistakes.columns else "row"].to_list()]
+    drawn = draw_pictures(pictures, rows, named) if any(row in pictures for row in rows) else []
     if "id" in mistakes.columns:
         mistakes = mistakes.drop("row", *({"record", "start"} & set(mistakes.columns)))
     return {
@@ -47,6 +63,7 @@ def _views(heading: str, evaluation: EvaluationFigures) -> dict[str, Any]:
         "curves": MOST_CURVES,
         "curves_left_out": sum(1 for each in evaluation.classes if each.support) > MOST_CURVES,
         "columns": mistakes.columns,
+        "pictures": drawn,
         "mistakes": [
             [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in mistakes.iter_rows()
         ],

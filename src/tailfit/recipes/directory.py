@@ -8,6 +8,7 @@
       folds/                with `weights: label_quality`: a run for each fold
       checkpoints/          checkpoints of `tailfit.callbacks.Resume`, from which an interrupted run continues
       predictions.parquet   for each test sample: ID, class, predicted class, a score for each class, metadata
+      pictures.json         small pictures of the worst mistakes, if records are series or images
       evaluation.json       the evaluation on the test part
       validation.json       the evaluation on the validation part, if there is one
       rounds.json           in a race: evaluations on the validation part at some epochs
@@ -43,6 +44,7 @@ _FILES: Final = (
     "comparison.json",
     "evaluation.json",
     "model.keras",
+    "pictures.json",
     "predictions.parquet",
     "quality.parquet",
     "race.json",

@@ -22,6 +22,8 @@ from tailfit.recipes.overriding import with_changes
 from tailfit.recipes.parts import fold_partitions
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.runs import Planned, Progress, RunEnded
+from tailfit.storage.json_text import MOST_JSON
+from tailfit.storage.reading import read_text
 from tailfit.storage.writing import make_folder, write_text
 
 __all__ = ["checked_folds", "compare_in_folds", "fold_names", "pooled"]
@@ -155,7 +157,7 @@ def _recipe_of_fold(base: Recipe, partition: Path) -> Recipe:
 
 def _write(path: Path, partition: Any) -> None:
     text = json.dumps(partition, indent=0)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or read_text(path, MOST_JSON) != text:
         write_text(path, text)
 
 

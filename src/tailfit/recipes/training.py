@@ -19,8 +19,9 @@ from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
-from tailfit.evaluation.history import read_history
-from tailfit.evaluation.origin import read_origin
+from tailfit.evaluation.of_run import page_of_run
+from tailfit.evaluation.pictures import write_pictures
+from tailfit.evaluation.score_report import worst_mistakes
 from tailfit.evaluation.slices import slice_counts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.agreement import check_same, check_shared
@@ -388,7 +389,7 @@ def save_report(evaluation: Evaluation | Comparison, place: Path) -> None:
     """Write the report page of a run or comparison as its last file; a failure is only a `ReportWarning`."""
     try:
         of_run = not isinstance(evaluation, Comparison)
-        options = {"history": read_history(place), "origin": read_origin(place)} if of_run else {}
+        options = page_of_run(place) if of_run else {}
         evaluation.save_html(place / "report.html", **options)
     except Exception as error:
         warnings.warn(
@@ -416,6 +417,8 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
     )
     if place is not None:
         evaluation.save(place)
+        rows = worst_mistakes(evaluation)
+        write_pictures(place, rows, source.read(np.array(rows, dtype=np.int64)) if rows else None)
     return evaluation
 
 

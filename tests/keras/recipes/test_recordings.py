@@ -179,7 +179,11 @@ def test_training_and_evaluation_know_the_groups(home, tmp_path):
         value: int((parts["train"].metadata["source"] == value).sum()) for value in ("real", "simulated")
     }
     assert (slices["real"].test, slices["simulated"].test) == (len(parts["test"]), 0)
-    assert "Events" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Events" in page
+    assert page.count("readings of run") == len(
+        json.loads((tmp_path / "run" / "pictures.json").read_text())["pictures"]
+    )
     whole = tailfit.data.open(home / "runs", classes=DATA["classes"], drop=[101])
     predicted = predict(tmp_path / "run", whole).table
     assert predicted.columns[:4] == ["id", "record", "start", "predicted"]
