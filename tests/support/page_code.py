@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import sys
 import tempfile
 import textwrap
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Block", "blocks", "differences", "run", "with_output"]
+__all__ = ["Block", "blocks", "differences", "run", "shell_commands", "with_output"]
 
 FENCE = re.compile(
     r"(?:^% not run: (?P<reason>[^\n]+)\n)?"
@@ -55,6 +56,13 @@ def blocks(page: Path) -> list[Block]:
         Block(text.count("\n", 0, match.start("code")) + 1, match["code"], match["output"], match["reason"])
         for match in found
     ]
+
+
+def shell_commands(page: Path) -> list[list[str]]:
+    """Return the words of each command after `$` in the console blocks of a page, without comments, pipes and `&`."""
+    text = "\n".join(re.findall(r"^```console\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+    lines = re.findall(r"^\$ (.*)", text.replace("\\\n", " "), re.MULTILINE)
+    return [shlex.split(re.split(r" [|&>]", line)[0], comments=True) for line in lines]
 
 
 @contextlib.contextmanager
