@@ -1,9 +1,9 @@
-"""What a draw costs: nanoseconds an index in bulk, milliseconds for a batch of 64 at the end, bytes a plan keeps.
+"""Cost of a plan (seconds, bytes) and of a draw (nanoseconds per index in bulk, milliseconds of a late batch of 64).
 
     python benchmarks/samplers [--draws 262144] [--repeats 5] [--out benchmarks/samplers/results.txt]
 
-Beside `numpy.random.Generator.permutation`, which shuffles a list of all samples first, and `torch.multinomial`, which
-PyTorch's WeightedRandomSampler draws with, where torch is installed. Up to 10**6 samples labels are listed, as a source
+Next to `numpy.random.Generator.permutation`, which shuffles a list of all samples first, and `torch.multinomial`, which
+PyTorch's WeightedRandomSampler draws with, where torch is installed. Up to 10**8 samples labels are listed, as a source
 has them; beyond, they are in runs. The sizes just above a power of two are those where a shuffle walks furthest.
 """
 
@@ -80,7 +80,13 @@ def measured(plan: Plan, draws: int, repeats: int) -> str:
     late = median_of(repeats, lambda: plan.indices(10**6, last, last + draws)) / draws * 1e9
     first = median_of(repeats, lambda: plan.indices(7, last, last + min(64, draws))) * 1e3
     kept = len(pickle.dumps(plan))
-    return f"{early:10.1f}{late:10.1f}{first:12.2f}{kept:12,}"
+    return f"{early:10.1f}{late:10.1f}{first:12.2f}{kept:15,}"
+
+
+def planned(sampler: Sampler, labels: Any, batch_size: int) -> tuple[Plan, str]:
+    start = time.perf_counter()
+    plan = sampler.plan(labels, 1, batch_size)
+    return plan, f"{time.perf_counter() - start:10.2f}"
 
 
 def main() -> None:
@@ -98,17 +104,15 @@ def main() -> None:
         f"Python {platform.python_version()}, NumPy {np.__version__}, tailfit {tailfit.__version__}",
         f"{len(SHARES)} classes, the rarest {SHARES.min() / SHARES.sum():.2%}; {given.draws} draws",
     ]
-    for samples in (10**5, 10**6, 10**9, 10**11):
+    for samples in (10**5, 10**6, 10**8, 10**9, 10**11):
         labels: Any = runs(samples)
-        if samples <= 10**6:
+        if samples <= 10**8:
             labels = np.random.default_rng(0).permutation(np.repeat(labels.codes, labels.lengths))
-        lines += [
-            "",
-            f"{samples:,} samples{'':14}{'ns, early':>10}{'ns, late':>10}{'first, ms':>12}{'plan, bytes':>12}",
-        ]
+        heads = f"{'ns, early':>10}{'ns, late':>10}{'first, ms':>12}{'plan, bytes':>15}{'plan, s':>10}"
+        lines += ["", f"{f'{samples:,} samples':28}{heads}"]
         for sampler in SAMPLERS:
-            plan = sampler.plan(labels, 1, 60 if isinstance(sampler, PerClass) else 64)
-            lines.append(f"{type(sampler).__name__:28}{measured(plan, given.draws, given.repeats)}")
+            plan, took = planned(sampler, labels, 60 if isinstance(sampler, PerClass) else 64)
+            lines.append(f"{type(sampler).__name__:28}{measured(plan, given.draws, given.repeats)}{took}")
         above = 1 << samples.bit_length() - 1
         plan = Shuffle().plan(above + 1, 1)
         lines.append(f"{f'Shuffle of {above + 1:,}':28}{measured(plan, given.draws, given.repeats)}")
@@ -117,16 +121,18 @@ def main() -> None:
             plan = Weighted(weights).plan(samples, 1)
             lines.append(f"{'Weighted':28}{measured(plan, given.draws, given.repeats)}")
             draws = min(given.draws, samples)
-            took = median_of(given.repeats, partial(np.random.default_rng().permutation, samples))
+            seconds = median_of(given.repeats, partial(np.random.default_rng().permutation, samples))
             lines.append(
-                f"{'NumPy permutation, all':28}{took / samples * 1e9:10.1f}{'':10}{took * 1e3:12.2f}{8 * samples:12,}"
+                f"{'NumPy permutation, all':28}{seconds / samples * 1e9:10.1f}{'':10}{seconds * 1e3:12.2f}"
+                f"{8 * samples:15,}"
             )
             code = TORCH.format(size=samples, draws=draws)
             ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
             if ended.returncode == 0:
-                took = float(ended.stdout)
+                seconds = float(ended.stdout)
                 lines.append(
-                    f"{'torch multinomial':28}{took / draws * 1e9:10.1f}{'':10}{took * 1e3:12.2f}{8 * samples:12,}"
+                    f"{'torch multinomial':28}{seconds / draws * 1e9:10.1f}{'':10}{seconds * 1e3:12.2f}"
+                    f"{8 * samples:15,}"
                 )
     print("\n".join(lines))
     if given.out:

@@ -18,6 +18,7 @@ from tailfit.samplers.permutation import Permutations, Purpose
 __all__ = ["LabelIndex", "ListedLabels"]
 
 _BLOCK = 1 << 15
+_STORED = 1 << 21  # samples whose rings are stored; more than that would take seconds at the start
 
 
 class LabelIndex(ABC):
@@ -56,14 +57,20 @@ class ListedLabels(LabelIndex):
         # NumPy's stable sort of 16-bit integers is a radix sort, six times faster than its sort of int64.
         by_class = np.argsort(codes.astype(np.uint16) if classes <= 1 << 16 else codes, kind="stable")
         keys = hash_array(hash_words(seed, Purpose.RING), np.arange(classes))
-        rings = Permutations(self.counts, keys)
-        self._members = np.empty(len(codes), dtype=np.int64)
-        for start in range(0, len(codes), _BLOCK):
-            places = np.arange(start, min(start + _BLOCK, len(codes)))
-            owner = codes[by_class[places]]
-            self._members[places] = by_class[self._first[owner] + rings(owner, places - self._first[owner])]
+        self._rings: Permutations | None = Permutations(self.counts, keys)
+        self._members = by_class
+        if len(codes) <= _STORED:
+            members = np.empty(len(codes), dtype=np.int64)
+            for start in range(0, len(codes), _BLOCK):
+                places = np.arange(start, min(start + _BLOCK, len(codes)))
+                owner = codes[by_class[places]]
+                members[places] = self.members(owner, places - self._first[owner])
+            self._members, self._rings = members, None
 
     def members(self, classes: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `LabelIndex.members`. A look-up if the rings are stored; otherwise their permutations are computed."""
+        if self._rings is not None:
+            places = self._rings(classes, places)
         found: NDArray[np.int64] = self._members[self._first[classes] + places]
         return found
 
