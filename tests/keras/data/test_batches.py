@@ -50,6 +50,11 @@ def test_steps_are_the_plans_positions_in_order(batch_size: int, epoch: int, see
         np.testing.assert_array_equal(x, X[batches.indices(epoch, step)])
         np.testing.assert_array_equal(y, CODES[batches.indices(epoch, step)])
         assert (y.dtype, len(x)) == (np.int32, min(batch_size, size - step * batch_size))
+    # Not in order, from a block of steps that were planned together; a part of the batches has its own places in it.
+    part = batches._replace(given_shard=(1, 2)) if batch_size > 1 else batches
+    for other, step in ((epoch + 1, 0), (epoch + 1, len(batches) - 1), (epoch, 0)):
+        for reader in (batches, part):
+            np.testing.assert_array_equal(reader.read(other, step)[1], CODES[reader.indices(other, step)])
 
 
 def test_the_default_order_is_reshuffled_each_epoch() -> None:

@@ -27,6 +27,7 @@ from tailfit.data.feeding.arguments import (
 )
 from tailfit.data.feeding.fields import Fields, with_fields
 from tailfit.data.feeding.keras_loops import KerasLoops, calling_adapter, loop_around
+from tailfit.data.feeding.planned import PlannedBlock, planned_block
 from tailfit.data.feeding.predicting import for_prediction
 from tailfit.data.feeding.processes import Processes, Task
 from tailfit.data.feeding.read_ahead import read_ahead
@@ -45,7 +46,6 @@ from tailfit.workers import place
 
 __all__ = ["Batches", "Into"]
 
-_PLAN_SIZE = 1 << 16  # samples whose positions are computed at once
 Into = Callable[[], tuple[Any, ...] | None]
 
 
@@ -142,6 +142,7 @@ class Batches(keras.utils.PyDataset):
         self._transform: Final = None if transform is None else Transform(self._bound(transform), self.seed)
         self._size: Final = self.plan.size(0)
         self._steps: Final = self._count_steps()
+        self._block: PlannedBlock | None = None  # kept for the next step: Keras reads batches one by one
         self._loops: Final = KerasLoops()
         self._processes: Final = self._pool_of(whole_number("processes", processes))
         self._fields: Fields = {}  # values of every sample of the source that batches carry
@@ -284,14 +285,16 @@ class Batches(keras.utils.PyDataset):
         >>> batches.indices(epoch=0, step=0).tolist()
         [2, 3]
         """
+        self._check_step(whole_number("epoch", epoch), step)
+        return self.plan.indices(epoch, *self._positions(step))
+
+    def _check_step(self, epoch: int, step: int) -> None:
         if not 0 <= step < len(self):
-            # Also an IndexError, which ends iteration by the sequence protocol.
             raise _NoSuchStepError(
-                f"step {step}",
+                f"step {step} of epoch {epoch}",
                 expected=f"a step from 0 to {len(self) - 1}",
                 fix="use a step < len(batches), the number of steps per epoch",
             )
-        return self.plan.indices(whole_number("epoch", epoch), *self._positions(step))
 
     def step_of_another_length(self) -> int | None:
         """Return a step of the current epoch whose records are padded to a different length from those of step 0.
@@ -324,19 +327,16 @@ class Batches(keras.utils.PyDataset):
 
     def _index_batches(self, epoch: int, start: int) -> Generator[NDArray[np.int64]]:
         """Yield `indices` of the steps from `start` on, computed for many steps at once to save time per batch."""
-        together = 1  # compute one step alone, so that the first batch is not delayed
-        while start < len(self):
-            last = min(start + together, len(self))
-            first_of_block = self._positions(start)[0]
-            block = self.plan.indices(epoch, first_of_block, self._positions(last - 1)[1])
-            for step in range(start, last):
-                begin, end = self._positions(step)
-                yield block[begin - first_of_block : end - first_of_block]
-            start, together = last, max(_PLAN_SIZE // self.batch_size, 1)
+        block = None
+        for step in range(start, len(self)):
+            block = planned_block(self.plan, self._positions, len(self), epoch, step, block)
+            yield block.part(*self._positions(step))
 
     def read(self, epoch: int, step: int) -> tuple[Any, ...]:
         """Return batch (epoch, step), regardless of the current epoch."""
-        return self._read(epoch, step, self.indices(epoch, step))
+        self._check_step(whole_number("epoch", epoch), step)
+        self._block = block = planned_block(self.plan, self._positions, len(self), epoch, step, self._block)
+        return self._read(epoch, step, block.part(*self._positions(step)))
 
     def _stream(self, epoch: int, start: int, into: Into | None = None) -> Generator[tuple[Any, ...]]:
         """Yield the batches of an epoch from a step on, each read when it is requested."""
