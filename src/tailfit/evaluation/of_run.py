@@ -1,13 +1,30 @@
 """What the directory of a run tells for its page, besides the evaluation."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.history import read_history
 from tailfit.evaluation.origin import read_origin
-from tailfit.evaluation.pictures import read_pictures
+from tailfit.evaluation.pictures import read_pictures, write_pictures
+from tailfit.evaluation.score_report import worst_mistakes
 
-__all__ = ["page_of_run"]
+__all__ = ["keep_pictures", "page_of_run"]
+
+
+def keep_pictures(directory: Path, evaluation: EvaluationFigures, read: Callable[[Any], Any]) -> None:
+    """Write small pictures of the worst mistakes into the directory of a run.
+
+    Args:
+        directory: Directory of the run.
+        evaluation: Its evaluation.
+        read: Function that returns the records at positions in the test part.
+    """
+    rows = worst_mistakes(evaluation)
+    write_pictures(directory, rows, read(np.array(rows, dtype=np.int64)) if rows else None)
 
 
 def page_of_run(directory: Path) -> dict[str, Any]:

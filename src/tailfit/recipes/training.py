@@ -19,9 +19,7 @@ from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
-from tailfit.evaluation.of_run import page_of_run
-from tailfit.evaluation.pictures import write_pictures
-from tailfit.evaluation.score_report import worst_mistakes
+from tailfit.evaluation.of_run import keep_pictures, page_of_run
 from tailfit.evaluation.slices import slice_counts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.agreement import check_same, check_shared
@@ -417,8 +415,7 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
     )
     if place is not None:
         evaluation.save(place)
-        rows = worst_mistakes(evaluation)
-        write_pictures(place, rows, source.read(np.array(rows, dtype=np.int64)) if rows else None)
+        keep_pictures(place, evaluation, source.read)
     return evaluation
 
 
