@@ -133,7 +133,7 @@ def _all_valid(numbers: Any, valid: Any, name: str, rule: str, fix: str) -> tupl
 def _vector(values: Any, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.empty(())
     if numbers.ndim != 1 or numbers.size < 2:
         raise ArgumentError(

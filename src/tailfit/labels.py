@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError, DataError
-from tailfit.names import check_names, first_odd
+from tailfit.names import check_names, invalid_names
 
 __all__ = ["Encoded", "checked_probabilities", "class_key", "encode", "encode_codes", "encode_labels_of", "source_of"]
 
@@ -209,7 +209,7 @@ def checked_probabilities(rows: Any, *, what: str = "probabilities") -> NDArray[
     """
     try:
         array = np.asarray(rows, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
     if array.ndim != 2 or array.shape[1] < 2:
         raise DataError(
@@ -332,8 +332,7 @@ def _from_objects(array: NDArray[Any], what: _Subject) -> NDArray[Any]:
 
 
 def _check_texts(texts: list[str], what: _Subject) -> None:
-    odd = first_odd(texts)
-    if odd is not None:
+    for odd in invalid_names(texts)[:1]:
         check_names([odd], f"{what.row(texts.index(odd))} is", "rename the class")
 
 
@@ -341,7 +340,7 @@ def _encode_text(
     array: NDArray[Any], names: tuple[str, ...] | None, num_classes: int | None, what: _Subject, strip: bool
 ) -> Encoded:
     found, codes = np.unique(array, return_inverse=True)
-    if first_odd(found.tolist()) is not None:
+    if invalid_names(found.tolist()):
         _check_texts(array.tolist(), what)
     if strip:
         found, merged = np.unique([name.strip() for name in found.tolist()], return_inverse=True)

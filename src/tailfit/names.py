@@ -13,7 +13,7 @@ from typing import Any
 from tailfit.errors import DataError
 from tailfit.text import three_parts, visible
 
-__all__ = ["check_name", "check_names", "doubts", "first_odd", "lookalikes", "looks_missing", "quoted", "shown"]
+__all__ = ["check_name", "check_names", "doubts", "invalid_names", "lookalikes", "looks_missing", "quoted", "shown"]
 
 # Spellings of missing values in tables, compared without case. "None" counts only as Python writes it: many data sets
 # have a class "none" for samples without a fault.
@@ -23,11 +23,11 @@ _MISSING = frozenset({"", "#n/a", "#na", "-nan", "1.#ind", "1.#qnan", "<na>", "?
 _INVISIBLE = ("\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0")
 
 
-def first_odd(names: Iterable[Any]) -> Any:
-    """Return the first invalid name; None if all are valid.
+def invalid_names(names: Iterable[Any]) -> list[Any]:
+    """Return the invalid names, which may be of any type.
 
-    >>> first_odd(["leak", "leak\\0"])
-    'leak\\x00'
+    >>> invalid_names(["leak", "leak\\0", None])
+    ['leak\\x00', None]
     """
     listed = names if isinstance(names, list | tuple) else list(names)
     try:
@@ -35,10 +35,10 @@ def first_odd(names: Iterable[Any]) -> Any:
         together = "".join(listed)
         together.encode()
         if "\0" not in together:
-            return None
+            return []
     except (TypeError, UnicodeEncodeError):
         pass
-    return next((name for name in listed if not _is_name(name)), None)
+    return [name for name in listed if not _is_name(name)]
 
 
 def check_names(names: Iterable[Any], what: str, fix: str = "rename it") -> None:
@@ -56,9 +56,8 @@ def check_names(names: Iterable[Any], what: str, fix: str = "rename it") -> None
     Traceback (most recent call last):
     tailfit.errors.DataError: Received class name 'leak\\x00'. Expected ...
     """
-    odd = first_odd(names)
-    if odd is not None:
-        check_name(odd, what, fix)
+    for name in invalid_names(names):
+        check_name(name, what, fix)
 
 
 def check_name(name: Any, what: str, fix: str = "rename it") -> None:

@@ -1,4 +1,4 @@
-"""Stress test of whole commands: `train`, `compare` and `pack` are killed at every file event, and run again.
+"""Stress test of whole commands, such as `train`, `compare` and `pack`: killed at every file event, and run again.
 
     python tests/chaos/commands.py --minutes 30 --seed 0 --out commands.txt
 
@@ -10,7 +10,9 @@ settings. The second process must fail without changing a byte. Lock files conta
 their names are compared.
 
 The command `jobs` is `compare` with two worker processes, which are killed with it. Every second time it is continued
-without workers, in one process. Its events are those of the main process.
+without workers, in one process. Its events are those of the main process. `race` is `compare` with a budget and a given
+plan, whose first round trains half of the epochs. `quality` is `train` with weights from the runs of folds. `predict`,
+`export` and `report` use a finished run. The process that writes the file of `export` is not killed; it ends by itself.
 """
 
 import argparse
@@ -42,6 +44,13 @@ COMMANDS = {
     "train": ["train", "faults.yaml", "--out", "out"],
     "compare": ["compare", "faults.yaml", "--out", "out"],
     "jobs": ["compare", "faults.yaml", "--out", "out", "--jobs", "2"],
+    "race": ["compare", "faults.yaml", "--out", "out", "--budget", "60"],
+    "quality": ["train", "faults.yaml", "--out", "out", "-s", "weights={scheme: label_quality, folds: 2}"],
+    "suspects": ["suspects", "faults.yaml", "--out", "out", "--folds", "2"],
+    "predict": ["predict", "run", "faults", "--out", "out/predictions.parquet", "--batch-size", "2"],
+    "export": ["export", "run", "--format", "keras", "--out", "out/model.keras"],
+    "report": ["report", "run", "--out", "out/report.html"],
+    "init": ["init", "faults", "--out", "out/faults.yaml"],
     "pack": ["pack", "faults", "out"],
 }
 CONTINUED = {"jobs": ["compare", "faults.yaml", "--out", "out"]}  # every second time
@@ -49,8 +58,19 @@ OTHER = {
     "train": [["-s", "batch_size=8"], ["-s", "epochs=3"]],
     "compare": [["-s", "epochs=3"]],
     "jobs": [["-s", "epochs=3"], ["--jobs", "1"]],
-    "pack": [],
+    "race": [["-s", "epochs=3"]],
+    "quality": [["-s", "epochs=3"]],
+    "suspects": [["-s", "epochs=3"]],
+    "predict": [["--abstain", "0.9"]],
 }
+WITH_RUN = ("predict", "export", "report")  # commands that use a finished run
+# Commands that, killed after their last step, refuse to replace what they wrote.
+REFUSES = {"pack": "existing path", "export": "which exists", "init": "which exists"}
+RACE = """
+{"format": "tailfit.race", "version": 1, "budget": 60, "jobs": 1,
+ "paces": {"plain": {"start": 1, "epoch": 1}, "adjusted": {"start": 1, "epoch": 1}},
+ "rounds": [{"remedies": 2, "share": 0.5, "seeds": 2}, {"remedies": 2, "share": 1, "seeds": 2}]}
+"""
 MOST_LIVES = 6
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -176,16 +196,17 @@ class Campaign:
         self.server, self.second = server, second
         self.out, self.command = root / "out", COMMANDS[name]
         write_data(root)
+        if name in WITH_RUN:
+            self.whole(["train", "faults.yaml", "--out", "run"])
+        self.prepare()
         began = time.monotonic()
-        answer = self.server.life(root, self.command, trace=True)
+        self.whole(self.command, trace=True)
         self.seconds = time.monotonic() - began
-        if answer["error"] or answer["killed"]:
-            raise SystemExit(f"{name} on {backend} fails without being killed: {answer['error']}")
         self.events = json.loads((root / "trace.json").read_text())
         tally.events = len(self.events)
         self.end = files(self.out)
-        shutil.rmtree(self.out)
-        self.server.life(root, self.continued(1))
+        self.prepare()
+        self.whole(self.continued(1))
         again = files(self.out)
         # Lock files contain their process. Nothing else may differ between runs.
         self.locks = {name for name in self.end if Path(name).name == "lock"}
@@ -193,13 +214,26 @@ class Campaign:
         tally.different += bool(differs)
         tally.notes += [f"differs by itself: {name}" for name in sorted(differs)]
 
+    def whole(self, command, **job):
+        """Run a command without killing it."""
+        answer = self.server.life(self.root, command, **job)
+        if answer["error"] or answer["killed"]:
+            raise SystemExit(f"{self.name} on {self.backend} fails without being killed: {answer['error']}")
+
+    def prepare(self):
+        """Remove the files of the command before."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        if self.name == "race":
+            self.out.mkdir()
+            (self.out / "race.json").write_text(RACE)
+
     def continued(self, number):
         """Return the command with which the n-th trial continues."""
         return CONTINUED.get(self.name, self.command) if number % 2 else self.command
 
     def trial(self, **kill):
         """Kill the command, run it until it succeeds, and compare its files with those of an uninterrupted run."""
-        shutil.rmtree(self.out, ignore_errors=True)
+        self.prepare()
         where = kill.get("kill_at")
         shown = f"event {where} {self.events[where]}" if where is not None else f"after {kill.get('after', 0):.2f} s"
         for life in range(MOST_LIVES):
@@ -208,7 +242,7 @@ class Campaign:
             if answer["killed"]:
                 self.tally.kills += 1
                 self.tally.random += "after" in kill
-            elif answer["error"] and not self.is_packed(answer["error"]):
+            elif answer["error"] and not self.is_complete(answer["error"]):
                 self.tally.refused += 1
                 self.tally.notes.append(f"{shown}: {answer['error'].strip().splitlines()[-1][:300]}")
                 return
@@ -216,9 +250,9 @@ class Campaign:
                 break
         self.check(shown)
 
-    def is_packed(self, error):
-        """Return whether `pack` was killed after its last step: it refuses to replace a complete data set."""
-        return self.name == "pack" and "existing path" in error
+    def is_complete(self, error):
+        """Return whether the command was killed after its last step, and refuses to replace what it wrote."""
+        return self.name in REFUSES and REFUSES[self.name] in error
 
     def check(self, shown):
         now = files(self.out)
@@ -231,7 +265,7 @@ class Campaign:
 
     def beside(self, hold, settings):
         """Pause the command at an event; a second process must fail, and change nothing."""
-        shutil.rmtree(self.out, ignore_errors=True)
+        self.prepare()
         for name in ("held", "go"):
             (self.root / name).unlink(missing_ok=True)
         self.server.begin_command(self.root, self.command, hold_at=hold)
@@ -263,7 +297,7 @@ class Campaign:
     def held_process(self):
         """Wait until the process is paused, and return its ID."""
         held = self.root / "held"
-        for _ in range(100 * chaos.MOST_SECONDS):
+        for _ in range(int(100 * chaos.MOST_SECONDS)):
             if held.exists() and (number := held.read_text()):
                 return int(number)
             time.sleep(0.01)
@@ -312,7 +346,7 @@ def campaign(backend, name, deadline, draw, every):
             this = Campaign(backend, name, Path(scratch), server, second, tally)
             held = [number for number, (_, path) in enumerate(this.events) if path.endswith("lock")]
             within = range(held[0] + 1, len(this.events)) if held else ()
-            for settings in ([], *OTHER[name]) if within else ():
+            for settings in ([], *OTHER.get(name, ())) if within else ():
                 for hold in draw.sample(within, min(3, len(within))):
                     this.beside(hold, settings)
             numbers = list(range(0, len(this.events), every))

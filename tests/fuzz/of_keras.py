@@ -2,18 +2,21 @@
 
 import functools
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 
 from fuzz.bounds import REFUSED, answer, scratch
-from fuzz.of_runs import CLAIM
+from fuzz.of_runs import CLAIM, evaluations
 from fuzz.of_text import RECIPE, YAML_WORDS, is_plain
 from fuzz.targets import parser
+from tailfit.evaluation import Evaluation
 from tailfit.recipes import load_recipe
 from tailfit.recipes.document import parse
 from tailfit.recipes.result import Result, finished_claim
+from tailfit.recipes.rounds import read_pace, read_round
 from tailfit.resume import random_state, variables
 from tailfit.resume.remembered import Remembered
 from tailfit.resume.saved import check_document, decoded
@@ -86,6 +89,26 @@ def result_json(data: bytes) -> None:
     assert result.scale is None or result.scale.shape == result.offset.shape == (classes,)
     answer(lambda: result.corrected(np.zeros((1, classes))))
     assert isinstance(entries, list)
+
+
+def rounds() -> list[bytes]:
+    known = {"format": "tailfit.rounds", "version": 1, **CLAIM, "backend": keras.backend.backend()}
+    measured = json.loads(evaluations()[0])
+    seconds = {"format": "tailfit.seconds", "version": 1, "start": 0.5, "epoch": 1}
+    return [json.dumps({**known, "rounds": {"2": measured}}).encode(), json.dumps(seconds).encode()]
+
+
+@parser(rounds, json=True, keras=True)
+def rounds_json(data: bytes) -> None:
+    """Measurements of a race, in which anything that is damaged counts as not measured."""
+    root = scratch("rounds")
+    for name in ("rounds.json", "seconds.json"):
+        (root / name).write_bytes(data)
+    recipe = SimpleNamespace(plain=lambda: CLAIM["recipe"])
+    read = answer(lambda: read_round(root, recipe, CLAIM["data"], 2))  # type: ignore[arg-type]
+    assert read is None or isinstance(read, Evaluation)
+    pace = answer(lambda: read_pace(root))
+    assert pace is None or 0 <= pace.start + pace.epoch < np.inf
 
 
 # -- checkpoints ----------------------------------------------------------------------------------------

@@ -277,6 +277,9 @@ EVALUATION = {
     "seed negative": argument("seed=-1", lambda: tailfit.evaluate(TRUE, SCORES, seed=-1)),
     "counts too few": argument("train_counts", lambda: tailfit.evaluate(TRUE, SCORES, train_counts=[1])),
     "counts negative": argument("entry 0 is -1", lambda: tailfit.evaluate(TRUE, SCORES, train_counts=[-1, 2])),
+    "counts beyond a float": argument(
+        "train_counts", lambda: tailfit.evaluate(TRUE, SCORES, train_counts=[10**400, 1])
+    ),
     "counts text": argument("train_counts", lambda: tailfit.evaluate(TRUE, SCORES, train_counts=["a", "b"])),
     "name no text": argument("name=3", lambda: tailfit.evaluate(TRUE, SCORES, name=3)),
     "groups too few": data("2 groups for 3", lambda: tailfit.evaluate(TRUE, SCORES, groups=[1, 2])),
@@ -318,6 +321,7 @@ CHANGES = {
     "a mask of another kind": argument("mask='row'", lambda: Pad(mask="row")),
     "filling of another kind": argument("method='last'", lambda: FillMissing(method="last")),
     "a spread of NaN": argument("std", lambda: Normalize(mean=np.zeros(2), std=np.array([1.0, NAN]))),
+    "a mean beyond a float": argument("mean", lambda: Normalize(mean=[10**400, 1], std=np.ones(2))),
     "a spread below zero": argument("std", lambda: Normalize(mean=np.zeros(2), std=np.array([1.0, -1.0]))),
     "a spread of others": argument("mean of 2 channels", lambda: Normalize(mean=np.zeros(2), std=np.ones(3))),
     "lengths that do not add up": argument("4 for 5 steps", lambda: Ragged(np.zeros(5), [2, 2])),

@@ -66,7 +66,8 @@ def _show_warning(
     if issubclass(category, UserWarning):
         print(f"tailfit: warning: {visible(str(message))}", file=sys.stderr)
     else:
-        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
+        text = warnings.formatwarning(message, category, filename, lineno)
+        print("\n".join(visible(line) for line in text.split("\n")), end="", file=sys.stderr)
 
 
 def main() -> None:

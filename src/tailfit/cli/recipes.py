@@ -7,6 +7,7 @@ from typing import Any
 
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.recipes import evaluate_run, load_recipe, schema
+from tailfit.recipes.directory import check_not_of_run
 from tailfit.recipes.document import Document
 from tailfit.storage.writing import write_text
 
@@ -17,6 +18,8 @@ def run_evaluate(
     run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None, as_json: bool = False
 ) -> None:
     """Evaluate a run, and print or write the evaluation."""
+    if out is not None:
+        check_not_of_run(out.absolute())
     evaluation = evaluate_run(run, data=data, part=part, modules=modules, fetch=fetch)
     if as_json:
         print(evaluation.to_json())

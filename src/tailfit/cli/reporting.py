@@ -6,6 +6,7 @@ from typing import Any
 
 from tailfit.evaluation import Evaluation, compare_table, report
 from tailfit.evaluation.of_run import page_of_run
+from tailfit.recipes.directory import check_not_of_run
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
 from tailfit.terminal import PlainConsole
@@ -21,6 +22,7 @@ def console_of_any_width() -> PlainConsole:
 
 def run_report(runs: Sequence[Path], out: Path, title: str | None) -> None:
     """Write a page that compares the evaluations of several runs, and print its table."""
+    check_not_of_run(out.absolute())
     found: dict[str, Evaluation] = {}
     for run in runs:
         if run.is_file() or run.suffix == ".json":

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import keras
-import polars as pl
 
 from tailfit.arguments import whole_number
 from tailfit.distributed.environment import read_environment
@@ -17,6 +16,7 @@ from tailfit.distributed.local import LocalWorkers
 from tailfit.distributed.ray_training import train_on_ray
 from tailfit.errors import ArgumentError
 from tailfit.evaluation import Evaluation
+from tailfit.evaluation.history import read_history
 from tailfit.processes.messages import Message
 from tailfit.ray_cluster import check_address
 from tailfit.recipes.directory import check_no_other_files
@@ -144,6 +144,7 @@ def _warn_of_restart(what: str) -> None:
 def _finished(recipe: Recipe, directory: Path, restarts: list[str]) -> Run:
     """Return the run that the workers have finished."""
     model = load_trained(directory, recipe.modules).model
-    history = pl.read_csv(directory / "history.csv").drop("epoch")
+    history = read_history(directory)
+    history.pop("epoch", None)
     evaluation = Evaluation.from_json(read_text(directory / "evaluation.json", MOST_JSON))
-    return Run(directory, recipe, model, history.to_dict(as_series=False), evaluation, tuple(restarts))
+    return Run(directory, recipe, model, history, evaluation, tuple(restarts))

@@ -34,7 +34,7 @@ def checked_costs(costs: Any, num_classes: int) -> CostMatrix:
     """
     try:
         matrix = np.asarray(costs, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.full((), math.nan)
     if matrix.shape != (num_classes, num_classes):
         size = " x ".join(map(str, matrix.shape)) if matrix.ndim == 2 else f"{costs!r:.60}"

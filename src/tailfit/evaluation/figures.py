@@ -25,7 +25,7 @@ from tailfit.evaluation.intervals import difference_figures
 from tailfit.evaluation.metrics import OVERALL, Codes, Figure, Floats, class_counts, class_metrics, overall, read_only
 from tailfit.evaluation.metrics import confusion_matrix as matrix_of
 from tailfit.evaluation.slices import Slice, Slicing, slices_of
-from tailfit.names import first_odd
+from tailfit.names import invalid_names
 from tailfit.storage.json_text import fields_of
 
 __all__ = ["ClassFigures", "EvaluationFigures", "fault_text"]
@@ -247,8 +247,8 @@ class EvaluationFigures:
         names = tuple(fields["class_names"])
         if len(names) < 2 or not all(isinstance(name, str) for name in names):
             raise ValueError("fewer than two names in class_names")
-        if (odd := first_odd((fields["name"], *names))) is not None:
-            raise ValueError(f"the name {odd!r}")
+        if odd := invalid_names((fields["name"], *names)):
+            raise ValueError(f"the name {odd[0]!r}")
         y_true, y_pred = (_class_indices(fields, key, len(names)) for key in ("y_true", "y_pred"))
         if len(y_true) != len(y_pred):
             raise ValueError(f"{len(y_true)} y_true and {len(y_pred)} y_pred")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tailfit.errors import DataError
 from tailfit.evaluation.metrics import Codes, read_only
-from tailfit.names import check_names, first_odd
+from tailfit.names import check_names, invalid_names
 
 __all__ = ["Grouping", "checked_grouping", "checked_ids", "checked_metadata", "group_counts", "ids_digest"]
 
@@ -72,7 +72,7 @@ class Grouping:
             ValueError: If the fields are not a partition of the samples.
         """
         names, index = tuple(fields["names"]), np.array(fields["index"])
-        if first_odd(names) is not None or len(set(names)) != len(names):
+        if invalid_names(names) or len(set(names)) != len(names):
             raise ValueError(f"{what} with an invalid or repeated name")
         if index.dtype.kind != "i" or index.shape != (samples,):
             raise ValueError(f"{what} without one index for each sample")

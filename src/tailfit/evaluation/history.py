@@ -1,7 +1,6 @@
 """Learning curves: loss and metrics of the training and the validation part by epoch, from a run's `history.csv`."""
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ HISTORY_FILE: Final = "history.csv"
 _MOST_BYTES: Final = 1 << 26
 _MOST_PANELS: Final = 4
 _MOST_POINTS: Final = 400
+_LARGEST: Final = 1e100  # a value that can be drawn
 _LOOKS: Final = (("training", PALETTE[1], ""), ("validation", PALETTE[2], "6 3"))
 
 
@@ -51,7 +51,7 @@ def history_chart(history: History, *, label: str = "Loss and metrics of each ep
     """
     names = _panels(history)
     data = tuple(
-        {"name": name, "part": part, "values": [None if math.isnan(value) else round(value, 6) for value in values]}
+        {"name": name, "part": part, "values": [round(value, 6) if _is_drawable(value) else None for value in values]}
         for name in names
         for part, values in _curves(history, name)
     )
@@ -72,23 +72,25 @@ def history_chart(history: History, *, label: str = "Loss and metrics of each ep
 
 def _panels(history: History) -> list[str]:
     """Return the names of the panels, loss first; columns without a finite number have none."""
-    known = dict.fromkeys(
-        key.removeprefix("val_") for key, values in history.items() if any(map(math.isfinite, values))
-    )
+    known = dict.fromkeys(key.removeprefix("val_") for key, values in history.items() if any(map(_is_drawable, values)))
     names = [name for name in known if name not in ("epoch", "learning_rate", "samples_per_second")]
     return sorted(names, key=lambda name: name != "loss")[:_MOST_PANELS]
 
 
 def _curves(history: History, name: str) -> list[tuple[str, list[float]]]:
     found = [(part, history.get(key)) for part, key in (("training", name), ("validation", f"val_{name}"))]
-    return [(part, list(values)) for part, values in found if values]
+    return [(part, list(values)) for part, values in found if values and any(map(_is_drawable, values))]
+
+
+def _is_drawable(value: float) -> bool:
+    return abs(value) <= _LARGEST  # also false for NaN
 
 
 def _draw_panel(
     drawing: Drawing, name: str, curves: Sequence[tuple[str, list[float]]], panel: tuple[float, float, float, float]
 ) -> None:
     x, y, width, height = panel
-    finite = [value for _, values in curves for value in values if math.isfinite(value)]
+    finite = [value for _, values in curves for value in values if _is_drawable(value)]
     ticks = nice_ticks(min(finite), max(finite), 5)
     epochs = max(len(values) for _, values in curves)
     across = [float(round(tick)) for tick in nice_ticks(1, max(epochs, 2), 6)]
@@ -106,7 +108,7 @@ def _draw_panel(
                 y + height * (1 - (value - ticks[0]) / (ticks[-1] - ticks[0])),
             )
             for epoch, value in enumerate(values, start=1)
-            if math.isfinite(value) and ((len(values) - epoch) % stride == 0)
+            if _is_drawable(value) and ((len(values) - epoch) % stride == 0)
         ]
         drawing.line(points, stroke=color, width=1.8, dashes=dashes)
         drawing.marker("circle", *points[-1], fill=color, tooltip=f"{part}, epoch {len(values)}: {values[-1]:.4g}")

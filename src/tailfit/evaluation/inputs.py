@@ -56,7 +56,7 @@ def checked_train_counts(counts: Any, num_classes: int) -> tuple[float, ...] | N
         return None
     try:
         array = np.asarray(counts, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(
             f"train_counts={counts!r:.60}",
             expected="one number for each class, in the order of class_names",

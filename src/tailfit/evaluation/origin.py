@@ -1,5 +1,6 @@
 """How a run was made, for its page: the recipe, and what its batches contained, read from the run's directory."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,7 @@ from typing import Any, Final
 from tailfit.errors import DataError
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.tables import count_text, shown_classes
-from tailfit.storage.json_text import MOST_JSON, parsed
-from tailfit.storage.reading import read_text
+from tailfit.storage.json_text import MOST_JSON, read_object
 from tailfit.storage.yaml_text import as_yaml
 
 __all__ = ["Origin", "batch_rows", "read_origin"]
@@ -39,11 +39,13 @@ def read_origin(directory: Path) -> Origin | None:
     True
     """
     try:
-        fields = parsed(read_text(directory / _RESULT_FILE, MOST_JSON))
+        fields = read_object(directory / _RESULT_FILE, MOST_JSON)
         recipe = {key: value for key, value in fields["recipe"].items() if value is not None}
         drawn, weighted = (_counts(fields.get(key), len(fields["class_names"])) for key in ("drawn", "weighted"))
+        if len(drawn) != len(weighted):
+            raise ValueError("sums of weights of other epochs")
         return Origin(as_yaml(recipe), drawn, weighted)
-    except (DataError, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+    except (DataError, OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -74,8 +76,8 @@ def batch_rows(evaluation: EvaluationFigures, origin: Origin, most: int) -> list
 
 def _counts(value: Any, size: int) -> Sequence[Sequence[float]]:
     rows = [[float(each) for each in row] for row in value or ()]
-    if any(len(row) != size or min(row, default=0) < 0 for row in rows):
-        raise ValueError("counts of other classes")
+    if any(len(row) != size or not all(0 <= each < math.inf for each in row) for row in rows):
+        raise ValueError("counts of other classes, or counts that are no numbers")
     return rows
 
 
@@ -84,7 +86,7 @@ def _ratios(sums: Sequence[float], drawn: Sequence[float]) -> list[float]:
 
 
 def _share(counts: Sequence[float], k: int) -> str:
-    return f"{100 * counts[k] / sum(counts):.3g} %"
+    return f"{100 * counts[k] / max(sum(counts), 1e-300):.3g} %"
 
 
 def _changing(texts: Sequence[str]) -> str:

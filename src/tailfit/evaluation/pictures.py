@@ -77,7 +77,7 @@ def read_pictures(directory: Path) -> dict[int, dict[str, Any]]:
     try:
         fields = fields_of(read_text(directory / PICTURES_FILE, MOST_JSON), _FORMAT, "", name=PICTURES_FILE)
         return {int(row): _checked(each) for row, each in fields["pictures"].items()}
-    except (DataError, OSError, LookupError, TypeError, ValueError, AttributeError):
+    except (DataError, OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return {}
 
 
@@ -113,7 +113,7 @@ def _pieces(curve: Sequence[float | None]) -> list[list[tuple[float, float]]]:
         if value is None:
             pieces.append([])
             continue
-        y = 0.5 if high == low else (value - low) / (high - low)
+        y = 0.5 if high == low else (value / 2 - low / 2) / (high / 2 - low / 2)  # halves, or it could overflow
         pieces[-1].append((2 + (_WIDTH - 4) * step / max(len(curve) - 1, 1), 2 + (_HEIGHT - 4) * (1 - y)))
     return [piece for piece in pieces if len(piece) > 1]
 

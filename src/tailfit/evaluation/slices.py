@@ -19,7 +19,7 @@ from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation.group_intervals import FEW_GROUPS, GroupedPredictions
 from tailfit.evaluation.grouping import Grouping, checked_grouping
 from tailfit.evaluation.metrics import Codes, Figure
-from tailfit.names import first_odd
+from tailfit.names import invalid_names
 
 __all__ = ["MISSING", "Slice", "Slicing", "TrainMetadata", "slice_counts", "slices_of", "slicings_of"]
 
@@ -217,6 +217,6 @@ def _texts(column: pl.Series) -> list[Any]:
 def _are_counts(counts: Any) -> bool:
     return (
         isinstance(counts, Mapping)
-        and first_odd(list(counts)) is None
+        and not invalid_names(list(counts))
         and all(type(count) is int and count >= 0 for count in counts.values())
     )

@@ -6,18 +6,23 @@ folder, contains everything else that is known of the samples. Columns: `id`, `g
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from tailfit.data.tables.reading import read_table
 from tailfit.errors import DataError
 from tailfit.evaluation.figures import EvaluationFigures
 from tailfit.evaluation.grouping import ids_digest
 from tailfit.evaluation.samples import score_matrix
+from tailfit.names import invalid_names
 
-__all__ = ["EVALUATION_FILE", "PREDICTIONS_FILE", "as_parquet", "predictions_table", "with_predictions"]
+__all__ = ["EVALUATION_FILE", "PREDICTIONS_FILE", "as_parquet", "predictions_table", "read_scores", "with_predictions"]
 
 EVALUATION_FILE: Final = "evaluation.json"
 PREDICTIONS_FILE: Final = "predictions.parquet"
@@ -62,6 +67,32 @@ def as_parquet(table: pl.DataFrame) -> bytes:
     return file.getvalue()
 
 
+def read_scores(directory: Path, class_names: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
+    """Read the IDs and scores in the table of predictions of a run.
+
+    Args:
+        directory: Directory of the run.
+        class_names: Names of the C classes.
+    Returns:
+        The IDs, and the scores, `float64[n, C]`.
+    Raises:
+        DataError: If the table is damaged, or has other classes.
+
+    >>> import tempfile
+    >>> from tailfit import evaluate
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = evaluate([0, 1], [[0.9, 0.1], [0.6, 0.4]], ["ok", "leak"], ids=["a", "b"]).save(folder)
+    ...     read_scores(Path(folder), ["ok", "leak"])[0]
+    ['a', 'b']
+    """
+    path = directory / PREDICTIONS_FILE
+    table = read_table(path)
+    scores = _scores(table, tuple(class_names), str(path))
+    if scores is None or "id" not in table.columns or table["id"].dtype != pl.String or table["id"].null_count():
+        raise _of_others(str(path), "no scores, or no IDs")
+    return table["id"].to_list(), scores.astype(np.float64)
+
+
 def with_predictions(evaluation: Figures, table: pl.DataFrame, what: str = PREDICTIONS_FILE) -> Figures:
     """Return an evaluation with the scores, IDs and metadata of its table of predictions.
 
@@ -77,8 +108,10 @@ def with_predictions(evaluation: Figures, table: pl.DataFrame, what: str = PREDI
         known = [names[code] for code in codes.tolist()]
         if key not in table.columns or table[key].to_list() != known:
             raise _of_others(what, f"a column {key!r} that differs from the evaluation's")
-    ids = tuple(table["id"].cast(pl.String).to_list()) if "id" in table.columns else None
-    if evaluation.ids_digest is not None and (ids is None or None in ids or ids_digest(ids) != evaluation.ids_digest):
+    ids = tuple(table["id"].to_list()) if "id" in table.columns else None
+    if ids is not None and (table["id"].dtype != pl.String or invalid_names(ids)):
+        raise _of_others(what, "IDs that are not valid names")
+    if evaluation.ids_digest is not None and (ids is None or ids_digest(ids) != evaluation.ids_digest):
         raise _of_others(what, "IDs that differ from the evaluation's")
     return replace(
         evaluation,

@@ -175,11 +175,12 @@ def nice_ticks(low: float, high: float, most: int = 7) -> list[float]:
     >>> nice_ticks(-0.07, 0.21)
     [-0.1, -0.05, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25]
     """
-    span = high - low or 1.0
+    size = max(abs(low), abs(high))
+    span = high - low if high - low > 1e-9 * size else max(size, 1.0)  # ticks closer to each other would be equal
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span / most * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) + 0.0 for index in range(first, max(last, first + 1) + 1)]
+    return [float(f"{index * step:.12g}") + 0.0 for index in range(first, max(last, first + 1) + 1)]
 
 
 def tick_text(ticks: Sequence[float], *, signed: bool = False) -> list[str]:
@@ -190,7 +191,8 @@ def tick_text(ticks: Sequence[float], *, signed: bool = False) -> list[str]:
     """
     decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     sign = "+" if signed else ""
-    return ["0" if tick == 0 else f"{tick:{sign}.{decimals}f}" for tick in ticks]
+    form = ".6g" if decimals > 6 or max(map(abs, ticks)) >= 1e9 else f".{decimals}f"
+    return ["0" if tick == 0 else f"{tick:{sign}{form}}" for tick in ticks]
 
 
 def _character_width(character: str) -> float:

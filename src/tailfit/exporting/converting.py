@@ -15,8 +15,9 @@ from tailfit.errors import ExportError, TailfitError
 from tailfit.exporting.formats import Format
 from tailfit.exporting.network import foreign_classes
 from tailfit.keras_private import without_tensorflow
+from tailfit.recipes.serving import without_times
 from tailfit.storage.json_text import parsed
-from tailfit.storage.writing import write_text
+from tailfit.storage.writing import write_parts, write_text
 
 __all__ = ["FILE_NAMES", "scores_of", "write"]
 
@@ -62,6 +63,7 @@ def scores_of(path: Path, format: Format, records: Floats) -> Floats:
 def _write_keras(model: keras.Model, path: Path, description: Mapping[str, Any]) -> None:
     with without_tensorflow():
         model.save(path)
+    write_parts(path, [without_times(path)])  # the same run gives the same bytes
     with zipfile.ZipFile(path, "a") as archive:
         foreign = foreign_classes(parsed(archive.read("config.json")))
         archive.writestr(zipfile.ZipInfo(_DESCRIPTION), json.dumps(description, indent=1))

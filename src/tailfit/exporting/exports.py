@@ -5,35 +5,31 @@ for records of the test part and for the same records with further readings miss
 run wrote when it ended. These may come from a GPU, whose float32 is less precise, so their limit is wider.
 """
 
-import os
 import queue
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tailfit.data import Source
 from tailfit.errors import ArgumentError, DataError, ExportError, TailfitError, WorkerError
+from tailfit.evaluation.stored import read_scores
 from tailfit.exporting.formats import Format, backend_for, format_of
 from tailfit.exporting.network import raw_shape
 from tailfit.processes.child import Child, Events, child_environment, python_command
 from tailfit.processes.messages import error_of
 from tailfit.recipes.data_identity import describe_change, identity_of_data
-from tailfit.recipes.directory import Claim
+from tailfit.recipes.directory import Claim, check_not_of_run
 from tailfit.recipes.parts import open_other_data, open_part, record_shape
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.result import Result, finished_claim
 from tailfit.resume.signals import exit_on_sigterm
-from tailfit.storage.reading import open_regular
-from tailfit.storage.writing import Draft, draft_path, make_folder
+from tailfit.storage.writing import DraftFolder
 
 __all__ = ["Exported", "export"]
 
@@ -124,11 +120,13 @@ def export(
         raise ArgumentError(
             f"backend={backend!r} for the format {kind}", expected=f"the backend {chosen}", fix="leave out backend"
         )
+    check_not_of_run(path)
     if path.exists() or path.is_symlink():
         raise ArgumentError(f"{path}, which exists", expected="a new file or folder", fix="choose a different name")
-    with exit_on_sigterm(), _placed(path, kind) as place_written, tempfile.TemporaryDirectory() as temporary:
+    # The folder is created first, so that a missing permission is an error before the work begins.
+    with exit_on_sigterm(), DraftFolder(path) as work:
         records, recorded = _records(recipe, result, claim, place, data, fetch)
-        folder = Path(temporary)
+        folder = work.path
         np.save(folder / "records.npy", records)
         job = {
             "run": str(place),
@@ -147,7 +145,7 @@ def export(
         if recorded is not None:
             limit = _HALF_LIMIT if half else _RECORDED_LIMIT
             from_run = _checked(scores[: len(recorded)], recorded, limit, "the predictions of the run")
-        place_written(folder / "written")
+        work.place(_written_file(folder / "written"))
     return Exported(path, kind, chosen, len(records), difference, from_run)
 
 
@@ -214,9 +212,9 @@ def _test_part(recipe: Recipe, claim: Claim, fetch: bool) -> Source:
 
 def _recorded(place: Path, ids: Sequence[str], result: Result) -> NDArray[np.float64]:
     """Return the scores that the run recorded for these samples."""
-    names = [f"score {name}" for name in result.class_names]
-    table = pl.DataFrame({"id": ids}).join(pl.read_parquet(place / "predictions.parquet"), on="id", how="left")
-    return table.select(names).to_numpy().astype(np.float64)
+    known, scores = read_scores(place, result.class_names)
+    rows = {name: row for row, name in enumerate(known)}
+    return scores[[rows[name] for name in ids]]
 
 
 def _written(job: Mapping[str, Any], backend: str) -> bool:
@@ -249,6 +247,17 @@ def _written(job: Mapping[str, Any], backend: str) -> bool:
             child.kill()
 
 
+def _written_file(folder: Path) -> Path:
+    (content, *others) = sorted(folder.iterdir())
+    if others:
+        raise ExportError(
+            f"a network that needs a second file, {others[0].name}",
+            expected="one file; ONNX stores at most 2 GB in one",
+            fix="choose the format keras, saved_model or torch",
+        )
+    return content
+
+
 def _checked(scores: NDArray[Any], expected: NDArray[Any], limit: float, what: str) -> float:
     """Return the largest difference of scores.
 
@@ -265,40 +274,3 @@ def _checked(scores: NDArray[Any], expected: NDArray[Any], limit: float, what: s
             fix="no file was written; choose a different format or backend, and report this if layers are Keras' own",
         )
     return difference
-
-
-@contextmanager
-def _placed(path: Path, format: Format) -> Iterator[Any]:
-    """Create a draft of the file or folder, and yield a function that fills and moves it to its path.
-
-    The draft is created first, so that a folder without write permission is an error before the work begins.
-    """
-    if format != "saved_model":
-        with Draft(path) as draft:
-
-            def place_file(written: Path) -> None:
-                (content, *others) = sorted(written.iterdir())
-                if others:
-                    raise ExportError(
-                        f"a network that needs a second file, {others[0].name}",
-                        expected="one file; ONNX stores at most 2 GB in one",
-                        fix="choose the format keras, saved_model or torch",
-                    )
-                with open_regular(content) as file:
-                    shutil.copyfileobj(file, draft.file, 1 << 20)
-                draft.place()
-
-            yield place_file
-        return
-    make_folder(path.parent)
-    folder = draft_path(path)
-    folder.mkdir()
-    try:
-
-        def place_folder(written: Path) -> None:
-            shutil.copytree(next(written.iterdir()), folder, dirs_exist_ok=True)
-            os.rename(folder, path)
-
-        yield place_folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

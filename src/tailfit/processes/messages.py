@@ -51,12 +51,13 @@ def error_of(described: Mapping[str, Any], where: str, fix: str = "see its trace
         fix: Fix of such a `WorkerError`.
     """
     name = described.get("class", "Exception")
-    if "received" in described and name in errors.__all__:
+    parts = [described.get(part) for part in ("received", "expected", "fix")]
+    if name in errors.__all__ and all(isinstance(part, str) for part in parts):
         kind: type[TailfitError] = getattr(errors, name)
-        return kind(described["received"], expected=described["expected"], fix=described["fix"])
+        return kind(str(parts[0]), expected=str(parts[1]), fix=str(parts[2]))
     text = f"{name}: {described.get('text', '')}".rstrip(": ")
     error = WorkerError(f"{where}: {text}", expected="no exception", fix=fix)
-    if described.get("traceback"):
+    if isinstance(described.get("traceback"), str):
         error.add_note(described["traceback"])
     return error
 

@@ -16,15 +16,15 @@ from tailfit.evaluation.costs import checked_costs
 from tailfit.evaluation.deciding import DecideOn, check_decide_on
 from tailfit.recipes.comparison_runs import ComparisonRuns
 from tailfit.recipes.data_identity import identity_of_data
-from tailfit.recipes.directory import locked
+from tailfit.recipes.directory import locked_for
 from tailfit.recipes.nested import checked_folds, compare_in_folds, fold_names, pooled
 from tailfit.recipes.parts import split_parts
 from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.recommending import write_recommended
 from tailfit.recipes.remedies import Vary, checked_seeds, folder_name, remedies, with_remedy
+from tailfit.recipes.reports import save_report
 from tailfit.recipes.runs import Planned, Progress, RunEnded
 from tailfit.recipes.suites import remedies_of_suite
-from tailfit.recipes.training import save_report
 from tailfit.recipes.trainings import Trainings, checked_workers
 from tailfit.resume.signals import exit_on_sigterm
 from tailfit.training.programs import program_folder
@@ -120,7 +120,7 @@ def compare(
     rule, matrix = _rule(base, decide_on, costs)
     named, left_out = _named_remedies(base, vary, suite, fetch)
     if count is not None:
-        with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root):
+        with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked_for(root, "comparison"):
             _check_same_comparison(fold_names(count), root)
             options: Any = {"jobs": jobs, "ray": ray, "decide_on": rule, "costs": matrix, "verify": verify}
             one_fold = partial(compare, vary=named, seeds=chosen, fetch=fetch, **options)
@@ -139,7 +139,7 @@ def compare(
                 _write_results(base, named, result, root)
         return result
     recipes = {name: with_remedy(base, changes) for name, changes in named.items()}
-    with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked(root) as lock:
+    with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked_for(root, "comparison") as lock:
         data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
         _check_same_comparison([f"{number:02d}-{folder_name(name)}" for number, name in enumerate(recipes)], root)
         with program_folder(root) as programs:

@@ -12,13 +12,13 @@ from tailfit.errors import CheckpointError
 from tailfit.evaluation import Evaluation
 from tailfit.evaluation.costs import MeanCosts, checked_costs
 from tailfit.evaluation.deciding import DecideOn, Stopped, key_of
-from tailfit.recipes.directory import locked
 from tailfit.recipes.racing import FIRST_EPOCHS, Pace, Race, Round, race
 from tailfit.recipes.recipe import Recipe
 from tailfit.recipes.remedies import changes_late, folder_name
+from tailfit.recipes.reports import complete_report
 from tailfit.recipes.rounds import read_pace, read_round
 from tailfit.recipes.runs import Planned, RunOfComparison
-from tailfit.recipes.training import Measured, finished_evaluations, save_report
+from tailfit.recipes.training import Measured, finished_evaluations
 from tailfit.recipes.trainings import Trainings
 
 __all__ = ["ComparisonRuns"]
@@ -70,7 +70,7 @@ class ComparisonRuns:
         for run in runs:
             measured = self._found[run.remedy, run.seed]
             if measured is not None:
-                _complete(measured, run.place)
+                complete_report(run.place)
                 self.trainings.report(run)
         self.trainings.train([run for run in runs if self._found[run.remedy, run.seed] is None])
         self._read(runs)
@@ -171,13 +171,6 @@ class ComparisonRuns:
             for run in self._of(left[: each.remedies] if each is not rounds[0] else left, each.seeds):
                 epochs[run.remedy, run.seed] = each.epochs(run.recipe.epochs)
         self.planned(epochs)
-
-
-def _complete(measured: Measured, place: Path) -> None:
-    """Write the page of a finished run whose process was killed before or while it wrote the page."""
-    with locked(place):
-        if not (place / "report.html").is_file():
-            save_report(measured.test, place)
 
 
 def _changed(run: RunOfComparison) -> CheckpointError:

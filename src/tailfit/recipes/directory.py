@@ -23,20 +23,32 @@ under another name and then renamed; the next process removes the drafts that a 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from tailfit.errors import CheckpointError, DataError
+from tailfit.errors import ArgumentError, CheckpointError, DataError
 from tailfit.recipes.data_identity import describe_change
 from tailfit.resume.lock import Lock
 from tailfit.storage.json_text import MOST_JSON, fields_of
 from tailfit.storage.reading import check_replaceable, read_text
 from tailfit.storage.writing import is_draft, make_folder, sweep_drafts, write_text
 
-__all__ = ["Claim", "check_no_other_files", "damaged", "locked", "read_claim", "read_fields"]
+__all__ = [
+    "OF_FOLD",
+    "OF_REMEDY",
+    "Claim",
+    "check_no_other_files",
+    "check_not_of_run",
+    "damaged",
+    "locked",
+    "locked_for",
+    "read_claim",
+    "read_fields",
+]
 
 _RUN: Final = {"format": "tailfit.run", "version": 2}
 _FIX: Final = "train again, or restore the file from a backup"
@@ -59,6 +71,13 @@ _FILES: Final = (
     "validation.json",
     "weights.safetensors",
 )
+OF_REMEDY: Final = re.compile(r"\d\d-.+", re.DOTALL)  # a folder of a comparison
+OF_FOLD: Final = re.compile(r"fold-\d+-of-\d+")  # a folder of a search for doubtful labels
+# Names of which one shows that a directory without run.json is that of a comparison or a search.
+_MARKS: Final = {
+    "comparison": re.compile(rf"{OF_REMEDY.pattern}|comparison\.json|race\.json", re.DOTALL),
+    "search": re.compile(r"suspects\.csv"),
+}
 # Keys that may differ when a run continues: more epochs, and what is applied after the training. The backend is checked
 # separately.
 _MAY_DIFFER: Final = ("backend", "compare", "correction", "epochs", "events", "name")
@@ -93,8 +112,7 @@ class Claim:
         """
         check_no_other_files(directory)
         with locked(directory):
-            for name in ("history.csv", *_FILES):  # checked now, because a failure after training would waste it
-                check_replaceable(directory / name)
+            check_files_replaceable(directory)
             existing = read_claim(directory)
             if existing is not None:
                 self._check_continues(existing, directory)
@@ -159,6 +177,30 @@ def locked(directory: Path) -> Iterator[Lock]:
         lock.release()
 
 
+@contextmanager
+def locked_for(directory: Path, kind: Literal["comparison", "search"]) -> Iterator[Lock]:
+    """Lock the directory of a comparison or a search for doubtful labels; see `locked`.
+
+    Raises:
+        CheckpointError: If it contains other files, or another process is working in it.
+        RecordError: If a path of one of its files is not a regular file.
+    """
+    check_no_other_files(directory, kind)
+    with locked(directory) as lock:
+        check_files_replaceable(directory)
+        yield lock
+
+
+def check_files_replaceable(directory: Path) -> None:
+    """Check before a training that its files can be written, because a failure after it would waste it.
+
+    Raises:
+        RecordError: If something other than a regular file is at one of the paths.
+    """
+    for name in ("history.csv", *_FILES):
+        check_replaceable(directory / name)
+
+
 def read_claim(directory: Path) -> Claim | None:
     """Return the claim on a directory; None if it belongs to no run.
 
@@ -169,26 +211,57 @@ def read_claim(directory: Path) -> Claim | None:
     return Claim.of(read_fields(path, _RUN), path) if path.is_file() else None
 
 
-def check_no_other_files(directory: Path) -> None:
-    """Check that a directory belongs to a run, or may become that of one.
+def check_no_other_files(directory: Path, kind: Literal["run", "comparison", "search"] = "run") -> None:
+    """Check that a directory belongs to a run, a comparison or a search for doubtful labels, or is free to become one.
+
+    Nothing is written to a directory before this check.
 
     Raises:
         CheckpointError: If it contains other files.
     """
-    if (directory / "run.json").is_file() or not directory.is_dir():
+    if not directory.is_dir():
         return
-    others = sorted(entry.name for entry in directory.iterdir() if not _is_leftover(entry.name))
-    if others:
+    names = sorted(entry.name for entry in directory.iterdir())
+    others = [name for name in names if not _is_leftover(name)]
+    if kind == "comparison" and OF_FOLD.fullmatch(directory.name):
+        others = [name for name in others if name != "partition.json"]  # of a fold of a nested comparison
+    if others and not _belongs(directory, names, kind):
         raise CheckpointError(
-            f"{directory}, which contains the file {others[0]}",
-            expected="a new or empty directory, or the directory of the same run",
-            fix="use a different directory for this run",
+            f"{directory}, which contains the file {'run.json' if 'run.json' in others else others[0]}",
+            expected=f"a new or empty directory, or the directory of the same {kind}",
+            fix=f"use a different directory for this {kind}",
+        )
+
+
+def _belongs(directory: Path, names: Sequence[str], kind: str) -> bool:
+    if kind == "run":
+        return (directory / "run.json").is_file()
+    # A fold of a nested comparison is a comparison, and a fold of a search is a run.
+    other = "run.json" if kind == "comparison" else "partition.json"
+    folds = [name for name in names if OF_FOLD.fullmatch(name) and not (directory / name / other).exists()]
+    return "run.json" not in names and (bool(folds) or any(map(_MARKS[kind].fullmatch, names)))
+
+
+def check_not_of_run(path: Path) -> None:
+    """Check that a path that the user names is not that of a file of a run, other than its page.
+
+    Raises:
+        ArgumentError: If it is.
+    """
+    directory = path.parent
+    owned = any((directory / name).is_file() for name in ("run.json", "comparison.json", "suspects.csv"))
+    if owned and path.name in {*_FILES, "history.csv"} - {"report.html", "suspects.html"}:
+        raise ArgumentError(
+            f"{path}, a file of the run in {directory}",
+            expected="a path that no file of a run has",
+            fix="choose a different name or folder, so that the run stays as it is",
         )
 
 
 def _is_leftover(name: str) -> bool:
-    """Return whether a file is left from a run that was killed before it wrote its first file."""
-    return name in ("lock", "workers") or is_draft(name, _FILES)
+    """Return whether a file is left from a process that was killed before it wrote its first file."""
+    # `tailfit.training.programs` makes the folder of programs, and removes it.
+    return name in ("lock", "workers") or is_draft(name, _FILES) or name.startswith(".programs-")
 
 
 def read_fields(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def draft_recipe(
     given = dict(options or {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # what they say is in the comments
-        draft = _Draft({"path": data if is_url(data) else os.path.relpath(data, folder)})
+        draft = _Draft({"path": data if is_url(data) else os.path.relpath(os.path.abspath(data), folder.resolve())})
         source = _labelled(data, given, draft)
         found = inspect(source, progress=progress)
         if _leave_out_channels(source, found, given, draft):

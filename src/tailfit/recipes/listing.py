@@ -5,7 +5,6 @@ at. A run that can't be read is a row with the state `damaged` and the reason.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -17,7 +16,7 @@ import polars as pl
 from tailfit.errors import ArgumentError, DataError, RecordError
 from tailfit.evaluation.comparison_figures import READABLE
 from tailfit.evaluation.evaluation import Evaluation
-from tailfit.recipes.directory import Claim, read_claim, read_fields
+from tailfit.recipes.directory import OF_FOLD, OF_REMEDY, Claim, read_claim, read_fields
 from tailfit.resume.lock import is_locked
 from tailfit.storage.json_text import MOST_JSON
 from tailfit.storage.reading import read_text
@@ -42,8 +41,6 @@ _SCHEMA: Final[Mapping[str, Any]] = {
 }
 _DEEPEST: Final = 8
 _MOST_ENTRIES: Final = 100_000
-_OF_REMEDY: Final = re.compile(r"\d\d-.+")
-_OF_FOLD: Final = re.compile(r"fold-\d+-of-\d+")
 
 
 def list_runs(
@@ -99,14 +96,14 @@ class _Search:
     def below(self, folder: Path, depth: int = 0) -> Iterator[tuple[Path, str]]:
         """Yield each directory of a run or comparison, and its kind."""
         files, folders = self._entries(folder)
-        of_remedies = [name for name in folders if _OF_REMEDY.fullmatch(name)]
+        of_remedies = [name for name in folders if OF_REMEDY.fullmatch(name)]
         if "run.json" in files:
             yield folder, "run"
             return
         kind = None
         if "comparison.json" in files or ("lock" in files and of_remedies):
             kind = "comparison"
-        elif "suspects.csv" in files or ("lock" in files and any(map(_OF_FOLD.fullmatch, folders))):
+        elif "suspects.csv" in files or ("lock" in files and any(map(OF_FOLD.fullmatch, folders))):
             kind = "suspects"
         if kind is not None:
             yield folder, kind
@@ -191,7 +188,7 @@ def _comparison(place: Path) -> Iterator[dict[str, Any]]:
         for figure in set(FIGURES) & figures.keys():
             each = {end: float(figures[figure][end]) for end in ("value", "low", "high")}
             yield {figure: each["value"], f"{figure}_low": each["low"], f"{figure}_high": each["high"]}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{result}: {type(error).__name__}: {error}", expected="the file as tailfit wrote it", fix="compare again"
         ) from error

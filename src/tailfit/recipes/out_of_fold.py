@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
@@ -26,6 +25,7 @@ from tailfit import workers
 from tailfit.data import Concat, Source, Subset
 from tailfit.data.folding import folds as divided
 from tailfit.errors import ArgumentError, DataError
+from tailfit.evaluation.stored import read_scores
 from tailfit.posthoc import TemperatureScaling
 from tailfit.recipes.parts import Parts
 from tailfit.recipes.recipe import Quality, Recipe
@@ -167,14 +167,14 @@ def _divided(source: Source, count: int) -> list[tuple[NDArray[np.int64], NDArra
 
 def _recorded(folder: Path, tested: Source, names: tuple[str, ...]) -> Floats:
     """Return the scores that a run recorded for its test part, in the order of its samples."""
-    table = pl.read_parquet(folder / "predictions.parquet")
-    if table["id"].to_list() != list(tested.ids):
+    ids, scores = read_scores(folder, names)
+    if ids != list(tested.ids):
         raise DataError(
             f"{folder}, which predicts other samples",
             expected="the run of the same fold of the same data",
             fix="remove the directory, and run the same command again",
         )
-    return table.select(f"score {name}" for name in names).to_numpy().astype(np.float64)
+    return scores
 
 
 def _probabilities(logits: Floats, codes: NDArray[Any]) -> Floats:

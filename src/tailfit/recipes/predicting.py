@@ -18,6 +18,7 @@ from tailfit.data.remote.fetching import is_url
 from tailfit.data.source import Numbered
 from tailfit.errors import ArgumentError
 from tailfit.recipes.data_identity import identity_of_data
+from tailfit.recipes.directory import check_not_of_run
 from tailfit.recipes.likeness import check_same_shape, warn_of_other_statistics
 from tailfit.recipes.parts import as_in_training, open_other_data
 from tailfit.recipes.prediction_parts import parts_of
@@ -88,7 +89,7 @@ def predict(
         progress: Function called as `progress(samples_done, samples)`.
     Raises:
         DataError: If the run is not finished or is damaged; or records have a different shape or different channels.
-        ArgumentError: If the format is unknown, or an option is out of range.
+        ArgumentError: If the format is unknown, an option is out of range, or `out` is a file of a run.
         CheckpointError: If another process writes the same output.
         OSError: If the output can't be written.
     Warns:
@@ -114,6 +115,8 @@ def predict(
         )
     path = Path(fspath(out)).absolute() if isinstance(out, str | PathLike) else None
     kind = "jsonl" if out is None else format_of(path, format)
+    if path is not None:
+        check_not_of_run(path)
     place = Path(fspath(run)).absolute()
     with exit_on_sigterm():
         trained = load_trained(place, modules)

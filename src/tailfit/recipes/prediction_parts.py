@@ -12,6 +12,7 @@ import contextlib
 import json
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ class Parts:
 
     def add(self, start: int, stop: int, abstained: int, content: bytes) -> None:
         """Write the rows from `start` to before `stop`, of which some are without a decision."""
-        write_parts(self._folder / f"{start:012d}-{stop:012d}-{abstained}", [content])
+        write_parts(self._folder / f"{start:012d}-{stop:012d}-{abstained}", [content], sweep=False)
 
     def finish(self) -> int:
         """Join the parts to the output, which appears whole, remove them, and return the rows without a decision."""
@@ -82,7 +83,8 @@ class Parts:
 
     def _consecutive(self) -> list[_Part]:
         """Return the parts that follow each other from row 0."""
-        matched = [_PART.fullmatch(entry.name) for entry in self._folder.iterdir()]
+        files = [entry for entry in self._folder.iterdir() if stat.S_ISREG(entry.lstat().st_mode)]
+        matched = [_PART.fullmatch(entry.name) for entry in files]
         found = {int(match[1]): _Part(match[0], int(match[2]), int(match[3])) for match in matched if match is not None}
         parts: list[_Part] = []
         while (start := parts[-1].stop if parts else 0) in found and found[start].stop > start:

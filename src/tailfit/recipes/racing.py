@@ -19,11 +19,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from tailfit.errors import ArgumentError, CheckpointError
+from tailfit.errors import ArgumentError, CheckpointError, DataError
 from tailfit.evaluation.deciding import Stopped
-from tailfit.recipes.directory import damaged, read_fields
+from tailfit.recipes.directory import read_fields
 from tailfit.storage.writing import write_text
 
 __all__ = ["FIRST_EPOCHS", "Pace", "Race", "Round", "plans", "race", "seconds_of"]
@@ -62,6 +62,18 @@ class Pace:
 
     start: float
     epoch: float
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """Read a pace from the fields of a file.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError: If a time is missing, negative or not finite.
+        """
+        times = float(fields["start"]), float(fields["epoch"])
+        if not all(0 <= time < math.inf for time in times):
+            raise ValueError("a time that is negative or not finite")
+        return cls(*times)
 
 
 def plans(remedies: int, seeds: int, epochs: int) -> list[tuple[Round, ...]]:
@@ -176,19 +188,22 @@ class Race:
         path = directory / "race.json"
         if not path.is_file():
             return None
-        fields = read_fields(path, _FORMAT)
         try:
-            paces = {
-                str(name): Pace(float(each["start"]), float(each["epoch"])) for name, each in fields["paces"].items()
-            }
+            fields = read_fields(path, _FORMAT)
+        except DataError as error:
+            raise _damaged(path, error.received) from error
+        try:
+            paces = {str(name): Pace.of(each) for name, each in fields["paces"].items()}
             rounds = tuple(
                 Round(int(each["remedies"]), float(each["share"]), int(each["seeds"])) for each in fields["rounds"]
             )
             found = cls(float(fields["budget"]), int(fields["jobs"]), paces, rounds)
             if not all(0 < each.share <= 1 and each.seeds > 0 and each.remedies > 1 for each in rounds) or not rounds:
                 raise ValueError("a round that is not valid")
+            if not 0 < found.budget < math.inf or found.jobs < 1:
+                raise ValueError("a budget or a number of jobs that is not valid")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise damaged(path, f"{type(error).__name__}: {error}") from error
+            raise _damaged(path, f"{type(error).__name__}: {error}") from error
         if list(paces) != list(remedies):
             raise CheckpointError(
                 f"{directory}, which contains a race of the remedies {', '.join(map(repr, paces))}",
@@ -196,6 +211,14 @@ class Race:
                 fix="use a different directory for this comparison",
             )
         return found
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(
+        what if what.startswith(str(path)) else f"{path}: {what}",
+        expected="the plan of a race, as tailfit wrote it",
+        fix="remove the file: the same command then plans the race again, and keeps what is trained",
+    )
 
 
 def race(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tailfit.data import FillMissing, Normalize
 from tailfit.errors import CheckpointError, DataError, TailfitError
-from tailfit.names import first_odd
+from tailfit.names import invalid_names
 from tailfit.recipes.directory import Claim, damaged, read_fields
 from tailfit.resume import tensors
 from tailfit.resume.variables import described, held, restore, saved_entries
@@ -209,20 +209,20 @@ def _counts(tables: Any) -> Mapping[str, Mapping[str, int]] | None:
     if tables is None:
         return None
     for counts in tables.values():
-        if first_odd(list(counts)) is not None or not all(type(count) is int for count in counts.values()):
+        if invalid_names(list(counts)) or not all(type(count) is int for count in counts.values()):
             raise ValueError("training counts that are not whole numbers by value")
     return tables  # type: ignore[no-any-return]
 
 
 def _channel_names(values: Any) -> tuple[str, ...]:
     names = tuple(values)
-    if not all(isinstance(name, str) for name in names):
-        raise ValueError("a channel name that is not text")
+    if odd := invalid_names(names):
+        raise ValueError(f"{odd[0]!r} is not a valid name of a channel")
     return names
 
 
 def _class_names(values: Any) -> tuple[str, ...]:
     names = tuple(values)
-    if (odd := first_odd(names)) is not None:
-        raise ValueError(f"{odd!r} is not a valid class name")
+    if odd := invalid_names(names):
+        raise ValueError(f"{odd[0]!r} is not a valid class name")
     return names

@@ -60,8 +60,8 @@ def read_pace(directory: Path) -> Pace | None:
     """Return the measured times of a run, or None if they were not measured."""
     try:
         fields = read_fields(directory / "seconds.json", _SECONDS)
-        return Pace(float(fields["start"]), float(fields["epoch"]))
-    except (DataError, OSError, KeyError, TypeError, ValueError):
+        return Pace.of(fields)
+    except (DataError, OSError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -85,9 +85,14 @@ class Stopwatch:
         """Note the end of an epoch."""
         self._times.append(self._clock())
 
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that have ended."""
+        return len(self._times) - 1
+
     def pace(self) -> Pace:
         """Return the pace; with fewer than two epochs, as if all of the time had been one epoch."""
-        total, epochs = self._clock() - self._times[0], len(self._times) - 1
+        total, epochs = self._clock() - self._times[0], self.epochs
         if epochs < 2:
             return Pace(0.0, total)
         epoch = self._times[-1] - self._times[-2]

@@ -100,7 +100,7 @@ class RunTrainer:
                 progress(epoch, figures)
 
         train_on(self._opened[key], recipe, place, self.data, progress=on_epoch, until=until, measure=not timed)
-        if timed:
+        if timed and watch.epochs:  # none if a killed process has trained them: the time of those is lost
             write_pace(place, watch.pace())
 
     @classmethod

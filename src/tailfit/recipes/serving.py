@@ -28,7 +28,7 @@ from tailfit.storage.writing import draft_path, write_parts
 from tailfit.text import TailfitWarning
 from tailfit.training.generators import seeded
 
-__all__ = ["save_serving_model", "serving_model"]
+__all__ = ["save_serving_model", "serving_model", "without_times"]
 
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
 
@@ -47,10 +47,12 @@ def save_serving_model(
     try:
         with without_tensorflow():
             serving_model(model, scale, offset).save(draft)
-        write_parts(path, [_without_times(draft)])
-    except (NotImplementedError, TypeError, ValueError) as error:
+        write_parts(path, [without_times(draft)])
+    except OSError:  # a full disk, for example: the run can be finished later
+        raise
+    except Exception as error:
         # A user's network may contain something that Keras can't save; the weights are saved in any case.
-        warnings.warn(f"{path.name} was not written: {error}", TailfitWarning, stacklevel=2)
+        warnings.warn(f"{path.name} was not written: {type(error).__name__}: {error}", TailfitWarning, stacklevel=2)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -85,7 +87,7 @@ def serving_model(
     plain = keras.Model(model.inputs, output, name="served")
     try:
         return _copy_with_fresh_names(plain)
-    except (NotImplementedError, TypeError, ValueError):
+    except Exception:
         return plain  # a user's layer that can't be recreated from its configuration
 
 
@@ -126,7 +128,7 @@ def _snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)).lower()
 
 
-def _without_times(archive: Path) -> bytes:
+def without_times(archive: Path) -> bytes:
     """Return the archive without times, and with shared objects numbered in order instead of by memory address."""
     written = io.BytesIO()
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(written, "w") as new:

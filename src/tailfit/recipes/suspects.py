@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tailfit.arguments import whole_number
 from tailfit.recipes.data_identity import identity_of_data
-from tailfit.recipes.directory import locked
+from tailfit.recipes.directory import locked_for
 from tailfit.recipes.out_of_fold import OutOfFold, out_of_fold
 from tailfit.recipes.parts import group_of_each, open_parts
 from tailfit.recipes.prediction_table import as_bytes
@@ -119,7 +119,7 @@ def find_suspects(
     checked = load_recipe(recipe, modules=modules)
     count = whole_number("folds", folds, least=2)
     place = Path(fspath(directory)).absolute()
-    with exit_on_sigterm(), locked(place):
+    with exit_on_sigterm(), locked_for(place, "search"):
         data = identity_of_data(checked, verify=verify)
         parts = open_parts(checked, fetch=fetch)
         train = partial(train_unless_finished, data=data)

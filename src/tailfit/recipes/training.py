@@ -1,7 +1,6 @@
 """Training of a recipe in a run directory; a run that is killed at any moment continues exactly when run again."""
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from tailfit import workers
 from tailfit.callbacks import Resume
 from tailfit.data import Batches, Source
 from tailfit.errors import ArgumentError, DataError
-from tailfit.evaluation import Comparison, Evaluation, ReportWarning, evaluate
-from tailfit.evaluation.of_run import keep_pictures, page_of_run
+from tailfit.evaluation import Evaluation, evaluate
 from tailfit.evaluation.slices import slice_counts
 from tailfit.posthoc.base import Correction
 from tailfit.recipes.agreement import check_same, check_shared
@@ -33,6 +31,7 @@ from tailfit.recipes.out_of_fold import quality_weights
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, group_of_each, open_other_data, open_part, open_parts, record_shape
 from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
+from tailfit.recipes.reports import complete_report, save_pictures, save_report
 from tailfit.recipes.result import CHECKSUMMED, VALIDATION, Result, finished_claim
 from tailfit.recipes.rounds import write_round
 from tailfit.recipes.serving import save_serving_model
@@ -50,7 +49,6 @@ __all__ = [
     "Run",
     "evaluate_run",
     "finished_evaluations",
-    "save_report",
     "train",
     "train_as_worker",
     "train_on",
@@ -187,7 +185,9 @@ def train_unless_finished(
     parts: Parts, recipe: Recipe, place: Path, *, data: dict[str, Any], progress: Progress | None = None
 ) -> None:
     """Train on data that are already open, unless the directory contains the finished run; see `train_on`."""
-    if not _is_finished(recipe, place, data, CHECKSUMMED):
+    if _is_finished(recipe, place, data, CHECKSUMMED):
+        complete_report(place)
+    else:
         train_on(parts, recipe, place, data, progress=progress)
 
 
@@ -383,20 +383,6 @@ def _is_finished(recipe: Recipe, directory: Path, data: Mapping[str, Any], check
     return same and not describe_change(claim.data, data)
 
 
-def save_report(evaluation: Evaluation | Comparison, place: Path) -> None:
-    """Write the report page of a run or comparison as its last file; a failure is only a `ReportWarning`."""
-    try:
-        of_run = not isinstance(evaluation, Comparison)
-        options = page_of_run(place) if of_run else {}
-        evaluation.save_html(place / "report.html", **options)
-    except Exception as error:
-        warnings.warn(
-            f"{place / 'report.html'} was not written ({type(error).__name__}: {error}); all results were.",
-            ReportWarning,
-            stacklevel=2,
-        )
-
-
 def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, place: Path | None) -> Evaluation:
     """Evaluate the model on a source, and write predictions and evaluation to `place` unless it is None."""
     scores = result.corrected(_predict_scores(recipe, model, source))
@@ -415,7 +401,7 @@ def _evaluate(recipe: Recipe, model: Model, result: Result, source: Source, plac
     )
     if place is not None:
         evaluation.save(place)
-        keep_pictures(place, evaluation, source.read)
+        save_pictures(evaluation, source, place)
     return evaluation
 
 

@@ -67,7 +67,12 @@ class Lock:
 def _has_ended(holder: str) -> bool:
     """Return whether the process that a lock file names, if it is one of this machine, does not exist any more."""
     words = holder.split(" ", 3)
-    if sys.platform == "win32" or len(words) != 4 or words[3] != platform.node() or not words[1].isdigit():
+    if (
+        sys.platform == "win32"
+        or len(words) != 4
+        or words[3] != platform.node()
+        or not (words[1].isascii() and words[1].isdigit())
+    ):
         return False
     try:
         os.kill(int(words[1]), 0)

@@ -178,7 +178,7 @@ BAD = {
     "a file as folder": (
         lambda home, out: export(home / "run", written(out / "b") / "a.onnx"),
         TailfitError,
-        "Not a directory",
+        "b: not a folder",
     ),
     "a backend that can't": (
         lambda home, out: export(home / "run", out / "a.pt2", backend="jax"),
@@ -245,8 +245,7 @@ def test_a_full_disk_leaves_nothing(name, home, tmp_path, monkeypatch):
 
     monkeypatch.setattr(exports, "_written", convert)
     monkeypatch.setattr(exports, "backend_for", lambda format, preferred: preferred)
-    monkeypatch.setattr("tailfit.exporting.exports.shutil.copyfileobj", full)
-    monkeypatch.setattr("tailfit.exporting.exports.shutil.copytree", full)
+    monkeypatch.setattr("tailfit.storage.disk.Disk.sync", full)
     records = tailfit.data.Arrays(np.ones((1, 6, 3)))
     with pytest.raises(OSError, match="No space left"):
         export(home / "run", tmp_path / name, data=records)

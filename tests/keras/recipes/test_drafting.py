@@ -1,10 +1,13 @@
 """Recipes that `tailfit init` drafts: they fit the data, and train as written."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 import tailfit
+from tailfit.cli.drafting import run_init
 from tailfit.errors import DataError
 from tailfit.recipes import load_recipe, train
 from tailfit.recipes.document import parse
@@ -48,6 +51,18 @@ def test_the_draft_fits_the_data(tmp_path):
     assert (recipe.data.path, recipe.network.name, recipe.loss.name) == ("d", "mlp", "LogitAdjusted")
     assert "imbalance ratio 7" in text
     assert {"plain", "adjusted"} <= recipe.compare.vary.keys()
+
+
+def test_a_recipe_in_a_new_folder_or_behind_a_link(tmp_path, monkeypatch):
+    flat(tmp_path)
+    (tmp_path / "deep" / "real").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "real")
+    monkeypatch.chdir(tmp_path)
+    for place in ("new/folder", "link"):
+        run_init("d", Path(place, "d.yaml"), [])
+        recipe = load_recipe(f"{place}/d.yaml")
+        assert (tmp_path / place / recipe.data.path).resolve() == (tmp_path / "d").resolve()
+        assert not list((tmp_path / place).glob(".*"))
 
 
 def test_series_with_missing_readings(tmp_path):

@@ -13,7 +13,7 @@ from tailfit.recipes import load_recipe, train
 from tailfit.recipes.data_identity import identity_of_data
 from tailfit.recipes.racing import Pace, Race, Round
 from tailfit.recipes.remedies import changes_late
-from tailfit.recipes.rounds import read_round
+from tailfit.recipes.rounds import read_pace, read_round, write_pace
 from tailfit.recipes.runs import RunTrainer
 
 RECIPE = {
@@ -116,6 +116,15 @@ def test_the_plan_is_made_from_measured_times_and_kept(pumps):
     shutil.rmtree(pumps / "out" / "02-poor")
     with pytest.raises(CheckpointError, match=r"a race of the remedies 'plain', 'adjusted', 'poor'"):
         tailfit.compare(RECIPE, {name: vary[name] for name in ("plain", "adjusted")}, 2, budget=1000, directory="out")
+
+
+@pytest.mark.parametrize("start", ["1" + "0" * 400, "NaN", "Infinity", "-1", "[]", '"x"'], ids=len)
+def test_a_damaged_time_counts_as_not_measured(start, tmp_path):
+    write_pace(tmp_path, Pace(0.5, 1.0))
+    assert read_pace(tmp_path) == Pace(0.5, 1.0)
+    path = tmp_path / "seconds.json"
+    path.write_text(path.read_text().replace("0.5", start))
+    assert read_pace(tmp_path) is None
 
 
 @pytest.mark.parametrize("budget", [0, -1, True, "1", float("nan"), float("inf")])

@@ -507,7 +507,11 @@ def test_results_are_written_before_any_page(home, monkeypatch):
     """If the report page can't be written, for whatever reason, the results are still complete."""
     recipe = {**SOUND_DICT, "data": {"path": str(home / "pumps")}}
     monkeypatch.setattr("tailfit.evaluation.Evaluation.save_html", failing)
-    with pytest.warns(ReportWarning, match=r"report.html was not written \(OSError.*all results were"):
+    monkeypatch.setattr("tailfit.recipes.reports.keep_pictures", failing)
+    with (
+        pytest.warns(ReportWarning, match=r"pictures.json was not written \(OSError.*all results were"),
+        pytest.warns(ReportWarning, match=r"report.html was not written \(OSError.*all results were"),
+    ):
         run = train(recipe, home / "no-page")
     written = {path.name for path in (home / "no-page").iterdir()}
     assert {"result.json", "evaluation.json", "predictions.parquet", "weights.safetensors", "model.keras"} <= written
@@ -730,7 +734,7 @@ def test_compare_repairs_a_damaged_run(home):
     vary = {"plain": {}, "larger": {"batch_size": 64}}
     first = tailfit.compare(recipe, vary, 2, directory=home / "broken")
     plain, larger = (home / "broken" / name / "seed-0" for name in ("00-plain", "01-larger"))
-    whole = (plain / "evaluation.json").read_bytes()
+    whole, page = (plain / "evaluation.json").read_bytes(), (plain / "report.html").read_bytes()
     (plain / "evaluation.json").write_bytes(b"\xff{")
     (larger / "evaluation.json").unlink()
     (larger / "result.json").write_text("{")
@@ -739,13 +743,13 @@ def test_compare_repairs_a_damaged_run(home):
     (home / "broken" / ".comparison.json.0123456789abcdef.draft").write_text("half")
     assert tailfit.compare(recipe, vary, 2, directory=home / "broken") == first
     assert (plain / "evaluation.json").read_bytes() == whole
-    assert (plain / "report.html").is_file()
+    assert (plain / "report.html").read_bytes() == page
     assert not list((home / "broken").glob(".*.draft"))
     assert not list((plain / "checkpoints").glob(".writing-*"))
     # Also in a finished run, which was killed while its page was written.
     (plain / "report.html").rename(plain / ".report.html.0123456789abcdef.draft")
     assert tailfit.compare(recipe, vary, 2, directory=home / "broken") == first
-    assert (plain / "report.html").is_file()
+    assert (plain / "report.html").read_bytes() == page
     assert not list(plain.glob(".*.draft"))
 
 

@@ -23,16 +23,19 @@ from support.fuzzing import damaged
 from support.odd_files import KINDS, no_longer_than
 
 import tailfit
+from tailfit.cli.recipes import run_evaluate
 from tailfit.cli.reporting import run_report
 from tailfit.errors import ArgumentError, CheckpointError, DataError, RecordError, TailfitError
+from tailfit.exporting import export
 from tailfit.networks import NETWORKS
 from tailfit.networks.sizes import size_of
-from tailfit.recipes import evaluate_run, load_recipe, train
+from tailfit.recipes import evaluate_run, find_suspects, load_recipe, predict, train
 from tailfit.recipes.document import parse
 from tailfit.recipes.recipe import Recipe
 from tailfit.recipes.result import Result, read_trained_arrays, restore_result
 from tailfit.recipes.training import finished_evaluations
 from tailfit.storage.reading import digest_of
+from tailfit.text import TailfitWarning
 
 pytestmark = pytest.mark.above_training
 
@@ -359,3 +362,40 @@ def test_paths_that_can_not_be_written_are_reported_before_training(run, tmp_pat
     with pytest.raises(RecordError, match=f"{name}: not a"):
         train(run.directory.with_name("pumps.yaml"), tmp_path / "run")
     assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+# -- directories and files of others ----------------------------------------------------------------------------
+
+
+def test_nothing_is_written_over_a_run(run, tmp_path):
+    """Neither by a comparison or a search in its directory, nor by an output with the name of one of its files."""
+    recipe, home = run.directory.with_name("pumps.yaml"), run.directory
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    with pytest.raises(CheckpointError, match=r"contains the file run\.json"):
+        tailfit.compare(recipe, {"loss": ["CrossEntropy", "Focal"]}, 2, directory=home)
+    with pytest.raises(CheckpointError, match=r"contains the file run\.json"):
+        find_suspects(recipe, home, folds=2)
+    with pytest.raises(CheckpointError, match=r"contains the file class_names\.json"):
+        find_suspects(recipe, home.with_name("pumps"), folds=2)
+    outputs = [
+        lambda: predict(home, home.with_name("pumps"), home / "predictions.parquet"),
+        lambda: export(home, home / "model.keras"),
+        lambda: run_evaluate(home, None, "test", (), False, home / "evaluation.json"),
+        lambda: run_report([home], home / "evaluation.json", None),
+    ]
+    for write in outputs:
+        with pytest.raises(ArgumentError, match="a file of the run"):
+            write()
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+@pytest.mark.mostly_on("torch")
+@pytest.mark.parametrize("error", [KeyError("layer"), AttributeError("no config"), RuntimeError("pickle")], ids=repr)
+def test_a_network_that_keras_can_not_save_costs_no_results(run, tmp_path, monkeypatch, error):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr("tailfit.recipes.serving.serving_model", failing)
+    with pytest.warns(TailfitWarning, match=f"model.keras was not written: {type(error).__name__}"):
+        train(run.directory.with_name("pumps.yaml"), tmp_path / "run")
+    assert evaluate_run(tmp_path / "run") is not None

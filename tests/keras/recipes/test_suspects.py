@@ -149,6 +149,12 @@ def test_an_interrupted_search_continues(home, found, tmp_path):
     assert trained[0][0] == 2
     assert again.table.equals(found.table)
     trained.clear()
+    page = tmp_path / "s" / "fold-1-of-3" / "report.html"
+    whole = page.read_bytes()
+    page.unlink()  # a process that was killed after the result of the fold, before its page
+    find_suspects(recipe_of(home), tmp_path / "s", folds=3, progress=lambda *each: trained.append(each))
+    assert (page.read_bytes() == whole, trained) == (True, [])
+    trained.clear()
     finished = find_suspects(recipe_of(home), tmp_path / "s", folds=3, progress=lambda *args: trained.append(args))
     assert (trained, finished.table.equals(found.table)) == ([], True)
 

@@ -200,6 +200,7 @@ def test_what_can_not_decide_is_refused(measured):
         ([[0, 1, 1], [1, 0, 1], [1, -1, 0]], "-1 in row 2, column 1"),
         ([[0, 1, 1], [1, float("inf"), 1], [1, 1, 0]], "inf in row 1, column 1"),
         ([[0, 1], [1]], "costs of "),
+        ([[0, 10**400, 1]] * 3, "costs of "),
         ("none", "costs of 'none'"),
         (3, "costs of 3"),
     ],

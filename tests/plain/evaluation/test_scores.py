@@ -234,6 +234,12 @@ CHANGES = {
     "a row less": (lambda table: table.head(499), "a column 'label' that differs"),
     "other IDs": (lambda table: table.with_columns(id=pl.lit("x")), "IDs that differ"),
     "no ID": (lambda table: table.drop("id"), "IDs that differ"),
+    "an ID that is null": (
+        lambda table: table.with_columns(id=pl.lit(None, pl.String)),
+        "IDs that are not valid names",
+    ),
+    "an ID with NUL": (lambda table: table.with_columns(id=pl.lit("a\0")), "IDs that are not valid names"),
+    "IDs that are lists": (lambda table: table.with_columns(id=pl.concat_list("id")), "IDs that are not valid names"),
     "a score less": (lambda table: table.drop("score ok"), "columns of scores that are missing"),
     "a score of text": (lambda table: table.with_columns(pl.col("score ok").cast(pl.String)), "no numbers"),
     "a score of NaN": (lambda table: table.with_columns(pl.lit(float("nan")).alias("score ok")), "or NaN"),

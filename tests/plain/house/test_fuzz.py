@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fuzzing import damaged
 
-WITH_KERAS = {"recipe", "result-json", "resumed-state"}
+WITH_KERAS = {"recipe", "result-json", "resumed-state", "rounds-json"}
 each = pytest.mark.parametrize("target", targets().values(), ids=targets())
 
 

@@ -140,14 +140,15 @@ def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 def test_names_in_files_written_by_tailfit(tmp_path: Path) -> None:
     evaluation = json.loads(tailfit.evaluate(["ok", "leak"], ["ok", "leak"]).to_json())
-    for name in (NUL, LONE):
-        with pytest.raises(DataError, match="the name"):
+    for name in (NUL, LONE, None):
+        with pytest.raises(DataError, match="name"):
             tailfit.evaluation.Evaluation.from_json(json.dumps({**evaluation, "class_names": ["ok", name]}))
     tailfit.data.pack(Arrays(X, ["ok", "leak"]), tmp_path / "packed")
     manifest = json.loads((tmp_path / "packed/pack.json").read_text())
-    (tmp_path / "packed/pack.json").write_text(json.dumps({**manifest, "class_names": ["ok", NUL]}))
-    with pytest.raises(DataError, match="the class name"):
-        tailfit.data.Packed(tmp_path / "packed")
+    for name in (NUL, None):
+        (tmp_path / "packed/pack.json").write_text(json.dumps({**manifest, "class_names": ["ok", name]}))
+        with pytest.raises(DataError, match="the class name"):
+            tailfit.data.Packed(tmp_path / "packed")
 
 
 def test_bytes_that_are_not_utf8_are_refused_as_names(tmp_path: Path) -> None:

@@ -90,7 +90,18 @@ def test_damaged_runs_are_rows(file, content, home):
     assert file in rows["good"]["problem"]
 
 
-@pytest.mark.parametrize("content", ['{"format": "tailfit.comparison", "version": 1}', "null"])
+BEYOND = {"baseline": "a", "seeds": [0], "verdicts": {}, "figures": {"a": {"accuracy": {"value": 10**400}}}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"format": "tailfit.comparison", "version": 1}',
+        "null",
+        json.dumps({"format": "tailfit.comparison", "version": 2, **BEYOND}),
+    ],
+    ids=len,
+)
 def test_damaged_comparisons_are_rows(content, home):
     (home / "compared" / "comparison.json").write_text(content)
     (row,) = list_runs(home, where="kind = 'comparison'").to_dicts()

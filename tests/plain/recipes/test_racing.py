@@ -106,6 +106,11 @@ def test_the_most_generous_plan_within_the_budget_is_taken(tmp_path):
         {"rounds": 1},
         {"paces": [1]},
         {"paces": {"a": {"start": "x", "epoch": 1}}},
+        {"paces": {"a": {"start": -1, "epoch": 1}, "b": {"start": 1, "epoch": 1}}},
+        {"paces": {"a": {"start": 10**400, "epoch": 1}, "b": {"start": 1, "epoch": 1}}},
+        {"paces": {"a": {"start": 1, "epoch": math.inf}, "b": {"start": 1, "epoch": math.nan}}},
+        {"budget": math.nan},
+        {"jobs": 0},
         {"version": 2},
         {"budget": None},
         {"jobs": math.pi * 1j},
@@ -117,5 +122,5 @@ def test_a_damaged_race_is_refused(change, tmp_path):
     path = tmp_path / "race.json"
     text = json.dumps({**json.loads(path.read_text()), **change}, default=lambda each: None)
     path.write_text(text)
-    with pytest.raises(DataError, match=r"race\.json"):
+    with pytest.raises(DataError, match=r"race\.json.*remove the file"):
         Race.read(tmp_path, "ab")

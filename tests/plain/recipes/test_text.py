@@ -1,5 +1,6 @@
 """Parsing of recipes: values and line numbers for valid YAML, an error for any other text."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -17,6 +18,7 @@ from tailfit.errors import ArgumentError, CheckpointError, DataError
 from tailfit.recipes.directory import Claim, read_claim
 from tailfit.recipes.document import Document, check_nesting, parse, read
 from tailfit.recipes.overriding import parse_settings, with_changes
+from tailfit.storage.yaml_text import as_yaml
 
 PLAIN = (str, int, float, bool, type(None), list, dict)
 
@@ -262,6 +264,20 @@ def test_a_recipe_is_read_before_keras_is_imported(room):
 def test_numbers_of_any_number_of_digits(digits):
     with pytest.raises(DataError, match=r"line 1: '.*' as int"):
         parse(f"epochs: {digits}")
+
+
+@fuzzed
+@given(json_values)
+def test_values_written_as_yaml_are_read_as_the_same(value):
+    value = json.loads(json.dumps({"a": value, "true": {"null": value}, "1": [math.inf, {"False": -math.inf}]}))
+    with contextlib.suppress(DataError):  # a lone surrogate, a key that is repeated
+        assert parse(as_yaml(value)).value == value
+
+
+def test_text_that_is_a_value_of_yaml_is_quoted():
+    value = {"true": {"NULL": "null", "a b": "true", 3: 4}, "far": [math.inf, {"no": -math.inf, "False": {}}]}
+    assert parse(as_yaml(value)).value == value
+    assert math.isnan(parse(as_yaml({"a": math.nan})).value["a"])
 
 
 def test_keys_and_values_of_any_depth():

@@ -3,6 +3,7 @@
 import ast
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import tailfit
 from tailfit.data import Arrays, pack, save_npy_folder
 from tailfit.errors import RecordError, TailfitError
 from tailfit.storage import Draft, open_regular, parsed, read_whole, write_text
-from tailfit.storage.writing import remove_abandoned
+from tailfit.storage.writing import DraftFolder, draft_path, remove_abandoned
 
 PACKAGE = ROOT / "src" / "tailfit"
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
@@ -36,6 +37,10 @@ ALLOWED = {
     ("distributed/local.py", "open"): "logs of workers, to append to, after check_replaceable",
     ("diagnosis/child.py", "open"): "findings, to append to, in a folder of the doctor's own",
     ("diagnosis/running.py", "open"): "the output of the child, in the same folder",
+    ("data/tables/reading.py", "pl.read_csv"): "bytes that read_whole has read",
+    ("data/tables/reading.py", "pl.read_json"): "bytes that read_whole has read",
+    ("data/tables/reading.py", "pl.read_parquet"): "bytes that read_whole has read",
+    ("data/tables/reading.py", "pl.scan_parquet"): "bytes that read_whole has read",
     ("data/writing/npy_folder.py", "np.save"): "records of a new folder, which is renamed whole",
     ("data/files/memory.py", "read_text"): "files of the system that say how much memory there is",
     ("data/remote/fetching.py", "open"): "of a file system behind a URL",
@@ -44,10 +49,10 @@ ALLOWED = {
     ("processes/parent.py", "os.fdopen"): "pipes to the process that started this one",
     ("exporting/exports.py", "np.save"): "a temporary folder of its own",
     ("exporting/exports.py", "np.load"): "a temporary folder of its own, which its process wrote",
-    ("exporting/exports.py", "os.rename"): "a folder, to a name that nothing has",
     ("exporting/process.py", "np.save"): "a temporary folder of the process that started it",
     ("exporting/process.py", "np.load"): "a temporary folder of the process that started it",
     ("processes/parent.py", "os.open"): "the null device, as standard input",
+    ("recipes/prediction_parts.py", "pl.scan_parquet"): "regular files of a locked folder, which it has written",
     ("recipes/serving.py", "open"): "members of an archive that was just written",
     ("resume/lock.py", "os.open"): "a file to lock, checked there",
     ("resume/remembered.py", "open"): "a log that was just written, to append to",
@@ -58,6 +63,7 @@ ALLOWED = {
     ("storage/reading.py", "os.fdopen"): "the one way",
     ("storage/reading.py", "os.open"): "the one way",
     ("storage/writing.py", "os.fdopen"): "the one way",
+    ("storage/writing.py", "os.open"): "folders of drafts, to lock",
     ("storage/writing.py", "os.replace"): "the one way",
 }
 
@@ -70,14 +76,23 @@ def other_ways(tree):
         name = ast.unparse(node.func).replace("numpy.", "np.")
         last = name.rpartition(".")[2]
         modes = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        if name in CALLS:
+        if name in CALLS or re.fullmatch(r"pl\.(read|scan)_\w+", name):
             yield name
         elif name != last and (last in METHODS or (last == "open" and {"rb", "r", "wb", "w", "xb"} & {*modes})):
             yield last
 
 
 @pytest.mark.parametrize(
-    "code", ["open(x)", "x.open('rb')", "Path(x).read_text()", "np.load(x)", "json.load(f)", "x.write_text(y)"]
+    "code",
+    [
+        "open(x)",
+        "x.open('rb')",
+        "Path(x).read_text()",
+        "np.load(x)",
+        "json.load(f)",
+        "pl.scan_csv(x)",
+        "x.write_text(y)",
+    ],
 )
 def test_the_scan_sees(code):
     assert list(other_ways(ast.parse(code)))
@@ -207,6 +222,41 @@ def test_a_draft_in_use_is_told_from_one_that_was_left(tmp_path):
         assert not left.exists()
         assert at_work.path.exists()
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["a.txt", "n" * 250], ids=len)
+def test_drafts_that_killed_processes_left_are_removed_when_the_file_is_written_again(tmp_path, name):
+    path = tmp_path / name
+    left = draft_path(path)
+    left.write_text("half")
+    other = draft_path(tmp_path / "other")
+    other.touch()
+    with Draft(path) as at_work:
+        write_text(path, "whole")
+        assert at_work.path.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([path, other])
+    assert path.read_text() == "whole"
+
+
+def test_a_folder_of_drafts_is_private_and_is_removed(tmp_path):
+    path = tmp_path / "new" / "model"
+    left = draft_path(path)
+    left.mkdir(parents=True)
+    (left / "half").touch()
+    with DraftFolder(path) as at_work:
+        assert not left.exists()
+        assert at_work.path.stat().st_mode & 0o777 == 0o700
+        with DraftFolder(path) as other:  # another process, which leaves this one's folder alone
+            (other.path / "file").write_text("whole")
+            other.place(other.path / "file")
+        assert at_work.path.exists()
+        assert path.read_text() == "whole"
+        path.unlink()
+        (at_work.path / "folder" / "inner").mkdir(parents=True)
+        (at_work.path / "folder" / "inner" / "a").write_text("whole")
+        at_work.place(at_work.path / "folder")
+    assert (path / "inner" / "a").read_text() == "whole"
+    assert os.listdir(path.parent) == ["model"]
 
 
 def test_a_long_name_has_a_draft(tmp_path):

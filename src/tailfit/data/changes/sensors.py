@@ -192,7 +192,7 @@ class FillMissing(RecordFunction):
 def _per_channel(what: str, values: Any) -> NDArray[np.float64]:
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(())
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ArgumentError(f"{what}={values!r}", expected="one finite number per channel", fix="use Normalize.fit")

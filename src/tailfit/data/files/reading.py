@@ -6,6 +6,7 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class MappedFile:
         if array.filename is None or not isinstance(base, mmap.mmap):
             return None
         start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY  # a mapping starts at a page boundary
-        name = os.path.abspath(fspath(array.filename))
+        name = str(Path(fspath(array.filename)).absolute())
         try:
             return cls(name, os.stat(name).st_ino, start + len(base))
         except OSError:  # the file was removed, but its mapping remains valid
@@ -184,4 +185,4 @@ def absolute(path: str | PathLike[str]) -> str:
         raise ArgumentError(
             f"a path of type {type(path).__name__}", expected="a str or Path", fix="pass the path of a file or folder"
         )
-    return os.path.abspath(fspath(path))
+    return str(Path(fspath(path)).absolute())

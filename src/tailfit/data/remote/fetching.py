@@ -203,7 +203,7 @@ def _copy_file(system: Any, file: Mapping[str, Any], local: Path, shown: str) ->
     local.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(_ATTEMPTS):
         before = _info(system, file["name"])
-        with Draft(local, private=True) as draft:
+        with Draft(local, private=True, sweep=False) as draft:
             with system.open(file["name"], "rb") as remote:
                 size, digest = copy_stream(remote, draft.file, before.get("size"), local.parent, shown)
             if before.get("size") in (size, None) and _tag(_info(system, file["name"])) == _tag(before):

@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Sequence
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -74,7 +75,7 @@ class NpyFolder(Source):
         ragged: bool = False,
     ) -> None:
         self._nan_check: Final = ReadCheck(nan, RecordError)
-        self._folder: Final = os.path.abspath(fspath(folder))
+        self._folder: Final = str(Path(fspath(folder)).absolute())
         if labels is None and class_names is not None:
             raise ArgumentError(
                 "class_names= without labels=", expected="both or neither", fix="pass labels=, or drop class_names="

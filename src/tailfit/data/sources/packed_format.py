@@ -23,7 +23,7 @@ from tailfit.data.files.npy import stored_dtype
 from tailfit.data.records.ragged import Ragged
 from tailfit.data.tables.reading import read_json
 from tailfit.errors import RecordError
-from tailfit.names import first_odd
+from tailfit.names import invalid_names
 from tailfit.storage.writing import write_text
 
 __all__ = ["FORMAT", "Leaf", "Manifest", "describe", "file_name", "ordered_leaves", "rebuild"]
@@ -170,8 +170,8 @@ class Manifest:
             if not isinstance(manifest.group_by, str | None):
                 raise ValueError(f"group_by {manifest.group_by!r}")
             for what, names in (("class name", manifest.class_names), ("channel", manifest.channels or ())):
-                if (odd := first_odd(names)) is not None:
-                    raise ValueError(f"the {what} {odd!r}")
+                if odd := invalid_names(names):
+                    raise ValueError(f"the {what} {odd[0]!r}")
             numbers = sorted(_leaf_numbers(manifest.tree))
             if numbers != list(range(len(manifest.leaves))):
                 raise ValueError(f"a tree of the leaves {numbers} for {len(manifest.leaves)} leaves")

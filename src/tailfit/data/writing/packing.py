@@ -177,7 +177,7 @@ def _write_shard(
     together = max(1, _READ_SIZE // max(manifest.record_bytes, 1))
     names = [file_name(leaf, shard) for leaf in range(len(manifest.leaves))]
     with contextlib.ExitStack() as drafts:
-        files = [_Hashed(drafts.enter_context(Draft(folder / "data" / name))) for name in names]
+        files = [_Hashed(drafts.enter_context(Draft(folder / "data" / name, sweep=False))) for name in names]
         for file, leaf in zip(files, manifest.leaves, strict=True):
             rows = int(lengths[start:stop].sum()) if leaf.ragged and lengths is not None else stop - start
             _write_header(file, leaf, rows)
