@@ -213,7 +213,8 @@ def _check_same_comparison(expected: Sequence[str], root: Path) -> None:
             continue
         raise CheckpointError(
             f"{root}, which contains the directory {place.name} of a different comparison",
-            expected=f"a new directory, or that of this comparison, with {', '.join(expected)}",
+            expected="a new directory, or that of this comparison, with "
+            f"{', '.join(expected[:5])}{', ...' * (len(expected) > 5)}",
             fix="use a different directory for this comparison",
         )
 
