@@ -18,7 +18,7 @@ import tailfit
 
 RECIPE = """
 data:
-  path: digits                  # data/<ID>.npy, labels.json and partition.json beside this file
+  path: digits                  # data/<ID>.npy, labels.json and partition.json next to this file
 network: {name: mlp, units: [64]}
 loss: CrossEntropy
 epochs: 25
