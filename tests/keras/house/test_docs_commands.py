@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "getting-started.md"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.mostly_on("torch")
 def test_the_commands_of_getting_started(tmp_path):
     (recipe,) = re.findall(r"^```yaml\n(data:.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -8,7 +8,7 @@ from support.browsing import Tab, browser
 from support.paths import ROOT
 
 SITE = ROOT / "docs" / "_build" / "html"
-PAGES = ["index", "getting-started", "guides/loss", "traps", "losses", "gallery/index", "gallery/read_report", "search"]
+PAGES = ["index", "getting-started", "losses", "gallery/index", "gallery/read_report", "search"]
 
 pytestmark = pytest.mark.skipif(not (SITE / "index.html").exists(), reason="the site is not built: make docs")
 
