@@ -40,6 +40,8 @@ def progress_bar(epochs: int) -> Iterator[Any]:
                 metrics += f", {figures['samples_per_second']:,.0f} samples/s"
             if "fold" in figures:  # networks that are trained before the training, for `weights`
                 what = f"fold {figures['fold']:.0f}"
+            if "member" in figures:  # networks of an ensemble
+                what = f"network {figures['member']:.0f}"
             shown.update(task, completed=epoch, visible=True, description=visible(f"{what}: {metrics}"))
 
         yield advance

@@ -5,6 +5,7 @@
       run.json              the claim: the recipe with all defaults, the base folder of its paths, the data's identity
       history.csv           loss and metrics of each epoch
       workers/              with several workers: what each of them prints, RANK.log
+      members/              with `ensemble`: a run for each network
       folds/                with `weights: label_quality`: a run for each fold
       checkpoints/          checkpoints of `tailfit.callbacks.Resume`, from which an interrupted run continues
       predictions.parquet   for each test sample: ID, class, predicted class, a score for each class, metadata

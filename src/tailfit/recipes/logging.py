@@ -8,9 +8,9 @@ import keras
 
 from tailfit.callbacks import MLflow, TensorBoard
 from tailfit.evaluation import Evaluation
-from tailfit.recipes.recipe import Recipe
+from tailfit.recipes.recipe import EarlyStopping, Recipe
 
-__all__ = ["callbacks_of", "log_results", "loggers_of"]
+__all__ = ["callbacks_of", "early_stopping_of", "log_results", "loggers_of"]
 
 Logger: TypeAlias = TensorBoard | MLflow
 _LOGGERS: Final[Mapping[str, Callable[[Recipe, Path], Logger]]] = {
@@ -32,6 +32,19 @@ def loggers_of(recipe: Recipe, place: Path) -> list[Logger]:
 def callbacks_of(recipe: Recipe) -> list[keras.callbacks.Callback]:
     """Build the callbacks of Keras that a recipe names."""
     return [each.build() for each in recipe.callbacks]
+
+
+def early_stopping_of(options: EarlyStopping) -> keras.callbacks.EarlyStopping:
+    """Build the callback of `early_stopping`."""
+    smaller_is_better = any(word in options.monitor for word in ("loss", "error"))
+    return keras.callbacks.EarlyStopping(
+        monitor=options.monitor,
+        mode=options.mode or ("min" if smaller_is_better else "max"),
+        patience=options.patience,
+        min_delta=options.min_delta,
+        start_from_epoch=options.start_from_epoch,
+        restore_best_weights=True,
+    )
 
 
 def log_results(loggers: list[Logger], evaluation: Evaluation, report: Path) -> None:

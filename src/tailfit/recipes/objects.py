@@ -14,12 +14,13 @@ from tailfit.data import Batches, Normalize, Source
 from tailfit.errors import ArgumentError, DataError, TailfitError
 from tailfit.networks.fitted import Network
 from tailfit.networks.rocket import adapt_to
-from tailfit.networks.sizes import check_fits_memory, size_of
+from tailfit.networks.sizes import Size, check_fits_memory, size_of
 from tailfit.posthoc import TauNorm
 from tailfit.posthoc.base import Correction
 from tailfit.recipes import catalogue
 from tailfit.recipes.averaging import averaging_options
 from tailfit.recipes.choices import Named, UserFunction
+from tailfit.recipes.ensembles import averaged
 from tailfit.recipes.parts import Parts, record_shape, weights_of_column
 from tailfit.recipes.recipe import Column, Recipe, Scheme, with_location
 from tailfit.recipes.staging import StageRun
@@ -116,13 +117,18 @@ def build_network(
     if isinstance(chosen, Named) and getattr(chosen, "head", None) is None:
         chosen = chosen.model_copy(update={"head": _HEADS.get(getattr(recipe.loss, "name", ""))})
 
-    def network(shape: tuple[int, ...], classes: int) -> Any:
+    def one_network(shape: tuple[int, ...], classes: int) -> Any:
         supplied = {"input_shape": shape, "num_classes": classes, "normalize": normalize}
         return chosen.build(**supplied) if isinstance(chosen, Named) else chosen.build(recipe.modules, **supplied)
 
+    def network(shape: tuple[int, ...], classes: int) -> Any:
+        members = [one_network(shape, classes) for _ in range(recipe.ensemble)]
+        return averaged(members) if recipe.ensemble > 1 else members[0]
+
     try:
         if isinstance(chosen, Named):  # the size of a user's network is unknown until it is built
-            size = size_of(chosen.name, input_shape, num_classes, _options(chosen))
+            one = size_of(chosen.name, input_shape, num_classes, _options(chosen))
+            size = Size(one.parameters * recipe.ensemble, one.activations)
             if trained is not None and size.parameters > trained:
                 raise DataError(
                     f"a network of {size.parameters} parameters for trained weights of {trained} numbers",

@@ -216,6 +216,7 @@ class Recipe(Strict):
         log: `tensorboard` (event files in the run's directory) and `mlflow` (as `$MLFLOW_TRACKING_URI` says).
         events: How events in recordings are counted; see `Events`.
         seed: Seed of all random numbers.
+        ensemble: Number of networks with different seeds, whose probabilities are averaged; each takes a training.
         compare: Remedies and seeds; see `Compare`.
     """
 
@@ -254,6 +255,7 @@ class Recipe(Strict):
     log: list[Literal["mlflow", "tensorboard"]] = Field(default_factory=list)
     events: Events | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    ensemble: Annotated[int, Field(ge=1, le=MAX_RUNS)] = 1
     compare: Compare | None = None
 
     @model_validator(mode="after")
@@ -263,6 +265,24 @@ class Recipe(Strict):
                 f"parts: {self.parts} with batch_size: {self.batch_size}",
                 expected="at least one sample in each part of a batch",
                 fix=f"set parts to {self.batch_size} or less, or increase batch_size",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_ensemble(self) -> "Recipe":
+        keys = {"log": bool(self.log), "parts": self.parts > 1, "weights": self.weights is not None}
+        others = [key for key, given in keys.items() if given]
+        if self.ensemble > 1 and others:
+            raise ArgumentError(
+                f"ensemble: {self.ensemble} with {others[0]}",
+                expected="one of them, because an ensemble is several trainings",
+                fix=f"remove {others[0]}, or train one network",
+            )
+        if self.ensemble > 1 and getattr(self.correction, "name", "") == "TauNorm":
+            raise ArgumentError(
+                f"ensemble: {self.ensemble} with the correction TauNorm",
+                expected="a correction of scores: an ensemble has several last layers",
+                fix="use the stage NormalizeClassifier, which each network gets, or another correction",
             )
         return self
 

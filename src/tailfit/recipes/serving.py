@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tailfit.keras_private import without_tensorflow
 from tailfit.layers import CosineDense, WithFeatures
+from tailfit.recipes.ensembles import averaged, is_member
 from tailfit.storage.json_text import parsed
 from tailfit.storage.writing import draft_path, write_parts
 from tailfit.text import TailfitWarning
@@ -77,7 +78,11 @@ def serving_model(
             raise ValueError("a correction can only be appended to a functional model")
         return model
     last, output = model.layers[-1], outputs[0]
-    if isinstance(last, WithFeatures):
+    members = [layer for layer in model.layers if is_member(layer)]
+    if members:
+        served = averaged([serving_model(member) for member in members])
+        model, output = served, served.outputs[0]
+    elif isinstance(last, WithFeatures):
         output = last.input[0]
     elif isinstance(last, CosineDense):
         output = _as_keras_layers(last)

@@ -24,13 +24,14 @@ from tailfit.recipes.agreement import check_same, check_shared
 from tailfit.recipes.averaging import averaging_callbacks
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
+from tailfit.recipes.ensembles import check_ensemble, train_members
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, of_recordings, statistics_of_sample
-from tailfit.recipes.logging import callbacks_of, log_results, loggers_of
+from tailfit.recipes.logging import callbacks_of, early_stopping_of, log_results, loggers_of
 from tailfit.recipes.objects import apply_stage, compiled_model, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.out_of_fold import quality_weights
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, group_of_each, open_other_data, open_part, open_parts, record_shape
-from tailfit.recipes.recipe import EarlyStopping, Recipe, load_recipe
+from tailfit.recipes.recipe import Recipe, load_recipe
 from tailfit.recipes.reports import complete_report, save_pictures, save_report
 from tailfit.recipes.result import CHECKSUMMED, VALIDATION, Result, finished_claim
 from tailfit.recipes.rounds import write_round
@@ -203,6 +204,7 @@ def _train_on(
     measure: bool = True,
 ) -> Run | None:
     """Train as one of the workers, or alone; see `train_as_worker`."""
+    check_ensemble(recipe, callbacks, until)
     claim = Claim(recipe.plain(), str(recipe.folder), keras.backend.backend(), data)
     first = workers.place().rank == 0
     with ExitStack() as opened:
@@ -233,21 +235,30 @@ def _train(
 ) -> Run | None:
     """Train, evaluate, and write all files of the run except the report page."""
 
-    def built() -> tuple[Batches, Model]:
+    def built_batches() -> Batches:
         _check_validation_part(recipe, parts)
         _check_normal_class(recipe, parts)
-        batches = training_batches(recipe, parts, quality)
+        return training_batches(recipe, parts, quality)
+
+    def built() -> tuple[Batches, Model]:
+        batches = built_batches()
         return batches, compiled_model(recipe, parts, batches)
 
-    batches, model = together(built)
-    history = _fit(recipe, parts, batches, model, place, callbacks, progress, until)
+    if recipe.ensemble > 1:
+        batches, history = built_batches(), dict[str, list[float]]()
+        trained = partial(train_unless_finished, parts, data=claim.data)
+        model = train_members(recipe, place, trained, lambda own: load_trained(own, recipe.modules).model, progress)
+    else:
+        batches, model = together(built)
+        history = _fit(recipe, parts, batches, model, place, callbacks, progress, until)
     first = workers.place().rank == 0
     if not first and not everywhere:
         return None
     interrupted = until is not None and until < recipe.epochs
     if interrupted and not measure:
         return None
-    apply_stage(recipe, parts, batches, model)
+    if recipe.ensemble == 1:  # otherwise each member has had its stage
+        apply_stage(recipe, parts, batches, model)
     held_out = None if parts.validation is None else _predict_scores(recipe, model, parts.validation)
     correction = fitted_correction(recipe, parts, batches, model, held_out)
     measured = None
@@ -304,7 +315,7 @@ def _fit(
                 # Present even without `progress`, because Resume compares the list of callbacks.
                 keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end),
                 logger,
-                *([] if recipe.early_stopping is None else [_early_stopping_callback(recipe.early_stopping)]),
+                *([] if recipe.early_stopping is None else [early_stopping_of(recipe.early_stopping)]),
                 Resume(place / "checkpoints", every_seconds=_SAVE_SECONDS),
             ],
             verbose=0,
@@ -435,18 +446,6 @@ def _result(parts: Parts, correction: Correction | None, batches: Batches, epoch
         drawn=[batches.plan.class_sums(epoch=epoch, num_classes=size).tolist() for epoch in ends],
         weighted=[batches.class_counts_at(epoch).tolist() for epoch in ends],
         statistics=parts.normalize or statistics_of_sample(parts.train),
-    )
-
-
-def _early_stopping_callback(options: EarlyStopping) -> keras.callbacks.EarlyStopping:
-    smaller_is_better = any(word in options.monitor for word in ("loss", "error"))
-    return keras.callbacks.EarlyStopping(
-        monitor=options.monitor,
-        mode=options.mode or ("min" if smaller_is_better else "max"),
-        patience=options.patience,
-        min_delta=options.min_delta,
-        start_from_epoch=options.start_from_epoch,
-        restore_best_weights=True,
     )
 
 
