@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 import tailfit
 from tailfit.errors import ArgumentError, DataError
+from tailfit.exporting.network import foreign_classes
 from tailfit.recipes import evaluate_run, load_recipe, train
 from tailfit.recipes.predicting import predict
 from tailfit.recipes.trained import load_trained
@@ -48,6 +49,7 @@ def test_probabilities_are_the_mean_of_the_members(data, tmp_path):
     predict(tmp_path / "run", data, tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").is_file()
     served = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert foreign_classes(served.get_config()) == [], "it loads without tailfit"
     np.testing.assert_allclose(np.exp(served.predict(x, verbose=0)), mean, rtol=1e-4)
 
 
