@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -338,7 +339,7 @@ def write_data(root):
     (root / "faults.yaml").write_text(RECIPE)
 
 
-def campaign(backend, name, deadline, draw, every):
+def campaign(backend, name, deadline, draw, every, match):
     """Try all events of one command, then random times until the deadline."""
     tally, server, second = Tally(), Server(backend), Server(backend)
     try:
@@ -349,14 +350,14 @@ def campaign(backend, name, deadline, draw, every):
             for settings in ([], *OTHER.get(name, ())) if within else ():
                 for hold in draw.sample(within, min(3, len(within))):
                     this.beside(hold, settings)
-            numbers = list(range(0, len(this.events), every))
+            numbers = [k for k in range(0, len(this.events), every) if re.search(match, this.events[k][1])]
             draw.shuffle(numbers)
             for number in numbers:
                 if time.monotonic() > deadline and tally.kills:
                     tally.notes.append(f"out of time before all {len(numbers)} events were tried")
                     break
                 this.trial(kill_at=number)
-            while time.monotonic() < deadline and tally.random < tally.events // 2:
+            while not match and time.monotonic() < deadline and tally.random < tally.events // 2:
                 this.trial(after=draw.uniform(0, this.seconds))
     finally:
         server.close()
@@ -380,6 +381,7 @@ def main():
     parser.add_argument("--backends", nargs="+", default=["torch", "jax", "tensorflow"])
     parser.add_argument("--commands", nargs="+", default=list(COMMANDS))
     parser.add_argument("--every", type=int, default=1, help="try every n-th event only")
+    parser.add_argument("--match", default="", help="try only events of files whose path matches")
     parser.add_argument("--jobs", type=int, default=2, help="number of campaigns at a time")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -389,7 +391,9 @@ def main():
     def one(numbered):
         number, (name, backend) = numbered
         deadline = began + options.minutes * 60 * (number // options.jobs + 1) / rounds
-        tally = campaign(backend, name, deadline, random.Random(f"{options.seed} {name} {backend}"), options.every)
+        tally = campaign(
+            backend, name, deadline, random.Random(f"{options.seed} {name} {backend}"), options.every, options.match
+        )
         print(table({(name, backend): tally}), flush=True)
         return tally
 
