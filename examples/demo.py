@@ -2,11 +2,6 @@
 The complete workflow: records from disk, two classifiers, a report
 ===================================================================
 
-Ten "root causes" (scikit-learn's handwritten digits: real 8x8 records, no download) form a long tail: the most frequent
-cause has about a hundred training records, the rarest has two. Three in ten labels come from a hurried site, which
-assigns a wrong, common cause to half of its records. The same network is trained twice from the same files: by plain
-fit, and with methods for such data.
-
 `tailfit demo` runs this file, and so does `python examples/demo.py`. `Reading a report <read_report.html>`_ shows
 what it finds.
 """
@@ -26,6 +21,13 @@ from sklearn.datasets import load_digits
 import tailfit
 
 EPOCHS, BATCH_SIZE, RATIO, TRUST = 50, 32, 56, 0.25
+
+DATA = """
+Ten "root causes" (scikit-learn's handwritten digits: real 8x8 records, no download) form a long tail: the most frequent
+cause has about a hundred training records, the rarest has two. Three in ten labels come from a hurried site, which
+assigns a wrong, common cause to half of its records. The same network is trained twice from the same files: by plain
+fit, and with methods for such data.
+"""
 
 
 def write_records(folder: Path, seed: int) -> None:
@@ -157,7 +159,7 @@ def main(out: Path, seed: int = 0) -> dict[str, tailfit.Evaluation]:
         evaluations,
         out / "report.html",
         title="tailfit demo: long-tailed records, labels of unequal trust",
-        notes=[" ".join(__doc__.split("\n\n")[1].split())],
+        notes=[" ".join(DATA.split())],
         details={"Keras": f"{keras.__version__} on {keras.backend.backend()}", "seed": str(seed)},
     )
     console = Console() if sys.stdout.isatty() else Console(width=100)  # a file or a pipe has no width
