@@ -30,8 +30,8 @@ _METRICS: Final = (
     "MatthewsCorrelation", "PerClassRecall", "RocAuc", "WorstClassRecall",
 )  # fmt: skip
 _STEPS: Final = (
-    "Accumulate", "CutMix", "ELR", "GCL", "GradientCentralization", "GroupDRO", "ImbSAM", "LADE", "MAMix", "Mixup",
-    "RDrop", "Remix", "SAM", "SmallLoss",
+    "Accumulate", "CMO", "CutMix", "ELR", "GCL", "GradientCentralization", "GroupDRO", "ImbSAM", "LADE", "MAMix",
+    "Mixup", "RDrop", "Remix", "SAM", "SmallLoss",
 )  # fmt: skip
 _SCHEDULES: Final = ("Constant", "Cosine", "Custom", "Deferred", "Linear", "Piecewise")
 

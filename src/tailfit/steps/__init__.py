@@ -12,13 +12,14 @@ from tailfit.steps.clouds import GCL
 from tailfit.steps.disentangling import LADE
 from tailfit.steps.early_learning import ELR
 from tailfit.steps.group_dro import GroupDRO
-from tailfit.steps.mixing import CutMix, MAMix, Mixup, Remix
+from tailfit.steps.mixing import CMO, CutMix, MAMix, Mixup, Remix
 from tailfit.steps.rdrop import RDrop
 from tailfit.steps.sharpness import SAM, ImbSAM
 from tailfit.steps.small_loss import SmallLoss
 from tailfit.training.step import Batch, Step, Target, unreported
 
 __all__ = [
+    "CMO",
     "ELR",
     "GCL",
     "LADE",

@@ -1,4 +1,4 @@
-"""Mixed samples: Mixup, Remix, MAMix and CutMix.
+"""Mixed samples: Mixup, Remix, MAMix, CutMix and CMO.
 
 Concepts:
 - *share*: one number lambda per batch, as in the authors' code, drawn from Beta(alpha, alpha).
@@ -25,7 +25,7 @@ from tailfit.training.divisor import rows_of
 from tailfit.training.shares import is_vector
 from tailfit.training.step import Batch, Step, Target
 
-__all__ = ["CutMix", "MAMix", "Mixup", "Remix"]
+__all__ = ["CMO", "CutMix", "MAMix", "Mixup", "Remix"]
 
 
 def _checked_alpha(alpha: Any) -> Any:
@@ -263,13 +263,17 @@ class CutMix(_Mixing):
         folded = beta(value_of(self.alpha), seed=self.generator)
         coin = keras.random.uniform((), seed=self.generator) < 0.5
         inside = self._box(x, ops.where(coin, folded, 1 - folded))
-        order = order_of(rows_of(x), seed=self.generator)
+        order = self._partners(batch)
         share = 1 - ops.mean(ops.cast(inside, "float32"))
         own = [replace(target, share=target.share * share) for target in batch.targets]
         others = [_scaled(_taken(target, order), 1 - share) for target in batch.targets]
         pairs = [_dominant_first(share, *pair) for pair in zip(own, others, strict=True)]
         targets = (*(first for first, _ in pairs), *(second for _, second in pairs))
         return replace(batch, x=ops.where(inside, ops.take(x, order, axis=0), x), targets=targets)
+
+    def _partners(self, batch: Batch) -> Any:
+        """Return the row of the sample that is pasted into each sample, `int32 (batch,)`."""
+        return order_of(rows_of(batch.x), seed=self.generator)
 
     def _box(self, x: Any, share: Any) -> Any:
         """Return where to paste the other sample: `bool`, with axes of size 1 for the batch and the channels."""
@@ -287,6 +291,65 @@ class CutMix(_Mixing):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
+
+
+@keras.saving.register_keras_serializable(package="tailfit")
+class CMO(CutMix):
+    """CutMix that pastes parts of rare classes into the batch: context-rich minority oversampling.
+
+    The samples into which parts are pasted are those of the batch. Those that are pasted are drawn from it with
+    replacement and probabilities in proportion to `1 / count ** power` of their class, so that rare classes appear in
+    the contexts of frequent ones. (The authors draw them from the whole training set; a batch needs samples of rare
+    classes.) Let alpha fall to 0 for the last epochs, as the authors switch the method off there:
+    `alpha=tailfit.schedules.Piecewise(...)`.
+
+    Args:
+        class_counts: Number of samples of each class: a sequence, or an object with `class_counts`.
+        alpha: See `CutMix`.
+        power: Exponent of the counts, >= 0. With 1 all classes are pasted about equally often.
+        probability: Probability that a batch is mixed, in [0, 1]; the authors use 1/2.
+        data_format, seed: See `CutMix`.
+    Shapes: inputs as in `CutMix`; labels as one array of class indices, one-hot or soft labels.
+    Raises:
+        ArgumentError: If a value is out of range.
+        StepError: At the first step, if inputs have other shapes.
+    Source: Park et al. 2022, arXiv:2112.00412, section 3 and algorithm 1.
+
+    >>> import tailfit
+    >>> tailfit.steps.CMO(class_counts=[900, 100]).get_config()["probability"]
+    0.5
+    """
+
+    def __init__(
+        self,
+        *,
+        class_counts: Any,
+        alpha: float | Schedule = 1.0,
+        power: float = 1.0,
+        probability: float = 0.5,
+        data_format: str = "channels_last",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(alpha=alpha, data_format=data_format, seed=seed)
+        self.class_counts = checked_class_counts(class_counts)
+        self.power = checked_number(power, "power", fix="use 1, or 1/2 for a weaker correction")
+        self.probability = checked_number(probability, "probability", most=1.0, fix="the authors use 0.5")
+
+    def _partners(self, batch: Batch) -> Any:
+        weights = (np.array(self.class_counts) / np.min(self.class_counts)) ** -self.power
+        ends = ops.cumsum(by_class(tuple(weights), batch.targets[0].y))
+        drawn = keras.random.uniform(ops.shape(ends), seed=self.generator) * ends[-1]
+        before = ops.expand_dims(ends, 0) <= ops.expand_dims(drawn, 1)
+        # Rounding may give the end itself.
+        return ops.minimum(ops.sum(ops.cast(before, "int32"), axis=1), rows_of(batch.x) - 1)
+
+    def _box(self, x: Any, share: Any) -> Any:
+        inside = super()._box(x, share)
+        return ops.logical_and(inside, keras.random.uniform((), seed=self.generator) < self.probability)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"class_counts": list(self.class_counts), "power": self.power, "probability": self.probability}
+        return {**super().get_config(), **own}
 
 
 def _taken(target: Target, order: Any) -> Target:

@@ -15,6 +15,7 @@ from tailfit import steps
 
 EXAMPLES = {
     "Accumulate": {"parts": 2},
+    "CMO": {"class_counts": [90, 10, 1], "probability": 1.0, "seed": 1},
     "CutMix": {"alpha": 1.0, "seed": 1},
     "ELR": {"strength": tailfit.schedules.Linear(1.0, 3.0, epochs=2), "from_logits": True},
     "GCL": {"class_counts": [90, 10, 1], "noise": tailfit.schedules.Linear(0.5, 1.0, epochs=2), "seed": 1},
@@ -147,7 +148,7 @@ def test_seeds_decide(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_trains_with_loss_scaling_embeddings_and_frozen_layers(name):
-    given = [make("SAM" if name in ("CutMix", "MAMix", "Mixup", "Remix") else name)]  # tokens can't be mixed
+    given = [make("SAM" if name in ("CMO", "CutMix", "MAMix", "Mixup", "Remix") else name)]  # tokens can't be mixed
     keras.utils.set_random_seed(3)
     inputs = keras.Input((5,), dtype="int32")
     x = keras.layers.Embedding(7, 4)(inputs)

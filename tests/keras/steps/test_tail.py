@@ -1,4 +1,4 @@
-"""Steps for long tails against the authors' formulas in NumPy: GCL, LADE and MAMix."""
+"""Steps for long tails against the authors' formulas in NumPy: GCL, LADE, MAMix and CMO."""
 
 import keras
 import numpy as np
@@ -123,3 +123,36 @@ def test_mamix_changes_labels_over_at_the_margin(ratio):
     np.testing.assert_allclose(as_numpy(other.share), 1 - np.array(want), rtol=1e-4, atol=1e-6)
     if ratio == 0.0:
         np.testing.assert_allclose(want, 1 - partner, rtol=1e-6)
+
+
+# -- CMO -------------------------------------------------------------------------------------------------
+
+
+def test_cmo_pastes_classes_equally_often_into_the_batch_as_drawn():
+    """Of 124 samples with the counts, each class is pasted into about a third; labels share the loss by area."""
+    y = np.repeat([0, 1, 2], COUNTS)
+    x = np.repeat(np.arange(124, dtype="float32")[:, None, None], 8, axis=1)
+    step, pasted = steps.CMO(class_counts=COUNTS, probability=1.0, seed=5), np.zeros(3)
+    for _ in range(20):
+        mixed = step.batch(None, Batch(x, (Target(ops.convert_to_tensor(y)),)))
+        rows, shares = as_numpy(mixed.x)[..., 0], [float(target.share) for target in mixed.targets]
+        foreign = rows != np.arange(124)[:, None]
+        first, second = (as_numpy(target.y) for target in mixed.targets)
+        assert sum(shares) == pytest.approx(1.0)
+        partner = second if (first == y).all() else first
+        own_share = shares[0] if (first == y).all() else shares[1]
+        area = foreign.mean(axis=1)
+        if area.max():
+            assert own_share == pytest.approx(1 - area.max(), abs=1e-5)
+            where = foreign.any(axis=1)
+            values = np.array([row[mask][0] for row, mask in zip(rows[where], foreign[where], strict=True)])
+            np.testing.assert_array_equal(y[values.astype(int)], partner[where])
+        pasted += np.bincount(partner, minlength=3)
+    np.testing.assert_allclose(pasted / pasted.sum(), 1 / 3, atol=0.04)
+
+
+def test_cmo_of_probability_0_leaves_batches_alone():
+    x = RNG.normal(size=(7, 8, 2)).astype("float32")
+    mixed = steps.CMO(class_counts=COUNTS, probability=0.0).batch(None, Batch(x, (Target(ops.convert_to_tensor(Y)),)))
+    np.testing.assert_array_equal(as_numpy(mixed.x), x)
+    assert [float(target.share) for target in mixed.targets] == [1.0, 0.0]
