@@ -12,7 +12,7 @@ from support.comparisons import files
 import tailfit
 from tailfit.errors import ArgumentError, CheckpointError
 from tailfit.evaluation import Comparison
-from tailfit.recipes import load_recipe, train
+from tailfit.recipes import load_recipe
 from tailfit.recipes.parts import fold_partitions, split_parts
 
 RECIPE = {
@@ -54,6 +54,7 @@ def check_folds(partitions, ids, always=()):
         assert len(train | validation | test) == len(train) + len(validation) + len(test)
 
 
+@pytest.mark.timeout(900)  # two dozen trainings, on a busy machine
 @pytest.mark.mostly_on("torch")
 def test_each_fold_is_chosen_and_tested_by_itself_and_continues_after_a_kill(pumps):
     (pumps / "pumps.json").write_text(json.dumps(RECIPE))
@@ -80,7 +81,7 @@ def test_each_fold_is_chosen_and_tested_by_itself_and_continues_after_a_kill(pum
     assert planned[0].keys() == planned[-1].keys() == {run[:2] for run in ended}
     assert len(planned[0]) == 2 * 2 * 3
     # The recommended recipe has the split of the recipe again.
-    assert train(pumps / "out" / "recommended.yaml", pumps / "run").recipe.data.split is not None
+    assert load_recipe(pumps / "out" / "recommended.yaml").data.split is not None
     complete = files(pumps / "out")
     for place in places:  # all but the partitions: runs note when their data were written
         for each in place.iterdir():
