@@ -1,0 +1,55 @@
+"""Time of each loss, forward and gradient, as a multiple of Keras' cross-entropy on the same scores and labels.
+
+    python benchmarks/losses [--backends jax tensorflow torch] [--classes 20 1000] [--rounds 15] [--out results.txt]
+
+Batches of 256 logits on one thread. Softmax losses are compared with SparseCategoricalCrossentropy(from_logits=True) on
+class indices, sigmoid losses with BinaryCrossentropy(from_logits=True) on rows of 0 and 1. On JAX and TensorFlow the loss
+and its gradient are one compiled function; on torch they run operation by operation. All losses take turns in each
+round; shown is the median over the rounds of the ratio in a round.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LIMIT = 2.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backends", nargs="+", default=["jax", "tensorflow", "torch"])
+    parser.add_argument("--classes", nargs="+", type=int, default=[20, 1000])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    found = {}
+    for backend in given.backends:
+        for classes in given.classes:
+            environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+            command = [sys.executable, str(HERE / "child.py"), str(classes), str(given.rounds)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            found[backend, classes] = json.loads(done.stdout.splitlines()[-1])
+    heads = [f"{backend} {classes}" for backend, classes in found]
+    lines = [
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; microseconds, and x Keras'; "
+        f"! above {LIMIT:g}",
+        f"{'classes':28}" + "".join(f"{head:>18}" for head in heads),
+    ]
+    for name in next(iter(found.values())):
+        cells = []
+        for one in found.values():
+            ratio = "" if one[name][1] is None else f" {one[name][1]:5.2f}{'!' if one[name][1] > LIMIT else ' '}"
+            cells.append(f"{one[name][0]:10.0f}{ratio:8}")
+        lines.append(f"{name:28}" + "".join(cells))
+    print("\n".join(lines))
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
