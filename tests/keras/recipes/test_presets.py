@@ -42,7 +42,8 @@ def test_ema_is_that_of_the_optimizer(data, tmp_path):
     by_hand = {"optimizer": {"name": "Adam", "use_ema": True, "ema_momentum": 0.9}}
     ours, theirs = train(recipe(data, **averaged), tmp_path / "0"), train(recipe(data, **by_hand), tmp_path / "1")
     for one, other in zip(weights(ours), weights(theirs), strict=True):
-        np.testing.assert_array_equal(one, other)
+        # On TensorFlow, Keras swaps weights and means around a validation by sums, which round.
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     assert np.abs(weights(ours)[-2] - weights(train(recipe(data), tmp_path / "2"))[-2]).max() > 1e-4
 
 
