@@ -255,8 +255,8 @@ def test_a_folder_of_drafts_is_private_and_is_removed(tmp_path):
         (at_work.path / "folder" / "inner").mkdir(parents=True)
         (at_work.path / "folder" / "inner" / "a").write_text("whole")
         at_work.place(at_work.path / "folder")
+        assert os.listdir(path.parent) == ["model"]  # also if the process is killed here
     assert (path / "inner" / "a").read_text() == "whole"
-    assert os.listdir(path.parent) == ["model"]
 
 
 def test_a_long_name_has_a_draft(tmp_path):
