@@ -3,7 +3,7 @@
     python benchmarks/losses [--backends jax tensorflow torch] [--classes 20 1000] [--rounds 15] [--out results.txt]
 
 Batches of 256 logits on one thread. Softmax losses are compared with SparseCategoricalCrossentropy(from_logits=True) on
-class indices, sigmoid losses with BinaryCrossentropy(from_logits=True) on rows of 0 and 1. On JAX and TensorFlow the loss
+class indices, sigmoid losses with BinaryCrossentropy(from_logits=True) on rows of 0 and 1. On JAX and TensorFlow a loss
 and its gradient are one compiled function; on torch they run operation by operation. All losses take turns in each
 round; shown is the median over the rounds of the ratio in a round.
 """

@@ -96,7 +96,7 @@ def main(classes: int, rounds: int) -> None:
         softmax: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         sigmoid: keras.losses.BinaryCrossentropy(from_logits=True),
     }
-    peer_of = {name: softmax for name in softmax_losses(counts)} | {name: sigmoid for name in sigmoid_losses(counts)}
+    peer_of = dict.fromkeys(softmax_losses(counts), softmax) | dict.fromkeys(sigmoid_losses(counts), sigmoid)
     calls = {
         name: gradient(loss, rows if peer_of.get(name, name) == sigmoid else codes, scores)
         for name, loss in {**peers, **softmax_losses(counts), **sigmoid_losses(counts)}.items()
