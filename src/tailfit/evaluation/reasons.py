@@ -40,7 +40,7 @@ def reason_sentences(
         *_on_validation(decision, baseline, confidence),
         *_alike(decision, baseline, confidence),
         *([_on_test(decision, baseline)] if nested is None else _on_folds(decision, nested, baseline)),
-        *_by_class(decision, class_names),
+        *_by_class(decision, class_names, confidence),
     ]
 
 
@@ -109,7 +109,7 @@ def _gained(decision: Decision, gain: Figure, baseline: str) -> str:
     return f"a difference of {signed(gain)} to {_name(baseline)}: {verdict}"
 
 
-def _by_class(decision: Decision, class_names: Sequence[str]) -> list[str]:
+def _by_class(decision: Decision, class_names: Sequence[str], confidence: float) -> list[str]:
     """Describe the classes whose recall rises or falls, and what the remedy costs in accuracy."""
     if decision.gain is None or decision.accuracy_gain is None:
         return []
@@ -119,7 +119,9 @@ def _by_class(decision: Decision, class_names: Sequence[str]) -> list[str]:
     falling = _changes({name: each for name, each in gains.items() if each.high < 0}, 1)
     parts = [f"rises for {rising}"] * bool(rising) + [f"falls for {falling}"] * bool(falling)
     if parts:
-        sentences = [f"Recall {' and '.join(parts)}; the other classes are undecided."]
+        # Unlike the intervals of the table, these do not hold simultaneously, so that the two may disagree.
+        each = f"with {percent(confidence)} confidence for each class by itself"
+        sentences = [f"Recall {' and '.join(parts)}, {each}; the other classes are undecided."]
     else:
         largest = max(gains, key=lambda name: abs(float(gains[name])))
         sentences = [
