@@ -28,7 +28,7 @@ def tasks(source=None, epoch=3):
     """Yield tasks for six batches of two samples, with their records if there is a source."""
     for step in range(6):
         indices = np.array([2 * step, 2 * step + 1])
-        yield Task(epoch, step, (0, 1), indices, None if source is None else source.read(indices), (indices,))
+        yield Task(epoch, step, (0, 1), indices, None if source is None else source.read(indices), (indices,), {})
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ from tailfit.data.feeding.transforming import Transform
 
 if __name__ == "__main__":
     processes = Processes(2, None, Transform(in_processes.tell_and_sleep, 0))
-    stream = processes.make((Task(0, n, (0, 1), np.zeros(1), np.zeros(1), ()) for n in range(9)), 0)
+    stream = processes.make((Task(0, n, (0, 1), np.zeros(1), np.zeros(1), (), {}) for n in range(9)), 0)
     def tell():
         while len(multiprocessing.active_children()) < 2:
             time.sleep(0.05)

@@ -271,7 +271,7 @@ def test_numbers_of_any_number_of_digits(digits):
 def test_values_written_as_yaml_are_read_as_the_same(value):
     value = json.loads(json.dumps({"a": value, "true": {"null": value}, "1": [math.inf, {"False": -math.inf}]}))
     with contextlib.suppress(DataError):  # a lone surrogate, a key that is repeated
-        assert parse(as_yaml(value)).value == value
+        assert json.dumps(parse(as_yaml(value)).value) == json.dumps(value)  # as text: NaN is not equal to itself
 
 
 def test_text_that_is_a_value_of_yaml_is_quoted():
