@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from scipy.special import softmax
+from support.backends import ON_TORCH
 
 import tailfit
 from tailfit.errors import ArgumentError, DataError
@@ -35,6 +36,7 @@ def records(data):
     return source.read(np.arange(len(source)))
 
 
+@ON_TORCH
 def test_probabilities_are_the_mean_of_the_members(data, tmp_path):
     run = train(recipe(data), tmp_path / "run")
     x = records(data)

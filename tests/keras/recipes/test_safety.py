@@ -13,12 +13,12 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import fuzzing
+from support.backends import ON_TORCH
 from support.fuzzing import damaged
 from support.odd_files import KINDS, no_longer_than
 
@@ -340,7 +340,7 @@ def used(recipe, home, *, trained):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the same code on every backend; torch compiles least")
+@ON_TORCH
 def test_any_file_of_a_run_replaced_by_something_else(run, tmp_path):
     """For every file of a trained run."""
     recipe = run.directory.with_name("pumps.yaml")
