@@ -42,7 +42,7 @@ class MiniRocket(keras.layers.Layer):
     >>> layer = MiniRocket(num_features=168)
     >>> records = np.random.default_rng(0).normal(size=(20, 30, 2)).astype("float32")
     >>> layer.adapt(records)
-    >>> layer(records).shape
+    >>> tuple(layer(records).shape)
     (20, 168)
     """
 

@@ -55,7 +55,7 @@ class ELR(Step):
     >>> model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True), steps=[elr])
     >>> batches = tailfit.Batches(tailfit.data.Arrays(np.ones((6, 4)), np.arange(6) % 3), batch_size=2)
     >>> history = model.fit(batches, verbose=0)
-    >>> elr.targets.shape, round(float(ops.sum(elr.targets[0])), 4)  # after one step: 1 - beta
+    >>> tuple(elr.targets.shape), round(float(ops.sum(elr.targets[0])), 4)  # after one step: 1 - beta
     ((6, 3), 0.3)
     """
 
