@@ -23,7 +23,7 @@ def browser_path() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Start the browser; skips the test where there is none, and fails it where `TAILFIT_BROWSER` names one."""
+    """Start the browser. Without one, skip the test, or fail it if `TAILFIT_BROWSER` is set."""
     path = browser_path()
     missing = "no Chromium is installed" if path is None else ""
     try:

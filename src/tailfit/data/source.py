@@ -224,17 +224,19 @@ class Source(ABC):
         for into, records in pairs(out, self._read(indices)):
             into[...] = records
 
-    def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+    def _windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
         """Return windows of records, new arrays `[n, length, ...]`, for `Windows`.
-
-        A source may override it to read only the steps of the windows. It is not called for a source in memory that
-        returns a `_window_reader`.
 
         Args:
             records: Valid position of the record of each window, `[n]`.
             starts: First step of each window in its record, `[n]`.
             length: Steps per window; all windows are inside their records.
         """
+        reader = self._window_reader(records, starts, length)
+        return self._read_windows(records, starts, length) if reader is None else reader()
+
+    def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
+        """See `_windows`; for a source without a `_window_reader`, which may override it to read only these steps."""
         # Each record is read once, however many of its windows are in the batch.
         distinct, places = np.unique(records, return_inverse=True)
         return map_tree(lambda leaf: cut_windows(leaf, places, starts, length)(), self._read(distinct))
@@ -245,7 +247,7 @@ class Source(ABC):
         """Return a function that returns the windows at given positions in `records`, by default all, for `Windows`.
 
         A source in memory may override it, so that places of windows are looked up once instead of in each batch. None:
-        windows are read by `_read_windows`, which has the same arguments.
+        windows are read by `_read_windows`. See `_windows` for the arguments.
         """
         return None
 
@@ -440,7 +442,7 @@ class Subset(Source):
         return self.source._read(self.indices[indices])
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
-        return self.source._read_windows(self.indices[records], starts, length)
+        return self.source._windows(self.indices[records], starts, length)
 
     def _read_into(self, out: Any, indices: NDArray[np.int64]) -> None:
         self.source._read_into(out, self.indices[indices])

@@ -73,7 +73,7 @@ def write_pictures(directory: Path, rows: Sequence[int], records: Any) -> None:
 
 
 def read_pictures(directory: Path) -> dict[int, dict[str, Any]]:
-    """Return the pictures of a run by position in the test part; empty if there are none, or the file is damaged."""
+    """Return the pictures of a run by position in the test part; empty without a file, or if it is damaged."""
     try:
         fields = fields_of(read_text(directory / PICTURES_FILE, MOST_JSON), _FORMAT, "", name=PICTURES_FILE)
         return {int(row): _checked(each) for row, each in fields["pictures"].items()}
@@ -82,7 +82,7 @@ def read_pictures(directory: Path) -> dict[int, dict[str, Any]]:
 
 
 def draw_pictures(pictures: Mapping[int, Mapping[str, Any]], rows: Sequence[int], names: Sequence[str]) -> list[Markup]:
-    """Return the picture of each sample as markup, empty where there is none.
+    """Return the picture of each sample as markup, or an empty text for samples without a picture.
 
     Args:
         pictures: What `read_pictures` returned.

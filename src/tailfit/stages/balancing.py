@@ -3,13 +3,11 @@
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from tailfit.arguments import checked_number
 from tailfit.data import Batches
 from tailfit.losses import ClassBalanced
-from tailfit.stages.classifier import classifier_of, only_trainable
+from tailfit.stages.classifier import class_norms, classifier_of, train_alone
 from tailfit.training.model import Model
 
 __all__ = ["balance_classifier"]
@@ -60,13 +58,11 @@ def balance_classifier(
     fix = "the authors use 0.1; with 1 only growth is prevented"
     threshold = checked_number(threshold, "threshold", fix=fix)
     layer = classifier_of(model, head)
-    norms = np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
+    norms = class_norms(layer)
     bound = float(norms.min() + threshold * (norms.max() - norms.min()))
     loss = ClassBalanced(batches, beta=0.9999, from_logits=True) if loss is None else loss
     before, layer.kernel.constraint = layer.kernel.constraint, keras.constraints.MaxNorm(bound, axis=0)
     try:
-        with only_trainable(model, layer):
-            model.compile(optimizer, loss)
-            return model.fit(batches, epochs=epochs, **fit)
+        return train_alone(layer, model, batches, optimizer, loss, epochs=epochs, **fit)
     finally:
         layer.kernel.constraint = before

@@ -1,6 +1,6 @@
 """Retraining, scaling and normalising the last layer of a trained network (Kang et al. 2020)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,14 +19,16 @@ from tailfit.training.model import Model
 
 __all__ = [
     "check_tau",
+    "class_norms",
     "classifier_of",
     "inverse_norms",
     "learn_scales",
     "normalize_classifier",
-    "only_trainable",
     "refuse_unbalanced",
     "reinitialize",
     "retrain_classifier",
+    "train_alone",
+    "train_scales",
 ]
 
 
@@ -75,9 +77,7 @@ def retrain_classifier(
     layer = classifier_of(model, head)
     refuse_unbalanced(batches)
     reinitialize(layer)
-    with only_trainable(model, layer):
-        model.compile(optimizer, model.loss if loss is None else loss)
-        return model.fit(batches, epochs=epochs, **fit)
+    return train_alone(layer, model, batches, optimizer, model.loss if loss is None else loss, epochs=epochs, **fit)
 
 
 def learn_scales(
@@ -127,13 +127,7 @@ def learn_scales(
         layer.kernel.assign(learned * scales)
         mean.update_state(loss, sample_weight=rows_of(x))
 
-    losses = []
-    for epoch in range(epochs):
-        mean.reset_state()
-        for batch in batches.iterate(epoch):
-            step(batch)
-        losses.append(float(mean.result()))
-    return {"loss": losses, "scales": ops.convert_to_numpy(scales).tolist()}
+    return train_scales(scales, step, mean, batches, epochs)
 
 
 def normalize_classifier(model: Model, *, tau: float = 1.0, head: Any = None) -> None:
@@ -172,8 +166,13 @@ def inverse_norms(layer: Any, tau: float) -> Any:
         ArgumentError: If `tau` is negative.
     """
     check_tau(tau)
-    norms = np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
+    norms = class_norms(layer)
     return np.where(norms > 0, norms, 1.0) ** -tau  # a norm of 0 stays 0
+
+
+def class_norms(layer: Any) -> Any:
+    """Return the norm of the weights of each class, `float64[C]`."""
+    return np.linalg.norm(ops.convert_to_numpy(layer.kernel).astype(np.float64), axis=0)
 
 
 def check_tau(tau: Any) -> None:
@@ -225,8 +224,35 @@ def refuse_unbalanced(batches: Any) -> None:
         )
 
 
+def train_alone(layer: Any, model: Model, batches: Batches, optimizer: Any, loss: Any, **fit: Any) -> Any:
+    """Compile a model, train one layer while all others are frozen, and return the `History`."""
+    with _only_trainable(model, layer):
+        model.compile(optimizer, loss)
+        return model.fit(batches, **fit)
+
+
+def train_scales(
+    scales: keras.Variable, step: Callable[[Any], None], mean: keras.metrics.Metric, batches: Batches, epochs: int
+) -> dict[str, list[float]]:
+    """Train factors of the classes, and return the mean loss of each epoch, and the final factors.
+
+    Args:
+        scales: The factors, which `step` changes.
+        step: Function that trains on a batch, and updates `mean` with its loss.
+        mean: Mean loss of the epoch.
+        batches, epochs: See `learn_scales`.
+    """
+    losses = []
+    for epoch in range(epochs):
+        mean.reset_state()
+        for batch in batches.iterate(epoch):
+            step(batch)
+        losses.append(float(mean.result()))
+    return {"loss": losses, "scales": ops.convert_to_numpy(scales).tolist()}
+
+
 @contextmanager
-def only_trainable(model: keras.Model, layer: Any) -> Iterator[None]:
+def _only_trainable(model: keras.Model, layer: Any) -> Iterator[None]:
     """Freeze all layers but one, within this context."""
     layers = leaf_layers(model)
     before = [(each, each.trainable) for each in layers]

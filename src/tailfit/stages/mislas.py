@@ -9,7 +9,7 @@ from keras import ops
 from tailfit.arguments import whole_number
 from tailfit.data import Batches
 from tailfit.losses import LabelAwareSmoothing
-from tailfit.stages.classifier import classifier_of, refuse_unbalanced
+from tailfit.stages.classifier import classifier_of, refuse_unbalanced, train_scales
 from tailfit.training.compiled import function
 from tailfit.training.divisor import rows_of
 from tailfit.training.gradients import value_and_grad
@@ -78,10 +78,4 @@ def mislas_classifier(
             weights.assign(own * scales)
         mean.update_state(value, sample_weight=rows_of(x))
 
-    losses = []
-    for epoch in range(epochs):
-        mean.reset_state()
-        for batch in batches.iterate(epoch):
-            step(batch)
-        losses.append(float(mean.result()))
-    return {"loss": losses, "scales": ops.convert_to_numpy(scales).tolist()}
+    return train_scales(scales, step, mean, batches, epochs)

@@ -4,7 +4,7 @@ from typing import Any
 
 from tailfit.data import Batches
 from tailfit.losses import CrossEntropy
-from tailfit.stages.classifier import classifier_of, only_trainable, reinitialize
+from tailfit.stages.classifier import classifier_of, reinitialize, train_alone
 from tailfit.training.model import Model
 
 __all__ = ["smooth_classifier"]
@@ -56,6 +56,4 @@ def smooth_classifier(
     layer = classifier_of(model, head)
     loss = CrossEntropy(label_smoothing=label_smoothing, from_logits=from_logits)
     reinitialize(layer)
-    with only_trainable(model, layer):
-        model.compile(optimizer, loss)
-        return model.fit(batches, epochs=epochs, **fit)
+    return train_alone(layer, model, batches, optimizer, loss, epochs=epochs, **fit)

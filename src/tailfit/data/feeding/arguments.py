@@ -110,7 +110,7 @@ def steps_of(size: int, batch_size: int, shards: int, *, drop_remainder: bool) -
     """Return the number of batches of an epoch of `size` samples.
 
     Raises:
-        ArgumentError: If there is none, or a shard of one would be empty.
+        ArgumentError: If the epoch has no batch, or a batch has fewer samples than shards.
     """
     whole, rest = divmod(size, batch_size)
     steps = whole + (rest > 0 and not drop_remainder)

@@ -122,9 +122,6 @@ class Arrays(Source):
         self._nan_check.check(indices, out, self._named)
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
-        reader = self._window_reader(records, starts, length)
-        if reader is not None:
-            return reader()
         for file in self._mapped:
             file.check()
         windows = map_tree(lambda leaf: cut_windows(leaf, records, starts, length)(), self._x)

@@ -107,7 +107,7 @@ class Concat(Source):
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
         def read(source: Source, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> Any:
-            return source._read_windows(positions, starts[rows], length)
+            return source._windows(positions, starts[rows], length)
 
         return self._joined(records, read)
 

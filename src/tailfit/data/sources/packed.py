@@ -230,9 +230,6 @@ class Packed(Source):
         self._nan_check.check(indices, out, self._named)
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
-        reader = self._window_reader(records, starts, length)
-        if reader is not None:
-            return reader()
         order = np.argsort(self._steps[records] + starts)
         leaves = [
             self._windows_from_files(leaf, records, starts, length, order) for leaf in range(len(self._manifest.leaves))

@@ -271,9 +271,6 @@ class Recordings(Source):
         return batch
 
     def _read_windows(self, records: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Any:
-        reader = self._window_reader(records, starts, length)
-        if reader is not None:
-            return reader()
         first = self._offsets[records] + starts
         windows = np.empty((len(first), length, len(self.columns)), np.float32)
         for row in np.argsort(first, kind="stable").tolist():  # in the order of the files

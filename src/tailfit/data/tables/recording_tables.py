@@ -148,7 +148,7 @@ def open_tables(
     files = known_files(list(paths), SUFFIXES)
 
     found: list[tuple[TableFile, dict[str, Any]]] = []
-    # Threads would be slower for Parquet: pyarrow needs the interpreter's lock in much of the work on a small file.
+    # No threads for Parquet: on a small file they gain little, because pyarrow often needs the interpreter's lock.
     if len(files) == 1 or all(file.path.lower().endswith(PARQUET) for file in files):
         for file in files:
             found.append(open_table(file, names, text=text, like=found[-1][0] if found else None))

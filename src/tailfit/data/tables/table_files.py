@@ -115,8 +115,10 @@ def _parsed_together(columns: Sequence[Any]) -> list[Any]:
 def _opened_parquet(file: KnownFile, names: Sequence[str], like: TableFile | None) -> tuple[TableFile, dict[str, Any]]:
     pa = needed("pyarrow", "parquet", file.path)
     with open_parquet(file) as (rows, opened):
-        alike = like is not None and like._parquet is not None and like._parquet.schema.equals(rows.schema)
-        kinds = like.columns if alike and like is not None else _arrow_kinds(rows.schema, file)
+        if like is not None and like._parquet is not None and like._parquet.schema.equals(rows.schema):
+            kinds = like.columns
+        else:
+            kinds = _arrow_kinds(rows.schema, file)
         wanted = _present(names, kinds, file)
         # Without columns, the sizes in the footer are the number of rows.
         parts = [rows.read_from(opened, group, wanted) for group in range(max(len(rows.sizes), 1)) if wanted]
