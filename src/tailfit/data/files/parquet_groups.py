@@ -88,11 +88,13 @@ def open_parquet(file: KnownFile) -> Iterator[tuple[ParquetRows, Any]]:
 
 @contextmanager
 def _opened(file: KnownFile, **options: Any) -> Iterator[Any]:
-    parquet = needed("pyarrow.parquet", "parquet", _WHAT)
+    pa, parquet = needed("pyarrow", "parquet", _WHAT), needed("pyarrow.parquet", "parquet", _WHAT)
     with (
         named_errors(file),
-        # Not memory-mapped: truncating a mapped file kills the process.
-        parquet.ParquetFile(file.path, memory_map=False, page_checksum_verification=True, **options) as opened,
+        # Not memory-mapped: truncating a mapped file kills the process. Not by its path, which pyarrow would look up in
+        # its file systems for as long as it takes to open a small file.
+        pa.OSFile(file.path) as stream,
+        parquet.ParquetFile(stream, page_checksum_verification=True, **options) as opened,
     ):
         yield opened
 

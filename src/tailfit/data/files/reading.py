@@ -40,11 +40,11 @@ class KnownFile:
                 path.
         """
         name = absolute(path)
-        found = cls._now(name)
-        open_regular(name).close()  # so that missing permissions give the same error for all formats
-        if not found.size:
+        with open_regular(name, buffering=0) as opened:  # so that missing permissions give one error for all formats
+            found = os.fstat(opened.fileno())
+        if not found.st_size:
             raise RecordError(f"{name}: an empty file", expected="an intact file", fix="write the file again")
-        return found
+        return cls(name, found.st_size, found.st_mtime_ns)
 
     @classmethod
     def _now(cls, name: str) -> "KnownFile":
@@ -185,4 +185,7 @@ def absolute(path: str | PathLike[str]) -> str:
         raise ArgumentError(
             f"a path of type {type(path).__name__}", expected="a str or Path", fix="pass the path of a file or folder"
         )
-    return str(Path(fspath(path)).absolute())
+    text = fspath(path)
+    if isinstance(text, str) and os.path.isabs(text) and os.path.normpath(text) == text:
+        return text  # the usual case, of the files in a folder
+    return str(Path(text).absolute())

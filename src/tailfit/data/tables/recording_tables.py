@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tailfit.data.files.reading import absolute, files_in, known_files
-from tailfit.data.tables.table_files import PARQUET, SUFFIXES, TableFile, joined, kind_of, open_table, with_times
+from tailfit.data.files.reading import KnownFile, absolute, files_in, known_files
+from tailfit.data.tables.table_files import SUFFIXES, TableFile, joined, kind_of, open_table, with_times
 from tailfit.errors import DataError, RecordError
 
 __all__ = ["OpenedTables", "Recorded", "open_tables", "recordings_of", "table_paths"]
 
 _THREADS: Final = min(4, os.cpu_count() or 1)  # that open files; more of them would wait for the interpreter's lock
+_FILES: Final = 32  # that a thread opens in one go; one by one, threads would wait for each other more than they work
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,20 @@ def open_tables(
         )
     files = known_files(list(paths), SUFFIXES)
 
-    found: list[tuple[TableFile, dict[str, Any]]] = []
-    # No threads for Parquet: on a small file they gain little, because pyarrow often needs the interpreter's lock.
-    if len(files) == 1 or all(file.path.lower().endswith(PARQUET) for file in files):
-        for file in files:
+    def opened(part: Sequence[KnownFile]) -> list[tuple[TableFile, dict[str, Any]]]:
+        found: list[tuple[TableFile, dict[str, Any]]] = []
+        for file in part:
             found.append(open_table(file, names, text=text, like=found[-1][0] if found else None))
+        if time is not None:
+            with_times(found, time)
+        return found
+
+    parts = [files[start : start + _FILES] for start in range(0, len(files), _FILES)]
+    if len(parts) == 1:
+        found = opened(parts[0])
     else:
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(lambda file: open_table(file, names, text=text), files))
-    if time is not None:
-        with_times(found, time)
+            found = [one for part in pool.map(opened, parts) for one in part]
     for table, _ in found:
         rows = sum(table.sizes)
         if rows < 2:
