@@ -1,4 +1,4 @@
-"""Files of records: NumPy, packed sets, Parquet, Arrow, record files, HDF5, Zarr, images."""
+"""Files of records: NumPy (`.npy`, `.npz`), packed sets, Parquet, Arrow, record files, HDF5, Zarr, images."""
 
 import functools
 import io
@@ -115,6 +115,28 @@ def loaded(data: bytes) -> Any:
 
 def is_record(array: Any) -> bool:
     return array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
+
+
+def npz_seeds() -> list[bytes]:
+    files = []
+    for save, arrays in (
+        (np.savez, {"x": X, "y": LABELS, "ids": IDS}),
+        (np.savez_compressed, {"X": X, "y": [0, 1, 0, 1], "y_names": ["ok", "leak"]}),
+        (np.savez, {"x": np.asfortranarray(X)}),
+    ):
+        save(file := io.BytesIO(), **arrays)
+        files.append(file.getvalue())
+    return files
+
+
+@parser(npz_seeds, words=("PK\x01\x02", "PK\x03\x04", "PK\x05\x06", "x.npy", "y.npy"))
+def npz(data: bytes) -> None:
+    path = scratch("npz") / "a.npz"
+    path.write_bytes(data)
+    whole = answer(lambda: tailfit.data.open(path, nan="keep").read([3, 0]))
+    by_row = answer(lambda: tailfit.data.open(path, nan="keep", memory=False).read([3, 0]))
+    if whole is not REFUSED and by_row is not REFUSED:
+        assert equal(whole, by_row), "other records by row than from memory"
 
 
 # -- packed sets ----------------------------------------------------------------------------------------

@@ -169,6 +169,7 @@ FILES = {
     "an exabyte": record("truncated", written("x.npy", HUGE, tailfit.data.open)),
     "text as Parquet": record("x.parquet", written("x.parquet", "PAR1 no PAR1", tailfit.data.open)),
     "text as HDF5": record("x.h5", written("x.h5", "no", tailfit.data.open)),
+    "text as .npz": record("x.npz: File is not a zip file", written("x.npz", "no", tailfit.data.open)),
     "text as Zarr": record("x.zip", written("x.zip", "PK no", tailfit.data.open)),
     "text as Arrow": record("x.arrow", written("x.arrow", "no", tailfit.data.open)),
     "an empty CSV": record("x.csv", written("x.csv", "", tailfit.data.open)),

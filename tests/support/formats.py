@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import zarr
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from tailfit.data import HDF5, ArrayRecord, ImageFolder, Parquet, Source, TFRecord, Zarr
+from tailfit.data import HDF5, ArrayRecord, ImageFolder, Npz, Parquet, Source, TFRecord, Zarr
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ def write_zarr(root: Path, x: Any, y: Any, ids: list[str]) -> None:
     group.create_array("x", data=x, chunks=(4, 4, 3), compressors=zarr.codecs.ZstdCodec(checksum=True))
     for name, values in (("y", y), ("ids", ids)):
         group.create_array(name, shape=(len(values),), dtype="str")[:] = np.array(values, dtype="U")
+
+
+def write_npz(root: Path, x: Any, y: Any, ids: list[str]) -> None:
+    root.mkdir()
+    np.savez(root / "set.npz", x=x, y=np.asarray(y), ids=np.asarray(ids, str))
 
 
 def write_images(root: Path, x: Any, y: Any, ids: list[str]) -> None:
@@ -136,6 +141,9 @@ FORMATS = {
     "Zarr": Format(write_zarr, lambda root, **options: Zarr(root, memory=False, **options), "x/zarr.json"),
     "Zarr, a chunk": Format(
         write_zarr, lambda root, **options: Zarr(root, memory=False, **options), "x/c/1/0/0", named="", watched=False
+    ),
+    "Npz": Format(
+        write_npz, lambda root, **options: Npz(root / "set.npz", memory=False, **options), "set.npz", listed=False
     ),
     "ImageFolder": Format(
         write_images,

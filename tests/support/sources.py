@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tailfit.data import Arrays, Concat, Mapped, MapStyle, NpyFolder, Packed, Recordings, Source, Subset, Windows, pack
+from tailfit.data import (
+    Arrays,
+    Concat,
+    Mapped,
+    MapStyle,
+    NpyFolder,
+    Npz,
+    Packed,
+    Recordings,
+    Source,
+    Subset,
+    Windows,
+    pack,
+)
 
 Builder = Callable[[Path], tuple[Source, Any]]
 SIZE = 23
@@ -82,6 +95,20 @@ def big_endian_arrays(folder: Path) -> tuple[Source, Any]:
 
 def big_endian_windows(folder: Path) -> tuple[Source, Any]:
     return Windows(Arrays(records((6, 2), ">f8")), 6), records((6, 2), "float64")
+
+
+def npz(memory: Any, save: Callable[..., None] = np.savez) -> Builder:
+    def build(folder: Path) -> tuple[Source, Any]:
+        save(folder / "set.npz", X=records(), y=labels(), ids=ids())
+        return Npz(folder / "set.npz", metadata=metadata(), memory=memory), records()
+
+    return build
+
+
+def npz_nest(folder: Path) -> tuple[Source, Any]:
+    np.savez(folder / "set.npz", signal=records((2,), ">i2"), still=np.asfortranarray(records()))
+    names = {"a": "signal", "rest": ["still", "signal"]}
+    return Npz(folder / "set.npz", names), {"a": records((2,), "int16"), "rest": [records(), records((2,), "int16")]}
 
 
 def packed(memory: bool, nested: bool = False) -> Builder:
@@ -190,6 +217,12 @@ BUILDERS: dict[type[Source], dict[str, Builder]] = {
         "scalars": folder_of((), "float64"),
         "booleans": folder_of((3,), "bool", with_labels=False),
         "big endian": big_endian,
+    },
+    Npz: {
+        "in memory": npz(True),
+        "by row": npz(False),
+        "compressed": npz("auto", np.savez_compressed),
+        "nest": npz_nest,
     },
     Packed: {
         "in memory": packed(True),

@@ -21,6 +21,7 @@ from tailfit.data.sources.hdf5 import HDF5
 from tailfit.data.sources.image_folder import ImageFolder
 from tailfit.data.sources.map_style import MapStyle
 from tailfit.data.sources.npy_folder import NpyFolder
+from tailfit.data.sources.npz import Npz
 from tailfit.data.sources.packed import Packed
 from tailfit.data.sources.parquet import Parquet
 from tailfit.data.sources.recordings import Recordings
@@ -51,6 +52,7 @@ __all__ = [
     "Mapped",
     "Normalize",
     "NpyFolder",
+    "Npz",
     "Packed",
     "Pad",
     "Parquet",

@@ -21,6 +21,7 @@ from tailfit.data.sources.image_folder import SUFFIXES as IMAGES
 from tailfit.data.sources.image_folder import ImageFolder
 from tailfit.data.sources.layout import companion_files, records_folder
 from tailfit.data.sources.npy_folder import NpyFolder
+from tailfit.data.sources.npz import Npz
 from tailfit.data.sources.packed import Packed
 from tailfit.data.sources.parquet import Parquet
 from tailfit.data.sources.recordings import Recordings, has_recordings, recording_files
@@ -38,8 +39,8 @@ __all__ = ["open", "open_alike"]
 
 _FORMATS = (
     "a folder written by pack, a folder of .npy files (or with them in data/), tables, record files or images, "
-    "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .arrow, .feather, .csv, .tsv, .ndjson, "
-    ".tfrecord or .array_record file, or a zipped Zarr store"
+    "a Zarr store or a saved Hugging Face data set; a .parquet, .h5, .npy, .npz, .arrow, .feather, .csv, .tsv, "
+    ".ndjson, .tfrecord or .array_record file, or a zipped Zarr store"
 )
 
 _RECORDINGS = "recordings"  # not an option of any source: it marks the tables passed to `open_alike`
@@ -66,7 +67,8 @@ def open(
       `.feather` files: `Recordings`, a recording per table. Also any table or folder of tables if one of the options
       `time`, `classes`, `drop`, `resample` and `max_gap` is given.
     - `.parquet` files: `Parquet`; `.arrow`, `.feather`, `.csv`, `.tsv` and `.ndjson` files: `Table`.
-    - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`; an `.npy` file: `Arrays`, memory-mapped.
+    - `.h5` and `.hdf5` files: `HDF5`; a Zarr store, `.zarr` or zipped: `Zarr`.
+    - An `.npy` file: `Arrays`, memory-mapped; an `.npz` file: `Npz`.
     - `.tfrecord` files: `TFRecord`; `.array_record` files: `ArrayRecord`.
     - A folder of images, or of folders of images: `ImageFolder`, with labels and metadata as for `.npy` files.
     - A Hugging Face data set saved by `save_to_disk`: `HuggingFace`.
@@ -243,6 +245,7 @@ def _in_file(path: Path, given: Mapping[str, Any]) -> _Found | None:
         **dict.fromkeys(ARRAY_RECORD, (ArrayRecord, Path)),
         **dict.fromkeys((".csv", ".tsv", ".ndjson", ".jsonl"), text),
         ".npy": (Arrays, lambda path: map_array(str(path))),
+        ".npz": (Npz, Path),
         ".zip": (Zarr, Path),
     }
     return by_suffix.get(path.suffix.lower()) if path.exists() else None

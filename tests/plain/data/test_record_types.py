@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from tailfit.data import HDF5, Arrays, Batches, Mapped, MapStyle, NpyFolder, Ragged, Windows, Zarr, open, pack
+from tailfit.data import HDF5, Arrays, Batches, Mapped, MapStyle, NpyFolder, Npz, Ragged, Windows, Zarr, open, pack
 from tailfit.data.files.tf_example import Examples
 from tailfit.data.sources.packed_format import Manifest
 from tailfit.errors import ArgumentError, DataError
@@ -63,6 +63,7 @@ STORES = {
     "Packed": lambda path, array: open(packed(path, array)),
     "HDF5": lambda path, array: in_hdf5(path / "set.h5", array),
     "Zarr": lambda path, array: in_zarr(path / "set.zarr", array),
+    "Npz": lambda path, array: in_npz(path / "set.npz", array),
 }
 
 
@@ -70,6 +71,11 @@ def in_hdf5(path: Path, array: Any) -> HDF5:
     with h5py.File(path, "w") as file:
         file["x"] = array
     return HDF5(path)
+
+
+def in_npz(path: Path, array: Any) -> Npz:
+    np.savez(path, x=array)
+    return Npz(path)
 
 
 def in_zarr(path: Path, array: Any) -> Zarr:
@@ -87,7 +93,14 @@ def test_unsupported_dtypes_are_refused(make: Any, kind: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("store", "kind"),
-    [("Packed", "complex"), ("Packed", "dates"), ("HDF5", "complex"), ("HDF5", "structures"), ("Zarr", "complex")],
+    [
+        ("Packed", "complex"),
+        ("Packed", "dates"),
+        ("HDF5", "complex"),
+        ("HDF5", "structures"),
+        ("Zarr", "complex"),
+        ("Npz", "text"),
+    ],
 )
 def test_unsupported_dtypes_in_stores_are_refused(store: str, kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"set\..*of type|pack.json.*of type"):

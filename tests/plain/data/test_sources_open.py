@@ -22,6 +22,7 @@ from tailfit.data import (
     HuggingFace,
     ImageFolder,
     NpyFolder,
+    Npz,
     Packed,
     Parquet,
     Table,
@@ -106,6 +107,11 @@ def npy_file(root: Path) -> Path:
     return root / "set.npy"
 
 
+def npz_file(root: Path) -> Path:
+    np.savez(root / "set.npz", X=X, y=Y)
+    return root / "set.npz"
+
+
 def images(root: Path) -> Path:
     for number, label in enumerate(Y):
         (root / "set" / label).mkdir(parents=True, exist_ok=True)
@@ -133,6 +139,7 @@ def hugging_face(root: Path) -> Path:
         (tfrecord, TFRecord),
         (array_records, ArrayRecord),
         (npy_file, Arrays),
+        (npz_file, Npz),
         (images, ImageFolder),
         (hugging_face, HuggingFace),
     ],
@@ -172,7 +179,7 @@ def test_values_that_are_not_paths(path: Any) -> None:
         open_source(path)
 
 
-@pytest.mark.parametrize("kind", [Parquet, HDF5, Zarr, ImageFolder, TFRecord, ArrayRecord])
+@pytest.mark.parametrize("kind", [Parquet, HDF5, Npz, Zarr, ImageFolder, TFRecord, ArrayRecord])
 def test_sources_refuse_values_that_are_not_paths(kind: type) -> None:
     with pytest.raises(ArgumentError, match="type int"):
         kind(3)
@@ -222,7 +229,7 @@ def test_splits_of_hugging_face_are_named(tmp_path: Path) -> None:
 
 
 def test_packed_from_each_kind(tmp_path: Path) -> None:
-    for number, write in enumerate((parquet, hdf5, zarr_store, images, csv)):
+    for number, write in enumerate((parquet, hdf5, npz_file, zarr_store, images, csv)):
         root = tmp_path / str(number)
         root.mkdir()
         source = open_source(write(root))

@@ -46,6 +46,11 @@ def zarr(folder: Path, metadata: Any) -> Any:
     return tailfit.data.Zarr(folder / "set.zarr", metadata=metadata)
 
 
+def npz(folder: Path, metadata: Any) -> Any:
+    np.savez(folder / "set.npz", x=np.eye(4), ids=IDS)
+    return tailfit.data.Npz(folder / "set.npz", metadata=metadata)
+
+
 def images(folder: Path, metadata: Any) -> Any:
     image = pytest.importorskip("PIL.Image")
     for name in IDS:
@@ -68,6 +73,7 @@ SOURCES = {
     "map-style": lambda folder, table: MapStyle(list(np.eye(4)), ids=IDS, metadata=frame(table)),
     "hdf5": hdf5,
     "zarr": zarr,
+    "npz": npz,
     "images": images,
     "packed": packed,
 }

@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     datasets.Dataset.from_polars(frame).save_to_disk(root / "saved")
     with h5py.File(root / "pumps.h5", "w") as file:
         file["plant/signal"], file["plant/context"], file["plant/cause"] = signal, signal[:, 0], causes
+    np.savez(root / "mnist.npz", x_train=signal, y_train=np.arange(SIZE) % 10)
     zarr.create_group(root / "pumps.zarr").create_array("x", data=signal)
     for number, cause in enumerate(causes):
         (root / "photos" / cause).mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,11 @@ class Items(list[Any]):
 def test_each_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(folder)
     known: dict[str, Any] = {"tailfit": tailfit, "polars": pl, "datasets": datasets, "np": np}
-    known |= {"causes": ["leak", "ok"] * (SIZE // 2), "dataset": Items([(np.zeros(2), 0), (np.ones(2), 1)])}
+    known |= {
+        "causes": ["leak", "ok"] * (SIZE // 2),
+        "signals": np.zeros((SIZE, 4)),
+        "dataset": Items([(np.zeros(2), 0), (np.ones(2), 1)]),
+    }
     kinds = set()
     for block in blocks(PAGE):
         exec(block.code, known)
@@ -80,7 +85,7 @@ def test_each_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
         assert isinstance(source, Source)
         assert len(source.read([1, 0])) == 2 or isinstance(source.read([0]), dict)
         kinds.add(type(source).__name__)
-    expected = "Parquet Table HuggingFace Recordings HDF5 Zarr ImageFolder TFRecord ArrayRecord MapStyle"
+    expected = "Parquet Table HuggingFace Recordings Npz HDF5 Zarr ImageFolder TFRecord ArrayRecord MapStyle"
     assert kinds == set(expected.split())
     assert open_source("packed").read([0]).shape == (1, 2)
     assert "share" in capsys.readouterr().out

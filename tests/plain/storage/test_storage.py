@@ -163,12 +163,12 @@ SETS = {
     **{suffix: table(suffix) for suffix in ("csv", "ndjson", "arrow")},
     **{
         name: lambda root, write=FORMATS[name].write: write(root, np.ones((2, 4, 3), "f4"), ["ok", "leak"], ["a", "b"])
-        for name in ("Parquet", "HDF5", "Zarr", "TFRecord", "ArrayRecord")
+        for name in ("Parquet", "HDF5", "Npz", "Zarr", "TFRecord", "ArrayRecord")
     },
 }
 # A folder of images may have any name; what Zarr has no chunk of is filled.
 SOUND = {("ImageFolder", "a folder"), ("Zarr", "a folder")}
-ONE_FILE = ("npy", "zip", "csv", "ndjson", "arrow", "HDF5")
+ONE_FILE = ("npy", "zip", "csv", "ndjson", "arrow", "HDF5", "Npz")
 
 
 @pytest.mark.parametrize("name", SETS)

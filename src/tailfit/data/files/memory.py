@@ -13,8 +13,9 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["available_memory", "fits_in_memory", "holdable"]
+__all__ = ["DEFLATE_RATIO", "available_memory", "fits_in_memory", "holdable"]
 
+DEFLATE_RATIO = 1032  # largest ratio of decompressed to compressed bytes, also of gzip and zip
 _DEFAULT = 1 << 32  # bytes, if the system doesn't report its memory
 _MAX_AXES = 64
 _SHARE = 0.5  # of the free memory that `memory="auto"` may use

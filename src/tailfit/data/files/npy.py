@@ -21,7 +21,7 @@ from tailfit.data.files.memory import available_memory, holdable
 from tailfit.errors import RecordError
 from tailfit.storage.reading import open_regular
 
-__all__ = ["Header", "map_array", "read_array", "read_header", "read_row", "stored_dtype"]
+__all__ = ["Header", "map_array", "parse_header", "read_array", "read_body", "read_header", "read_row", "stored_dtype"]
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH = {1: "<H", 2: "<I", 3: "<I"}  # struct format of the header's length in versions 1.0, 2.0 and 3.0
@@ -29,6 +29,7 @@ _MAX_HEADER = 10_000  # NumPy's own limit, because ast.literal_eval is not safe 
 _CODE = re.compile(r"[<>|=][biufcmMOSUV]\d*(\[\w+\])?")  # of a type: byte order, kind, size, unit of time
 _OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_PIECE_BYTES = 1 << 24  # read at once; members of zip files are copied by piece
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def read_header(path: str) -> Header:
             its header states. The message begins with the path.
     """
     with _opened(path) as file:
-        return _parse(file, path)
+        return parse_header(file, path)
 
 
 def read_row(path: str, row: NDArray[Any], reference: Header, reference_path: str) -> None:
@@ -83,10 +84,10 @@ def read_array(path: str) -> NDArray[Any]:
         RecordError: See `read_header`; also if the array does not fit into memory.
     """
     with _opened(path) as file:
-        header = _parse(file, path)
+        header = parse_header(file, path)
         if header.nbytes > available_memory():
             _refuse(path, f"{header.nbytes} bytes, which do not fit into memory", fix="use a smaller file")
-        return _body(file, path, header)
+        return read_body(file, path, header)
 
 
 def map_array(path: str) -> NDArray[Any]:
@@ -126,7 +127,7 @@ def _read_exactly(path: str, row: NDArray[Any], reference: Header) -> bool:
 
 def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path: str) -> None:
     with _opened(path) as file:
-        header = _parse(file, path)
+        header = parse_header(file, path)
         same_kind = header.dtype.newbyteorder("=") == reference.dtype.newbyteorder("=")
         if header.shape != reference.shape or not same_kind:
             raise RecordError(
@@ -134,13 +135,22 @@ def _read_slowly(path: str, row: NDArray[Any], reference: Header, reference_path
                 expected=f"{reference} as in the first file, {reference_path}",
                 fix="save all records with one shape and dtype, or pass ragged=True if they differ in length",
             )
-        row[...] = _body(file, path, header)
+        row[...] = read_body(file, path, header)
 
 
-def _body(file: IO[bytes], path: str, header: Header) -> NDArray[Any]:
-    body = bytearray(header.nbytes)
-    if file.readinto(body) != header.nbytes:  # type: ignore[attr-defined]
-        _refuse(path, "truncated while it was read", fix="do not write to a data set that is in use")
+def read_body(file: IO[bytes], path: str, header: Header) -> NDArray[Any]:
+    """Read the data of an array from an open file, whose position is after the header.
+
+    Raises:
+        RecordError: If the file ends before the data do.
+    """
+    body, place = bytearray(header.nbytes), 0
+    view = memoryview(body)
+    while place < header.nbytes:
+        count = file.readinto(view[place : place + _PIECE_BYTES])  # type: ignore[attr-defined]
+        if not count:
+            _refuse(path, "truncated while it was read", fix="do not write to a data set that is in use")
+        place += count
     array: NDArray[Any] = np.frombuffer(body, dtype=header.dtype)
     return array.reshape(header.shape, order="F" if header.fortran else "C")
 
@@ -161,9 +171,16 @@ def _opened(path: str) -> IO[bytes]:
         ) from error
 
 
-def _parse(file: IO[bytes], path: str) -> Header:
+def parse_header(file: IO[bytes], path: str, size: int | None = None) -> Header:
+    """Parse the header of an open file; see `read_header`.
+
+    Args:
+        file: The file, at its start.
+        path: Name in messages.
+        size: Size of the file in bytes; None to ask the system.
+    """
     try:
-        size = os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size if size is None else size
         start = file.read(8)
         if not start:
             _refuse(path, "an empty file")

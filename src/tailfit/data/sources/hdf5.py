@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tailfit.data.files.memory import available_memory
+from tailfit.data.files.memory import DEFLATE_RATIO, available_memory
 from tailfit.data.files.reading import KnownFile
 from tailfit.data.sources.stored import Stored
 from tailfit.data.tables.metadata import Metadata
@@ -24,7 +24,6 @@ _WHAT = "an HDF5 file"
 # HDF5 does not cache a chunk that is larger than its chunk cache, and decodes it again for each record. Its default of
 # 1 MiB is too small for that.
 _CHUNK_CACHE_BYTES = 1 << 26
-_GZIP_RATIO = 1032  # largest ratio of decompressed to compressed bytes
 _MAX_LINKS = 16  # links that lead to links
 
 
@@ -37,13 +36,14 @@ class HDF5(Stored):
     Args:
         path: Path of the file.
         x: Name of the dataset of records, `"group/name"` within groups; or an arbitrarily nested dict, tuple or list of
-            names.
-        y: Name of the dataset of labels: class indices, strings, one-hot, soft or multi-label rows. Default `"y"` if
-            it exists.
+            names. If there is no `"x"`, the default is `"X"`.
+        y: Name of the dataset of labels: class indices, strings, one-hot, soft or multi-label rows. Default `"y"` or
+            `"Y"` if it exists.
         ids: Name of the dataset of IDs, strings or whole numbers. Default `"ids"` if it exists; else IDs are "0", "1",
             ...
         metadata: polars DataFrame, or a CSV, JSON, NDJSON or Parquet file; see `Arrays`.
-        class_names: Class names in the order of the class indices.
+        class_names: Class names in the order of the class indices. Default: the dataset `"class_names"` or `"y_names"`
+            if it exists.
         id: Column of `metadata` with the IDs, if their values don't identify it.
         strip: Whether to strip whitespace around class names.
         memory: Whether to load all records into memory at the first `read`; `"auto"` does so if they take at most half
@@ -152,12 +152,12 @@ class HDF5(Stored):
         free, size = available_memory(), math.prod(data.chunks) * data.dtype.itemsize
         if size > free:
             self._refuse(name, f"in chunks of {size} bytes, which do not fit into memory", "write it in smaller chunks")
-        if data.compression != "gzip" or data.id.get_storage_size() * _GZIP_RATIO <= free:
+        if data.compression != "gzip" or data.id.get_storage_size() * DEFLATE_RATIO <= free:
             return
         large: list[tuple[int, ...]] = []
 
         def collect(chunk: Any) -> None:
-            if chunk.size * _GZIP_RATIO > free:
+            if chunk.size * DEFLATE_RATIO > free:
                 large.append(chunk.chunk_offset)
 
         data.id.chunk_iter(collect)

@@ -1,4 +1,4 @@
-"""Base of sources whose records, labels and IDs are named arrays in one store (an HDF5 file, a Zarr group).
+"""Base of sources whose records, labels and IDs are named arrays in one store: an HDF5 file, a Zarr group, an `.npz`.
 
 The positions of a batch are sorted and deduplicated before they are read, so that records in the same chunk are decoded
 together. Records that fit into memory are loaded once and kept.
@@ -7,7 +7,8 @@ together. Records that fit into memory are loaded once and kept.
 import math
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from tailfit.labels import encode
 __all__ = ["Stored"]
 
 _LOAD_CHUNK_BYTES = 1 << 24  # read at once when all records are loaded
+_CLASS_NAMES = ("class_names", "y_names")  # arrays with the names of the classes
 
 
 class Stored(Source):
@@ -51,7 +53,8 @@ class Stored(Source):
         nan: str,
     ) -> None:
         self._where: Final = where
-        y = "y" if y is None and self._has("y") else y
+        x = "X" if x == "x" and not self._has("x") and self._has("X") else x
+        y = next((name for name in ("y", "Y") if self._has(name)), None) if y is None else y
         y = None if isinstance(y, UnreadLabel) else y
         ids = "ids" if ids is None and self._has("ids") else ids
         self._x: Final = map_tree(str, x)
@@ -75,10 +78,15 @@ class Stored(Source):
         self._specs: Final = {name: shapes[name] for name in names}
         for name in names:
             check_record_type(shapes[name][1], f"{where}: array {name!r}", RecordError)
-        sample_ids: Sequence[str] = Numbered(size) if ids is None else checked_ids(self._texts(ids), size)
+        sample_ids: Sequence[str] = Numbered(size)
+        if ids is not None:
+            with self._errors_with(ids):
+                sample_ids = checked_ids(self._texts(ids), size)
         labels = None
         if y is not None:
-            labels = encode(self._label_values(y), class_names=class_names, ids=sample_ids, strip=strip)
+            names_of_classes = self._stored_class_names() if class_names is None else class_names
+            with self._errors_with(y):
+                labels = encode(self._label_values(y), class_names=names_of_classes, ids=sample_ids, strip=strip)
         elif class_names is not None:
             raise ArgumentError(
                 "class_names= without y=",
@@ -147,6 +155,33 @@ class Stored(Source):
                 fix="check the file, which may be damaged",
             )
         return self._whole(name)
+
+    @contextmanager
+    def _errors_with(self, name: str) -> Iterator[None]:
+        """Name the store and one of its arrays in errors about the values of the array."""
+        try:
+            yield
+        except RecordError:  # which begins with the path
+            raise
+        except DataError as error:
+            raise DataError(
+                f"{self._where}: array {name!r}: {error.received}", expected=error.expected, fix=error.fix
+            ) from error
+
+    def _stored_class_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes in the store, if it has them."""
+        found = next((name for name in _CLASS_NAMES if self._has(name)), None)
+        if found is None:
+            return None
+        shape, _ = self._checked(found)
+        names = self._texts(found) if len(shape) == 1 else []
+        if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+            raise RecordError(
+                f"{self._where}: array {found!r} of shape {shape}: {names if len(names) < 9 else names[:8]!r:.200}",
+                expected="different names of the classes, in the order of their indices",
+                fix=f"write {found!r} again, or pass class_names=",
+            )
+        return tuple(names)
 
     def _texts(self, name: str) -> list[Any]:
         return [self._text(value, name) for value in self._all_of(name).tolist()]
