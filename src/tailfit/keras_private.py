@@ -300,7 +300,7 @@ def true_step_numbers(iterator: Any) -> None:
 
     If the data set has an `observer` (see `tailfit.training.feed.StepObserver`), an epoch starts at the step that
     `observer.first_step()` returns, `observer.before_steps()` runs once the data are open, and
-    `observer.between_steps(next_step)` runs after each call of the step. A Keras callback can not do this: it would
+    `observer.between_steps(next_step)` runs after each call of the step. A Keras callback cannot do this: it would
     make the loop wait for the logs of every step.
     """
     if iterator is None or "_enumerate_iterator" in vars(iterator):

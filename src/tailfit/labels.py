@@ -178,7 +178,11 @@ def encode_labels_of(y: Any, *, class_names: Sequence[str] | None = None, num_cl
 
 def _encode_source(source: Any, class_names: Sequence[str] | None, num_classes: int | None) -> Encoded:
     if source.labels is None:
-        raise DataError(f"{source!r} without labels", expected="a labelled source", fix="open the source with labels=")
+        raise DataError(
+            f"{source!r} without labels",
+            expected="a labelled source",
+            fix="open the source with its labels (labels=, label= or y=)",
+        )
     names = getattr(source, "class_names", None) or class_names
     for what, given, same in (
         ("class_names", class_names, class_names is None or list(class_names) == list(names or ())),

@@ -1,4 +1,4 @@
-"""What notebooks show of results: tables as HTML, in which every text is escaped."""
+"""Results as notebooks show them: tables as HTML, in which every text is escaped."""
 
 from collections.abc import Iterable
 

@@ -88,7 +88,8 @@ def inspect(
     partition: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="JSON file with the sample IDs of each part, to find equal records in different parts."
+            metavar="FILE",
+            help="JSON file with the sample IDs of each part, to find duplicate records in different parts.",
         ),
     ] = None,
     probabilities: Annotated[
@@ -103,8 +104,8 @@ def inspect(
         list[str] | None,
         typer.Option(
             metavar="COLUMN",
-            help="Metadata column by which classes are counted, by default all columns of a few names. Can be "
-            "repeated.",
+            help="Metadata column by which classes are counted, by default text columns with few different "
+            "values. Can be repeated.",
         ),
     ] = None,
     option: ReaderOptions = None,
@@ -113,8 +114,8 @@ def inspect(
     """Check a data set for problems, and show its classes.
 
     Prints the number, shape and size of the records, the count of each class, also by group (-o group=well) and by
-    columns of the metadata, classes that are in one group only, missing sensors, equal records and doubtful labels.
-    Exits with code 1 for missing values, unreadable records, equal records in different parts, and class names that are
+    columns of the metadata, classes that are in one group only, missing sensors, duplicate records and doubtful labels.
+    Exits with code 1 for missing values, unreadable records, duplicates in different parts, and class names that are
     easily confused or look like missing values.
 
     Example: tailfit inspect faults -o label=cause
@@ -333,7 +334,7 @@ def compare(
     folds: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=3, help="For few data: divide them into folds, each of which is the test part once."
+            metavar="N", min=3, help="For a small data set: divide it into folds, each of which is the test part once."
         ),
     ] = None,
     jobs: Annotated[

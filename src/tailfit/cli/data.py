@@ -135,8 +135,8 @@ def _show(console: PlainConsole, found: Inspection, source: tailfit.data.Source)
     _list(console, "records with NaN or infinity", list(found.missing))
     for rest, parts in _grouped(found.unreadable.values()).items():
         _list(console, "unreadable records", parts, rest)
-    _list(console, "groups of equal records", [" = ".join(group) for group in found.duplicates])
-    _list(console, "groups of equal records in different parts", [" = ".join(group) for group in found.across])
+    _list(console, "groups of duplicate records", [" = ".join(group) for group in found.duplicates])
+    _list(console, "groups of duplicate records in different parts", [" = ".join(group) for group in found.across])
     if found.quality is not None:
         doubtful = found.quality.filter("doubtful")
         _list(

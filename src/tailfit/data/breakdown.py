@@ -49,7 +49,7 @@ def breakdown(source: Source, groups: Grouping) -> pl.DataFrame:
 
 
 def breakdown_columns(source: Source) -> dict[str, Grouping]:
-    """Return the groupings whose breakdown informs: the groups of a source, and columns of a few names.
+    """Return the groupings by which classes are broken down: the groups of a source, and text columns with few values.
 
     Columns of text or booleans with 2 to 30 different values, such as the source of the recordings, without missing
     values.

@@ -23,10 +23,10 @@ _SET_BY_FIT = ("history", "stop_training", "train_function")
 
 
 def observe(setup: Setup) -> Observed | None:
-    """Run one training step on the first batch, and return what it did; None if it can not be observed and undone.
+    """Run one training step on the first batch, and return what it did; None if it cannot be observed and undone.
 
     All variables, random number generators and the compiled functions of the model are restored. A model or a second
-    optimizer that is not built yet can not be restored.
+    optimizer that is not built yet cannot be restored.
     """
     model, batch = setup.model, setup.batch
     if batch is None or not setup.has_users_code or model.optimizer is None or not model.built:

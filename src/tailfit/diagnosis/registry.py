@@ -11,7 +11,7 @@ __all__ = ["CHECKS", "Check", "Problem", "check"]
 
 
 class Problem(NamedTuple):
-    """What a check yields: the parts of a `Finding` that depend on the set-up."""
+    """Result of a check: the parts of a `Finding` that depend on the set-up."""
 
     what: str
     fix: str

@@ -24,7 +24,7 @@ _MOST = 2**24  # bytes of a script
 
 @dataclass
 class Outcome:
-    """What the examination of a script found.
+    """Findings of the examination of a script.
 
     Attributes:
         findings: The findings, in the order of the calls.

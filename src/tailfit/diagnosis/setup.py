@@ -1,4 +1,4 @@
-"""What a call of `fit` or `evaluate` is about to do: model, data, arguments, and where they stand in a script."""
+"""A call of `fit` or `evaluate` before it runs: model, data, arguments, and where they stand in a script."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ _STEPS = ("train_step", "test_step", "compute_loss", "compute_loss_and_updates",
 
 @dataclass
 class Observed:
-    """What happened in a few real training steps.
+    """Observations of a few real training steps.
 
     Attributes:
         optimizers: Updates of each optimizer that is an attribute of the model, by name.

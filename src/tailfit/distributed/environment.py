@@ -6,13 +6,13 @@ several times, and tells each process its place by environment variables:
 - `RANK`: number of this process, from 0; rank 0 writes the run's directory.
 - `WORLD_SIZE`: number of processes.
 - `MASTER_ADDR`: name or address of the machine of rank 0, on which the processes meet.
-- `MASTER_PORT`: port on that machine, free for rank 0 to listen on. torchrun itself listens there, and says so by
+- `MASTER_PORT`: port on that machine, free for rank 0 to listen on. torchrun itself listens there, and sets
   `TORCHELASTIC_USE_AGENT_STORE`: the processes then meet on the next port.
 - `LOCAL_RANK`: number of this process on its machine, by which it chooses its GPU; 0 if it is not set.
 - `TAILFIT_JOIN_SECONDS`: how long to wait for the other workers to start; 30 if it is not set.
 
-Under Slurm, SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID and the node list say the same. A process without any of them is
-alone: rank 0 of 1.
+Under Slurm, SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID and the node list have the same meaning. A process without any of
+them is alone: rank 0 of 1.
 """
 
 import re

@@ -51,7 +51,7 @@ class _Worker:
 
     @property
     def missed_others(self) -> bool:
-        """Whether it failed for want of another worker, whose own end says more."""
+        """Whether it failed because another worker was missing, whose own error is more informative."""
         return self.error is not None and self.error["class"] == WorkerError.__name__
 
 

@@ -50,7 +50,7 @@ class ComparisonFigures:
 
     @property
     def reasons(self) -> list[str]:
-        """Sentences that state why the remedy was chosen, what it gains and costs, and how sure that is."""
+        """Sentences that state why the remedy was chosen, what it gains and costs, and how certain that is."""
         if self.decision is None or self.validation is None:
             return [NO_VALIDATION]
         return reason_sentences(

@@ -1,4 +1,4 @@
-"""What the scores of an evaluation tell beyond its predictions: curves, calibration, abstention and the worst mistakes.
+"""Views of the scores of an evaluation beyond its predictions: curves, calibration, abstention and the worst mistakes.
 
 Scores are probabilities if none is negative and each row sums to one; other scores are logits, of which the softmax is
 taken. Everything here is a description of these test samples, without intervals unless stated.
@@ -37,7 +37,7 @@ __all__ = [
 BINS: Final = 10
 PER_RECORDING: Final = 3
 RECALLS: Final = (0.5, 0.8, 0.9, 0.95)
-"""Recalls at which `threshold_table` shows what a threshold trades."""
+"""Recalls at which `threshold_table` shows the trade-off of a threshold."""
 _CHUNK: Final = 1 << 17  # scores that are converted at once: they stay in the cache of a core
 _POINTS: Final = 101  # of a drawn curve
 _KEPT: Final = "_score_view"
@@ -307,7 +307,7 @@ def coverage_curve(view: ScoreView, points: int = _POINTS) -> pl.DataFrame:
 
 
 def threshold_table(view: ScoreView, classes: Sequence[int], recalls: Sequence[float] = RECALLS) -> pl.DataFrame:
-    """Return what each threshold of a class's probability trades: for some recalls, its precision and its alarms.
+    """Return the trade-off of thresholds of a class's probability: for some recalls, the precision and the alarms.
 
     Args:
         view: The probabilities.

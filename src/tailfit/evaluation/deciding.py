@@ -13,7 +13,7 @@ So a remedy must earn its place: plain training wins ties. With a 95 % interval 
 chosen remedy was three times as far below the best one in a simulation (`benchmarks/decide`), since few seeds make wide
 intervals; with the best figure alone, remedies that do nothing were taken in most cases.
 
-How sure the choice is, is a different question, and answered with intervals: the differences on the validation samples,
+How certain the choice is, is a different question, answered with intervals: the differences on the validation samples,
 and the difference to the baseline on the test samples, which is a single one and needs no correction for many remedies.
 """
 
@@ -78,7 +78,7 @@ class Decision:
 
     @property
     def alike(self) -> tuple[str, ...]:
-        """Remedies that the validation samples can not tell apart from the chosen one."""
+        """Remedies that the validation samples cannot tell apart from the chosen one."""
         return tuple(name for name, each in self.differences.items() if each.low <= 0 <= each.high)
 
 

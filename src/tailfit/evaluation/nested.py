@@ -22,7 +22,7 @@ __all__ = ["Nested", "nested_choice"]
 
 @dataclass(frozen=True, kw_only=True)
 class Nested:
-    """What was chosen in each fold, and what that is worth on the test samples of all folds.
+    """The choices in all folds, and their worth on the test samples of all folds.
 
     Attributes:
         folds: The choice in each fold, and its number of test samples; the test samples are in the order of the folds.

@@ -1,4 +1,4 @@
-"""What the directory of a run tells for its page, besides the evaluation."""
+"""Contents of a run's directory for its page, besides the evaluation."""
 
 from collections.abc import Callable
 from pathlib import Path

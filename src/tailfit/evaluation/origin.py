@@ -1,4 +1,4 @@
-"""How a run was made, for its page: the recipe, and what its batches contained, read from the run's directory."""
+"""Origin of a run, for its page: the recipe, and what its batches contained, read from the run's directory."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _RESULT_FILE: Final = "result.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """How a run was made.
+    """Origin of a run.
 
     Attributes:
         recipe: Its recipe as YAML, with all defaults.

@@ -91,7 +91,7 @@ def reliability(evaluation: EvaluationFigures) -> Chart:
 
 
 def thresholds(evaluation: EvaluationFigures) -> TableView:
-    """List what each threshold trades: for recalls of 50 to 95 %, precision and alarms per 1,000 samples of each class.
+    """List the trade-off of thresholds: precision and alarms per 1,000 samples of each class for recalls of 50 to 95 %.
 
     With more than 12 classes, of those with the smallest recalls.
     """

@@ -25,7 +25,7 @@ def reason_sentences(
     samples: int,
     nested: Nested | None = None,
 ) -> list[str]:
-    """Return sentences that state what was chosen, why, what it gains and costs, and how sure that is.
+    """Return sentences that state what was chosen, why, what it gains and costs, and how certain that is.
 
     Args:
         decision: The decision.
@@ -74,7 +74,7 @@ def _alike(decision: Decision, baseline: str, confidence: float) -> list[str]:
     if not decision.differences:
         return []
     if not alike:
-        return [f"It can be told apart from every other remedy there, with {percent(confidence)} confidence each."]
+        return [f"There, the {percent(confidence)} interval of its difference to each other remedy excludes 0."]
     if len(alike) == len(decision.differences) and len(alike) > 1:
         return [f"It cannot be told apart from any other remedy there, with {percent(confidence)} confidence."]
     names = [_name(name) for name in sorted(alike, key=lambda name: name != baseline)]
@@ -125,7 +125,7 @@ def _by_class(decision: Decision, class_names: Sequence[str], confidence: float)
     else:
         largest = max(gains, key=lambda name: abs(float(gains[name])))
         sentences = [
-            f"No single class is decided; the largest difference in recall is that of {largest} "
+            f"For no single class is the difference certain; the largest is that in the recall of {largest} "
             f"({signed(gains[largest])})."
         ]
     return [*sentences, f"Its accuracy differs by {signed(decision.accuracy_gain)}."]

@@ -96,7 +96,7 @@ class Slicing:
 
 
 def slice_counts(metadata: pl.DataFrame | None) -> dict[str, dict[str, int]]:
-    """Count the samples of each value of each column of names: text, categories or booleans with up to 30 values.
+    """Count the samples of each value of each column of text, categories or booleans with up to 30 different values.
 
     >>> slice_counts(pl.DataFrame({"source": ["real", "drawn", "real"], "rows": [10, 20, 30]}))
     {'source': {'real': 2, 'drawn': 1}}

@@ -1,4 +1,4 @@
-"""What the workers of a training must agree on before it starts: that each is ready, the same code, data, directory.
+"""Agreement of the workers of a training before it starts: each is ready and has the same code, data and directory.
 
 A process that trains alone agrees with itself.
 """

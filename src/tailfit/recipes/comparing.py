@@ -83,9 +83,9 @@ def compare(
             smallest recall) or "cost"; by default the recipe's `compare.decide_on`.
         costs: For "cost": the cost of each prediction, a row for each true class, a column for each predicted class, in
             the order of the class names; by default the recipe's `compare.costs`.
-        folds: Number of folds of a nested comparison, at least 3, for few data: each fold is the test part once, and a
-            remedy is chosen in each on its validation part alone; see `tailfit.recipes.nested` and `Comparison.nested`.
-            By default the recipe's `compare.folds`, or one test part.
+        folds: Number of folds of a nested comparison, at least 3, for small data sets: each fold is the test part once,
+            and a remedy is chosen in each on its validation part alone; see `tailfit.recipes.nested` and
+            `Comparison.nested`. By default the recipe's `compare.folds`, or one test part.
         modules, fetch, verify: See `tailfit.recipes.train`.
         progress: Function called after each epoch with the remedy, the seed, the epoch from 1, and its loss and metrics
             by name.

@@ -60,7 +60,7 @@ _LONGEST_WINDOW: Final = 128
 
 @dataclass
 class _Draft:
-    """What has been decided.
+    """Decisions so far.
 
     Attributes:
         data: The key `data` of the recipe.
@@ -305,7 +305,7 @@ def _warnings(found: Inspection) -> list[str]:
     lines = []
     if found.duplicates:
         lines.append(
-            f"# {len(found.duplicates)} groups of equal records: equal ones may be in two parts; see tailfit inspect"
+            f"# {len(found.duplicates)} groups of duplicate records, which may be in two parts; see tailfit inspect"
         )
     if found.lookalikes or found.missing_names:
         odd = [name for group in found.lookalikes for name in group] + list(found.missing_names)

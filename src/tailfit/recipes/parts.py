@@ -244,7 +244,7 @@ def _record_ids(windows: Source) -> NDArray[Any]:
 
 
 def _too_few(received: str, source: Source, count: int, of_class: int | None = None) -> ArgumentError:
-    """Return the error for data that can not be divided into folds."""
+    """Return the error for data that cannot be divided into folds."""
     groups = ""
     if source.groups is not None:
         rows = slice(None) if of_class is None else np.asarray(source.labels) == of_class

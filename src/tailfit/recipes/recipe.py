@@ -172,7 +172,7 @@ class Averaging(Strict):
 
 
 class Events(Strict):
-    """How events in recordings and alarms are counted; see `tailfit.evaluation.events`.
+    """Rules for counting events and alarms in recordings; see `tailfit.evaluation.events`.
 
     Attributes:
         normal: Name of the class that is the absence of an event.
@@ -213,7 +213,7 @@ class Recipe(Strict):
         early_stopping: See `EarlyStopping`; without it all epochs are trained, and the last weights are kept.
         averaging: `ema` or `swa`, the weights averaged over steps or epochs; see `Averaging`.
         callbacks: Callbacks of Keras: `EarlyStopping`, `ReduceLROnPlateau`, `SwapEMAWeights`, `TerminateOnNaN`.
-        log: `tensorboard` (event files in the run's directory) and `mlflow` (as `$MLFLOW_TRACKING_URI` says).
+        log: `tensorboard` (event files in the run's directory) and `mlflow` (to the address in `$MLFLOW_TRACKING_URI`).
         events: How events in recordings are counted; see `Events`.
         seed: Seed of all random numbers.
         ensemble: Number of networks with different seeds, whose probabilities are averaged; each takes a training.

@@ -39,7 +39,7 @@ class Result:
         channels: Names of the channels of the training part, if its storage has them.
         statistics: Mean and standard deviation of each channel of (a sample of) the training part, to check that other
             data resemble it; None if a record has no channels, or an earlier version wrote the run.
-        train_slices: Number of training samples of each value of metadata columns of names; None if an earlier version
+        train_slices: Number of training samples of each value of metadata columns of text; None if an earlier version
             wrote the run.
         recordings: Whether the data are recordings, with a label for each step.
         drawn, weighted: Expected samples of each class, and sums of their weights, in the first and in the last epoch;

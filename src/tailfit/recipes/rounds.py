@@ -1,4 +1,4 @@
-"""What a run of a race keeps in its directory: evaluations on the validation part at some epochs, and times."""
+"""Files of a run of a race in its directory: evaluations on the validation part at some epochs, and times."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StageRun:
-    """What a stage needs of the training before it.
+    """Parts of the training before a stage that the stage needs.
 
     Attributes:
         model: The trained network.
@@ -203,6 +203,6 @@ def check_stage(model: Model) -> None:
     """Check that a stage can find the last layer of a network.
 
     Raises:
-        ArgumentError: If it can not.
+        ArgumentError: If it cannot.
     """
     classifier_of(model, None)

@@ -23,7 +23,7 @@ __all__ = ["Trainings", "checked_workers"]
 
 @dataclass(eq=False)
 class Trainings:
-    """How the runs of a comparison are trained.
+    """Settings for training the runs of a comparison.
 
     Attributes:
         root: Directory of the comparison.

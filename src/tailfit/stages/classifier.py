@@ -53,7 +53,7 @@ def retrain_classifier(
         epochs: Number of epochs of this stage; the authors use about a tenth of the first stage.
         optimizer: Optimizer of this stage.
         loss: Loss of this stage; the compiled loss by default. A loss with class counts needs those of `batches`.
-        head: The last layer; required if it can not be found from the output of a functional model.
+        head: The last layer; required if it cannot be found from the output of a functional model.
         **fit: Further arguments of `fit`.
     Returns:
         The `History` of this stage.

@@ -24,7 +24,7 @@ def smooth_classifier(
     """Re-initialise the last layer and train it alone with label smoothing near 1 (LOS).
 
     The target of the true class is `1 - d + d / C`, and `d / C` for each other class. As d approaches 1, all logits
-    are pulled to nearly equal values, so that frequent classes can not grow larger ones. Batches are drawn as the data
+    are pulled to nearly equal values, so that frequent classes cannot grow larger ones. Batches are drawn as the data
     are; class counts are not needed.
 
     Args:

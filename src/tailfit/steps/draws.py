@@ -15,7 +15,7 @@ _GRID = np.linspace(0.0, 1.0, 2049, dtype="float32")
 def beta(alpha: Any, *, seed: Any) -> Any:
     """Return max(b, 1 - b) for one b ~ Beta(alpha, alpha): float32 in [1/2, 1]; 1 for alpha = 0.
 
-    `keras.random.beta` uses gamma variates, which XLA can not compile on TensorFlow, and which underflow to 0 / 0 for
+    `keras.random.beta` uses gamma variates, which XLA cannot compile on TensorFlow, and which underflow to 0 / 0 for
     small alpha. Here the distribution function is inverted numerically: t = log(b / (1 - b)) has the density
     (sigmoid(t) sigmoid(-t)) ** alpha, which is smooth with tails e ** (-alpha t), so the trapezoidal rule on a grid
     gives t to 4 digits.

@@ -1,4 +1,4 @@
-"""What the callbacks have in common: values of an epoch as numbers, and a description of the environment."""
+"""Common parts of the callbacks: values of an epoch as numbers, and a description of the environment."""
 
 import importlib.metadata
 import platform

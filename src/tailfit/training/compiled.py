@@ -38,7 +38,7 @@ def function(fn: F | None = None, *, static_argnames: str | Sequence[str] = ()) 
     The state is found automatically; there is nothing to pass in or out. On JAX and TensorFlow the function is compiled
     once for each combination of argument shapes and dtypes: Python side effects (`print`, appending to a list) happen
     while it is traced, not at every call. On PyTorch its operators are recorded in the second and third call with such
-    arguments and repeated from then on; gradients are computed only inside `value_and_grad`. What can not be recorded
+    arguments and repeated from then on; gradients are computed only inside `value_and_grad`. What cannot be recorded
     runs eagerly. Called by another compiled function, it becomes part of that one.
 
     Args:

@@ -49,7 +49,7 @@ def check(state: Any) -> None:
     NumPy itself accepts positions beyond the end of its table, and then reads foreign memory.
 
     Raises:
-        Exception: If it can not, of any type.
+        Exception: If it cannot, of any type.
     """
     version, words, normal = state["python"]
     random.Random().setstate((version, words, normal))

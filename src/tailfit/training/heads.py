@@ -1,7 +1,7 @@
 """Check that the output layer returns what the loss expects: logits, or probabilities of a softmax or of sigmoids.
 
 A mismatch raises no error but trains badly: two softmaxes flatten the gradient; without any softmax, a cross-entropy
-clips negative "probabilities"; a single softmax can not represent two labels of one sample.
+clips negative "probabilities"; a single softmax cannot represent two labels of one sample.
 
 The check reads attributes of Keras' layers and losses. If a future version of Keras drops one, it warns that it could
 not check. It is silent for models whose output can never be known: subclassed models, custom layers and functions, and
@@ -78,7 +78,7 @@ def from_logits_of(loss: Any) -> bool | None:
     value = _from_logits(loss)
     if value is _UNREADABLE:
         warnings.warn(
-            f"Received {_name(loss)} of Keras {keras.__version__}, whose from_logits can not be read. "
+            f"Received {_name(loss)} of Keras {keras.__version__}, whose from_logits cannot be read. "
             f"Expected it as an attribute, or in get_config(). {_report_fix()}",
             UserWarning,
             stacklevel=3,
@@ -110,7 +110,7 @@ def _warn_unchecked(loss: Any, from_logits: Any, layer: Any, activation: Any) ->
     if activation is not _UNREADABLE:
         hidden = f"from_logits of {_name(loss)}"
     warnings.warn(
-        f"Received a model and {_name(loss)} of Keras {keras.__version__}, where {hidden} can not be read, so that "
+        f"Received a model and {_name(loss)} of Keras {keras.__version__}, where {hidden} cannot be read, so that "
         "from_logits was not checked. Expected from_logits=True for an output layer without activation, "
         "from_logits=False for probabilities. " + _report_fix(),
         UserWarning,

@@ -100,7 +100,7 @@ class Step:
     """
 
     def fields(self, source: Source) -> Mapping[str, Any]:
-        """Return values of every sample of the training data that `batch.fields` shall carry, by name.
+        """Return values of every sample of the training data for `batch.fields` to carry, by name.
 
         `fit` calls this before its first step, and requires a `tailfit.Batches` if there are any fields. Each array has
         one row of numbers per sample, in the order of the source, and each batch gets the rows of its samples, whatever

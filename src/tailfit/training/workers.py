@@ -161,7 +161,7 @@ def joined(
             workers. False is faster, with differences of about 1e-5.
     Raises:
         ArgumentError: If an argument is out of range.
-        StepError: If the backend can not connect workers, or JAX has been used before.
+        StepError: If the backend cannot connect workers, or JAX has been used before.
         WorkerError: If not all workers join in time.
 
     >>> with joined(0, 1, "127.0.0.1", 29500) as alone:

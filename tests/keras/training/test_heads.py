@@ -103,9 +103,9 @@ def test_a_check_that_can_not_be_made_says_so():
         def get_config(self):
             return {}
 
-    with pytest.warns(UserWarning, match=r"from_logits of Hidden can not be read.*not checked"):
+    with pytest.warns(UserWarning, match=r"from_logits of Hidden cannot be read.*not checked"):
         model.compile("sgd", Hidden(from_logits=True))
-    with pytest.warns(UserWarning, match="whose from_logits can not be read"):
+    with pytest.warns(UserWarning, match="whose from_logits cannot be read"):
         assert from_logits_of(Hidden()) is None
     del layer.activation
     with pytest.warns(UserWarning, match=r"the activation of the output layer 'cause' \(Dense\)"):

@@ -1,4 +1,4 @@
-"""Scripts that the doctor can not examine: one error each, without Keras being imported."""
+"""Scripts that the doctor cannot examine: one error each, without Keras being imported."""
 
 import time
 

@@ -18,7 +18,7 @@ def as_rows(table: Metadata, what: str = "metadata") -> Rows:
     """Return a polars DataFrame, or the table in a file, as `Rows`.
 
     Raises:
-        ArgumentError: If `table` is neither of both.
+        ArgumentError: If `table` is neither.
         RecordError: If the file can't be read; the message names it.
     """
     if isinstance(table, pl.DataFrame):

@@ -32,9 +32,9 @@ def steps_per_execution(setup: Setup) -> Iterator[Problem]:
     )
 
 
-@check(24, "a batch that can not be divided among the devices")
+@check(24, "a batch that cannot be divided among the devices")
 def indivisible_batches(setup: Setup) -> Iterator[Problem]:
-    """JAX can not shard an axis whose length is no multiple of the number of devices."""
+    """JAX cannot shard an axis whose length is no multiple of the number of devices."""
     spread = keras.distribution.distribution()
     if setup.backend != "jax" or spread is None:
         return

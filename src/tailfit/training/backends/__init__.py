@@ -55,7 +55,7 @@ class Engine(Protocol):
         """Return the states of the backend's own random generators, which Keras does not manage."""
 
     def check_random_state(self, state: Any) -> None:
-        """Raise an exception, of any type, if `set_random_state` can not set these states."""
+        """Raise an exception, of any type, if `set_random_state` cannot set these states."""
 
     def set_random_state(self, state: dict[str, Any]) -> None:
         """Set the states of these generators."""

@@ -279,7 +279,7 @@ def unshared(values: list[Any], holders: int) -> list[Any]:
 def _distinct(donated: Sequence[Any], kept: Sequence[Any]) -> Sequence[Any]:
     """Return the values to donate, with a copy of each that occurs twice or is also kept.
 
-    After `target.assign(source)` two variables share an array, and a donated array can not be read any more.
+    After `target.assign(source)` two variables share an array, and a donated array cannot be read any more.
     """
     ids = [id(value) for group in [*donated, kept] for value in group]
     if len(set(ids)) == len(ids):

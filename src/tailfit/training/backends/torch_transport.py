@@ -26,7 +26,7 @@ class Transport:
 
     def gather(self, array: Any) -> list[Any]:
         """Return the arrays of all workers, by rank; all have one shape and dtype."""
-        # Bytes: gloo can not send all dtypes. A collective reads and writes memory that no one else uses.
+        # Bytes: gloo cannot send all dtypes. A collective reads and writes memory that no one else uses.
         given = torch.as_tensor(array).detach()
         sent = given.to("cpu").contiguous().view(-1).view(torch.uint8)
         received = [torch.empty_like(sent) for _ in range(self._world)]

@@ -13,7 +13,7 @@ Vectors = list[Any]  # one per dtype of a layout
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each array is in the vectors: first those that add up, then those that are averaged.
+    """Places of the arrays in the vectors: first those that add up, then those that are averaged.
 
     Args:
         added, averaged: Shape and dtype of each array; None for a gradient that does not exist.

@@ -69,7 +69,7 @@ class Program:
     """All paths of a step for inputs of one form.
 
     Attributes:
-        refused: Why the step can not be repeated; None if it can.
+        refused: Why the step cannot be repeated; None if it can.
         ready: Whether a path is trusted.
     """
 

@@ -1,7 +1,7 @@
 """Record a step while it runs as it always does: what torch's operators are called with, below autograd.
 
 Two modes of torch see everything: the dispatch mode each call of an operator, forward and backward; the function mode
-what leaves torch (`numpy()`, `data_ptr()`), after which a run can not be repeated.
+what leaves torch (`numpy()`, `data_ptr()`), after which a run cannot be repeated.
 """
 
 import threading
@@ -128,7 +128,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._define(tensor)
 
     def refuse(self, reason: str) -> None:
-        """Note why the run can not be repeated; it goes on."""
+        """Note why the run cannot be repeated; it goes on."""
         self.recording.refused = self.recording.refused or reason
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -22,7 +22,7 @@ _RESHAPES = {"resize_", "squeeze_", "unsqueeze_", "t_", "transpose_", "set_", "a
 
 
 class Simplified:
-    """What is known of the records of a program, on all of its paths.
+    """Facts about the records of a program that hold on all of its paths.
 
     Args:
         records: All records.

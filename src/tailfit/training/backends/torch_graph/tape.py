@@ -120,7 +120,7 @@ class Recording:
 
     Attributes:
         outputs: What the step returned, with a `Ref` for each tensor.
-        refused: Why the run can not be repeated; None if it can.
+        refused: Why the run cannot be repeated; None if it can.
         modules: Modules of torch that were called, whose mode the run depends on.
     """
 

@@ -3,7 +3,7 @@
 The first step with inputs of a new form runs as it always does: it may create variables. The next two are recorded. At
 the first step of an epoch the recording is compared with a new one, since Python code may have changed in between.
 
-What can not be recorded runs as it always does, and the log says so once: code that takes numbers out of tensors and
+What cannot be recorded runs as it always does, and the log says so once: code that takes numbers out of tensors and
 computes with them in Python, or a step that changes attributes of its model. `TAILFIT_TORCH_GRAPH=0` in the environment
 turns recording off.
 """
@@ -121,7 +121,7 @@ def _changed(before: dict[Any, Any], after: dict[Any, Any]) -> str | None:
 
 
 def _form(part: Any, tensors: list[torch.Tensor]) -> Any:
-    """Return the structure, shapes and types of inputs, and list their tensors; None if they can not be recorded."""
+    """Return the structure, shapes and types of inputs, and list their tensors; None if they cannot be recorded."""
     if isinstance(part, torch.Tensor):
         if part.requires_grad or part.device.type == "meta" or get_keras_mask(part) is not None:
             return None
