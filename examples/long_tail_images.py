@@ -3,7 +3,7 @@ Images with a long tail
 =======================
 
 Ten classes of images, of which the most frequent has a hundred and the rarest three. Balanced softmax corrects the
-imbalance in the loss, and MixUp makes the few images go further; both are arguments of ``compile``.
+imbalance in the loss, and Mixup makes the few images go further; both are arguments of ``compile``.
 """
 
 import keras
@@ -42,7 +42,7 @@ evaluations = {}
 for name, loss, steps in [
     ("plain", tailfit.losses.CrossEntropy(from_logits=True), []),
     (
-        "balanced softmax and MixUp",
+        "balanced softmax and Mixup",
         tailfit.losses.BalancedSoftmax(batches.class_counts, from_logits=True),
         [tailfit.steps.Mixup(alpha=0.2)],
     ),

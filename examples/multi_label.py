@@ -53,7 +53,8 @@ for name, loss in {
     print(f"{name:22} mean average precision {precision[name].mean():.3f}")
 
 # %%
-# Average precision says how well the samples of a label are ranked first; the losses differ most where labels are rare.
+# Average precision measures how well the samples of a label are ranked first. The losses differ most where labels are
+# rare.
 
 for name, values in precision.items():
     plt.plot(values, "o-", label=name)

@@ -50,7 +50,7 @@ train, test = windows.split(0.67, 0.33, seed=0)
 print(len(train), "windows of", len(set(train.groups)), "wells;", len(test), "of", len(set(test.groups)))
 
 # %%
-# A window says most by how it changes, not by the level of its well: subtract its first readings.
+# How a window changes tells more than the level of its well: subtract its first readings.
 
 
 def changes(batch, rng):

@@ -2,7 +2,7 @@
 A sampler of your own
 =====================
 
-A sampler is a small frozen configuration; its plan says which sample is drawn at which position of which epoch. The
+A sampler is a small frozen configuration; its plan defines which sample is drawn at which position of an epoch. The
 plan is a pure function: it keeps no state, so training can be resumed, sharded, and read ahead by several threads.
 
 This one is a curriculum. The first epoch draws from the easiest tenth of the samples, the last one from all.
@@ -59,7 +59,7 @@ class EasyFirstPlan(Plan):
 
 
 # %%
-# Difficult is what lies far from the mean of its class. ``Batches`` takes the sampler like any other.
+# Samples far from the mean of their class are difficult. ``Batches`` takes the sampler like any other.
 
 x, y = load_digits(return_X_y=True)
 x = (x / 16).astype("float32")

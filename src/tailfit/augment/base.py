@@ -25,6 +25,16 @@ class Augmentation(ABC):
             about once per epoch as it is, and classes that are not repeated stay as they are.
     Raises:
         ArgumentError: If an option is out of its bounds.
+
+    To write one, derive from this class, decorate it with `dataclass`, and implement `changed`:
+
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Reverse(Augmentation):
+    ...     def changed(self, x, y, rng):
+    ...         return x[:, ::-1]
+    >>> (x,) = Reverse()((np.array([[1.0, 2.0, 3.0]]),), np.random.default_rng(0))
+    >>> x.tolist()
+    [[3.0, 2.0, 1.0]]
     """
 
     share: float = 1.0

@@ -365,7 +365,13 @@ class Source(ABC):
 
 
 def split(source: Source, /, *shares: Any, by: str | ArrayLike | None = None, seed: int = 0) -> Any:
-    """Divide a source into parts; see `Source.split`."""
+    """Divide a source into parts; see `Source.split`.
+
+    >>> import tailfit
+    >>> train, test = split(tailfit.data.Arrays(np.arange(10)), 0.8, 0.2)
+    >>> len(train), len(test)
+    (8, 2)
+    """
     return source.split(*shares, by=by, seed=seed)
 
 

@@ -346,6 +346,16 @@ def evaluate_run(
     Warns:
         DataWarning: If `data` contains samples of the training part, found by ID and by the contents of the records; or
             the training data can't be read to find out.
+
+    >>> import tempfile, numpy as np, tailfit
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 200)
+    >>> x = rng.normal(3.0 * y[:, None], size=(200, 4)).astype("float32")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tailfit.data.save_npy_folder(f"{folder}/pumps", x, np.array(["leak", "ok"])[y])
+    ...     run = train({"data": {"path": f"{folder}/pumps"}, "epochs": 1}, f"{folder}/run")
+    ...     evaluate_run(run.directory) == run.evaluation
+    True
     """
     place = Path(fspath(directory)).absolute()
     trained = load_trained(place, modules)

@@ -171,6 +171,17 @@ class Sampler(ABC):
 
     Attributes:
         by_class: Whether the draws depend on the labels. If so, every class needs at least one sample.
+
+    A sampler of your own returns a plan of your own from `plan`: the gallery shows one. It can also pass other labels
+    to an existing one, for example to balance pairs of classes:
+
+    >>> from tailfit.samplers import ClassBalanced
+    >>> class BalancedPairs(Sampler):
+    ...     def plan(self, labels, seed=0, batch_size=None):
+    ...         return ClassBalanced(power=0.0).plan(np.asarray(labels) // 2, seed, batch_size)
+    >>> plan = BalancedPairs().plan([0, 0, 0, 0, 1, 1, 2, 3])
+    >>> int((plan.indices(epoch=0, start=0, stop=8) >= 6).sum())
+    4
     """
 
     by_class: ClassVar[bool] = False

@@ -164,6 +164,12 @@ def inverse_norms(layer: Any, tau: float) -> Any:
 
     Raises:
         ArgumentError: If `tau` is negative.
+
+    >>> layer = keras.layers.Dense(2, use_bias=False)
+    >>> layer.build((None, 1))
+    >>> layer.set_weights([np.array([[2.0, -4.0]])])
+    >>> inverse_norms(layer, tau=1.0).tolist()
+    [0.5, 0.25]
     """
     check_tau(tau)
     norms = class_norms(layer)
@@ -188,7 +194,19 @@ def check_tau(tau: Any) -> None:
 
 
 def classifier_of(model: keras.Model, head: Any) -> Any:
-    """Return the last layer: `head`, or the layer behind the only output of a functional model."""
+    """Return the last layer: `head`, or the layer behind the only output of a functional model.
+
+    Args:
+        model: A built model.
+        head: The last layer, or None to find it.
+    Raises:
+        ArgumentError: If the layer is not found, or is not a built `keras.layers.Dense` of the model.
+
+    >>> inputs = keras.Input((3,))
+    >>> model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(2, name="head")(inputs)))
+    >>> classifier_of(model, None).name
+    'head'
+    """
     outputs = getattr(model, "outputs", None) or []
     layer = head if head is not None else layer_behind(outputs[0]) if len(outputs) == 1 else None
     if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):

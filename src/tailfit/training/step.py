@@ -32,6 +32,9 @@ class Target:
         y: Labels, in the form that the compiled loss takes.
         sample_weight: Sample weights of these labels, or None.
         share: Factor of their loss: a scalar, or one number per sample, `(batch,)`.
+
+    >>> Target([0, 1], share=0.7).share
+    0.7
     """
 
     y: Any
@@ -48,6 +51,11 @@ class Batch:
         targets: At least one target; metrics use the first.
         penalties: Factor of `add_loss` and regularisers: 1, or less for a part of a batch.
         fields: Values of each sample, `(batch, ...)`, by name: those that a step has asked for; see `Step.fields`.
+
+    >>> import dataclasses
+    >>> batch = Batch(x=[[1.0], [2.0]], targets=(Target([0, 1]),))
+    >>> dataclasses.replace(batch, targets=(Target([0, 1], share=0.7), Target([1, 0], share=0.3))).targets[1].y
+    [1, 0]
     """
 
     x: Any
@@ -161,6 +169,15 @@ class Step:
 
 @contextmanager
 def unreported() -> Iterator[None]:
-    """Compute losses for their gradients only, within this context: they are not reported, and count no labels."""
+    """Compute losses for their gradients only, within this context: they are not reported, and count no labels.
+
+    >>> import tailfit
+    >>> class Twice(tailfit.steps.Step):
+    ...     def gradients(self, model, compute, batch):
+    ...         result, gradients = compute(batch)
+    ...         with unreported():
+    ...             _, again = compute(batch)  # the reported loss is that of the first pass
+    ...         return result, again
+    """
     with reporting(Reporting.NOTHING), uncounted():
         yield

@@ -24,6 +24,11 @@ def to_grain(batches: Batches, epoch: int = 0) -> Any:
         epoch: Epoch of the first pass.
     Raises:
         PackageError: If grain is not installed.
+
+    >>> import numpy as np, tailfit
+    >>> batches = tailfit.Batches(tailfit.data.Arrays(np.arange(3.0)), 2, tailfit.samplers.Sequential())
+    >>> [x.tolist() for (x,) in to_grain(batches)]
+    [[0.0, 1.0], [2.0]]
     """
     grain = needed("grain", "grain", "to_grain()")
     whole_number("epoch", epoch)
@@ -50,6 +55,11 @@ def to_tf_dataset(batches: Batches, epoch: int = 0) -> Any:
     Args:
         batches: The batches; their `transform` must keep shapes and dtypes.
         epoch: Epoch of the first pass.
+
+    >>> import numpy as np, tailfit
+    >>> batches = tailfit.Batches(tailfit.data.Arrays(np.arange(3.0)), 2, tailfit.samplers.Sequential())
+    >>> [x.numpy().tolist() for (x,) in to_tf_dataset(batches)]  # doctest: +SKIP
+    [[0.0, 1.0], [2.0]]
     """
     import tensorflow as tf
 
@@ -68,6 +78,11 @@ def to_torch(batches: Batches, epoch: int = 0) -> Any:
     Args:
         batches: The batches. PyTorch refuses text and dates, for which it has no tensors.
         epoch: Epoch of the first pass.
+
+    >>> import numpy as np, tailfit
+    >>> batches = tailfit.Batches(tailfit.data.Arrays(np.arange(3.0)), 2, tailfit.samplers.Sequential())
+    >>> [x.tolist() for (x,) in to_torch(batches)]  # doctest: +SKIP
+    [[0.0, 1.0], [2.0]]
     """
     import torch
 

@@ -53,6 +53,12 @@ def save_npy_folder(
     Raises:
         ArgumentError: If `root` exists, or contains other files with `overwrite=True`.
         DataError: If IDs, labels, metadata and partition do not match.
+
+    >>> import tempfile, tailfit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_npy_folder(f"{folder}/pumps", np.eye(2), ["leak", "ok"], ids=["r1", "r2"])
+    ...     tailfit.data.open(f"{folder}/pumps").ids
+    ('r1', 'r2')
     """
     target = Path(os.path.abspath(fspath(root)))
     if target.exists() or target.is_symlink():
