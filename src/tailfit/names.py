@@ -13,7 +13,17 @@ from typing import Any
 from tailfit.errors import DataError
 from tailfit.text import three_parts, visible
 
-__all__ = ["check_name", "check_names", "doubts", "invalid_names", "lookalikes", "looks_missing", "quoted", "shown"]
+__all__ = [
+    "check_name",
+    "check_names",
+    "doubts",
+    "first_duplicate",
+    "invalid_names",
+    "lookalikes",
+    "looks_missing",
+    "quoted",
+    "shown",
+]
 
 # Spellings of missing values in tables, compared without case. "None" counts only as Python writes it: many data sets
 # have a class "none" for samples without a fault.
@@ -76,6 +86,16 @@ def _is_name(name: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def first_duplicate(names: Sequence[str]) -> str | None:
+    """Return the first name that occurred before; None if all differ.
+
+    >>> first_duplicate(["a", "b", "b", "a"])
+    'b'
+    """
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def lookalikes(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -28,9 +28,9 @@ from tailfit.data.tables.ids import Numbered
 from tailfit.data.tables.metadata import align
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, Kind
-from tailfit.names import check_names
+from tailfit.names import check_names, first_duplicate
 
-__all__ = ["Numbered", "Source", "Subset", "checked_ids", "first_duplicate", "index_chunks", "split"]
+__all__ = ["Numbered", "Source", "Subset", "checked_ids", "index_chunks", "split"]
 
 
 class Source(ABC):
@@ -459,16 +459,6 @@ def _as_indices(indices: Any) -> NDArray[Any]:
         return np.asarray(indices)
     except ValueError:  # rows of different length
         return np.array(list(indices), dtype=object)
-
-
-def first_duplicate(names: Sequence[str]) -> str | None:
-    """Return the first name that occurred before; None if all differ.
-
-    >>> first_duplicate(["a", "b", "b", "a"])
-    'b'
-    """
-    seen: set[str] = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def checked_ids(ids: Sequence[str], size: int) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Several worker processes on this machine: started, watched, ended together, and started again when one is lost.
 
-Each worker is a `tailfit.processes.child.Child`: no worker outlives its launcher. It gets a job as its first message, and
-sends, one JSON object each:
+Each worker is a `Child` of `tailfit.processes`: no worker outlives its launcher. It gets a job as its first message,
+and sends, one JSON object each:
 
     {"epoch": 3, "figures": {"loss": 0.5}}      rank 0, after each epoch
     {"warning": "..."}                          rank 0

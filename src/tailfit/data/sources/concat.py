@@ -13,9 +13,10 @@ from tailfit.data.grouping import concatenated
 from tailfit.data.records.dtypes import check_record_types
 from tailfit.data.records.ragged import Ragged, allocate, assembled
 from tailfit.data.records.trees import leaves, map_tree, pairs
-from tailfit.data.source import Source, first_duplicate, index_chunks
+from tailfit.data.source import Source, index_chunks
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded
+from tailfit.names import first_duplicate
 
 __all__ = ["Concat", "Mapped"]
 

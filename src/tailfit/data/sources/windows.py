@@ -13,10 +13,11 @@ from tailfit.data.grouping import Grouping
 from tailfit.data.records.cutting import WindowCutter
 from tailfit.data.records.dtypes import check_record_type
 from tailfit.data.records.trees import leaves
-from tailfit.data.source import Source, first_duplicate
+from tailfit.data.source import Source
 from tailfit.data.sources.window_labels import LabelFunction, LabelRule
 from tailfit.errors import ArgumentError, DataError
 from tailfit.labels import Encoded, encode
+from tailfit.names import first_duplicate
 
 __all__ = ["Windows"]
 
