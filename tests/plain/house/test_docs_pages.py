@@ -11,6 +11,8 @@ from support.paths import ROOT
 import tailfit
 
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+MADE_BY_THE_SITE = ("_build/", "gallery/", "../gallery/")
 LINK = re.compile(r"\[`([^`\]]+)`\]\((?:\.\./)?(src/tailfit/[^)]+)\)")
 
 
@@ -29,10 +31,29 @@ def test_links_into_the_source_lead_to_what_they_name(page):
             assert set(name.split(".")) <= defined_in(path), f"{path} defines no {name}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
-def test_links_between_pages_lead_to_files(name):
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / name).read_text(encoding="utf-8"))
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def text_lines(page):
+    """The lines of a page outside of its blocks of code."""
+    inside = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        inside ^= line.lstrip().startswith("```")
+        if not inside:
+            yield line
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = [re.sub(r"[`*]", "", line.lstrip("# ")).lower() for line in text_lines(page) if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_links_between_pages_lead_to_files_and_headings(page):
+    for link in re.findall(r"\]\(([^):\s]+)\)", "\n".join(text_lines(page))):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not path.startswith(MADE_BY_THE_SITE):
+            assert target.exists(), link
+            assert not anchor or target.suffix != ".md" or anchor in anchors(target), link
 
 
 def test_there_are_such_links():
