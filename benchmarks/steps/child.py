@@ -53,6 +53,17 @@ def rows(job: Job) -> list[Row]:
         Row("tailfit.Model.fit", partial(fit, job, tailfit.Model, 1)),
         Row("tailfit.Model.fit, K=32", partial(fit, job, tailfit.Model, 32)),
         Row("tailfit.Model.fit of Batches", partial(fit, job, tailfit.Model, 1, through_batches=True), extra=True),
+        *(on_device(job) if backend == "jax" else []),
+    ]
+
+
+def on_device(job: Job) -> list[Row]:
+    """Rows whose samples are on the device, beside the same ones from the host."""
+    through = partial(fit, job, tailfit.Model, through_batches=True)
+    return [
+        Row("tailfit.Model.fit of Batches, K=32", partial(through, 32), extra=True),
+        Row("tailfit.Model.fit of Batches, on the device", partial(through, 1, device=True), extra=True),
+        Row("tailfit.Model.fit of Batches, on the device, K=32", partial(through, 32, device=True), extra=True),
     ]
 
 

@@ -108,7 +108,7 @@ class _Clock(keras.callbacks.Callback):
         self.seconds = time.perf_counter() - self.began
 
 
-def fit(job: Job, model: type[keras.Model], k: int, through_batches: bool = False) -> Epoch:
+def fit(job: Job, model: type[keras.Model], k: int, through_batches: bool = False, device: bool = False) -> Epoch:
     made = build(job, model)
     options: dict[str, Any] = {"steps_per_execution": k}
     if job.mixup:
@@ -123,7 +123,8 @@ def fit(job: Job, model: type[keras.Model], k: int, through_batches: bool = Fals
             given = {"x": job.x[:count], "y": job.y[:count], "batch_size": BATCH, "shuffle": shuffle}
         else:
             sampler = tailfit.samplers.Shuffle() if shuffle else tailfit.samplers.Sequential()
-            given = {"x": tailfit.Batches(tailfit.data.Arrays(job.x[:count], job.y[:count]), BATCH, sampler)}
+            source = tailfit.data.Arrays(job.x[:count], job.y[:count])
+            given = {"x": tailfit.Batches(source, BATCH, sampler, device=device)}
         history = made.fit(**given, epochs=1, verbose=0, callbacks=[clock])
         return clock.seconds, history.history["loss"][-1]
 

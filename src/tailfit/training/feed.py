@@ -13,6 +13,7 @@ from tailfit.data.feeding.batches import Into
 from tailfit.data.feeding.pieces import iterate_pieces, sample_of_step
 from tailfit.data.feeding.predicting import for_prediction
 from tailfit.keras_private import forget_generators, forget_loops
+from tailfit.training.held import Held
 from tailfit.training.reused import Reused
 
 __all__ = ["EpochMarker", "Feed", "StepObserver", "as_feed", "destination", "reading"]
@@ -52,6 +53,8 @@ class Feed(keras.utils.PyDataset):
     TensorFlow takes the axes that differ between the first two batches as variable, and all others as fixed. So where
     records differ in length, it is given a second batch of another length than the first.
 
+    With `held`, the samples are on the device, and a batch consists of the positions of its samples there.
+
     If an `observer` starts an epoch at a later step, Keras still counts from 0, and TensorFlow reads ahead beyond the
     end; those batches are not used.
     """
@@ -61,6 +64,7 @@ class Feed(keras.utils.PyDataset):
         self.batches, self.epoch = batches, 0
         self.error: Exception | None = None
         self.observer: StepObserver | None = None
+        self.held: Held | None = None
         self._first = 0
         self._shape_reader: int | None = None  # on TensorFlow: the thread that reads batches for their shapes only
         self._stream: Generator[Any] | None = None
@@ -91,8 +95,7 @@ class Feed(keras.utils.PyDataset):
             step = min(self._first + step, len(self) - 1)
             if step != self._next or self._stream is None:
                 self._close()
-                into = _next_row if self._shape_reader is None else self._next_reused
-                self._stream = self.batches.iterate_into(into, self.epoch, step)
+                self._stream = self._opened(step)
             self._next = step + 1
             try:
                 batch = next(self._stream)
@@ -102,6 +105,12 @@ class Feed(keras.utils.PyDataset):
             if self._shape_reader is not None:
                 self._latest = batch
             return batch
+
+    def _opened(self, step: int) -> Generator[Any]:
+        if self.held is not None:
+            return self.held.positions(self.batches, self.epoch, step)
+        into = _next_row if self._shape_reader is None else self._next_reused
+        return self.batches.iterate_into(into, self.epoch, step)
 
     def _next_reused(self) -> Any:
         if self._reused is None and self._latest is not None:

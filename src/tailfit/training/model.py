@@ -301,6 +301,10 @@ class Model(_Trainer):
         checked = labels_checked(self, given, held, training=True)
         loop = self._parts_loop()
         by_parts = nullcontext() if loop is None else loop.fitting(feed, self._in_parts(validation), call)
+        hold = getattr(self, "_hold", None)  # of JAX's trainer
+        for data in (feed, validation):
+            if hold is not None and loop is None and isinstance(data, Feed):
+                hold(data)
         with reading(feed, validation), with_markers(call, markers), checked, by_parts, _idle_hooks:
             return _Trainer.fit(self, **call)
 

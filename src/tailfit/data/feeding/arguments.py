@@ -10,7 +10,15 @@ from tailfit.data.source import Source
 from tailfit.errors import ArgumentError, DataError
 from tailfit.samplers import Sampler
 
-__all__ = ["check_arguments", "checked_shard", "keras_readers", "refuse_empty_classes", "refuse_ragged", "steps_of"]
+__all__ = [
+    "check_arguments",
+    "check_step",
+    "checked_shard",
+    "keras_readers",
+    "refuse_empty_classes",
+    "refuse_ragged",
+    "steps_of",
+]
 
 
 def check_arguments(source: Any, sampler: Any, transform: Any, *, on_error: Any, flags: Mapping[str, Any]) -> None:
@@ -56,6 +64,19 @@ def check_arguments(source: Any, sampler: Any, transform: Any, *, on_error: Any,
         )
     if source.ragged and transform is None:
         raise refuse_ragged(source)
+
+
+class _NoSuchStepError(ArgumentError, IndexError):
+    """A step past the end; as an IndexError it also ends iteration by index."""
+
+
+def check_step(epoch: int, step: int, steps: int) -> None:
+    if not 0 <= step < steps:
+        raise _NoSuchStepError(
+            f"step {step} of epoch {epoch}",
+            expected=f"a step from 0 to {steps - 1}",
+            fix="use a step < len(batches), the number of steps per epoch",
+        )
 
 
 def refuse_ragged(source: Source) -> ArgumentError:

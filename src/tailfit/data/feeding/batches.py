@@ -16,9 +16,10 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tailfit.arguments import whole_number
+from tailfit.arguments import checked_choice, whole_number
 from tailfit.data.feeding.arguments import (
     check_arguments,
+    check_step,
     checked_shard,
     keras_readers,
     refuse_empty_classes,
@@ -82,6 +83,9 @@ class Batches(keras.utils.PyDataset):
         processes: Number of worker processes that read and transform batches for `iterate` and `tailfit.Model`, with up
             to `prefetch` batches ready in addition to those in progress; 0 for none. Batches do not depend on it.
             `transform`, and the source unless it is in memory, must be picklable.
+        device: True keeps the samples on the device during `fit`, and each step takes its own there; `"auto"` does so
+            on a GPU or TPU, where it saves moving each batch. Only a compiled `tailfit.Model` on JAX does so, for a
+            source in memory of at most half of the free memory, without `transform` and `on_error="skip"`.
         workers, use_multiprocessing: Keras' own readers, which must stay off.
     Shapes: x `[b, ...]` in the records' units; y class indices `int32[b]`, or `float32[b, C]`; w `float32[b]`.
     Raises:
@@ -113,6 +117,7 @@ class Batches(keras.utils.PyDataset):
         *,
         on_error: Literal["raise", "skip"] = "raise",
         processes: int = 0,
+        device: bool | Literal["auto"] = False,
         workers: int = 1,
         use_multiprocessing: bool = False,
     ) -> None:
@@ -122,6 +127,7 @@ class Batches(keras.utils.PyDataset):
         check_arguments(
             source, sampler, transform, on_error=on_error, flags={"one_hot": one_hot, "drop_remainder": drop_remainder}
         )
+        self.device: Final = device if isinstance(device, bool) else checked_choice(device, "device", ("auto",))
         self.source: Final = source
         self.batch_size: Final = whole_number("batch_size", batch_size, least=1)
         self.sampler: Final = Shuffle() if sampler is None else sampler
@@ -285,16 +291,8 @@ class Batches(keras.utils.PyDataset):
         >>> batches.indices(epoch=0, step=0).tolist()
         [2, 3]
         """
-        self._check_step(whole_number("epoch", epoch), step)
+        check_step(whole_number("epoch", epoch), step, len(self))
         return self.plan.indices(epoch, *self._positions(step))
-
-    def _check_step(self, epoch: int, step: int) -> None:
-        if not 0 <= step < len(self):
-            raise _NoSuchStepError(
-                f"step {step} of epoch {epoch}",
-                expected=f"a step from 0 to {len(self) - 1}",
-                fix="use a step < len(batches), the number of steps per epoch",
-            )
 
     def step_of_another_length(self) -> int | None:
         """Return a step of the current epoch whose records are padded to a different length from those of step 0.
@@ -325,8 +323,14 @@ class Batches(keras.utils.PyDataset):
         index, count = shard or self.shard
         return start + (stop - start) * index // count, start + (stop - start) * (index + 1) // count
 
-    def _index_batches(self, epoch: int, start: int) -> Generator[NDArray[np.int64]]:
-        """Yield `indices` of the steps from `start` on, computed for many steps at once to save time per batch."""
+    def iterate_indices(self, epoch: int, start: int = 0) -> Generator[NDArray[np.int64]]:
+        """Yield `indices` of the steps from `start` on, computed for many steps at once to save time per batch.
+
+        >>> import tailfit
+        >>> batches = Batches(tailfit.data.Arrays(np.arange(3.0)), 2, tailfit.samplers.Sequential())
+        >>> [indices.tolist() for indices in batches.iterate_indices(epoch=0)]
+        [[0, 1], [2]]
+        """
         block = None
         for step in range(start, len(self)):
             block = planned_block(self.plan, self._positions, len(self), epoch, step, block)
@@ -334,13 +338,13 @@ class Batches(keras.utils.PyDataset):
 
     def read(self, epoch: int, step: int) -> tuple[Any, ...]:
         """Return batch (epoch, step), regardless of the current epoch."""
-        self._check_step(whole_number("epoch", epoch), step)
+        check_step(whole_number("epoch", epoch), step, len(self))
         self._block = block = planned_block(self.plan, self._positions, len(self), epoch, step, self._block)
         return self._read(epoch, step, block.part(*self._positions(step)))
 
     def _stream(self, epoch: int, start: int, into: Into | None = None) -> Generator[tuple[Any, ...]]:
         """Yield the batches of an epoch from a step on, each read when it is requested."""
-        for step, indices in enumerate(self._index_batches(epoch, start), start):
+        for step, indices in enumerate(self.iterate_indices(epoch, start), start):
             out = None if into is None else into()
             # A batch with a different number of samples, such as a short last batch, is read into new arrays.
             if out is None or any(len(leaf) != len(indices) for _, leaf in leaves(out)):
@@ -416,7 +420,7 @@ class Batches(keras.utils.PyDataset):
                 fix="pass start <= len(batches), the number of steps per epoch",
             )
         if self._processes is not None:
-            numbered = enumerate(self._index_batches(epoch, start), start)
+            numbered = enumerate(self.iterate_indices(epoch, start), start)
             return self._processes.make((self._task(epoch, step, indices) for step, indices in numbered), self.prefetch)
         # No reader thread here, because passing a batch between threads takes longer than copying it from memory.
         if self.source.in_memory and self.transform is None:
@@ -494,7 +498,3 @@ class Batches(keras.utils.PyDataset):
     def use_multiprocessing(self, value: bool) -> None:
         if value:
             raise keras_readers(1, value)
-
-
-class _NoSuchStepError(ArgumentError, IndexError):
-    """A step past the end; as an IndexError it also ends iteration by index."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from itertools import islice
 from typing import Any
 
@@ -21,8 +21,10 @@ from tailfit.keras_private import (
     variables_wait_for_values,
 )
 from tailfit.training.backends.jax_fused import Fused
+from tailfit.training.backends.jax_held import Picked, held, picked
 from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Scope, makes_variables_anew, unshared
 from tailfit.training.backends.jax_transport import connect
+from tailfit.training.feed import Feed
 
 __all__ = [
     "COMPILES",
@@ -137,13 +139,20 @@ def _as_on_device(epoch: Iterable[tuple[int, int, Iterator[Any]]]) -> Iterator[t
     JAX narrows 64-bit arrays silently when it moves them, but warns (0.11) when a program is described with them.
     """
 
-    def placeholder(part: Any) -> Any:
+    def placeholder(part: Any, rows: int | None = None) -> Any:
         if part is None:
             return None
-        return np.broadcast_to(np.zeros((), jax.dtypes.canonicalize_dtype(part.dtype)), part.shape)
+        shape = part.shape if rows is None else (rows, *part.shape[1:])
+        return np.broadcast_to(np.zeros((), jax.dtypes.canonicalize_dtype(part.dtype)), shape)
+
+    def placeholders(batch: Any) -> Any:
+        batch = picked(batch)
+        if isinstance(batch, Picked):
+            return keras.tree.map_structure(partial(placeholder, rows=len(batch.positions)), batch.samples)
+        return keras.tree.map_structure(placeholder, batch)
 
     for begin, end, batches in epoch:
-        yield begin, end, (keras.tree.map_structure(placeholder, batch) for batch in batches)
+        yield begin, end, map(placeholders, batches)
 
 
 class Trainer(keras.Model):
@@ -159,7 +168,7 @@ class Trainer(keras.Model):
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
-        if iterator is not None and self._fuses():
+        if iterator is not None and (self._fuses() or _held_by(iterator)):
             batches_stay_on_the_host(iterator)  # they are stacked there, and moved to the device together
             iterator = _as_on_device(iterator)
         super()._symbolic_build(iterator, data_batch)
@@ -220,7 +229,7 @@ class Trainer(keras.Model):
 
         def stepper(state: Groups, iterator: Any) -> tuple[Any, Groups]:
             try:
-                result: tuple[Any, Groups] = run(state, iterator)
+                result: tuple[Any, Groups] = run(state, iterator if kwargs else map(picked, iterator))
             except BaseException:
                 # Keras has emptied the variables to save memory, and has their values in this frame only. After an
                 # error, an unreadable record say, the trained weights would be lost.
@@ -233,6 +242,10 @@ class Trainer(keras.Model):
             stepper.release = run.release  # type: ignore[attr-defined]
         return stepper
 
+    def _hold(self, feed: Feed) -> None:
+        """Keep the samples of a feed on the device, if its `Batches` asks for it and they can be kept."""
+        feed.held = held(feed.batches) if self._compiles() else None
+
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().fit(*args, **kwargs)
@@ -244,6 +257,10 @@ class Trainer(keras.Model):
             return super().evaluate(*args, **kwargs)
         finally:
             _release(self.test_function)
+
+
+def _held_by(iterator: Any) -> bool:
+    return getattr(getattr(iterator.data_adapter, "py_dataset", None), "held", None) is not None
 
 
 def _release(stepper: Any) -> None:

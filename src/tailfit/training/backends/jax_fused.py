@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tailfit.training.backends.jax_held import Picked, PickedStack
 from tailfit.training.backends.jax_programs import Groups, Program, SlowInLoopError
 from tailfit.training.feed import destination
 
@@ -20,7 +21,7 @@ class Fused:
     def __init__(self, program: Program, steps: int) -> None:
         self.program, self.steps = program, steps
         self.seen: set[Any] = set()  # batch shapes that have a program
-        self.stacks: dict[Any, _Stack] = {}
+        self.stacks: dict[Any, _Stack | PickedStack] = {}
         self.latest: Any = None  # batch shape of the stack used last
         self.count = 0  # number of batches in it
         self.out: Any = None
@@ -55,14 +56,14 @@ class Fused:
         stack = self.stacks.get(self.latest)
         return None if stack is None else stack.row(self.count)
 
-    def _stacked(self, shape: Any, first: Any) -> "_Stack":
+    def _stacked(self, shape: Any, first: Any) -> "_Stack | PickedStack":
         if shape not in self.stacks:
-            self.stacks[shape] = _Stack(first, self.steps)
+            self.stacks[shape] = PickedStack(self.steps) if isinstance(first, Picked) else _Stack(first, self.steps)
         self.latest = shape
         self.stacks[shape].put(0, first)
         return self.stacks[shape]
 
-    def _run(self, shape: Any, stack: "_Stack | None", first: Any, count: int) -> None:
+    def _run(self, shape: Any, stack: "_Stack | PickedStack | None", first: Any, count: int) -> None:
         if stack is None:
             self.out, self.state = self.program(self.state, first)
             return
@@ -127,9 +128,9 @@ class _Stack:
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an uninitialised array at an address divisible by 64: JAX reads it in place on a CPU; others it copies."""
+    """Return an array of zeros at an address divisible by 64: JAX reads it in place on a CPU; others it copies."""
     size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
+    memory = np.zeros(size + 64, np.uint8)  # rows that no batch fills are narrowed, too, which must not overflow
     start = -memory.ctypes.data % 64
     array: np.ndarray = memory[start : start + size].view(dtype).reshape(shape)
     return array

@@ -8,13 +8,16 @@ Concepts:
   finds these variables: it runs to its end, and if it used unmapped variables, the trace is discarded, the variables
   are added, and the function is traced again. So no variable is ever compiled into a program as a constant.
 - `Program.many` runs the function on several batches as one compiled loop that carries those values. The number of
-  batches is an argument, not a shape, so the short end of an epoch does not compile again. Steps with convolutions run
+  batches is an argument, not a shape, so the short end of an epoch does not compile again. A GPU asks the host after
+  each turn of such a loop (5 times slower, measured on an H200), so there a full stack has a program of its own. Steps
+  with convolutions run
   one by one on a CPU: XLA has no fast kernels for them inside a loop (13 times slower, measured with jaxlib 0.10.2).
 """
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Self
 
 import jax
@@ -29,6 +32,7 @@ from tailfit.keras_private import (
     value_behind,
     variables_wait_for_values,
 )
+from tailfit.training.backends.jax_held import Picked
 
 __all__ = ["ATTEMPTS", "Groups", "Program", "Scope", "SlowInLoopError", "makes_variables_anew", "unshared"]
 
@@ -102,6 +106,11 @@ class SlowInLoopError(Exception):
     """Raised for a step that XLA would run much slower inside a loop than by itself."""
 
 
+def _rows(batches: Any) -> int:
+    """Return the number of rows of a stack of batches."""
+    return len(batches.positions if isinstance(batches, Picked) else jax.tree.leaves(batches)[0])
+
+
 def _convolves(jaxpr: Any) -> bool:
     return any(
         equation.primitive.name == "conv_general_dilated" or any(map(_convolves, _inside(equation)))
@@ -136,6 +145,7 @@ class Program:
         # variables is part of its cache key.
         self.run = jax.jit(self._pure, donate_argnums=(0, 1)) if compiled else self._pure
         self.run_many = jax.jit(self._pure_many, donate_argnums=(0, 1))
+        self.run_all = jax.jit(partial(self._pure_many, count=None), donate_argnums=(0, 1))
         self.fusable = True
 
     def __call__(self, state: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
@@ -148,6 +158,8 @@ class Program:
             SlowInLoopError: If this step is slow inside a loop. Nothing was run, and `fusable` is False from then on.
         """
         try:
+            if count == _rows(batches) and jax.default_backend() != "cpu":
+                return self._carried(self.run_all, state, batches)
             return self._carried(self.run_many, state, batches, count)
         except SlowInLoopError:
             self.fusable = False
@@ -187,6 +199,7 @@ class Program:
         mapping = [pair for g, s in zip(groups, state, strict=True) for pair in zip(g, s, strict=True)]
         mapping += zip(self.written, own, strict=True)
         mapping += zip(self.read, read, strict=True)
+        args = [arg.batch() if isinstance(arg, Picked) else arg for arg in args]
         with Scope(mapping) as scope:
             out = self.fn(*args, **kwargs)
         writes_of_read = scope.written.keys() & {id(v) for v in self.read}
@@ -197,6 +210,8 @@ class Program:
 
     def _pure_many(self, state: Groups, own: Any, read: Any, batches: Any, count: Any) -> tuple[Any, Any, Any]:
         def row(number: Any) -> Any:
+            if isinstance(batches, Picked):
+                return batches.row(number).batch()
             return jax.tree.map(lambda part: jax.lax.dynamic_index_in_dim(part, number, keepdims=False), batches)
 
         def one(state: Groups, own: Any, batch: Any) -> Any:
@@ -215,7 +230,7 @@ class Program:
             return [jax.numpy.asarray(new, old.dtype) for new, old in zip(results, values, strict=True)]
 
         first = [jax.numpy.zeros(out.shape, out.dtype) for out in outs]
-        values = jax.lax.fori_loop(0, count, body, [*first, *carried])
+        values = jax.lax.fori_loop(0, _rows(batches) if count is None else count, body, [*first, *carried])
         state, own = jax.tree.unflatten(carried_tree, values[len(outs) :])
         return jax.tree.unflatten(tree, values[: len(outs)]), state, own
 
