@@ -43,6 +43,7 @@ _FORMATS = (
     ".ndjson, .tfrecord or .array_record file, or a zipped Zarr store"
 )
 
+_LABELS = ("label", "labels", "y")  # options for labels
 _RECORDINGS = "recordings"  # not an option of any source: it marks the tables passed to `open_alike`
 _Kind = Callable[..., Source]  # the class of a source
 _Found = tuple[_Kind, Callable[[Path], Any]]  # and a function from the path to its first argument
@@ -185,7 +186,7 @@ def _opened(
         raise ArgumentError(
             f"{unknown[0]}={given[unknown[0]]!r} for {where}",
             expected=f"options of {kind.__name__}, which reads this data set: {', '.join(accepted)}",
-            fix=f"drop {unknown[0]}=",
+            fix=_fix_of(unknown[0], accepted),
         )
     options = {name: value for name, value in given.items() if name in accepted}
     if "nan" in accepted and nan is not None:
@@ -196,6 +197,12 @@ def _opened(
     if adapt is not None:
         options = adapt(kind, options)
     return kind(first, **options)
+
+
+def _fix_of(unknown: str, accepted: Sequence[str]) -> str:
+    """Return the fix for an unknown option; sources call their labels by different names."""
+    others = [f"{name}=" for name in _LABELS if name in accepted] if unknown in _LABELS else []
+    return f"drop {unknown}=" + (f", or pass the labels as {' or '.join(others)}" if others else "")
 
 
 def _in_folder(root: Path, given: Mapping[str, Any]) -> _Found | None:

@@ -173,6 +173,21 @@ def test_options_are_passed_on(tmp_path: Path) -> None:
         open_source(tmp_path / "nan.npy", nan="warn", y=["a"], ids=["one"]).read([0])
 
 
+@pytest.mark.parametrize(
+    ("write", "given", "more"),
+    [
+        (hdf5, "label", ", or pass the labels as y="),
+        (npz_file, "labels", ", or pass the labels as y="),
+        (csv, "y", ", or pass the labels as label="),
+        (npy_folder, "y", ", or pass the labels as label= or labels="),
+        (packed, "y", ""),
+    ],
+)
+def test_an_unknown_option_for_labels(write: Any, given: str, more: str, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=f"Fix: drop {given}={more}\\.$"):
+        open_source(write(tmp_path), **{given: "cause"})
+
+
 @pytest.mark.parametrize("path", [None, 3, X, b"set"], ids=lambda path: type(path).__name__)
 def test_values_that_are_not_paths(path: Any) -> None:
     with pytest.raises(ArgumentError, match="a path or URL"):
