@@ -30,14 +30,15 @@ _METRICS: Final = (
     "MatthewsCorrelation", "PerClassRecall", "RocAuc", "WorstClassRecall",
 )  # fmt: skip
 _STEPS: Final = (
-    "Accumulate", "CMO", "CutMix", "ELR", "GCL", "GradientCentralization", "GroupDRO", "ImbSAM", "LADE", "MAMix",
-    "Mixup", "RDrop", "Remix", "SAM", "SmallLoss",
+    "Accumulate", "BCL", "CCSAM", "CMO", "CutMix", "DiVE", "ELR", "GCL", "GradientCentralization", "GroupDRO", "ImbSAM",
+    "LADE", "MAMix", "Mixup", "RDrop", "RIDE", "Remix", "SADE", "SAM", "SmallLoss",
 )  # fmt: skip
 _SCHEDULES: Final = ("Constant", "Cosine", "Custom", "Deferred", "Linear", "Piecewise")
 
 CLASSES: Final[Mapping[str, str]] = {
     "tailfit>Model": "tailfit.training",
     "tailfit>CosineDense": "tailfit.layers",
+    "tailfit>Experts": "tailfit.layers",
     "tailfit>MiniRocket": "tailfit.layers",
     "tailfit>WithFeatures": "tailfit.layers",
     "tailfit>AffineScores": "tailfit.posthoc.layers",

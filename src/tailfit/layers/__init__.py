@@ -1,7 +1,8 @@
-"""Layers that some losses and networks need: cosine scores, predictions with features, features of series."""
+"""Layers for some losses, steps and networks: cosine scores, experts, predictions with features, features of series."""
 
 from tailfit.layers.cosine import CosineDense
+from tailfit.layers.experts import Experts
 from tailfit.layers.features import WithFeatures
 from tailfit.layers.rocket import MiniRocket
 
-__all__ = ["CosineDense", "MiniRocket", "WithFeatures"]
+__all__ = ["CosineDense", "Experts", "MiniRocket", "WithFeatures"]

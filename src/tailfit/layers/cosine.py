@@ -11,7 +11,7 @@ from keras import ops
 
 from tailfit.errors import ArgumentError
 
-__all__ = ["CosineDense"]
+__all__ = ["CosineDense", "unit_vectors"]
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -65,7 +65,7 @@ class CosineDense(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
 
     def call(self, inputs: Any) -> Any:
-        return ops.matmul(_unit(inputs, axis=-1), _unit(self.kernel, axis=0))
+        return ops.matmul(unit_vectors(inputs, axis=-1), unit_vectors(self.kernel, axis=0))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)
@@ -80,7 +80,7 @@ class CosineDense(keras.layers.Layer):
         }
 
 
-def _unit(vectors: Any, axis: int) -> Any:
+def unit_vectors(vectors: Any, axis: int) -> Any:
     """Return vectors of length 1 in their own dtype; sums are float32, as 256 squared overflows float16."""
     vectors = ops.convert_to_tensor(vectors)
     dtype = keras.backend.standardize_dtype(vectors.dtype)

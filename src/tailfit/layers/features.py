@@ -1,22 +1,19 @@
-"""Pass features to a loss together with the predictions, in the way that Keras passes masks."""
+"""Pass features to a loss together with the predictions."""
 
-import weakref
 from typing import Any
 
 import keras
 from keras import ops
 
 from tailfit.errors import ArgumentError
+from tailfit.layers.attached import attach, attached
 
 __all__ = ["WithFeatures", "feature_norms_of"]
-
-# Keyed by the id of a live tensor: tracers accept no attributes, and tensors are not hashable.
-_norms: dict[int, Any] = {}
 
 
 def feature_norms_of(y_pred: Any) -> Any:
     """Return the sums of absolute features that `WithFeatures` attached to predictions, `(batch, ...)`, or None."""
-    return _norms.get(id(y_pred))
+    return attached("feature norms", y_pred)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -52,9 +49,7 @@ class WithFeatures(keras.layers.Layer):
             )
 
     def call(self, y_pred: Any, features: Any) -> Any:
-        norms = ops.sum(ops.abs(ops.cast(features, "float32")), axis=-1)
-        _norms[id(y_pred)] = norms
-        weakref.finalize(y_pred, _norms.pop, id(y_pred), None)
+        attach("feature norms", y_pred, ops.sum(ops.abs(ops.cast(features, "float32")), axis=-1))
         return y_pred
 
     def compute_output_shape(self, y_pred_shape: Any, features_shape: Any) -> Any:

@@ -8,13 +8,13 @@ import keras
 from tailfit.arguments import whole_number
 from tailfit.data import Normalize
 from tailfit.errors import ArgumentError
-from tailfit.layers import CosineDense, WithFeatures
+from tailfit.layers import CosineDense, Experts, WithFeatures
 from tailfit.training import Model
 
 __all__ = ["Head", "Shape", "check_series", "checked_sizes", "input_layers", "model_with_head"]
 
 Shape: TypeAlias = tuple[int, ...]
-Head: TypeAlias = Literal["dense", "cosine", "features"]
+Head: TypeAlias = Literal["dense", "cosine", "features", "experts"]
 
 
 def input_layers(input_shape: Shape, normalize: Normalize | None) -> tuple[Any, Any]:
@@ -30,6 +30,8 @@ def model_with_head(inputs: Any, x: Any, num_classes: int, dropout: float, head:
     x = keras.layers.Dropout(dropout)(x) if dropout else x
     if head == "cosine":
         return Model(inputs, CosineDense(num_classes, name="classes")(x))
+    if head == "experts":
+        return Model(inputs, Experts(num_classes, name="classes")(x))
     scores = keras.layers.Dense(num_classes, name="classes")(x)
     return Model(inputs, WithFeatures()(scores, x) if head == "features" else scores)
 

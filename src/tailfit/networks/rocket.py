@@ -8,12 +8,12 @@ import numpy as np
 from tailfit.arguments import whole_number
 from tailfit.data import Normalize, Source
 from tailfit.data.records.ragged import Ragged
-from tailfit.keras_private import leaf_layers
+from tailfit.keras_private import Functional, leaf_layers
 from tailfit.layers import MiniRocket
 from tailfit.networks.frame import Head, Shape, check_series, input_layers, model_with_head
 from tailfit.training import Model
 
-__all__ = ["adapt_to", "minirocket"]
+__all__ = ["adapt_to", "minirocket", "split_at_features"]
 
 _RECORDS = 1024  # from which biases and standard deviations are computed
 
@@ -83,6 +83,24 @@ def adapt_to(model: keras.Model, source: Source, *, seed: int = 0) -> None:
     positions = np.sort(np.random.default_rng(whole_number("seed", seed)).choice(len(source), count, replace=False))
     records = source.read(positions)
     _adapt(model, records.padded() if isinstance(records, Ragged) else records)
+
+
+def split_at_features(model: keras.Model) -> tuple[Model, Model] | None:
+    """Split a network into its fixed features and the rest, which share the layers of the network.
+
+    Returns:
+        The networks from the records to the features, and from these to the outputs; None if the network has no
+        `MiniRocket`, or more than one.
+
+    >>> model = minirocket((30, 2), 3, num_features=168)
+    >>> [part.output_shape for part in split_at_features(model)]
+    [(None, 168), (None, 3)]
+    """
+    layers = [layer for layer in getattr(model, "layers", []) if isinstance(layer, MiniRocket)]
+    if len(layers) != 1 or not isinstance(model, Functional):
+        return None
+    features = layers[0].output
+    return Model(model.input, features), Model(features, model.output)
 
 
 def _adapt(model: keras.Model, records: Any) -> None:

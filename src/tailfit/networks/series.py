@@ -14,6 +14,7 @@ from tailfit.arguments import whole_number
 from tailfit.data import Normalize
 from tailfit.errors import ArgumentError
 from tailfit.networks.frame import Head, Shape, check_series, checked_sizes, input_layers, model_with_head
+from tailfit.networks.padding import Steps
 from tailfit.training import Model
 
 __all__ = ["fcn", "inception_time", "lite", "resnet"]
@@ -28,6 +29,7 @@ def fcn(
     dropout: float = 0.0,
     head: Head | None = None,
     normalize: Normalize | None = None,
+    padding: float | None = None,
 ) -> Model:
     """Build the fully convolutional network: convolutions with batch normalization and ReLU; global mean; head.
 
@@ -37,6 +39,7 @@ def fcn(
         filters: Number of channels of each convolution.
         kernel_sizes: Number of steps of each kernel, one per convolution.
         dropout, head, normalize: See `mlp`.
+        padding: See `rnn`.
     Shapes: input `(batch, steps, channels)`, output logits `(batch, C)`.
     Source: Wang, Yan & Oates 2017, Time Series Classification from Scratch with Deep Neural Networks, section II B.
     Raises:
@@ -47,9 +50,11 @@ def fcn(
     """
     check_series("fcn", input_shape)
     inputs, x = input_layers(input_shape, normalize)
+    steps = Steps(inputs, padding)
+    x = steps.kept(x)
     for channels, size in _pairs(filters, kernel_sizes):
-        x = _relu(_convolution(x, channels, size))
-    return model_with_head(inputs, keras.layers.GlobalAveragePooling1D()(x), num_classes, dropout, head)
+        x = _relu(steps, _convolution(steps, x, channels, size))
+    return model_with_head(inputs, steps.mean(x), num_classes, dropout, head)
 
 
 def resnet(
@@ -61,6 +66,7 @@ def resnet(
     dropout: float = 0.0,
     head: Head | None = None,
     normalize: Normalize | None = None,
+    padding: float | None = None,
 ) -> Model:
     """Build the residual network for series: blocks of convolutions, each with a shortcut; global mean; head.
 
@@ -70,6 +76,7 @@ def resnet(
         filters: Number of channels of each block.
         kernel_sizes: Number of steps of the kernels in each block.
         dropout, head, normalize: See `mlp`.
+        padding: See `rnn`.
     Shapes: input `(batch, steps, channels)`, output logits `(batch, C)`.
     Source: Wang, Yan & Oates 2017, section II C. Kernels have 8, 5 and 3 steps as in the authors' code.
     Raises:
@@ -81,15 +88,17 @@ def resnet(
     check_series("resnet", input_shape)
     sizes = checked_sizes("kernel_sizes", kernel_sizes)
     inputs, x = input_layers(input_shape, normalize)
+    steps = Steps(inputs, padding)
+    x = steps.kept(x)
     for channels in checked_sizes("filters", filters):
         shortcut = x
         for size in sizes[:-1]:
-            x = _relu(_convolution(x, channels, size))
-        x = _convolution(x, channels, sizes[-1])
+            x = _relu(steps, _convolution(steps, x, channels, size))
+        x = _convolution(steps, x, channels, sizes[-1])
         same = shortcut.shape[-1] == channels
-        shortcut = keras.layers.BatchNormalization()(shortcut) if same else _convolution(shortcut, channels, 1)
-        x = _relu(keras.layers.Add()([shortcut, x]))
-    return model_with_head(inputs, keras.layers.GlobalAveragePooling1D()(x), num_classes, dropout, head)
+        shortcut = steps.normalized(shortcut) if same else _convolution(steps, shortcut, channels, 1)
+        x = _relu(steps, keras.layers.Add()([shortcut, x]))
+    return model_with_head(inputs, steps.mean(x), num_classes, dropout, head)
 
 
 def inception_time(
@@ -102,6 +111,7 @@ def inception_time(
     dropout: float = 0.0,
     head: Head | None = None,
     normalize: Normalize | None = None,
+    padding: float | None = None,
 ) -> Model:
     """Build one network of InceptionTime: modules with kernels of three sizes, a shortcut over every three; mean; head.
 
@@ -112,6 +122,7 @@ def inception_time(
         width: Number of channels of each of the four branches of a module, and of its bottleneck.
         kernel_size: Number of steps of the longest kernel, at least 4; the other two have a half and a quarter.
         dropout, head, normalize: See `mlp`.
+        padding: See `rnn`.
     Shapes: input `(batch, steps, channels)`, output logits `(batch, C)`.
     Source: Ismail Fawaz et al. 2020, InceptionTime, section 3. The paper's classifier is the mean of five of them.
     Raises:
@@ -123,13 +134,15 @@ def inception_time(
     check_series("inception_time", input_shape)
     width, longest = whole_number("width", width, least=1), whole_number("kernel_size", kernel_size, least=4)
     inputs, x = input_layers(input_shape, normalize)
+    steps = Steps(inputs, padding)
+    x = steps.kept(x)
     shortcut = x
     for place in range(whole_number("depth", depth, least=1)):
-        x = _relu(keras.layers.BatchNormalization()(_inception(x, width, longest)))
+        x = _relu(steps, steps.normalized(_inception(steps, x, width, longest)))
         if place % 3 == 2:
-            shortcut = _convolution(shortcut, 4 * width, 1, bias=False)
-            x = shortcut = _relu(keras.layers.Add()([shortcut, x]))
-    return model_with_head(inputs, keras.layers.GlobalAveragePooling1D()(x), num_classes, dropout, head)
+            shortcut = _convolution(steps, shortcut, 4 * width, 1, bias=False)
+            x = shortcut = _relu(steps, keras.layers.Add()([shortcut, x]))
+    return model_with_head(inputs, steps.mean(x), num_classes, dropout, head)
 
 
 def lite(
@@ -141,6 +154,7 @@ def lite(
     dropout: float = 0.0,
     head: Head | None = None,
     normalize: Normalize | None = None,
+    padding: float | None = None,
 ) -> Model:
     """Build LITE: one module with kernels of three sizes and fixed kernels, two separable convolutions; mean; head.
 
@@ -152,6 +166,7 @@ def lite(
         width: Number of channels of each convolution.
         kernel_size: Number of steps of the longest kernel, at least 4.
         dropout, head, normalize: See `mlp`.
+        padding: See `rnn`.
     Shapes: input `(batch, steps, channels)`, output logits `(batch, C)`.
     Source: Ismail-Fawaz et al. 2023, LITE: Light Inception with boosTing tEchniques, section III; the fixed kernels are
         from Ismail-Fawaz et al. 2022, Deep Learning for Time Series Classification Using New Hand-Crafted Convolution
@@ -165,25 +180,27 @@ def lite(
     check_series("lite", input_shape)
     width, longest = whole_number("width", width, least=1), whole_number("kernel_size", kernel_size, least=4)
     inputs, x = input_layers(input_shape, normalize)
+    steps = Steps(inputs, padding)
+    x = steps.kept(x)
     branches = [_plain_convolution(x, width, longest // share) for share in (1, 2, 4)]
-    x = _relu(keras.layers.BatchNormalization()(keras.layers.Concatenate()([*branches, _hand_crafted(x)])))
+    x = _relu(steps, steps.normalized(keras.layers.Concatenate()([*branches, _hand_crafted(steps, x)])))
     for dilation in (2, 4):
         x = keras.layers.SeparableConv1D(
             width, longest // dilation, dilation_rate=dilation, padding="same", use_bias=False
         )(x)
-        x = _relu(keras.layers.BatchNormalization()(x))
-    return model_with_head(inputs, keras.layers.GlobalAveragePooling1D()(x), num_classes, dropout, head)
+        x = _relu(steps, steps.normalized(x))
+    return model_with_head(inputs, steps.mean(x), num_classes, dropout, head)
 
 
-def _inception(x: Any, width: int, longest: int) -> Any:
+def _inception(steps: Steps, x: Any, width: int, longest: int) -> Any:
     """One module: three convolutions behind a bottleneck, and one behind a maximum over three steps."""
     narrow = _plain_convolution(x, width, 1) if x.shape[-1] > 1 else x
     branches = [_plain_convolution(narrow, width, longest // share) for share in (1, 2, 4)]
-    pooled = keras.layers.MaxPooling1D(3, strides=1, padding="same")(x)
+    pooled = steps.smoothed(x)
     return keras.layers.Concatenate()([*branches, _plain_convolution(pooled, width, 1)])
 
 
-def _hand_crafted(x: Any) -> Any:
+def _hand_crafted(steps: Steps, x: Any) -> Any:
     """Responses of the fixed kernels, which weigh all channels equally, so that the sum of the channels is enough."""
     if x.shape[-1] > 1:
         x = keras.layers.Conv1D(1, 1, use_bias=False, kernel_initializer="ones", trainable=False)(x)
@@ -193,7 +210,7 @@ def _hand_crafted(x: Any) -> Any:
     x = keras.layers.Conv1D(count, size, padding="same", use_bias=False, kernel_initializer=constant, trainable=False)(
         x
     )
-    return _relu(x)
+    return _relu(steps, x)
 
 
 def fixed_kernels() -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -231,14 +248,14 @@ def _pairs(filters: Sequence[int], kernel_sizes: Sequence[int]) -> list[tuple[in
     return list(zip(channels, sizes, strict=True))
 
 
-def _convolution(x: Any, channels: int, size: int, bias: bool = True) -> Any:
+def _convolution(steps: Steps, x: Any, channels: int, size: int, bias: bool = True) -> Any:
     """A convolution with batch normalization."""
-    return keras.layers.BatchNormalization()(_plain_convolution(x, channels, size, bias))
+    return steps.normalized(_plain_convolution(x, channels, size, bias))
 
 
 def _plain_convolution(x: Any, channels: int, size: int, bias: bool = False) -> Any:
     return keras.layers.Conv1D(channels, size, padding="same", use_bias=bias)(x)
 
 
-def _relu(x: Any) -> Any:
-    return keras.layers.Activation("relu")(x)
+def _relu(steps: Steps, x: Any) -> Any:
+    return steps.kept(keras.layers.Activation("relu")(x))

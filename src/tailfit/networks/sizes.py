@@ -42,6 +42,9 @@ def size_of(name: str, input_shape: Sequence[int], num_classes: int, options: Ma
     known = inspect.signature(NETWORKS[name]).parameters
     chosen = {key: options.get(key, each.default) for key, each in known.items()}
     features, size = _BODIES[name](tuple(input_shape), chosen)
+    if chosen["head"] == "experts":
+        size = Size(size.parameters + 3 * features * (features + 1), size.activations + 3 * (features + num_classes))
+        return Size(size.parameters + 3 * (features + 1) * num_classes, size.activations + num_classes)
     bias = 0 if chosen["head"] == "cosine" else num_classes
     return Size(size.parameters + features * num_classes + bias, size.activations + num_classes)
 

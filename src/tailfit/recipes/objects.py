@@ -33,13 +33,15 @@ from tailfit.weights import class_weights, sample_weights
 __all__ = [
     "apply_stage",
     "build_network",
+    "compile_model",
     "compiled_model",
     "evaluation_batches",
     "fitted_correction",
     "training_batches",
 ]
 
-_HEADS: Final = {"LDAM": "cosine", "InfluenceBalanced": "features"}  # network heads that these losses require
+# Network heads that these losses and steps require.
+_HEADS: Final = {"LDAM": "cosine", "InfluenceBalanced": "features", "RIDE": "experts", "SADE": "experts"}
 _NETWORK: Final = TypeAdapter(catalogue.Network)
 
 
@@ -115,7 +117,7 @@ def build_network(
     """
     chosen = recipe.network or _NETWORK.validate_python("mlp" if len(input_shape) == 1 else "cnn")
     if isinstance(chosen, Named) and getattr(chosen, "head", None) is None:
-        chosen = chosen.model_copy(update={"head": _HEADS.get(getattr(recipe.loss, "name", ""))})
+        chosen = chosen.model_copy(update={"head": _head_for(recipe)})
 
     def one_network(shape: tuple[int, ...], classes: int) -> Any:
         supplied = {"input_shape": shape, "num_classes": classes, "normalize": normalize}
@@ -141,6 +143,23 @@ def build_network(
         raise with_location(recipe, "network", error) from error
 
 
+def _head_for(recipe: Recipe) -> str | None:
+    """Return the head that the loss and the steps of a recipe require; None for the default.
+
+    Raises:
+        ArgumentError: If they require different heads.
+    """
+    names = [getattr(each, "name", "") for each in (recipe.loss, *recipe.steps)]
+    heads = {_HEADS[name]: name for name in names if name in _HEADS}
+    if len(heads) > 1:
+        raise ArgumentError(
+            f"{recipe.at('steps')}: {' and '.join(heads.values())}, which need different last layers",
+            expected="one of them",
+            fix="use the loss CrossEntropy or LogitAdjusted, or drop the step",
+        )
+    return next(iter(heads), None)
+
+
 def _options(network: Named) -> dict[str, Any]:
     given = {key: getattr(network, key) for key in network.model_fields_set}
     return {key: value for key, value in given.items() if value is not None}
@@ -148,9 +167,16 @@ def _options(network: Named) -> dict[str, Any]:
 
 def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
     """Build the network and compile it with the recipe's loss, optimizer, steps and metrics."""
-    names = parts.train.class_names
-    model = build_network(recipe, record_shape(parts.train), len(names), parts.normalize, samples=len(parts.train))
+    classes = len(parts.train.class_names)
+    model = build_network(recipe, record_shape(parts.train), classes, parts.normalize, samples=len(parts.train))
     adapt_to(model, parts.train, seed=recipe.seed)
+    compile_model(recipe, parts, batches, model)
+    return model
+
+
+def compile_model(recipe: Recipe, parts: Parts, batches: Batches, model: Model) -> None:
+    """Compile a network, or the part of it that is trained, with the recipe's loss, optimizer, steps and metrics."""
+    names = parts.train.class_names
     of_classes = {"class_names": names, "num_classes": len(names), "from_logits": True}
     # A loss corrects the imbalance that is left after sampling and weighting, so it gets the counts of that stream.
     # Steps and metrics refer to the data as stored.
@@ -166,7 +192,6 @@ def compiled_model(recipe: Recipe, parts: Parts, batches: Batches) -> Model:
             steps_per_execution=recipe.steps_per_execution,
             parts=recipe.parts,
         )
-    return model
 
 
 def apply_stage(recipe: Recipe, parts: Parts, batches: Batches, model: Model) -> None:
@@ -176,7 +201,7 @@ def apply_stage(recipe: Recipe, parts: Parts, batches: Batches, model: Model) ->
     with seeded(recipe.seed + 1):
         steps = len(batches) * recipe.epochs
         optimizer = _build(recipe, "optimizer", recipe.optimizer, keras.optimizers.Optimizer, decay_steps=steps)
-        run = StageRun(model, parts.train, recipe.batch_size, recipe.seed, recipe.epochs, optimizer)
+        run = StageRun(model, parts.train, batches, recipe.batch_size, recipe.seed, recipe.epochs, optimizer)
         try:
             recipe.stage.build().apply(run)
         except TailfitError as error:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit.keras_private import without_tensorflow
-from tailfit.layers import CosineDense, WithFeatures
+from tailfit.layers import CosineDense, Experts, WithFeatures
 from tailfit.recipes.ensembles import averaged, is_member
 from tailfit.storage.json_text import parsed
 from tailfit.storage.writing import draft_path, write_parts
@@ -86,6 +86,8 @@ def serving_model(
         output = last.input[0]
     elif isinstance(last, CosineDense):
         output = _as_keras_layers(last)
+    elif isinstance(last, Experts):
+        output = _as_dense_layers(last)
     if scale is not None and offset is not None:
         # In float32 even for a network in lower precision, because small differences decide between classes.
         output = keras.layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name="correction")(output)
@@ -103,6 +105,21 @@ def _as_keras_layers(layer: CosineDense) -> Any:
     dense = keras.layers.Dense(layer.units, use_bias=False, dtype=layer.dtype_policy, name="classes")
     output = dense(keras.layers.UnitNormalization(dtype=layer.dtype_policy)(layer.input))
     dense.kernel.assign((kernel / np.where(length > 0, length, 1.0)).astype(np.float32))
+    return output
+
+
+def _as_dense_layers(layer: Experts) -> Any:
+    """Return the mean scores of experts, computed by two dense layers: all hidden layers side by side, and a mean."""
+    inner, outer = layer.inner, layer.outer
+    policy = layer.dtype_policy
+    hidden = keras.layers.Dense(sum(each.units for each in inner), "relu", dtype=policy, name="experts")
+    scores = keras.layers.Dense(layer.units, dtype=policy, name="classes")
+    output = scores(hidden(layer.input))
+    values = [[keras.ops.convert_to_numpy(each) for each in dense.weights] for dense in (*inner, *outer)]
+    of_inner, of_outer = values[: len(inner)], values[len(inner) :]
+    hidden.set_weights([np.concatenate([each[place] for each in of_inner], axis=-1) for place in (0, 1)])
+    kernel = np.concatenate([each[0] for each in of_outer]) / len(outer)
+    scores.set_weights([kernel, np.mean([each[1] for each in of_outer], axis=0)])
     return output
 
 

@@ -1,7 +1,7 @@
 """Second training stages that a recipe can name; see `tailfit.stages`.
 
-A stage starts from the trained network and takes about a tenth of the epochs. It has no checkpoints of its own: after
-an interruption it starts again from the end of the training, with the same result.
+A stage starts from the trained network and takes about a tenth of the epochs (`DiVE`: all). It has no checkpoints of
+its own: after an interruption it starts again from the end of the training, with the same result.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ import keras
 
 from tailfit.arguments import checked_number, whole_number
 from tailfit.data import Batches, Source
-from tailfit.losses import CrossEntropy, LabelAwareSmoothing
+from tailfit.losses import BalancedSoftmax, CrossEntropy, LabelAwareSmoothing
+from tailfit.recipes.distilling import frozen_copy, start_anew
 from tailfit.samplers import ClassBalanced, Sampler, Shuffle
 from tailfit.stages import (
     balance_classifier,
@@ -22,12 +23,14 @@ from tailfit.stages import (
     smooth_classifier,
 )
 from tailfit.stages.classifier import check_tau, classifier_of
+from tailfit.steps import DiVE as Distillation
 from tailfit.training import Model
 from tailfit.training.generators import seeded
 
 __all__ = [
     "STAGES",
     "BalanceClassifier",
+    "DiVE",
     "LearnScales",
     "MiSLAS",
     "NormalizeClassifier",
@@ -45,6 +48,7 @@ class StageRun:
     Attributes:
         model: The trained network.
         source: The training part.
+        training: The batches of the training.
         batch_size, seed: Those of the recipe.
         epochs: Number of epochs of the training.
         optimizer: A new optimizer, as the recipe configures it.
@@ -52,6 +56,7 @@ class StageRun:
 
     model: Model
     source: Source
+    training: Batches
     batch_size: int
     seed: int
     epochs: int
@@ -193,9 +198,39 @@ class MiSLAS(_TrainedStage):
             mislas_classifier(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer, loss=loss)
 
 
+class DiVE(_TrainedStage):
+    """Train the network again from new weights, on labels and the flattened predictions of the trained one (DiVE).
+
+    Train the first one, the teacher, with a loss that corrects for the class shares. The student's loss is
+    `BalancedSoftmax`, on the batches of the training; its `steps` are for the teacher only.
+
+    Args:
+        epochs: Number of epochs; by default those of the training.
+        alpha: Share of the distillation, in [0, 1].
+        temperature, power: Divisor of the logits, > 0, and exponent of the teacher's probabilities, > 0; see
+            `tailfit.steps.DiVE`.
+    """
+
+    def __init__(
+        self, epochs: int | None = None, alpha: float = 0.5, temperature: float = 3.0, power: float = 0.5
+    ) -> None:
+        super().__init__(epochs)
+        Distillation(teacher=None, alpha=alpha, temperature=temperature, power=power)  # checks the options
+        self.alpha, self.temperature, self.power = alpha, temperature, power
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        with seeded(run.seed + 2):
+            teacher = frozen_copy(run.model)
+            start_anew(run.model)
+            step = Distillation(teacher=teacher, alpha=self.alpha, temperature=self.temperature, power=self.power)
+            run.model.compile(run.optimizer, BalancedSoftmax(run.training, from_logits=True), steps=[step])
+            run.model.fit(run.training, epochs=self.epochs or run.epochs, verbose=0)
+
+
 STAGES: dict[str, Any] = {
     each.__name__: each
-    for each in (RetrainClassifier, LearnScales, NormalizeClassifier, SmoothClassifier, BalanceClassifier, MiSLAS)
+    for each in (RetrainClassifier, LearnScales, NormalizeClassifier, SmoothClassifier, BalanceClassifier, MiSLAS, DiVE)
 }
 
 

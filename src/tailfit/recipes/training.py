@@ -25,9 +25,10 @@ from tailfit.recipes.averaging import averaging_callbacks
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.directory import Claim
 from tailfit.recipes.ensembles import check_ensemble, train_members
+from tailfit.recipes.fixed_features import Prepared, prepared
 from tailfit.recipes.likeness import check_same_classes, check_same_shape, of_recordings, statistics_of_sample
 from tailfit.recipes.logging import callbacks_of, early_stopping_of, log_results, loggers_of
-from tailfit.recipes.objects import apply_stage, compiled_model, evaluation_batches, fitted_correction, training_batches
+from tailfit.recipes.objects import apply_stage, evaluation_batches, fitted_correction, training_batches
 from tailfit.recipes.out_of_fold import quality_weights
 from tailfit.recipes.overlap import warn_of_training_samples
 from tailfit.recipes.parts import Parts, group_of_each, open_other_data, open_part, open_parts, record_shape
@@ -214,7 +215,10 @@ def _train_on(
         with drawn_from(recipe.seed):  # the run's bytes must not depend on what this process has drawn before
             loggers = loggers_of(recipe, place)
             added = [*loggers, *callbacks_of(recipe), *callbacks]
-            run = _train(parts, recipe, place, claim, added, progress, everywhere, quality, until, measure)
+            # A callback of the user may call the network on records.
+            run = _train(
+                parts, recipe, place, claim, added, progress, everywhere, quality, until, measure, not callbacks
+            )
         if run is not None and first:
             save_report(run.evaluation, place)
             log_results(loggers, run.evaluation, place / "report.html")
@@ -232,6 +236,7 @@ def _train(
     quality: NDArray[np.float64] | None,
     until: int | None,
     measure: bool,
+    features_once: bool,
 ) -> Run | None:
     """Train, evaluate, and write all files of the run except the report page."""
 
@@ -240,17 +245,17 @@ def _train(
         _check_normal_class(recipe, parts)
         return training_batches(recipe, parts, quality)
 
-    def built() -> tuple[Batches, Model]:
-        batches = built_batches()
-        return batches, compiled_model(recipe, parts, batches)
+    def built() -> Prepared:
+        return prepared(recipe, parts, built_batches(), quality, features_once=features_once)
 
     if recipe.ensemble > 1:
         batches, history = built_batches(), dict[str, list[float]]()
         trained = partial(train_unless_finished, parts, data=claim.data)
         model = train_members(recipe, place, trained, lambda own: load_trained(own, recipe.modules).model, progress)
     else:
-        batches, model = together(built)
-        history = _fit(recipe, parts, batches, model, place, callbacks, progress, until)
+        made = together(built)
+        batches, model = made.batches, made.model
+        history = _fit(recipe, made.fitted_parts, made.fitted_batches, made.fitted, place, callbacks, progress, until)
     first = workers.place().rank == 0
     if not first and not everywhere:
         return None

@@ -8,9 +8,13 @@ every loss and reduction, with class indices or one-hot labels, and with sample 
 
 from tailfit.steps.accumulation import Accumulate
 from tailfit.steps.centralisation import GradientCentralization
+from tailfit.steps.class_sharpness import CCSAM
 from tailfit.steps.clouds import GCL
+from tailfit.steps.contrast import BCL
 from tailfit.steps.disentangling import LADE
+from tailfit.steps.distillation import DiVE
 from tailfit.steps.early_learning import ELR
+from tailfit.steps.experts import RIDE, SADE
 from tailfit.steps.group_dro import GroupDRO
 from tailfit.steps.mixing import CMO, CutMix, MAMix, Mixup, Remix
 from tailfit.steps.rdrop import RDrop
@@ -19,14 +23,19 @@ from tailfit.steps.small_loss import SmallLoss
 from tailfit.training.step import Batch, Step, Target, unreported
 
 __all__ = [
+    "BCL",
+    "CCSAM",
     "CMO",
     "ELR",
     "GCL",
     "LADE",
+    "RIDE",
+    "SADE",
     "SAM",
     "Accumulate",
     "Batch",
     "CutMix",
+    "DiVE",
     "GradientCentralization",
     "GroupDRO",
     "ImbSAM",

@@ -20,7 +20,7 @@ from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.schedules import Schedule
 from tailfit.steps.classes import by_class
 from tailfit.steps.draws import beta, order_of
-from tailfit.steps.tensors import checked_seed, map_arrays
+from tailfit.steps.tensors import as_floats, checked_seed, map_arrays
 from tailfit.training.divisor import rows_of
 from tailfit.training.shares import is_vector
 from tailfit.training.step import Batch, Step, Target
@@ -54,15 +54,8 @@ class _Mixing(Step):
         order = order_of(rows_of(batch.x), seed=self.generator)
 
         def mix(x: Any) -> Any:
-            x = ops.convert_to_tensor(x)
-            dtype = keras.backend.standardize_dtype(x.dtype)
-            if "float" not in dtype:
-                raise StepError(
-                    f"inputs of dtype {dtype} for a step that mixes inputs",
-                    expected="floats; a mean of two tokens or indices has no meaning",
-                    fix="convert numbers with x.astype('float32'), or drop the step",
-                )
-            part = ops.cast(share, dtype)
+            x = as_floats(x, purpose="mixes")
+            part = ops.cast(share, x.dtype)
             return part * x + (1 - part) * ops.take(x, order, axis=0)
 
         return map_arrays(mix, batch.x), order, share

@@ -9,7 +9,7 @@ from tailfit.errors import StepError
 from tailfit.training.shares import compiled_losses
 from tailfit.training.step import Batch
 
-__all__ = ["losses_over_targets", "nonzero", "refuse_mixed"]
+__all__ = ["Given", "losses_over_targets", "nonzero", "refuse_mixed"]
 
 
 def losses_over_targets(model: keras.Model, batch: Batch, y_pred: Any, step: str) -> Any:
@@ -63,3 +63,13 @@ def _sample_losses(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any, 
     unreduced.reduction = "none"
     weight = None if sample_weight is None else ops.cast(nonzero(sample_weight), "float32")
     return unreduced(y, y_pred, weight)
+
+
+class Given(keras.losses.Loss):
+    """Values of samples that are computed already, to be weighted and reduced like the compiled loss."""
+
+    def __init__(self, *, reduction: str) -> None:
+        super().__init__(name="given", reduction=reduction, dtype="float32")
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return y_pred

@@ -7,8 +7,29 @@ import keras
 from keras import ops
 
 from tailfit.arguments import checked_number
+from tailfit.errors import StepError
 
-__all__ = ["checked_seed", "combined", "dense", "map_arrays"]
+__all__ = ["as_floats", "checked_seed", "combined", "dense", "map_arrays"]
+
+
+def as_floats(x: Any, *, purpose: str) -> Any:
+    """Return one array of the inputs as a tensor.
+
+    Args:
+        x: The array.
+        purpose: What a step does with inputs, such as "mixes".
+    Raises:
+        StepError: If it does not contain floats.
+    """
+    x = ops.convert_to_tensor(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if "float" not in dtype:
+        raise StepError(
+            f"inputs of dtype {dtype} for a step that {purpose} inputs",
+            expected="floats; a mean of two tokens or indices has no meaning",
+            fix="convert numbers with x.astype('float32'), or drop the step",
+        )
+    return x
 
 
 def dense(gradient: Any) -> Any:

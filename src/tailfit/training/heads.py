@@ -17,7 +17,7 @@ import keras
 
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import Functional, inputs_behind, layer_behind, output_behind
-from tailfit.layers import WithFeatures
+from tailfit.layers import Experts, WithFeatures
 
 __all__ = ["from_logits_of", "refuse_contradicting_heads"]
 
@@ -191,6 +191,8 @@ def _activation(layer: Any) -> Any:
         return _activation(layer.layer)
     if isinstance(layer, keras.layers.Softmax):
         return "softmax"
+    if isinstance(layer, Experts):
+        return "linear"
     if not isinstance(layer, keras.layers.Layer):  # keras.ops.softmax of a symbolic tensor
         return type(layer).__name__.lower()
     if isinstance(layer, keras.layers.RNN):

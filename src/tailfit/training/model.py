@@ -177,9 +177,17 @@ class Model(_Trainer):
             raise refuse_own_step(type(self), f"parts={parts}")
         runner = Runner(steps) if steps else None
         refuse_contradicting_heads(self, loss)
+        if runner is not None:
+            runner.prepare(self)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         report_whole_epochs(self)
         self._tailfit_runner, self._tailfit_parts, self._tailfit_loop = runner, parts, None
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """The trainable weights of the layers, followed by those of the compiled `steps`."""
+        own: list[Any] = super().trainable_variables
+        return own if self._tailfit_runner is None else [*own, *self._tailfit_runner.trainable_variables]
 
     def get_compile_config(self) -> Logs:
         config: Logs = super().get_compile_config()

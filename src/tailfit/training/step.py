@@ -107,6 +107,18 @@ class Step:
     2
     """
 
+    def prepare(self, model: keras.Model) -> None:
+        """Create variables of this step that depend on the model; `compile` calls this.
+
+        Those in `trainable_variables` are trained together with the weights of the model, by its optimizer. They are
+        saved in the checkpoints of `Resume`, but do not belong to the model: it is saved and served without them.
+        """
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """Trainable variables of this step; `model.trainable_variables` ends with them while the step is compiled."""
+        return []
+
     def fields(self, source: Source) -> Mapping[str, Any]:
         """Return values of every sample of the training data for `batch.fields` to carry, by name.
 

@@ -53,6 +53,16 @@ class Runner:
         """Return the hyper-parameters of all steps that follow a schedule."""
         return [part for step in self.steps for part in step.scheduled()]
 
+    def prepare(self, model: Any) -> None:
+        """Let the steps create variables that depend on the model."""
+        for step in self.steps:
+            step.prepare(model)
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """Variables of the steps that are trained together with the weights of the model."""
+        return [variable for step in self.steps for variable in step.trainable_variables]
+
     def train_step(self, model: Any, data: Any) -> dict[str, Any]:
         """Train on one batch; see `tailfit.Model.train_step`."""
         batch = self.batch(model, data)

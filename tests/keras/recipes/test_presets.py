@@ -8,8 +8,9 @@ import pytest
 from support.backends import ON_TORCH
 
 import tailfit
-from tailfit.errors import DataError
+from tailfit.errors import ArgumentError, DataError
 from tailfit.recipes import load_recipe, train
+from tailfit.recipes.distilling import frozen_copy, start_anew
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,60 @@ def test_stages_change_the_last_layer_only(data, tmp_path, stage):
     for one, other in features:
         np.testing.assert_array_equal(one, other)
     assert np.abs(kernel[0] - kernel[1]).max() > 1e-5
+
+
+@ON_TORCH
+def test_dive_trains_a_student_of_the_trained_network(data, tmp_path):
+    """The student continues from nothing of the teacher, and the run is the same when it is repeated."""
+    teacher = train(recipe(data, loss="BalancedSoftmax"), tmp_path / "teacher")
+    ours, again = (
+        train(recipe(data, loss="BalancedSoftmax", stage={"name": "DiVE", "epochs": 3}), tmp_path / name)
+        for name in ("student", "again")
+    )
+    for one, other in zip(weights(ours), weights(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(weights(ours)[-2] - weights(teacher)[-2]).max() > 1e-2
+    assert ours.evaluation.balanced_accuracy > 0.6
+    assert tailfit.recipes.evaluate_run(tmp_path / "student").accuracy == ours.evaluation.accuracy
+
+
+def test_a_new_start_keeps_what_is_not_trained():
+    keras.utils.set_random_seed(1)
+    x = np.random.default_rng(0).normal(3, 2, (20, 2)).astype("float32")
+    inputs = keras.Input((2,))
+    normalized = tailfit.data.Normalize.fit(tailfit.data.Arrays(x)).layer()(inputs)
+    hidden = keras.layers.BatchNormalization()(keras.layers.Dense(3)(normalized))
+    model = tailfit.Model(inputs, keras.layers.Dense(2)(hidden))
+    model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True))
+    model.fit(x, np.arange(20) % 2, verbose=0)
+    before, predicted = weights_by_layer(model), model.predict(x, verbose=0)
+    copy = frozen_copy(model)
+    start_anew(model)
+    np.testing.assert_allclose(copy.predict(x, verbose=0), predicted, rtol=1e-5)
+    assert not copy.trainable_variables
+    for name, after in weights_by_layer(model).items():
+        same = all(np.array_equal(one, other) for one, other in zip(before[name], after, strict=True))
+        assert same == name.startswith(("input", "normal")), name
+
+
+def weights_by_layer(model):
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.get_weights()}
+
+
+@ON_TORCH
+@pytest.mark.parametrize("step", [{"name": "BCL", "units": 4}, "RIDE", "SADE", "CCSAM"])
+def test_steps_of_papers_are_served_by_layers_of_keras(data, tmp_path, step):
+    run = train(recipe(data, steps=[step]), tmp_path / "run")
+    served = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    x = np.ones((3, 4), "float32")
+    np.testing.assert_allclose(served.predict(x, verbose=0), run.model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    assert {type(layer).__module__.partition(".")[0] for layer in served.layers} == {"keras"}
+    assert tailfit.recipes.evaluate_run(tmp_path / "run").accuracy == run.evaluation.accuracy
+
+
+def test_a_loss_and_a_step_that_need_different_heads_are_refused(data, tmp_path):
+    with pytest.raises(ArgumentError, match=r"LDAM and SADE, which need different last layers"):
+        train(recipe(data, loss="LDAM", steps=["SADE"]), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,11 @@ from tailfit import steps
 
 EXAMPLES = {
     "Accumulate": {"parts": 2},
+    "BCL": {"units": 3, "weight": tailfit.schedules.Linear(0.2, 0.4, epochs=2), "seed": 1},
+    "CCSAM": {"class_counts": [90, 10, 1], "rho": 0.5, "share": 0.5},
     "CMO": {"class_counts": [90, 10, 1], "probability": 1.0, "seed": 1},
     "CutMix": {"alpha": 1.0, "seed": 1},
+    "DiVE": {"teacher": None, "alpha": 0.7},
     "ELR": {"strength": tailfit.schedules.Linear(1.0, 3.0, epochs=2), "from_logits": True},
     "GCL": {"class_counts": [90, 10, 1], "noise": tailfit.schedules.Linear(0.5, 1.0, epochs=2), "seed": 1},
     "GradientCentralization": {},
@@ -26,12 +29,16 @@ EXAMPLES = {
     "MAMix": {"class_counts": [90, 10, 1], "seed": 1},
     "Mixup": {"alpha": tailfit.schedules.Linear(0.5, 1.0, epochs=2), "seed": 1},
     "RDrop": {"alpha": 1.0, "from_logits": True},
+    "RIDE": {"class_counts": [90, 10, 1], "diversity": 0.3},
     "Remix": {"class_counts": [90, 10, 1], "seed": 1},
+    "SADE": {"class_counts": [90, 10, 1]},
     "SAM": {"rho": 0.1},
     "SmallLoss": {"forget_rate": tailfit.schedules.Linear(0.0, 0.5, epochs=2)},
 }
 CLASSES = 3
-REFUSES_MIXED = {"ELR"}
+REFUSES_MIXED = {"BCL", "ELR"}
+OF_EXPERTS = (steps.RIDE, steps.SADE)
+NOT_FOR_TOKENS = {"BCL", "CMO", "CutMix", "MAMix", "Mixup", "Remix"}  # tokens can't be changed or mixed
 
 
 def found() -> list[str]:
@@ -46,7 +53,7 @@ def make(name: str) -> Any:
     return getattr(steps, name)(**EXAMPLES[name])
 
 
-def network() -> Any:
+def network(given: list[Any] | None = None) -> Any:
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(7)
     inputs = keras.Input((6, 2))
@@ -54,7 +61,21 @@ def network() -> Any:
     x = keras.layers.Dense(4, activation="tanh", kernel_regularizer=keras.regularizers.L2(1e-3))(inputs)
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.Dropout(0.2, seed=3)(keras.layers.Flatten()(x))
-    return tailfit.Model(inputs, keras.layers.Dense(CLASSES)(x))
+    return tailfit.Model(inputs, head(given)(x))
+
+
+def head(given: list[Any] | None) -> Any:
+    """The last layer that steps need."""
+    experts = any(isinstance(step, OF_EXPERTS) for step in given or [])
+    return tailfit.layers.Experts(CLASSES) if experts else keras.layers.Dense(CLASSES)
+
+
+def taught(given: list[Any], make: Any = None) -> list[Any]:
+    """Steps, those of students with a teacher, which is not saved."""
+    for step in given:
+        if isinstance(step, steps.DiVE):
+            step.teacher = (make or network)()
+    return given
 
 
 def batches(x: Any, y: Any, size: int = 8, **options: Any) -> tailfit.Batches:
@@ -66,7 +87,8 @@ def batches(x: Any, y: Any, size: int = 8, **options: Any) -> tailfit.Batches:
 
 
 def train(given: list[Any], *, one_hot: bool = False, epochs: int = 2, **options: Any) -> tuple[list[Any], Any]:
-    model = network()
+    taught(given)
+    model = network(given)
     loss = tailfit.losses.CrossEntropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"], steps=given, **options)
     rng = np.random.default_rng(5)
@@ -91,7 +113,7 @@ def test_each_trains_alike_compiled_eagerly_fused_and_with_either_labels(name):
     weights, model = train([make(name)])
     assert_close(train([make(name)], run_eagerly=True)[0], weights)
     assert_close(train([make(name)], steps_per_execution=2, one_hot=True)[0], weights)
-    untouched = network()
+    untouched = network([make(name)])
     moved = [np.abs(a - ops.convert_to_numpy(b)).max() for a, b in zip(weights, untouched.weights, strict=True)]
     assert max(moved) > 1e-3
     assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 6
@@ -106,6 +128,7 @@ def test_each_is_saved_with_its_model(name, tmp_path):
     assert type(step).__name__ == name
     assert step.get_config() == make(name).get_config()
     assert EXAMPLES[name].keys() <= step.get_config().keys()
+    taught([step])
     x = np.zeros((4, 6, 2), "float32")
     loaded.fit(batches(x, np.arange(4) % CLASSES), verbose=0)
 
@@ -148,12 +171,17 @@ def test_seeds_decide(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_trains_with_loss_scaling_embeddings_and_frozen_layers(name):
-    given = [make("SAM" if name in ("CMO", "CutMix", "MAMix", "Mixup", "Remix") else name)]  # tokens can't be mixed
-    keras.utils.set_random_seed(3)
-    inputs = keras.Input((5,), dtype="int32")
-    x = keras.layers.Embedding(7, 4)(inputs)
-    x = keras.layers.Dense(4, trainable=False)(keras.layers.GlobalAveragePooling1D()(x))
-    model = tailfit.Model(inputs, keras.layers.Dense(CLASSES)(x))
+    given = [make("SAM" if name in NOT_FOR_TOKENS else name)]
+
+    def embedding() -> Any:
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input((5,), dtype="int32")
+        x = keras.layers.Embedding(7, 4)(inputs)
+        x = keras.layers.Dense(4, trainable=False)(keras.layers.GlobalAveragePooling1D()(x))
+        return tailfit.Model(inputs, head(given)(x))
+
+    taught(given, embedding)
+    model = embedding()
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), initial_scale=64.0)
     loss = tailfit.losses.CrossEntropy(from_logits=True)
     model.compile(optimizer, loss, steps=given)
