@@ -24,7 +24,6 @@ from tailfit.training import Model
 __all__ = ["MOST_BYTES", "Prepared", "prepared"]
 
 MOST_BYTES: Final = 1 << 30  # of all features; beyond that, they are computed in every epoch
-_CHUNK: Final = 256  # records at a time
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def prepared(
     if split is None or 4 * split[0].output_shape[1] * sum(map(len, sources)) > MOST_BYTES:
         return Prepared(model, batches, model, batches, parts)
     body, rest = split
-    computed = [_Computed(source, _features_of(body, source)) for source in sources]
+    computed = [_Computed(source, _features_of(body, source, recipe.batch_size)) for source in sources]
     validation = None if parts.validation is None else computed[1]
     of_features = replace(parts, train=computed[0], validation=validation)
     own = training_batches(recipe, of_features, quality)
@@ -87,11 +86,18 @@ def _works_on_inputs(step: Any) -> bool:
     return kind.batch is not Step.batch or kind.forward is not Step.forward
 
 
-def _features_of(body: Model, source: Source) -> NDArray[np.float32]:
+def _features_of(body: Model, source: Source, size: int) -> NDArray[np.float32]:
+    """Return the features of all records, computed in batches of the size of the training, all equally large.
+
+    The rounding of a convolution depends on the size of the batch, and a feature counts steps whose response exceeds a
+    bias, which is the response to a training record itself.
+    """
     features = np.empty((len(source), body.output_shape[1]), np.float32)
-    for start in range(0, len(source), _CHUNK):
-        positions = np.arange(start, min(start + _CHUNK, len(source)))
-        features[positions] = body.predict(source.read(positions), batch_size=_CHUNK, verbose=0)
+    for start in range(0, len(source), size):
+        rows = min(size, len(source) - start)
+        records = np.asarray(source.read(np.arange(start, start + rows)))
+        whole = np.concatenate([records, np.repeat(records[:1], size - rows, axis=0)])
+        features[start : start + rows] = body.predict_on_batch(whole)[:rows]
     return features
 
 

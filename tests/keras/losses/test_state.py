@@ -122,15 +122,15 @@ def test_the_head_before_with_features_is_checked():
 
 
 def test_features_are_released_with_the_predictions():
-    from tailfit.layers.features import _norms
+    from tailfit.layers.attached import _values
 
     gc.collect()
-    before = len(_norms)
+    before = len(_values)
     z = layers.WithFeatures()(ops.zeros((2, 3)), ops.ones((2, 4)))
-    assert len(_norms) == before + 1
+    assert len(_values) == before + 1
     del z
     gc.collect()
-    assert len(_norms) == before
+    assert len(_values) == before
 
 
 def test_features_of_another_rank_are_refused():

@@ -96,16 +96,15 @@ def test_projections_are_trained_by_the_optimizer_but_not_part_of_the_model(tmp_
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert len(loaded.weights) == 4
     np.testing.assert_allclose(loaded.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5)
-    loaded.fit(X, Y, verbose=0)
     model.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True))
     assert len(model.trainable_variables) == 4
 
 
 def test_views_of_a_layer_and_random_views():
-    same = [network([steps.BCL(seed=1, views=keras.layers.GaussianNoise(0.2, seed=3), units=2)]) for _ in range(2)]
-    for model in same:
-        model.fit(X, Y, epochs=2, shuffle=False, verbose=0)
-    np.testing.assert_array_equal(same[0].get_weights()[0], same[1].get_weights()[0])
+    layer = steps.BCL(seed=1, views=keras.layers.GaussianNoise(0.2, seed=3))
+    first, second = as_numpy(layer._view(X)), as_numpy(layer._view(X))
+    assert 0.1 < np.std(first - X) < 0.3
+    assert np.abs(first - second).max() > 0.1
     step = steps.BCL(jitter=0.5, scaling=0.0, seed=1)
     x = np.concatenate([RNG.normal(0, 1, (500, 8, 1)), RNG.normal(5, 10, (500, 8, 1))], axis=2).astype("float32")
     np.testing.assert_allclose((as_numpy(step._view(x)) - x).std(axis=(0, 1)), [0.5, 5.0], rtol=0.05)
@@ -122,8 +121,11 @@ class StoppedError(Exception):
 
 def test_a_run_continues_to_the_bit(tmp_path):
     def run(directory: str, at: int | None = None) -> list[Any]:
+        ended = []
+
         def stop(batch, logs=None):
-            if at is not None and int(model.optimizer.iterations) == at:
+            ended.append(batch)
+            if len(ended) == at:
                 raise StoppedError
 
         step = steps.BCL(units=3, seed=1)
