@@ -86,7 +86,7 @@ def test_every_loss_sampler_step_and_metric_can_be_named():
 def test_the_schema_contains_options_and_their_types():
     definitions = schema()["$defs"]
     assert options_of(definitions, "LogitAdjusted") == {"tau"}
-    assert options_of(definitions, "cnn") == {"filters", "kernel_size", "dropout", "head"}
+    assert options_of(definitions, "cnn") == {"filters", "kernel_size", "dropout", "head", "padding"}
     assert definitions["LogitAdjusted"]["additionalProperties"] is False
     assert json.loads(json.dumps(schema())) == schema()
 

@@ -488,3 +488,20 @@ def test_a_hyper_parameter_follows_a_schedule():
     fixed, followed = run(0.0), run(Linear(0.0, 2.0, epochs=2))
     np.testing.assert_allclose(fixed[0], followed[0], atol=1e-6)
     assert np.abs(fixed[1] - followed[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "received"),
+    [
+        ("BCL", {"temperature": 0.0}, "temperature=0.0"),
+        ("BCL", {"units": 0}, "units=0"),
+        ("BCL", {"views": lambda x: x}, "views of type function"),
+        ("CCSAM", {"class_counts": [2, 1], "share": 2}, "share=2"),
+        ("DiVE", {"teacher": None, "power": -1}, "power=-1"),
+        ("RIDE", {"class_counts": [2, 1], "reweight": 1.5}, "reweight=1.5"),
+        ("SADE", {"class_counts": [2, 0]}, "class_counts"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options, received):
+    with pytest.raises(ArgumentError, match=received):
+        getattr(steps, name)(**options)
