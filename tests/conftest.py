@@ -12,7 +12,7 @@ import pytest
 
 pytest.register_assert_rewrite("fuzz", "support")
 
-from support.selection import BACKENDS, LEVELS, Case, chosen  # noqa: E402  # its asserts are rewritten when it is imported
+from support.selection import BACKENDS, LEVELS, Case, chosen, in_share  # noqa: E402  # its asserts are rewritten when it is imported
 
 KERAS = Path(__file__).parent / "keras"
 NOT_RUN = pytest.StashKey[int]()
@@ -20,6 +20,7 @@ NOT_RUN = pytest.StashKey[int]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", choices=LEVELS, help="which cases to run, see tests/support/selection.py")
+    parser.addoption("--share", help="run the test files of one share of them only, such as 1of2")
     parser.addoption("--seconds", type=float, help="begin no test after so much processor time")
 
 
@@ -39,7 +40,7 @@ def case_of(item: pytest.Item) -> Case:
         tuple(name for name in BACKENDS if name in usual),
         tuple(name for name in BACKENDS if name in possible - usual),
         slow=item.get_closest_marker("slow") is not None,
-        shared=item.get_closest_marker("above_training") is not None,
+        shared=bool(item.get_closest_marker("above_training")) and not item.get_closest_marker("on_each"),
     )
 
 
@@ -48,6 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     level = config.getoption("cases") or ("every" if explicit else "here")
     cases = [case_of(item) for item in items]
     runs = chosen(cases, level, os.environ.get("KERAS_BACKEND"))
+    if share := config.getoption("share"):
+        runs = [run and in_share(item.path.name, share) for item, run in zip(items, runs, strict=True)]
     config.hook.pytest_deselected(items=[item for item, run in zip(items, runs, strict=True) if not run])
     items[:] = [item for item, run in zip(items, runs, strict=True) if run]
     if level == "quick":  # time may not suffice for all: the cheap ones first, in an order in which no room is last

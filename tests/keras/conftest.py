@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ if "KERAS_BACKEND" not in os.environ:  # of the run of a single process; scripts
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+from support.compiling import quickly
 
 source = os.environ.get("TAILFIT_KERAS_SOURCE")  # of scripts/test-next
 if source and Path(source).resolve() not in Path(keras.__file__).resolve().parents:
@@ -32,20 +34,7 @@ def fresh_keras() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def quickly_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compile with few optimisations: a test runs its programs a few times, and compiling takes most of its time."""
-    if request.node.get_closest_marker("as_compiled"):
-        yield
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-    elif keras.backend.backend() == "tensorflow":
-        with pytest.MonkeyPatch.context() as patch:  # graphs as they are, not through XLA
-            patch.setattr(keras.src.trainers.trainer, "model_supports_jit", lambda model: False)
-            yield
-    else:
+    with nullcontext() if request.node.get_closest_marker("as_compiled") else quickly():
         yield
 
 

@@ -8,7 +8,7 @@ without speaking to each other.
 |---|---|
 | `quick`  | one case of each test, where time allows (see `--seconds`) |
 | `sample` | one case of each test and a quarter of the others, each on one backend |
-| `usual`  | all that are not slow: on torch and on JAX or TensorFlow, which compile; a test of one case on all three |
+| `usual`  | all but slow ones: on torch and on JAX or TensorFlow; a test of one case on all; above training on one |
 | `rest`   | what `usual` has and `sample` has not |
 | `all`    | what `usual` has, and the slow cases on one backend |
 | `here`   | every case of this process but the slow ones: what pytest runs by itself |
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
-__all__ = ["BACKENDS", "LEVELS", "Case", "chosen"]
+__all__ = ["BACKENDS", "LEVELS", "Case", "chosen", "in_share"]
 
 BACKENDS = ("jax", "tensorflow", "torch")
 LEVELS = ("quick", "sample", "rest", "usual", "all", "here", "every")
@@ -36,7 +36,7 @@ class Case:
         backends: Where it runs; empty: it needs no backend.
         elsewhere: Where it could run, too, and does at level `every` only.
         slow: Runs at the levels `all` and `every` only.
-        shared: Even a test of one case is not run on all backends.
+        shared: Runs on one backend, since other tests check on each backend what it uses.
     """
 
     id: str
@@ -61,8 +61,8 @@ class Case:
 
     @property
     def home(self) -> str | None:
-        """The one backend of the level `sample`: torch for half of the cases, since it compiles nothing."""
-        if "torch" in self.backends and (self.hash // 2 % 2 == 0 or len(self.backends) == 1):
+        """The one backend of the level `sample`: torch for three quarters of the cases, since it compiles nothing."""
+        if "torch" in self.backends and (self.hash // 2 % 4 or len(self.backends) == 1):
             return "torch"
         return self.compiled_on
 
@@ -83,10 +83,12 @@ def chosen(cases: Iterable[Case], level: str, here: str | None) -> list[bool]:
             first[case.test] = min(case, first.get(case.test, case), key=lambda one: (one.hash, one.id))
 
     def sampled(case: Case) -> bool:
-        return case.home in (here, None) and (case is first[case.test] or case.hash // 4 % 4 == 0)
+        return case.home in (here, None) and (case is first[case.test] or case.hash // 8 % 4 == 0)
 
     def everywhere(case: Case) -> bool:
-        alone = number[case.test] == 1 and not case.shared
+        if case.shared:
+            return case.home in (here, None)
+        alone = number[case.test] == 1
         return case.runs_on(here) and (alone or not case.backends or here in ("torch", case.compiled_on))
 
     def runs(case: Case) -> bool:
@@ -103,3 +105,9 @@ def chosen(cases: Iterable[Case], level: str, here: str | None) -> list[bool]:
         return everywhere(case) if level in ("usual", "all") else case.runs_on(here)
 
     return [runs(case) for case in cases]
+
+
+def in_share(name: str, share: str) -> bool:
+    """Return whether a test file belongs to a share of the suite, such as "1of2": files are dealt out by their hash."""
+    own, number = map(int, share.split("of"))
+    return crc32(name.encode()) % number == own - 1

@@ -90,6 +90,7 @@ def test_a_folder_without_write_access_is_one_message(tmp_path):
     assert (expected, fix) == ("Expected a folder.", "Fix: choose a different path.")
 
 
+@pytest.mark.on_each
 def test_the_requested_backend_is_used(tmp_path, backend):
     """`--backend` takes precedence over the environment."""
     code = (
@@ -272,6 +273,7 @@ def test_the_directory_of_another_run_exits_with_1(recipe, tmp_path, monkeypatch
     assert "thesis.txt" in capsys.readouterr().err
 
 
+@pytest.mark.on_each
 def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, backend):
     text = recipe.read_text() + f"backend: {backend}\n"
     path = recipe.with_name("named.yaml")

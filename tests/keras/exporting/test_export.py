@@ -70,6 +70,7 @@ assert not {"tailfit", "keras"} & set(sys.modules)
 """
 
 
+@pytest.mark.on_each
 def test_onnx_gives_the_scores_of_the_run_without_tailfit_and_keras(home, tmp_path):
     done = export(home / "run", tmp_path / "pumps.onnx")
     assert (done.format, done.samples, done.path.name) == ("onnx", 36, "pumps.onnx")

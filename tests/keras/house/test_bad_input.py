@@ -12,6 +12,8 @@ from tailfit import losses, metrics, posthoc, steps
 from tailfit.callbacks import Resume
 from tailfit.errors import ArgumentError, TailfitError
 
+pytestmark = pytest.mark.above_training
+
 NAN = math.nan
 SOURCE = tailfit.data.Arrays(np.zeros((6, 2)), [0, 1, 2, 0, 1, 2])
 

@@ -5,14 +5,13 @@ import importlib
 import inspect
 import re
 
-import keras
 import pytest
 from support import public_api
 from support.paths import ROOT
 
 import tailfit
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the names are the same on all backends")
+pytestmark = pytest.mark.mostly_on("torch")  # the names are the same on all backends
 
 # Classes that only functions and classes of tailfit make; the example of these shows them.
 MADE_BY = {

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support.backends import ON_TORCH
 
 import tailfit
 from tailfit.errors import ArgumentError
@@ -105,7 +104,7 @@ def test_a_saved_network_predicts_the_same(tmp_path):
     np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-6)
 
 
-@ON_TORCH
+@pytest.mark.mostly_on("torch")
 def test_a_recipe_adapts_it_to_the_training_part(tmp_path):
     y = np.arange(80) % 2
     x = RNG.normal(0, 0.3, (80, 24, 2)).astype("float32")

@@ -10,6 +10,8 @@ from tailfit.errors import ArgumentError, CheckpointError
 from tailfit.evaluation.origin import read_origin
 from tailfit.recipes import load_recipe, train
 
+pytestmark = pytest.mark.above_training
+
 RECIPE = """
 data: {path: data/pumps, options: {labels: data/names.json}, split: {train: 0.5, validation: 0.25, test: 0.25}}
 network: {name: mlp, units: [8]}

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 from scipy.special import softmax
-from support.backends import ON_TORCH
 
 import tailfit
 from tailfit.errors import ArgumentError, DataError
@@ -14,6 +13,8 @@ from tailfit.exporting.network import foreign_classes
 from tailfit.recipes import evaluate_run, load_recipe, train
 from tailfit.recipes.predicting import predict
 from tailfit.recipes.trained import load_trained
+
+pytestmark = pytest.mark.above_training
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def records(data):
     return source.read(np.arange(len(source)))
 
 
-@ON_TORCH
+@pytest.mark.mostly_on("torch")
 def test_probabilities_are_the_mean_of_the_members(data, tmp_path):
     run = train(recipe(data), tmp_path / "run")
     x = records(data)

@@ -73,6 +73,7 @@ def test_columns_are_matched_by_name_and_labels_are_not_read(home, tmp_path):
     assert quietly(run, tmp_path / "new.npy").table.drop("id").equals(plain.drop("id"))
 
 
+@pytest.mark.on_each
 def test_scores_are_those_of_the_run(home):
     known = pl.read_parquet(home / "run" / "predictions.parquet")
     again = predict(home / "run", home / "known.parquet").table.filter(pl.col("id").is_in(known["id"].to_list()))

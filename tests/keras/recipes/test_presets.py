@@ -5,12 +5,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from support.backends import ON_TORCH
 
 import tailfit
 from tailfit.errors import ArgumentError, DataError
 from tailfit.recipes import load_recipe, train
 from tailfit.recipes.distilling import frozen_copy, start_anew
+
+pytestmark = pytest.mark.above_training
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_swa_is_the_mean_of_the_last_epochs(data, tmp_path):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(ours), np.mean(last, axis=0), rtol=1e-5, atol=1e-7)
 
 
-@ON_TORCH
+@pytest.mark.mostly_on("torch")
 def test_ema_is_that_of_the_optimizer(data, tmp_path):
     averaged = {"averaging": {"name": "ema", "momentum": 0.9}}
     by_hand = {"optimizer": {"name": "Adam", "use_ema": True, "ema_momentum": 0.9}}

@@ -16,6 +16,8 @@ from tailfit.recipes.remedies import changes_late
 from tailfit.recipes.rounds import read_pace, read_round, write_pace
 from tailfit.recipes.runs import RunTrainer
 
+pytestmark = pytest.mark.above_training
+
 RECIPE = {
     "data": {"path": "pumps", "split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
     "network": {"name": "mlp", "units": [4], "dropout": 0.3},

@@ -264,6 +264,7 @@ def full(home):
     return train(written(home, FULL), home / "full")
 
 
+@pytest.mark.on_each
 def test_a_recipe_equals_the_same_training_written_by_hand(home, full):
     parts = tailfit.data.open(home / "pumps").split(home / "pumps" / "partition.json")
     source = parts["train"]
@@ -338,6 +339,7 @@ class InterruptedRunError(Exception):
     """Simulates a killed process."""
 
 
+@pytest.mark.on_each
 def test_an_interrupted_run_continues_exactly(home, full):
     def end(epoch, figures):
         if epoch == 2:

@@ -13,6 +13,8 @@ from tailfit.recipes import evaluate_run, load_recipe, predict, train
 from tailfit.recipes.data_identity import describe_change, identity_of_data
 from tailfit.recipes.parts import open_parts
 
+pytestmark = pytest.mark.above_training
+
 WELLS = ["w1", "w1", "w2", "w2", "w3", "w3", "w4", "w5", "sim", "sim"]
 DATA = {
     "path": "runs",

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import fuzzing
-from support.backends import ON_TORCH
 from support.fuzzing import damaged
 from support.odd_files import KINDS, no_longer_than
 
@@ -340,7 +339,7 @@ def used(recipe, home, *, trained):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-@ON_TORCH
+@pytest.mark.mostly_on("torch")
 def test_any_file_of_a_run_replaced_by_something_else(run, tmp_path):
     """For every file of a trained run."""
     recipe = run.directory.with_name("pumps.yaml")

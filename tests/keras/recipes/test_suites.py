@@ -10,6 +10,8 @@ from tailfit.recipes import load_recipe, train
 from tailfit.recipes.staging import STAGES
 from tailfit.recipes.suites import remedies_of_suite
 
+pytestmark = pytest.mark.above_training
+
 RECIPE = {
     "data": {"path": "pumps", "split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
     "network": {"name": "mlp", "units": [8], "dropout": 0.3},

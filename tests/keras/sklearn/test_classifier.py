@@ -75,6 +75,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.on_each
 def test_equals_training_by_hand():
     x, y = faults()
     sampler, loss = tailfit.samplers.ClassBalanced(power=0.5), functools.partial(tailfit.losses.LogitAdjusted, tau=0.8)
@@ -145,6 +146,7 @@ def norm_network(input_shape, num_classes):
     )
 
 
+@pytest.mark.on_each
 def test_a_warm_start_continues_bit_by_bit(tmp_path):
     x, y = faults()
     x = x.reshape(-1, 2, 2)

@@ -10,7 +10,7 @@ from support.parity import assert_same_state
 
 import tailfit
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="other backends compile")
+pytestmark = pytest.mark.only_on("torch")  # other backends compile
 
 X = np.random.default_rng(0).normal(size=(72, 6)).astype("float32")
 Y = np.arange(72) % 3
