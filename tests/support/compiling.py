@@ -1,6 +1,7 @@
 """Compilation with few optimisations: a test runs its programs a few times, and compiling takes most of its time."""
 
 import functools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Compile without expensive optimisations on JAX, and without XLA on TensorFlow."""
+    """Compile without XLA on TensorFlow, and without expensive optimisations on JAX, also in processes of a test."""
     backend = keras.backend.backend()
     with pytest.MonkeyPatch.context() as patch:
         if backend == "jax":
@@ -19,8 +20,11 @@ def quickly() -> Iterator[None]:
             from jax._src import compiler
 
             jax.config.update("jax_disable_most_optimizations", True)
+            patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
             if _legacy_fusion():
                 patch.setattr(compiler, "get_compile_options", _with(compiler.get_compile_options, LEGACY_FUSION))
+                flags = [f"--{name}={str(value).lower()}" for name, value in LEGACY_FUSION.items()]
+                patch.setenv("XLA_FLAGS", " ".join([*os.environ.get("XLA_FLAGS", "").split(), *flags]))
         elif backend == "tensorflow":
             patch.setattr(keras.src.trainers.trainer, "model_supports_jit", lambda model: False)
         try:

@@ -10,7 +10,7 @@ import pytest
 import tailfit
 from tailfit.recipes import train
 
-pytestmark = [pytest.mark.only_on("jax", "torch"), pytest.mark.as_compiled]
+pytestmark = pytest.mark.only_on("jax", "torch")
 
 FILES = ("evaluation.json", "history.csv", "predictions.parquet", "weights.safetensors")
 RECIPE = """

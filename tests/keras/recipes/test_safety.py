@@ -39,7 +39,7 @@ from tailfit.text import TailfitWarning
 pytestmark = pytest.mark.above_training
 
 refused = partial(fuzzing.refused, most=1 << 25)  # memory that a backend allocates at first use counts, too
-fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 TEXT = b"""data: {path: pumps, split: {train: 0.8, validation: null, test: 0.2}, options: {label: a}}
 network: {name: mlp, units: [4]}
 loss: {name: Focal, gamma: {name: Linear, start: 0, stop: 1, epochs: 3}}
