@@ -60,7 +60,7 @@ def test_stages_change_the_last_layer_only(data, tmp_path, stage):
     assert np.abs(kernel[0] - kernel[1]).max() > 1e-5
 
 
-@ON_TORCH
+@pytest.mark.mostly_on("torch")
 def test_dive_trains_a_student_of_the_trained_network(data, tmp_path):
     """The student continues from nothing of the teacher, and the run is the same when it is repeated."""
     teacher = train(recipe(data, loss="BalancedSoftmax"), tmp_path / "teacher")
@@ -98,7 +98,7 @@ def weights_by_layer(model):
     return {layer.name: layer.get_weights() for layer in model.layers if layer.get_weights()}
 
 
-@ON_TORCH
+@pytest.mark.mostly_on("torch")
 @pytest.mark.parametrize("step", [{"name": "BCL", "units": 4}, "RIDE", "SADE", "CCSAM"])
 def test_steps_of_papers_are_served_by_layers_of_keras(data, tmp_path, step):
     run = train(recipe(data, steps=[step]), tmp_path / "run")
