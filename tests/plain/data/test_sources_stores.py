@@ -35,6 +35,17 @@ class TestHDF5:
             assert source.ids[0] == "5"
         assert HDF5(path).labels is None
 
+    def test_default_names(self, tmp_path: Path) -> None:
+        path = hdf5(tmp_path, X=X, Y=np.arange(10) % 2, class_names=["ok", "leak"])
+        source = HDF5(path)
+        assert source.class_names == ("ok", "leak")
+        np.testing.assert_array_equal(source.read([3]), X[[3]])
+
+    def test_errors_about_values_name_the_array(self, tmp_path: Path) -> None:
+        path = hdf5(tmp_path, x=X, y=np.arange(10) % 3, class_names=["ok", "leak"])
+        with pytest.raises(DataError, match=r"set\.h5: array 'y': labels whose row 2 \(ID '2'\) is 2"):
+            HDF5(path)
+
     def test_missing_names(self, tmp_path: Path) -> None:
         path = hdf5(tmp_path, **{"x": X, "plant/y": np.zeros(10, int), "z": X[:3]})
         with pytest.raises(DataError, match=r"no array 'signal'; it contains \['plant/y', 'x', 'z'\]"):
@@ -152,6 +163,15 @@ class TestZarr:
         zarr.create_group(tmp_path / "set.zarr").create_array("flow", data=X)
         with pytest.raises(DataError, match=r"no array 'x'; it contains \['flow'\]"):
             Zarr(tmp_path / "set.zarr")
+
+    def test_default_names(self, tmp_path: Path) -> None:
+        group = zarr.create_group(tmp_path / "set.zarr")
+        for name, values in (("X", X), ("y", np.arange(10) % 2), ("class_names", np.array(["ok", "leak"]))):
+            group.create_array(
+                name, shape=values.shape, dtype="str" if values.ndim == 1 and name != "y" else values.dtype
+            )
+            group[name][:] = values
+        assert Zarr(tmp_path / "set.zarr").class_names == ("ok", "leak")
 
     def test_by_url(self) -> None:
         zarr.create_array("memory://zarr test/set.zarr", data=X)
