@@ -16,6 +16,7 @@ __all__ = ["MiniRocket"]
 _SIZE = 9  # steps of a kernel
 _THREES = np.array(list(combinations(range(_SIZE), 3)))  # positions of the weights 2 of each kernel; the others are -1
 _KERNELS = len(_THREES)
+_AT_ONCE = 4096  # steps times biases that are compared at once for each kernel: 1.4 MB per record
 _SHORTEST = _SIZE  # steps; shorter series have no dilation
 
 
@@ -140,9 +141,14 @@ def _shares(response: Any, biases: Any, count: int, padding: int, parity: int) -
     whole = np.arange(_KERNELS) % 2 == parity  # the authors: (dilation + kernel) even
     inner = ((np.arange(steps) >= padding) & (np.arange(steps) < steps - padding)).astype(np.float32)
     weights = np.where(whole, 1 / steps, inner[:, None] / max(inner.sum(), 1)).astype(np.float32)
-    weights = ops.convert_to_tensor(weights)
-    columns = [ops.sum(ops.cast(response > biases[:, number], "float32") * weights, axis=1) for number in range(count)]
-    return ops.reshape(ops.stack(columns, axis=2), (-1, _KERNELS * count))
+    response, weights = ops.expand_dims(response, -1), ops.expand_dims(ops.convert_to_tensor(weights), -1)
+    # Several biases at a time: one by one, a program would have 10,000 / 84 operations, which take long to compile.
+    size = max(1, _AT_ONCE // steps)
+    found = [
+        ops.sum(ops.cast(response > biases[:, start : start + size], "float32") * weights, axis=1)
+        for start in range(0, count, size)
+    ]
+    return ops.reshape(ops.concatenate(found, axis=2), (-1, _KERNELS * count))
 
 
 def dilations_of(steps: int, num_features: int, max_dilations: int) -> tuple[list[int], list[int]]:

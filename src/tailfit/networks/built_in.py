@@ -71,7 +71,7 @@ def cnn(
         filters: Number of channels of each convolution.
         kernel_size: Size of the kernel in steps, or in pixels along each side.
         dropout, head, normalize: See `mlp`.
-        padding: See `rnn`; for sensor records only. Records need `2 ** len(filters)` steps or more.
+        padding: See `rnn`; for sensor records only, which need `2 ** len(filters)` steps or more.
     Shapes: input `(batch, *input_shape)`, output logits `(batch, C)`.
     Raises:
         ArgumentError: If the records do not have two or three axes, or an option is out of range.
