@@ -2,7 +2,7 @@
 
 import keras
 
-from tailfit.keras_private import leaf_layers
+from tailfit.keras_private import leaf_layers, without_tensorflow
 from tailfit.training import Model
 
 __all__ = ["frozen_copy", "start_anew"]
@@ -19,7 +19,7 @@ def frozen_copy(model: Model) -> keras.Model:
     >>> copy.predict(np.ones((1, 2)), verbose=0).tolist()
     [[2.0]]
     """
-    copy = keras.models.clone_model(keras.Model(model.inputs, model.outputs))
+    copy = _built_anew(model)
     copy.set_weights(model.get_weights())
     copy.trainable = False
     return copy
@@ -27,7 +27,11 @@ def frozen_copy(model: Model) -> keras.Model:
 
 def start_anew(model: Model) -> None:
     """Assign new initial weights to all layers that are trained; the others, such as a normalisation, keep theirs."""
-    fresh = keras.models.clone_model(keras.Model(model.inputs, model.outputs))
-    for layer, new in zip(leaf_layers(model), leaf_layers(fresh), strict=True):
+    for layer, new in zip(leaf_layers(model), leaf_layers(_built_anew(model)), strict=True):
         if layer.trainable_variables:
             layer.set_weights(new.get_weights())
+
+
+def _built_anew(model: Model) -> keras.Model:
+    with without_tensorflow():
+        return keras.models.clone_model(keras.Model(model.inputs, model.outputs))
