@@ -53,14 +53,14 @@ def parts(data: Path, seed: int) -> tuple[tailfit.data.Arrays, tuple, tuple]:
     return source, (scaled[validation], y[validation]), (scaled[~is_train], y[~is_train])
 
 
-def network(*, cosine: bool = False) -> tailfit.Model:
+def network(*, cosine: bool = False, experts: bool = False) -> tailfit.Model:
     inputs = keras.Input((WINDOW, 52))
     x = layers.GaussianNoise(0.2)(inputs)
     for size in (5, 3):
         x = layers.Conv1D(64, size, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])
-    return tailfit.Model(inputs, head(layers.Dropout(0.3)(x), 22, cosine))
+    return tailfit.Model(inputs, head(layers.Dropout(0.3)(x), 22, cosine, experts))
 
 
 def one(data: Path, name: str, remedy: Remedy, seed: int) -> dict[str, Figures]:

@@ -11,7 +11,8 @@ from store import Figures, confusion_figures
 
 import tailfit
 from tailfit import losses, steps
-from tailfit.layers import CosineDense
+from tailfit.layers import CosineDense, Experts
+from tailfit.recipes.distilling import frozen_copy, start_anew
 from tailfit.samplers import Sampler
 
 
@@ -29,7 +30,7 @@ class Budget:
 class Remedy:
     """What is not as in plain cross-entropy. Losses and steps are told the batches they will see.
 
-    `after` names corrections of the trained network that fill rows of their own.
+    `after` names corrections of the trained network that fill rows of their own. `experts` has the network end in them.
     """
 
     loss: Callable[[tailfit.Batches, int], Any] = lambda batches, epochs: losses.CrossEntropy(from_logits=True)
@@ -37,6 +38,7 @@ class Remedy:
     sampler: Sampler | None = None
     class_weight: Any = None
     cosine: bool = False
+    experts: bool = False
     after: tuple[str, ...] = ()
 
 
@@ -48,7 +50,7 @@ def trained(
     batches = tailfit.Batches(
         source, budget.batch_size, remedy.sampler, seed, remedy.class_weight, transform=budget.transform
     )
-    model = network(cosine=remedy.cosine)
+    model = network(cosine=remedy.cosine, experts=remedy.experts)
     model.compile(
         decayed(budget.learning_rate, budget.epochs * len(batches)),
         remedy.loss(batches, budget.epochs),
@@ -100,12 +102,21 @@ def rows_of(
         optimizer = decayed(budget.learning_rate, epochs * len(second))
         tailfit.stages.retrain_classifier(model, second, epochs=epochs, optimizer=optimizer, verbose=0)
         rows["cRT"] = figures()
+    if "DiVE" in remedy.after:  # last: the network becomes the student
+        teacher = frozen_copy(model)
+        start_anew(model)
+        loss = losses.BalancedSoftmax(batches, from_logits=True)
+        optimizer = decayed(budget.learning_rate, budget.epochs * len(batches))
+        model.compile(optimizer, loss, steps=[steps.DiVE(teacher=teacher)])
+        model.fit(batches, epochs=budget.epochs, verbose=0)
+        rows["DiVE"] = figures()
     return rows
 
 
 def catalogue() -> dict[str, Remedy]:
     """The remedies, with their authors' settings; nothing in them was tuned on these data."""
     adjusted = lambda batches, epochs: losses.LogitAdjusted(batches, from_logits=True)  # noqa: E731
+    balanced = lambda batches, epochs: losses.BalancedSoftmax(batches, from_logits=True)  # noqa: E731
     mixup = lambda batches: [steps.Mixup(alpha=0.2, seed=batches.seed)]  # noqa: E731
     mixup_strong = lambda batches: [steps.Mixup(alpha=1.0, seed=batches.seed)]  # noqa: E731
     square_root = tailfit.samplers.ClassBalanced(power=0.5)
@@ -116,7 +127,8 @@ def catalogue() -> dict[str, Remedy]:
         "focal": Remedy(lambda batches, epochs: losses.Focal(gamma=2.0, from_logits=True)),
         "class-balanced loss": Remedy(lambda batches, epochs: losses.ClassBalanced(batches, from_logits=True)),
         "LDAM-DRW": Remedy(ldam_drw, cosine=True),
-        "balanced softmax": Remedy(lambda batches, epochs: losses.BalancedSoftmax(batches, from_logits=True)),
+        "balanced softmax": Remedy(balanced),
+        "DiVE": Remedy(balanced, after=("DiVE",)),
         "logit-adjusted loss": Remedy(adjusted),
         "bootstrap batches": Remedy(sampler=tailfit.samplers.Bootstrap()),
         "Mixup": Remedy(steps=mixup),
@@ -124,6 +136,10 @@ def catalogue() -> dict[str, Remedy]:
         "SAM": Remedy(steps=sam),
         "logit-adjusted + Mixup": Remedy(adjusted, steps=mixup),
         "logit-adjusted + SAM": Remedy(adjusted, steps=sam),
+        "logit-adjusted + BCL": Remedy(adjusted, steps=lambda batches: [steps.BCL(seed=batches.seed)]),
+        "logit-adjusted + CC-SAM": Remedy(adjusted, steps=lambda batches: [steps.CCSAM(class_counts=batches)]),
+        "RIDE": Remedy(steps=lambda batches: [steps.RIDE(class_counts=batches)], experts=True),
+        "SADE": Remedy(steps=lambda batches: [steps.SADE(class_counts=batches)], experts=True),
         "square-root batches + logit-adjusted": Remedy(adjusted, sampler=square_root),
         "square-root batches + logit-adjusted + SAM": Remedy(adjusted, steps=sam, sampler=square_root),
         "square-root batches + logit-adjusted + Mixup(1)": Remedy(adjusted, steps=mixup_strong, sampler=square_root),
@@ -142,11 +158,12 @@ def ldam_drw(batches: tailfit.Batches, epochs: int) -> Any:
     return losses.LDAM(batches, class_weights=weights, from_logits=True)
 
 
-def head(x: Any, classes: int, cosine: bool) -> Any:
-    return CosineDense(classes)(x) if cosine else layers.Dense(classes)(x)
+def head(x: Any, classes: int, cosine: bool, experts: bool) -> Any:
+    kind = CosineDense if cosine else Experts if experts else layers.Dense
+    return kind(classes)(x)
 
 
-def convnet(*, cosine: bool = False) -> tailfit.Model:
+def convnet(*, cosine: bool = False, experts: bool = False) -> tailfit.Model:
     """28x28 to 10 logits: five convolutions of 3x3 in three levels, 0.15 M weights."""
     inputs = keras.Input((28, 28, 1))
     x = inputs
@@ -155,7 +172,7 @@ def convnet(*, cosine: bool = False) -> tailfit.Model:
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
             x = layers.ReLU()(layers.BatchNormalization()(x))
         x = layers.MaxPooling2D(2)(x)
-    return tailfit.Model(inputs, head(layers.Dropout(0.5)(layers.Flatten()(x)), 10, cosine))
+    return tailfit.Model(inputs, head(layers.Dropout(0.5)(layers.Flatten()(x)), 10, cosine, experts))
 
 
 def shifted(batch: tuple[Any, ...], rng: np.random.Generator, most: int = 2) -> tuple[Any, ...]:
