@@ -1,6 +1,7 @@
 """The house rules that a parser can check: imports point one way, files say what they offer, backends stay apart."""
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -62,10 +63,16 @@ def room_of(path: Path) -> str:
     return room_of_module([part.removesuffix(".py") for part in path.relative_to(PACKAGE).parts])
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports(path: Path) -> list[tuple[str, int]]:
     """Every absolute module that a file imports, wherever it does so."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -122,7 +129,7 @@ def test_backends_are_imported_in_their_rooms_only(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_say_what_they_are_and_offer(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     offered = [
         target.id
         for node in tree.body
@@ -137,7 +144,7 @@ def test_files_say_what_they_are_and_offer(path):
 def test_files_stay_small_and_without_asserts(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 500, f"{path}: over 500 lines"
-    asserts = [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
+    asserts = [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert)]
     assert not asserts, f"{path}: assert vanishes under -O, raise an error of tailfit.errors"
 
 
@@ -145,7 +152,7 @@ def lazy_names(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The homes of the names that a package imports on first use: at run time, and for type checkers."""
     package = ".".join(path.parent.relative_to(PACKAGE.parent).parts)
     at_run_time, for_checkers = {}, {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.Assign) and "lazy_attributes(" in ast.unparse(node.value):
             at_run_time = ast.literal_eval(node.value.args[1])
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -181,7 +188,7 @@ def private_names() -> tuple[set[str], list[tuple[str, str, int]]]:
     defined: set[str] = set()
     read = []
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Store):
                 if node.attr.startswith("_") and not node.attr.startswith("__"):
                     read.append((node.attr, name_of(path), node.lineno))
