@@ -66,7 +66,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no time left")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+# In quotes, because the oldest pytest that pyproject.toml allows does not export the name.
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter", config: pytest.Config) -> None:
     if left := config.stash.get(NOT_RUN, 0):
         terminalreporter.write_line(f"NOT RUN: {left} tests, for which no time was left")
 
