@@ -1,4 +1,4 @@
-"""The remedies against published figures: Gaussians, long-tailed MNIST, Tennessee Eastman root causes, label noise.
+"""The remedies against published figures: Gaussians, long-tailed MNIST, Tennessee Eastman, label noise, UCR archive.
 
     KERAS_BACKEND=jax python benchmarks/yardsticks --data DIR --out DIR [--only gaussians tep] [--seeds 2]
     KERAS_BACKEND=torch python benchmarks/yardsticks --data DIR --out DIR --only speed     # once a backend
@@ -6,8 +6,10 @@
 
 --jobs N has N runs at a time, each in a process of its own: on a machine with many cores, or with a GPU that one small
 network can't fill (XLA_PYTHON_CLIENT_MEM_FRACTION=0.04 for JAX, which else takes the whole memory for one process).
---data has mnist.npz (X, y, is_train) and tep_windows.npz (X, y, y_names, is_train, run, t0). A finished run is a line
-in --out/<yardstick>.jsonl and is never run again: stop the script at any time, and start it again with the same call.
+--data has mnist.npz (X, y, is_train), tep_windows.npz (X, y, y_names, is_train, run, t0) and ucr/<set>.npz (X, y,
+y_names, is_train). A finished run is a line in --out/<yardstick>.jsonl and is never run again: stop the script at any
+time, and start it again with the same call. All runs of one seed come before those of the next, so what is finished
+can be compared; the table says what is left.
 After a change of a budget or a network, begin another --out: old and new runs would stand in one table.
 """
 
@@ -37,6 +39,7 @@ def main() -> None:
         for run in YARDSTICKS[name].runs(given.data, given.seeds)
         if not store.finished(run) and (given.remedies is None or run.remedy in given.remedies)
     ]
+    left.sort(key=lambda run: run.seed)
     if given.jobs == 1:
         for run in left:
             perform(run, store)
@@ -52,10 +55,23 @@ def main() -> None:
         parser.exit(message=f"nothing is finished in {given.out}; --data DIR runs the yardsticks\n")
     for name, yardstick in YARDSTICKS.items():
         if store.rows(name):
-            lines += ["", *yardstick.table(store)]
+            lines += ["", *yardstick.table(store), *left_of(name, store)]
     print("\n".join(lines))
     if given.table:
         given.table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def left_of(name: str, store: Store) -> list[str]:
+    """Say which runs of a yardstick are not finished, and the command that continues; nothing if all are."""
+    planned = list(YARDSTICKS[name].runs(Path(), None))
+    left = [run for run in planned if not store.finished(run)]
+    if not left or name == "speed":  # a run for each backend
+        return []
+    seeds = sorted({run.seed for run in left})
+    return [
+        f"    left: {len(left)} of {len(planned)} runs, of the seeds {', '.join(map(str, seeds))}; to continue:",
+        f"    python benchmarks/yardsticks --data DIR --out benchmarks/yardsticks/runs --only {name}",
+    ]
 
 
 if __name__ == "__main__":

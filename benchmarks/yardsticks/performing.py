@@ -16,11 +16,13 @@ import mnist
 import noise
 import speed
 import tep
+import tep_networks
+import ucr
 from store import Run, Store
 
 import tailfit
 
-YARDSTICKS = {module.NAME: module for module in (speed, gaussians, mnist, tep, noise)}
+YARDSTICKS = {module.NAME: module for module in (speed, gaussians, mnist, tep, noise, tep_networks, ucr)}
 
 
 def made_with() -> str:

@@ -87,8 +87,26 @@ def mean_and_spread(figures: Iterable[Figures], name: str, scale: float = 100.0)
     return f"{values.mean():6.2f} +-{values.std(ddof=1):5.2f}" if len(values) > 1 else f"{values.mean():6.2f}        "
 
 
+def mean_over(rows: dict[str, dict[int, Figures]], prefixes: list[str], key: str) -> dict[str, dict[int, float]]:
+    """Mean of a figure over several data sets, by remedy and seed: of the rows that begin with each of the prefixes.
+
+    Only remedies and seeds are returned that are finished for all data sets.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for name in rows:
+        if name.startswith(prefixes[0]):
+            remedy = name.removeprefix(prefixes[0])
+            of_sets = [rows.get(prefix + remedy, {}) for prefix in prefixes]
+            if seeds := set.intersection(*map(set, of_sets)):
+                found[remedy] = {seed: float(np.mean([each[seed][key] for each in of_sets])) for seed in sorted(seeds)}
+    return found
+
+
 def confusion_figures(y: Any, called: Any, classes: int) -> Figures:
-    """Mean recall, mean of sqrt(recall * specificity), macro F1, worst recall and accuracy."""
+    """Mean recall, mean of sqrt(recall * specificity), macro F1, worst recall and accuracy.
+
+    Means are over the classes with a sample: a small held-out part may lack the rarest.
+    """
     table = np.zeros((classes, classes))
     np.add.at(table, (np.asarray(y), np.asarray(called)), 1)
     hits, support, answers = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
@@ -96,12 +114,13 @@ def confusion_figures(y: Any, called: Any, classes: int) -> Figures:
     precision = hits / np.maximum(answers, 1)
     specificity = 1 - (answers - hits) / (len(y) - support)
     f1 = 2 * hits / np.maximum(support + answers, 1)
+    there = support > 0
     return {
-        "mean recall": float(recall.mean()),
-        "geometric": float(np.sqrt(recall * specificity).mean()),
-        "macro F1": float(f1.mean()),
-        "worst recall": float(recall.min()),
-        "mean precision": float(precision.mean()),
+        "mean recall": float(recall[there].mean()),
+        "geometric": float(np.sqrt(recall * specificity)[there].mean()),
+        "macro F1": float(f1[there].mean()),
+        "worst recall": float(recall[there].min()),
+        "mean precision": float(precision[there].mean()),
         "accuracy": float(hits.sum() / len(y)),
     }
 

@@ -39,6 +39,7 @@ class Remedy:
     class_weight: Any = None
     cosine: bool = False
     experts: bool = False
+    transform: Any = None
     after: tuple[str, ...] = ()
 
 
@@ -47,9 +48,8 @@ def trained(
 ) -> tuple[tailfit.Model, tailfit.Batches]:
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    batches = tailfit.Batches(
-        source, budget.batch_size, remedy.sampler, seed, remedy.class_weight, transform=budget.transform
-    )
+    transform = remedy.transform or budget.transform
+    batches = tailfit.Batches(source, budget.batch_size, remedy.sampler, seed, remedy.class_weight, transform=transform)
     model = network(cosine=remedy.cosine, experts=remedy.experts)
     model.compile(
         decayed(budget.learning_rate, budget.epochs * len(batches)),

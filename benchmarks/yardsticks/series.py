@@ -1,0 +1,114 @@
+"""The networks and remedies of the yardsticks on series: Tennessee Eastman and three sets of the UCR archive."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from heads import Scored, rows_of_heads
+from store import Figures, confusion_figures
+from training import Budget, Remedy, catalogue, trained
+
+import tailfit
+from tailfit import augment, samplers, steps
+from tailfit.layers import CosineDense
+
+# Authors' learning rate for the linear classifier of MiniRocket: a step of Adam moves ten thousand weights at once.
+ROCKET_RATE = 1e-4
+
+
+def remedies() -> dict[str, Remedy]:
+    """Remedies for the networks of series, with their authors' settings; plain training is the first."""
+    known = catalogue()
+    varied = augment.Chain([augment.Jitter(), augment.Scaling(), augment.TimeWarp()])
+    of_tail = augment.Chain(
+        [augment.Jitter(only_repeats=True), augment.Scaling(only_repeats=True), augment.TimeWarp(only_repeats=True)]
+    )
+    adjusted = known["logit-adjusted loss"]
+    return {
+        "plain cross-entropy": Remedy(after=("heads",)),
+        "logit-adjusted loss": adjusted,
+        "augmentation": Remedy(transform=varied),
+        "logit-adjusted + augmentation": replace(adjusted, transform=varied),
+        "balanced batches, copies augmented": Remedy(sampler=samplers.ClassBalanced(), transform=of_tail),
+        "balanced batches, mixed within the class": Remedy(
+            sampler=samplers.ClassBalanced(), transform=augment.MixWithinClass()
+        ),
+        "LDAM-DRW": known["LDAM-DRW"],
+        "class weights": known["class weights"],
+        "Mixup": known["Mixup"],
+        "logit-adjusted + Mixup": known["logit-adjusted + Mixup"],
+        "square-root batches + logit-adjusted + Mixup(1)": known["square-root batches + logit-adjusted + Mixup(1)"],
+        "logit-adjusted + SAM": known["logit-adjusted + SAM"],
+        "GCL": Remedy(
+            lambda batches, epochs: tailfit.losses.LDAM(batches, max_margin=0.0, scale=30.0, from_logits=True),
+            steps=lambda batches: [steps.GCL(class_counts=batches, seed=batches.seed)],
+            cosine=True,
+        ),
+    }
+
+
+def figures_of(
+    name: str, network: str, source: Any, remedy: Remedy, budget: Budget, seed: int, scored: Scored
+) -> dict[str, Figures]:
+    """Train a network on a source, and return the figures of each row on the sets that are scored."""
+    model, batches, scored = fitted(network, source, remedy, budget, seed, scored)
+    if "heads" in remedy.after:
+        return rows_of_heads(name, model, batches, budget, scored)
+    return {name: figures_on(scored, lambda x: model.predict(x, batch_size=250, verbose=0), len(batches.class_names))}
+
+
+def figures_on(scored: Scored, scores: Callable[[np.ndarray], np.ndarray], classes: int) -> Figures:
+    found: Figures = {}
+    for prefix, (x, y) in scored.items():
+        of_set = confusion_figures(y, scores(x).argmax(axis=1), classes)
+        found |= {prefix + key: value for key, value in of_set.items()}
+    return found
+
+
+def fitted(
+    network: str, source: Any, remedy: Remedy, budget: Budget, seed: int, scored: Scored
+) -> tuple[tailfit.Model, tailfit.Batches, Scored]:
+    """The trained network, its batches, and the sets to score, as the network takes them.
+
+    MiniRocket's features do not change in training, so they are computed once, and its linear classifier is trained.
+    """
+    classes = len(source.class_names)
+    shape = source.read(np.arange(1)).shape[1:]
+    if network != "minirocket":
+        build = getattr(tailfit.networks, network)
+        made = lambda *, cosine: build(shape, classes, head="cosine" if cosine else None)  # noqa: E731
+        return *trained(made, source, remedy, budget, seed), scored
+    x = source.read(np.arange(len(source)))
+    whole = tailfit.networks.minirocket(shape, classes, seed=seed, records=x)
+    before = keras.Model(whole.input, whole.layers[-1].input)
+    features = lambda x: before.predict(x, batch_size=50, verbose=0)  # noqa: E731
+    seen = tailfit.data.Arrays(features(x), source.labels, class_names=list(source.class_names))
+    sets = {prefix: (features(x), y) for prefix, (x, y) in scored.items()}
+    size = before.output_shape[1]
+    return *trained(lambda *, cosine: linear(size, classes, cosine), seen, remedy, budget, seed), sets
+
+
+def linear(size: int, classes: int, cosine: bool) -> tailfit.Model:
+    inputs = keras.Input((size,))
+    return tailfit.Model(inputs, (CosineDense if cosine else keras.layers.Dense)(classes)(inputs))
+
+
+def ensemble_figures(
+    network: str, source: Any, remedy: Remedy, budget: Budget, seeds: Sequence[int], scored: Scored
+) -> Figures:
+    """Figures of the mean probabilities of a network trained with several seeds."""
+    sums: dict[str, Any] = dict.fromkeys(scored, 0.0)
+    for seed in seeds:
+        model, _, sets = fitted(network, source, remedy, budget, seed, scored)
+        for prefix, (x, _) in sets.items():
+            logits = model.predict(x, batch_size=250, verbose=0).astype(np.float64)
+            exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+            sums[prefix] = sums[prefix] + exponents / exponents.sum(axis=1, keepdims=True)
+    classes = len(source.class_names)
+    return {
+        prefix + key: value
+        for prefix, (_, y) in scored.items()
+        for key, value in confusion_figures(y, sums[prefix].argmax(axis=1), classes).items()
+    }
