@@ -15,6 +15,7 @@ After a change of a budget or a network, begin another --out: old and new runs w
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
+from fnmatch import fnmatchcase
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets; without it nothing is run")
     parser.add_argument("--out", type=Path, default=Path("runs/yardsticks"), help="folder of the finished runs")
     parser.add_argument("--only", nargs="+", choices=YARDSTICKS, default=list(YARDSTICKS))
-    parser.add_argument("--remedies", nargs="+", help="only these, by name")
+    parser.add_argument("--remedies", nargs="+", help="only these, by name or pattern, such as '*inception_time*whole'")
     parser.add_argument("--seeds", type=int, help="so many seeds instead of all")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--table", type=Path, help="also write the table here")
@@ -37,7 +38,7 @@ def main() -> None:
         run
         for name in (given.only if given.data else ())
         for run in YARDSTICKS[name].runs(given.data, given.seeds)
-        if not store.finished(run) and (given.remedies is None or run.remedy in given.remedies)
+        if not store.finished(run) and any(fnmatchcase(run.remedy, each) for each in given.remedies or ["*"])
     ]
     left.sort(key=lambda run: run.seed)
     if given.jobs == 1:

@@ -35,7 +35,8 @@ zero. *Undecided*: the interval is too wide to tell. *One seed*: there is no int
 NETWORKS = """\
 ## Which network
 
-Plain training of the networks in [networks](networks.md), compared with `cnn`, the default of recipes for series."""
+Plain training of the networks in [networks](networks.md), compared with `cnn`, the default of recipes for series; and
+random forests of 500 trees on all readings of a window, as a reference."""
 
 SOURCES = """\
 ## Where the figures come from
@@ -135,8 +136,11 @@ def counts(found: list[Subject]) -> list[str]:
 def networks(store: Store) -> list[str]:
     """Plain training of each network, compared with `cnn`, the default of recipes for series."""
     rows = points(store.rows("tep-networks"), "macro F1")
-    plain = (", plain cross-entropy", "random forest, plain")
-    plant = {name.split(", ")[0]: seeds for name, seeds in rows.items() if name.endswith(plain)}
+    plant = {
+        name.removesuffix(", plain cross-entropy"): seeds
+        for name, seeds in rows.items()
+        if name.endswith(", plain cross-entropy") or name.startswith("random forest")
+    }
     names = dict.fromkeys(name.split(", ")[1] for name in store.rows("ucr"))
     archive = {name: over_sets(store, name).get("plain cross-entropy", {}) for name in names}
     lines = [
@@ -148,7 +152,7 @@ def networks(store: Store) -> list[str]:
         for of in (plant, archive):
             seeds = of.get(network)
             found = difference(seeds, of.get("cnn", {})) if seeds and network != "cnn" else None
-            figure = f"{mean_of(seeds):.1f} ({len(seeds)} seeds)" if seeds else ""
+            figure = f"{mean_of(seeds):.1f} ({len(seeds)} seed{'s' * (len(seeds) > 1)})" if seeds else ""
             cells += [figure, str(found or ""), found.verdict if found else ""]
         lines.append(f"| {network} | " + " | ".join(cells) + " |")
     return [*lines, ""]

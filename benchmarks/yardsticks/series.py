@@ -12,7 +12,7 @@ from training import Budget, Remedy, catalogue, trained
 
 import tailfit
 from tailfit import augment, samplers, steps
-from tailfit.layers import CosineDense
+from tailfit.layers import CosineDense, Experts
 
 # Authors' learning rate for the linear classifier of MiniRocket: a step of Adam moves ten thousand weights at once.
 ROCKET_RATE = 1e-4
@@ -27,7 +27,7 @@ def remedies() -> dict[str, Remedy]:
     )
     adjusted = known["logit-adjusted loss"]
     return {
-        "plain cross-entropy": Remedy(after=("heads",)),
+        "plain cross-entropy": Remedy(after=("scores",)),
         "logit-adjusted loss": adjusted,
         "augmentation": Remedy(transform=varied),
         "logit-adjusted + augmentation": replace(adjusted, transform=varied),
@@ -46,6 +46,7 @@ def remedies() -> dict[str, Remedy]:
             steps=lambda batches: [steps.GCL(class_counts=batches, seed=batches.seed)],
             cosine=True,
         ),
+        "second stages": Remedy(after=("stages",)),
     }
 
 
@@ -54,8 +55,10 @@ def figures_of(
 ) -> dict[str, Figures]:
     """Train a network on a source, and return the figures of each row on the sets that are scored."""
     model, batches, scored = fitted(network, source, remedy, budget, seed, scored)
-    if "heads" in remedy.after:
-        return rows_of_heads(name, model, batches, budget, scored)
+    if remedy.after:
+        rows = rows_of_heads(name, model, batches, remedy, budget, scored)
+        rows.pop("second stages", None)  # the plain network, which has a run of its own
+        return rows
     return {name: figures_on(scored, lambda x: model.predict(x, batch_size=250, verbose=0), len(batches.class_names))}
 
 
@@ -78,8 +81,7 @@ def fitted(
     shape = source.read(np.arange(1)).shape[1:]
     if network != "minirocket":
         build = getattr(tailfit.networks, network)
-        made = lambda *, cosine: build(shape, classes, head="cosine" if cosine else None)  # noqa: E731
-        return *trained(made, source, remedy, budget, seed), scored
+        return *trained(headed(build, shape, classes), source, remedy, budget, seed), scored
     x = source.read(np.arange(len(source)))
     whole = tailfit.networks.minirocket(shape, classes, seed=seed, records=x)
     before = keras.Model(whole.input, whole.layers[-1].input)
@@ -87,12 +89,22 @@ def fitted(
     seen = tailfit.data.Arrays(features(x), source.labels, class_names=list(source.class_names))
     sets = {prefix: (features(x), y) for prefix, (x, y) in scored.items()}
     size = before.output_shape[1]
-    return *trained(lambda *, cosine: linear(size, classes, cosine), seen, remedy, budget, seed), sets
+    return *trained(headed(linear, (size,), classes), seen, remedy, budget, seed), sets
 
 
-def linear(size: int, classes: int, cosine: bool) -> tailfit.Model:
-    inputs = keras.Input((size,))
-    return tailfit.Model(inputs, (CosineDense if cosine else keras.layers.Dense)(classes)(inputs))
+def headed(build: Callable[..., tailfit.Model], shape: tuple[int, ...], classes: int) -> Callable[..., tailfit.Model]:
+    """The network with the head that a remedy needs."""
+
+    def made(*, cosine: bool, experts: bool) -> tailfit.Model:
+        return build(shape, classes, head="cosine" if cosine else "experts" if experts else None)
+
+    return made
+
+
+def linear(shape: tuple[int, ...], classes: int, head: str | None) -> tailfit.Model:
+    inputs = keras.Input(shape)
+    kinds = {"cosine": CosineDense, "experts": Experts, None: keras.layers.Dense}
+    return tailfit.Model(inputs, kinds[head](classes)(inputs))
 
 
 def ensemble_figures(

@@ -67,11 +67,11 @@ class Store:
         return {name_of(run["remedy"], run["seed"]): run for run in runs}
 
     def rows(self, yardstick: str) -> dict[str, dict[int, Figures]]:
-        """Figures by row and seed."""
+        """Figures by row and seed; runs that measured the same row on different samples are put together."""
         found: dict[str, dict[int, Figures]] = defaultdict(dict)
         for run in self.read(yardstick):
             for row, figures in run["rows"].items():
-                found[row][run["seed"]] = figures
+                found[row][run["seed"]] = found[row].get(run["seed"], {}) | figures
         return found
 
     def about(self, yardstick: str) -> str:
@@ -97,7 +97,7 @@ def mean_over(rows: dict[str, dict[int, Figures]], prefixes: list[str], key: str
         if name.startswith(prefixes[0]):
             remedy = name.removeprefix(prefixes[0])
             of_sets = [rows.get(prefix + remedy, {}) for prefix in prefixes]
-            if seeds := set.intersection(*map(set, of_sets)):
+            if seeds := set.intersection(*({seed for seed in each if key in each[seed]} for each in of_sets)):
                 found[remedy] = {seed: float(np.mean([each[seed][key] for each in of_sets])) for seed in sorted(seeds)}
     return found
 

@@ -69,12 +69,22 @@ def subjects(store: Store) -> Iterator[Subject]:
             yield Subject(
                 f"Tennessee Eastman with a long tail, {network}",
                 f"plant, {network}",
-                (*of_plant, f"Network: `{network}`, the best on held-out windows."),
+                (*of_plant, f"Network: `{network}` of [networks](networks.md), the best of six on held-out windows."),
                 "macro F1",
                 "plain cross-entropy",
                 values,
             )
-    for network in ("inception_time", "lite", "minirocket"):
+    forest = points(rows, "macro F1", "random forest, ")
+    if forest:
+        yield Subject(
+            "Tennessee Eastman with a long tail, random forest",
+            "plant, forest",
+            (*of_plant, "No network: 500 trees of scikit-learn on all readings of a window."),
+            "macro F1",
+            "plain",
+            forest,
+        )
+    for network in ("cnn", "minirocket", "lite", "inception_time"):
         values = over_sets(store, network)
         if "plain cross-entropy" in values:
             yield Subject(

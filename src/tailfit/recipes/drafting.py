@@ -271,7 +271,10 @@ def _text(draft: _Draft, source: Source, found: Inspection) -> str:
     rarest = found.classes.row(-1, named=True)
     arrays = ", ".join(f"{path or 'record'} {what}" for path, what in found.arrays.items())
     loss, reason = ("LogitAdjusted", "corrects for rare classes") if skewed else ("CrossEntropy", "classes are similar")
-    network, others = ("mlp", "your own function") if axes < 2 else ("cnn", "rnn, mlp" if axes == 2 else "mlp")
+    # Measured on 20 to 270 steps, see docs/what-helped.md: cnn is among the best on short windows, and far behind
+    # minirocket on long series, of which it sees 14 steps at a time.
+    series = "minirocket or lite, which see longer patterns; rnn, mlp"
+    network, others = ("mlp", "your own function") if axes < 2 else ("cnn", series if axes == 2 else "mlp")
     lines = [
         f"# {size:,} samples of {len(found.classes)} classes; {visible(arrays)}",
         f"# rarest class: {visible(str(rarest['class']))!r} with {rarest['count']:,} samples ({rarest['share']:.2%}); "

@@ -49,3 +49,18 @@ def test_verdicts(helped, changes, verdict):
 def test_the_rows_of_the_wells_are_found(helped):
     rows = [line for line in helped.of_wells() if "compared with" in line]
     assert len(rows) == 5
+
+
+def test_runs_of_one_row_are_put_together_and_averaged_over_data_sets(helped, tmp_path):
+    import store
+
+    kept = store.Store(tmp_path)
+    for of, value in (("a", 0.5), ("b", 0.7)):
+        for part, key in (("whole", "recall"), ("held out", "validation recall")):
+            if (of, part) != ("b", "held out"):
+                run = store.Run("ucr", f"{of}, net, plain, {part}", 0, dict)
+                kept.write(run, {f"{of}, net, plain": {key: value}})
+    assert kept.rows("ucr")["a, net, plain"] == {0: {"recall": 0.5, "validation recall": 0.5}}
+    over = lambda key: store.mean_over(kept.rows("ucr"), ["a, net, ", "b, net, "], key)  # noqa: E731
+    assert over("recall") == {"plain": {0: pytest.approx(0.6)}}
+    assert over("validation recall") == {}
