@@ -133,6 +133,7 @@ class Doubled(keras.layers.Layer):
         return 2 * x
 
 
+@pytest.mark.mostly_on("torch")  # JAX has no ONNX here
 def test_a_layer_of_the_user_is_refused_where_a_file_only_names_it(tmp_path, monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")  # tf2onnx sets it; restored after the test
     inputs = keras.Input((3,), name="records")

@@ -68,6 +68,7 @@ def pumps(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.mostly_on("torch")
 def test_results_do_not_depend_on_jobs_deaths_and_failures(pumps):
     arguments = {"seeds": 2, "modules": ["functions.py"]}
     (pumps / "kill").touch()
@@ -133,6 +134,7 @@ def test_sigterm_stops_all_workers_with_checkpoints(pumps):
         assert steps, "a checkpoint of each worker"
 
 
+@pytest.mark.on_each
 def test_settings_of_keras_and_its_backend_reach_other_processes():
     before = keras_settings()
     other = {**before, "floatx": "float64", "epsilon": 1e-5, "dtype_policy": "mixed_bfloat16"}

@@ -691,6 +691,7 @@ def test_unsuitable_user_functions_are_errors(home):
 # -- comparing remedies --------------------------------------------------------------------------------
 
 
+@pytest.mark.mostly_on("jax")  # which keeps compiled programs
 def test_remedies_are_trained_with_the_same_seeds_and_a_comparison_can_continue(home):
     path = written(home, SOUND + "compare:\n  seeds: 2\n  vary:\n    plain: {}\n    adjusted: {loss: LogitAdjusted}\n")
     reported = []
