@@ -32,19 +32,20 @@ def main() -> None:
         for classes in given.classes:
             environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
             command = [sys.executable, str(HERE / "child.py"), str(classes), str(given.rounds)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             found[backend, classes] = json.loads(done.stdout.splitlines()[-1])
     heads = [f"{backend} {classes}" for backend, classes in found]
     lines = [
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; microseconds, and x Keras'; "
         f"! above {LIMIT:g}",
-        f"{'classes':28}" + "".join(f"{head:>18}" for head in heads),
+        f"{'classes':28}" + "".join(f"{head:>22}" for head in heads),
     ]
     for name in next(iter(found.values())):
         cells = []
         for one in found.values():
-            ratio = "" if one[name][1] is None else f" {one[name][1]:5.2f}{'!' if one[name][1] > LIMIT else ' '}"
-            cells.append(f"{one[name][0]:10.0f}{ratio:8}")
+            took, to_keras, to_limit = one[name]
+            ratio = "" if to_keras is None else f"{to_keras:6.2f}{'!' if to_keras > LIMIT else ' '}{to_limit:6.2f}"
+            cells.append(f"{took:9.0f}{ratio:13}")
         lines.append(f"{name:28}" + "".join(cells))
     print("\n".join(lines))
     if given.out:

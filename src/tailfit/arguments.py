@@ -1,12 +1,14 @@
 """Checks of arguments, shared by all modules: each returns the value as plain Python, or raises `ArgumentError`."""
 
+import math
 import operator
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailfit.errors import ArgumentError
 from tailfit.labels import class_key
@@ -14,6 +16,7 @@ from tailfit.schedules import Schedule
 
 __all__ = [
     "REQUIRED",
+    "PerClass",
     "checked_choice",
     "checked_class_counts",
     "checked_flag",
@@ -33,6 +36,29 @@ class _Required:
 
 
 REQUIRED: Any = _Required()
+
+
+class PerClass(tuple[float, ...]):
+    """One checked number per class. An array that is computed from them is kept for the next call.
+
+    >>> PerClass([1.0, 3.0]).array(np.log, "float32").tolist()
+    [0.0, 1.0986123085021973]
+    """
+
+    def array(self, compute: Callable[[Any], Any] | None, dtype: str) -> NDArray[Any]:
+        """Return `compute(numbers)`, computed from float64, or the numbers themselves; do not change it."""
+        kept: dict[Any, NDArray[Any]] = self.__dict__.setdefault("_kept", {})
+        if (compute, dtype) not in kept:
+            numbers = np.array(self)
+            kept[compute, dtype] = np.asarray(numbers if compute is None else compute(numbers)).astype(dtype)
+        return kept[compute, dtype]
+
+    def __reduce__(self) -> Any:
+        return type(self), (tuple(self),)
+
+
+class ClassCounts(PerClass):
+    """Counts, all > 0."""
 
 
 def whole_number(name: str, value: Any, *, least: int = 0, most: int = _LARGEST) -> int:
@@ -71,7 +97,7 @@ def checked_number(
         return value
     number = float(value) if isinstance(value, (int, float, np.number)) else float("nan")
     enough = number >= least if above is None else number > above
-    if isinstance(value, bool) or not (np.isfinite(number) and enough and number <= most):
+    if isinstance(value, bool) or not (math.isfinite(number) and enough and number <= most):
         bound = f">= {least:g}" if above is None else f"> {above:g}"
         bounds = f"a finite number {bound}" + ("" if most == float("inf") else f" and <= {most:g}")
         raise ArgumentError(f"{name}={value!r}", expected=bounds, fix=fix)
@@ -92,7 +118,7 @@ def checked_choice(value: Any, name: str, choices: Sequence[Any]) -> Any:
 
 def checked_per_class(values: Any, name: str) -> Any:
     """Return one finite number >= 0 per class, from a sequence or a dict by class index. Variables pass unchecked."""
-    if _is_variable(values):
+    if isinstance(values, PerClass) or _is_variable(values):
         return values
     if isinstance(values, Mapping):
         by_class = {class_key(key): value for key, value in values.items()}
@@ -105,16 +131,18 @@ def checked_per_class(values: Any, name: str) -> Any:
         values = [by_class[index] for index in range(len(values))]
     numbers = _vector(values, name)
     valid = np.isfinite(numbers) & (numbers >= 0)
-    return _all_valid(numbers, valid, name, "finite numbers >= 0", "correct the value of class {}")
+    return PerClass(_all_valid(numbers, valid, name, "finite numbers >= 0", "correct the value of class {}"))
 
 
-def checked_class_counts(class_counts: Any) -> tuple[float, ...]:
+def checked_class_counts(class_counts: Any) -> ClassCounts:
     """Return C counts > 0, from a sequence or an object with `class_counts` (batches, a source)."""
+    if isinstance(class_counts, ClassCounts):
+        return class_counts
     numbers = _vector(getattr(class_counts, "class_counts", class_counts), "class_counts")
     valid = np.isfinite(numbers) & (numbers > 0)
     rule = "finite counts > 0, since weights, margins and logarithms of shares are undefined for a count of 0"
     fix = "remove class {} from the labels and the last layer, or give it a pseudo-count such as 1"
-    return _all_valid(numbers, valid, "class_counts", rule, fix)
+    return ClassCounts(_all_valid(numbers, valid, "class_counts", rule, fix))
 
 
 def _is_variable(value: Any) -> bool:

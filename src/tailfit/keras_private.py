@@ -30,6 +30,7 @@ Where Keras has a documented hook, tailfit uses that. These names have none:
 | TensorFlow's `Graph._py_funcs_used_in_graph`, `_GeneratorState` | references to a data set, kept for ever |
 | `module_utils.tensorflow`, `LazyModule._available` | whether Keras imports TensorFlow to check a type |
 | attributes in `CALLBACK_STATE` and `CALLBACK_BASICS` | the state of Keras' callbacks, which `Resume` saves |
+| `reduce_weighted_values` | the reduction of a loss, whose labels Keras would cast to the dtype of the loss |
 | `unscale_loss_for_distribution` | under `tf.distribute` a loss is divided by the number of replicas |
 """
 
@@ -49,7 +50,7 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.backend.common.variables import initialize_all_variables
-from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.losses.loss import reduce_weighted_values, unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 from keras.src.models.model import functional_init_arguments
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
@@ -90,6 +91,7 @@ __all__ = [
     "losses_of_outputs",
     "output_behind",
     "plain_scopes_chained_within",
+    "reduce_weighted_values",
     "replace_compiled_loss",
     "replace_loss_tracker",
     "restore_value",

@@ -22,7 +22,9 @@ __all__ = [
     "class_count",
     "class_indices_of",
     "dense_targets",
+    "is_dense",
     "mask_of",
+    "valid_indices",
     "weights_of",
     "with_shape",
     "without_ignored",
@@ -102,11 +104,23 @@ def class_indices_of(y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     if is_dense(y_true, y_pred):
         indices = ops.argmax(ops.cast(y_true, "float32"), axis=-1)
         return ops.cast(indices, "int32"), ops.ones_like(indices, dtype="bool")
-    indices = _class_indices(y_true, y_pred)
-    valid = ops.logical_and(indices >= 0, indices < class_count(y_pred))
-    if "float" in keras.backend.standardize_dtype(indices.dtype):
-        valid = ops.logical_and(valid, ops.equal(indices, ops.floor(indices)))
+    indices, valid = valid_indices(y_true, y_pred)
     return ops.cast(indices, "int32"), valid
+
+
+def valid_indices(y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return class indices in `[0, C)`, and whether each is the one given, which is invalid otherwise.
+
+    Args:
+        y_true: Class indices in one of their shapes, of any dtype.
+        y_pred: Predictions `(batch, ..., C)`.
+    """
+    given = _class_indices(y_true, y_pred)
+    valid = (given >= 0) & (given < class_count(y_pred))
+    if "float" in keras.backend.standardize_dtype(given.dtype):
+        valid = valid & (given == ops.floor(given))
+        given = ops.cast(ops.where(valid, given, ops.zeros_like(given)), "int32")  # a cast of NaN could be any number
+    return given * ops.cast(valid, given.dtype), valid
 
 
 def dense_targets(y_true: Any, y_pred: Tensor, dtype: str) -> Tensor:

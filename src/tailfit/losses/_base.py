@@ -4,8 +4,8 @@ Concepts:
 - A loss class only stores options. It checks them in its constructor and passes them to its `function`, the function of
   the same name in the same module, which computes the per-sample values. Each option of that function is an argument of
   the class' constructor and an attribute of the instance.
-- Labels are converted to dense rows before Keras sees them, because Keras casts labels to the dtype of the loss, and in
-  bfloat16 the class indices 256 and 257 are equal. Weights, masks and reduction are handled by Keras.
+- `__call__` is Keras', but for the labels, which Keras casts to the dtype of the loss: in bfloat16 the class indices 256
+  and 257 are equal. Weights, masks and reduction are handled by Keras.
 - Options that may follow a schedule (`gamma`, `tau`) are read in `call` and never folded into a cached constant: their
   value may be a `keras.Variable` instead of a float (see `tailfit.hyperparameters`).
 - `from_logits` and `activation` are public: `tailfit.Model.compile` checks them against the activation of the last
@@ -13,14 +13,17 @@ Concepts:
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import keras
+from keras import ops
 
 from tailfit.arguments import checked_flag
 from tailfit.hyperparameters import Scheduled, as_scheduled, config_of, value_of
-from tailfit.targets import Tensor, class_count, dense_targets, mask_of, with_shape, without_ignored
+from tailfit.keras_private import reduce_weighted_values
+from tailfit.targets import Tensor, class_count, is_dense, mask_of, with_shape, without_ignored
 
 __all__ = ["ClassificationLoss"]
 
@@ -58,14 +61,23 @@ class ClassificationLoss(keras.losses.Loss):
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
         y_pred = with_shape(y_pred)
         class_count(y_pred, self.min_outputs, consumer=f"the loss {self.name!r}")
+        y_true = ops.convert_to_tensor(y_true)
         for weight in (sample_weight, mask_of(y_pred)):
             if weight is not None:
                 y_true = without_ignored(y_true, y_pred, weight)
-        return self.reduced(dense_targets(y_true, y_pred, self.dtype), y_pred, sample_weight)
+        labels = ops.cast(y_true, self.dtype) if is_dense(y_true, y_pred) else y_true
+        return self.reduced(labels, y_pred, sample_weight)
 
-    def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
-        """Return the loss of a batch, which Keras computes from `call`; override it to pass `call` more than labels."""
-        return super().__call__(targets, y_pred, sample_weight)
+    def reduced(self, labels: Any, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
+        """Return the loss of a batch; override it to pass `call` more than labels."""
+        mask = mask_of(y_pred)
+        with keras.name_scope(self.name):
+            values = self.call(labels, ops.convert_to_tensor(y_pred, dtype=self.dtype))
+            if mask is None and sample_weight is None and self.reduction in ("sum_over_batch_size", "mean"):
+                count = _count_on_torch(values)
+                if count:
+                    return ops.sum(ops.cast(values, self.dtype)) / count
+            return reduce_weighted_values(values, sample_weight, mask, self.reduction, self.dtype)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         options = {name: value_of(getattr(self, name)) for name in self._options}
@@ -94,3 +106,11 @@ class ClassificationLoss(keras.losses.Loss):
     def scheduled(self) -> list[Scheduled]:
         """Return the options that follow a schedule, for `tailfit.schedules.set_epoch`."""
         return [value for value in vars(self).values() if isinstance(value, Scheduled)]
+
+
+def _count_on_torch(values: Tensor) -> int:
+    """Return the number of values, and 0 on other backends, which compile the operations of Keras' mean away.
+
+    There are ten, which take as long as the formula of a small batch.
+    """
+    return math.prod(values.shape) if keras.backend.backend() == "torch" else 0

@@ -9,7 +9,7 @@ from typing import Any
 from keras import ops
 
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import at_least_tiny, prepare
+from tailfit.losses._numerics import at_least_tiny, prepare_rows
 from tailfit.targets import Tensor
 
 __all__ = ["MultiLabelLoss", "binary_terms", "log_sigmoids", "logits_of_sigmoid", "prepare_labels"]
@@ -32,7 +32,7 @@ def logits_of_sigmoid(p: Tensor) -> Tensor:
 
 def prepare_labels(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Tensor, Tensor]:
     """Return dense 0/1 labels and logits, both `(batch, ..., C)` with C >= 1, in float32 (float64 for float64)."""
-    return prepare(y_true, y_pred, from_logits=from_logits, to_logits=logits_of_sigmoid, min_outputs=1)
+    return prepare_rows(y_true, y_pred, from_logits=from_logits, to_logits=logits_of_sigmoid, min_outputs=1)
 
 
 def log_sigmoids(logits: Tensor) -> tuple[Tensor, Tensor]:

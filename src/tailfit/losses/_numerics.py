@@ -1,29 +1,31 @@
-"""Numerics shared by the losses: log-probabilities from logits, and sums in which 0 * inf counts as 0.
+"""Numerics shared by the losses: labels and logits in float32, log-probabilities, and constants per class.
 
 All computations are in log space. The logarithm of a softmax would lose the gradient of badly misclassified samples,
 which should be the largest: beyond a logit gap of 17 in float32, 1 - p rounds to 1, and a clipped p has gradient 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from tailfit.arguments import PerClass
 from tailfit.errors import ArgumentError
+from tailfit.losses._labels import Labels, labels_of
 from tailfit.targets import Tensor, class_count, dense_targets, with_shape
 
 __all__ = [
     "at_least_tiny",
     "class_constant",
     "finite_log_softmax",
-    "labelled_log_softmax",
+    "focus",
     "log_one_minus_exp",
     "logits_of_softmax",
     "one_minus_exp",
     "prepare",
-    "soft_cross_entropy",
+    "prepare_rows",
 ]
 
 
@@ -36,31 +38,32 @@ def logits_of_softmax(p: Tensor) -> Tensor:
     return ops.log(at_least_tiny(p))
 
 
-def prepare(
-    y_true: Any,
-    y_pred: Any,
-    *,
-    from_logits: bool,
-    to_logits: Callable[[Tensor], Tensor] = logits_of_softmax,
-    min_outputs: int = 2,
-) -> tuple[Tensor, Tensor]:
-    """Return dense labels and logits, both `(batch, ..., C)` with C >= `min_outputs`, in float32 or float64."""
+def prepare(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Labels, Tensor]:
+    """Return labels in the form in which they are given, and logits `(batch, ..., C)` of a softmax over C >= 2 classes.
+
+    Numbers are in float32, or float64 for float64.
+    """
     y_pred = with_shape(y_pred)
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
-    dtype = dtype if dtype == "float64" else "float32"
+    class_count(y_pred)
+    scores, dtype = _in_single(y_pred)
+    return labels_of(y_true, y_pred, dtype), scores if from_logits else logits_of_softmax(scores)
+
+
+def prepare_rows(
+    y_true: Any, y_pred: Any, *, from_logits: bool, to_logits: Callable[[Tensor], Tensor], min_outputs: int
+) -> tuple[Tensor, Tensor]:
+    """Return labels as rows, and logits, both `(batch, ..., C)` with C >= `min_outputs`; dtypes as in `prepare`."""
+    y_pred = with_shape(y_pred)
     class_count(y_pred, min_outputs)
-    scores = ops.cast(y_pred, dtype)
+    scores, dtype = _in_single(y_pred)
     return dense_targets(y_true, y_pred, dtype), scores if from_logits else to_logits(scores)
 
 
-def labelled_log_softmax(targets: Tensor, logits: Tensor) -> Tensor:
-    """Return log-probabilities, with 0 in place of those whose target is 0.
-
-    Users disable a class with a logit of -inf. Its log-probability is -inf, and 0 * inf is NaN: in the sum, and in the
-    gradient, too, unless the infinity is replaced before anything is computed from it.
-    """
-    log_p = ops.log_softmax(logits, axis=-1)
-    return ops.where(ops.equal(targets, 0), ops.zeros_like(log_p), log_p)
+def _in_single(y_pred: Tensor) -> tuple[Tensor, str]:
+    """Return predictions in float32, or float64 for float64, and which."""
+    y_pred = ops.convert_to_tensor(y_pred)
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    return (y_pred, dtype) if dtype in ("float32", "float64") else (ops.cast(y_pred, "float32"), "float32")
 
 
 def finite_log_softmax(logits: Tensor) -> Tensor:
@@ -69,9 +72,11 @@ def finite_log_softmax(logits: Tensor) -> Tensor:
     return ops.where(ops.isinf(log_p), ops.zeros_like(log_p), log_p)
 
 
-def soft_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
-    """Return `-sum_k y_k log p_k` of each row; targets need not sum to 1."""
-    return -ops.sum(targets * labelled_log_softmax(targets, logits), axis=-1)
+def focus(log_p: Tensor, gamma: Any) -> Tensor:
+    """Return (1 - p)^gamma from log p, with a finite gradient."""
+    if isinstance(gamma, float) and gamma.is_integer() and gamma > 0:
+        return one_minus_exp(log_p) ** int(gamma)
+    return ops.exp(gamma * log_one_minus_exp(log_p))
 
 
 def log_one_minus_exp(log_p: Tensor) -> Tensor:
@@ -92,16 +97,27 @@ def one_minus_exp(log_p: Tensor) -> Tensor:
     return ops.where(log_p > -1.0, -ops.expm1(log_p), 1.0 - ops.exp(log_p))
 
 
-def class_constant(values: Sequence[float] | keras.Variable, logits: Tensor, name: str) -> Tensor:
-    """Return one number per class as a tensor in the dtype of `logits`; raise if the number of classes differs."""
-    (classes,) = np.shape(values)
+def class_constant(
+    values: PerClass | keras.Variable, logits: Tensor, name: str, compute: Callable[[Any], Any] | None = None
+) -> Tensor:
+    """Return one number per class as a tensor in the dtype of `logits`; raise if the number of classes differs.
+
+    Args:
+        values: The numbers.
+        logits: Logits `(batch, ..., C)`.
+        name: Name of the argument, for the message.
+        compute: A function of the numbers as an array, which is called once, for a constant that depends on them only.
+    """
+    (classes,) = values.shape if isinstance(values, keras.Variable) else (len(values),)
     if classes != logits.shape[-1]:
         raise ArgumentError(
             f"{name} for {classes} classes with y_pred of shape {tuple(logits.shape)}",
             expected="the same number of classes in both",
             fix="end the network in one output per class, and pass one value for each class",
         )
-    return ops.convert_to_tensor(values, dtype=logits.dtype)
+    dtype = keras.backend.standardize_dtype(logits.dtype)
+    array = values.array(compute, dtype) if isinstance(values, PerClass) else values
+    return ops.convert_to_tensor(array, dtype=dtype)
 
 
 def at_least_tiny(x: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import finite_log_softmax, prepare, soft_cross_entropy
+from tailfit.losses._labels import Labels
+from tailfit.losses._numerics import finite_log_softmax, prepare
 from tailfit.losses.cross_entropy_loss import cross_entropy
 from tailfit.losses.generalized_loss import mean_absolute
 from tailfit.schedules import Schedule
@@ -34,8 +35,12 @@ def normalized_cross_entropy(y_true: Tensor, y_pred: Tensor, *, from_logits: boo
     >>> round(float(value[0]), 4)
     0.5
     """
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    return soft_cross_entropy(targets, logits) / -ops.sum(finite_log_softmax(logits), axis=-1)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    return _normalized(labels, logits)
+
+
+def _normalized(labels: Labels, logits: Tensor) -> Tensor:
+    return labels.cross_entropy(logits) / -ops.sum(finite_log_softmax(logits), axis=-1)
 
 
 def active_passive(

@@ -12,7 +12,8 @@ from keras import ops
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._binary import MultiLabelLoss, log_sigmoids, prepare_labels
-from tailfit.losses._numerics import at_least_tiny, labelled_log_softmax, log_one_minus_exp, prepare
+from tailfit.losses._labels import Rows
+from tailfit.losses._numerics import at_least_tiny, log_one_minus_exp, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -64,10 +65,11 @@ def asymmetric_single_label(
     """
     gamma_neg, gamma_pos = _checked_gamma(gamma_neg, "gamma_neg"), _checked_gamma(gamma_pos, "gamma_pos")
     label_smoothing = _checked_smoothing(label_smoothing)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     spread = label_smoothing / logits.shape[-1]
+    targets = labels.rows()
     own, others = targets * (1.0 - label_smoothing + spread), (1.0 - targets) * spread  # smoothed one-hot labels
-    log_p = labelled_log_softmax(own + others, logits)
+    log_p = Rows(own + others).log_softmax(logits)
     own = own * ops.exp(gamma_pos * log_one_minus_exp(log_p))
     return -ops.sum((own + others * ops.exp(gamma_neg * log_p)) * log_p, axis=-1)
 

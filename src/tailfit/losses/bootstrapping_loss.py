@@ -7,7 +7,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import finite_log_softmax, prepare, soft_cross_entropy
+from tailfit.losses._numerics import finite_log_softmax, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -30,14 +30,14 @@ def bootstrapping(
     0.6931
     """
     beta, hard = _checked_beta(beta, hard), checked_choice(hard, "hard", (True, False))
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     log_p = finite_log_softmax(logits)
     if hard:
         own = -ops.max(ops.where(ops.isinf(logits), ops.full_like(log_p, -float("inf")), log_p), axis=-1)
     else:
         p = ops.softmax(logits, axis=-1)
         own = -ops.sum((ops.stop_gradient(p) if stop_gradient else p) * log_p, axis=-1)
-    return beta * soft_cross_entropy(targets, logits) + (1.0 - beta) * own
+    return beta * labels.cross_entropy(logits) + (1.0 - beta) * own
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -10,11 +10,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from tailfit.arguments import REQUIRED, checked_choice, checked_class_counts, checked_flag, checked_number
+from tailfit.arguments import (
+    REQUIRED,
+    PerClass,
+    checked_choice,
+    checked_class_counts,
+    checked_flag,
+    checked_number,
+)
 from tailfit.hyperparameters import Scheduled, value_of
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._binary import binary_terms, logits_of_sigmoid
-from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._numerics import class_constant, prepare, prepare_rows
 from tailfit.losses.focal_loss import checked_gamma
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
@@ -48,9 +55,9 @@ def class_balanced(
 def _weighted(y_true: Any, y_pred: Any, weights: Any, *, base: Base, gamma: Any, from_logits: bool) -> Tensor:
     base, gamma, from_logits = checked_choice(base, "base", BASES), checked_gamma(gamma), checked_flag(from_logits)
     if base == "softmax":
-        targets, logits = prepare(y_true, y_pred, from_logits=from_logits)
-        return soft_cross_entropy(targets * class_constant(weights, logits, "class_counts"), logits)
-    targets, logits = prepare(y_true, y_pred, from_logits=from_logits, to_logits=logits_of_sigmoid)
+        labels, logits = prepare(y_true, y_pred, from_logits=from_logits)
+        return labels.weighted(class_constant(weights, logits, "class_counts")).cross_entropy(logits)
+    targets, logits = prepare_rows(y_true, y_pred, from_logits=from_logits, to_logits=logits_of_sigmoid, min_outputs=2)
     weight = ops.sum(targets * class_constant(weights, logits, "class_counts"), axis=-1)
     present, absent = binary_terms(targets, logits, gamma=gamma if base == "focal" else 0.0)
     return weight * ops.sum(present + absent, axis=-1)
@@ -113,12 +120,12 @@ class ClassBalanced(ClassificationLoss):
         return _weighted(y_true, y_pred, weights, base=self.base, gamma=gamma, from_logits=self.from_logits)
 
 
-def _weights(class_counts: Any, beta: Any) -> tuple[float, ...]:
+def _weights(class_counts: Any, beta: Any) -> PerClass:
     counts = np.array(checked_class_counts(class_counts))
     most = np.nextafter(1.0, 0.0)
     beta = checked_number(beta, "beta", most=most, fix="use 0 for equal weights, 0.9999 for large data sets")
     if beta == 0:
-        return (1.0,) * len(counts)
+        return PerClass((1.0,) * len(counts))
     # Not 1 - beta ** n, which loses digits for beta near 1 and small n.
     weights = (1 - beta) / -np.expm1(counts * np.log(beta))
-    return tuple((weights * len(counts) / weights.sum()).tolist())
+    return PerClass((weights * len(counts) / weights.sum()).tolist())

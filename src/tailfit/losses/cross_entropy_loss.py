@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._labels import Labels, Rows
+from tailfit.losses._numerics import class_constant, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
-__all__ = ["CrossEntropy", "PerClass", "checked_weights", "cross_entropy"]
+__all__ = ["CrossEntropy", "PerClass", "checked_weights", "cross_entropy", "smoothed_cross_entropy"]
 
 PerClass = Sequence[float] | Mapping[int, float]
 
@@ -31,11 +33,26 @@ def cross_entropy(
     0.6931
     """
     label_smoothing, class_weights = _checked_smoothing(label_smoothing), checked_weights(class_weights)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    targets = targets * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    if not isinstance(label_smoothing, float) or label_smoothing > 0:
+        if labels.is_indices and isinstance(label_smoothing, float) and class_weights is None:
+            return smoothed_cross_entropy(labels, logits, label_smoothing)
+        labels = Rows(labels.rows() * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1])
     if class_weights is not None:
-        targets = targets * class_constant(class_weights, logits, "class_weights")
-    return soft_cross_entropy(targets, logits)
+        labels = labels.weighted(class_constant(class_weights, logits, "class_weights"))
+    return labels.cross_entropy(logits)
+
+
+def smoothed_cross_entropy(labels: Labels, logits: Tensor, share: Any) -> Tensor:
+    """Return the cross-entropy of class indices, of which a share > 0 is distributed evenly over all classes.
+
+    Args:
+        labels: Class indices.
+        logits: Logits `(batch, ..., C)`.
+        share: The share, for all classes or of each sample.
+    """
+    log_p = ops.log_softmax(logits, axis=-1)
+    return -labels.sum((1.0 - share) * labels.of(log_p) + share / logits.shape[-1] * ops.sum(log_p, axis=-1))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -5,11 +5,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number, checked_per_class
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, labelled_log_softmax, log_one_minus_exp, prepare
+from tailfit.losses._numerics import class_constant, focus, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -29,14 +28,14 @@ def focal(
     """
     gamma = checked_gamma(gamma)
     weight = _checked_alpha(alpha)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    log_p = labelled_log_softmax(targets, logits)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     # Weights scale the labels, not the probabilities, which determine how hard a sample is.
     if len(np.shape(weight)) == 1:
-        targets = targets * class_constant(weight, logits, "alpha")
+        labels = labels.weighted(class_constant(weight, logits, "alpha"))
     elif weight is not None:
-        targets = targets * weight
-    return -ops.sum(targets * ops.exp(gamma * log_one_minus_exp(log_p)) * log_p, axis=-1)
+        labels = labels.weighted(weight)
+    log_p = labels.log_softmax(logits)
+    return -labels.sum(focus(log_p, gamma) * log_p)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

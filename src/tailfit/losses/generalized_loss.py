@@ -8,11 +8,10 @@ slowly. The exponent q interpolates between the two.
 from typing import Any
 
 import keras
-from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
+from tailfit.losses._numerics import one_minus_exp, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -29,9 +28,9 @@ def generalized_cross_entropy(
     0.5
     """
     q = _checked_q(q)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     # Not (1 - p ** q) / q, which loses all digits near p = 1; and the gradient of p ** q is infinite at p = 0.
-    return ops.sum(targets * one_minus_exp(q * labelled_log_softmax(targets, logits)) / q, axis=-1)
+    return labels.sum(one_minus_exp(q * labels.log_softmax(logits)) / q)
 
 
 def mean_absolute(y_true: Tensor, y_pred: Tensor, *, from_logits: bool = REQUIRED) -> Tensor:

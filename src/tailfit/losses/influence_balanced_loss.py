@@ -16,7 +16,8 @@ from tailfit.hyperparameters import value_of
 from tailfit.keras_private import in_symbolic_scope
 from tailfit.layers.features import feature_norms_of
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._labels import Labels
+from tailfit.losses._numerics import class_constant, prepare
 from tailfit.losses.cross_entropy_loss import PerClass, checked_weights
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
@@ -42,13 +43,13 @@ def influence_balanced(
     >>> round(float(value[0]), 4)  # 10 ln 2 / (1 * 5)
     1.3863
     """
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     norms = ops.sum(ops.abs(ops.cast(ops.convert_to_tensor(features), logits.dtype)), axis=-1)
-    return _balanced(targets, logits, norms, alpha, epsilon, share, class_weights, stop_gradient)
+    return _balanced(labels, logits, norms, alpha, epsilon, share, class_weights, stop_gradient)
 
 
 def _balanced(
-    targets: Tensor,
+    labels: Labels,
     logits: Tensor,
     norms: Tensor,
     alpha: Any,
@@ -58,13 +59,13 @@ def _balanced(
     stop_gradient: bool,
 ) -> Tensor:
     alpha, epsilon, share = _checked_alpha(alpha), _checked_epsilon(epsilon), _checked_share(share)
-    influence = ops.sum(ops.abs(ops.softmax(logits, axis=-1) - targets), axis=-1) * norms
+    influence = ops.sum(ops.abs(ops.softmax(logits, axis=-1) - labels.rows()), axis=-1) * norms
     factor = alpha / (influence + epsilon)
     factor = ops.stop_gradient(factor) if stop_gradient else factor
     weights = checked_weights(class_weights)
     if weights is not None:
-        targets = targets * class_constant(weights, logits, "class_weights")
-    return soft_cross_entropy(targets, logits) * (share * factor + (1.0 - share))
+        labels = labels.weighted(class_constant(weights, logits, "class_weights"))
+    return labels.cross_entropy(logits) * (share * factor + (1.0 - share))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -123,7 +124,7 @@ class InfluenceBalanced(ClassificationLoss):
         self.class_weights = self._schedulable("class_weights", class_weights, checked_weights)
         self.stop_gradient = checked_choice(stop_gradient, "stop_gradient", (True, False))
 
-    def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
+    def reduced(self, labels: Any, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         norms = feature_norms_of(y_pred)
         if norms is None and in_symbolic_scope():
             norms = ops.ones_like(y_pred[..., 0])  # only for Keras' shape inference, in which features are lost
@@ -133,13 +134,13 @@ class InfluenceBalanced(ClassificationLoss):
                 expected="the output of tailfit.layers.WithFeatures as the last layer",
                 fix="end the network in outputs = tailfit.layers.WithFeatures()(logits, features)",
             )
-        return super().reduced((targets, norms), y_pred, sample_weight)
+        return super().reduced((labels, norms), y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        targets, logits = prepare(y_true[0], y_pred, from_logits=self.from_logits)
+        labels, logits = prepare(y_true[0], y_pred, from_logits=self.from_logits)
         alpha, share, weights = value_of(self.alpha), value_of(self.share), value_of(self.class_weights)
         norms = ops.cast(y_true[1], logits.dtype)
-        return _balanced(targets, logits, norms, alpha, self.epsilon, share, weights, self.stop_gradient)
+        return _balanced(labels, logits, norms, alpha, self.epsilon, share, weights, self.stop_gradient)
 
 
 def _checked_alpha(alpha: Any) -> Any:

@@ -8,7 +8,9 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._labels import Rows
+from tailfit.losses._numerics import class_constant, prepare
+from tailfit.losses.cross_entropy_loss import smoothed_cross_entropy
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -31,13 +33,21 @@ def label_aware_smoothing(
     0.6931
     """
     head, tail = _checked_smoothing(head, "head"), _checked_smoothing(tail, "tail")
-    counts = np.array(checked_class_counts(class_counts))
-    # For balanced counts the angle would be 0 / 0; all classes are the rarest then.
-    angles = np.pi / 2 * (counts - counts.min()) / max(counts.max() - counts.min(), np.finfo(float).tiny)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    smoothing = tail + (head - tail) * class_constant(tuple(np.sin(angles)), logits, "class_counts")
+    counts = checked_class_counts(class_counts)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    smoothing = tail + (head - tail) * class_constant(counts, logits, "class_counts", _frequency)
+    if labels.is_indices and isinstance(head, float) and isinstance(tail, float) and min(head, tail) > 0:
+        return smoothed_cross_entropy(labels, logits, labels.of_classes(smoothing))
+    targets = labels.rows()
     spread = ops.sum(targets * smoothing, axis=-1, keepdims=True) / logits.shape[-1]
-    return soft_cross_entropy(targets * (1.0 - smoothing) + spread, logits)
+    return Rows(targets * (1.0 - smoothing) + spread).cross_entropy(logits)
+
+
+def _frequency(counts: Any) -> Any:
+    """Return 0 for the rarest class to 1 for the most frequent one."""
+    # For balanced counts the angle would be 0 / 0; all classes are the rarest then.
+    span = max(counts.max() - counts.min(), np.finfo(float).tiny)
+    return np.sin(np.pi / 2 * (counts - counts.min()) / span)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

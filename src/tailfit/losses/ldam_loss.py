@@ -7,11 +7,10 @@ subtracted from the score of the true class, a cosine; then the cosines are scal
 from typing import Any
 
 import keras
-import numpy as np
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._numerics import class_constant, prepare
 from tailfit.losses.cross_entropy_loss import PerClass, checked_weights
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
@@ -36,13 +35,17 @@ def ldam(
     39.0
     """
     max_margin, scale, weights = _checked_margin(max_margin), _checked_scale(scale), checked_weights(class_weights)
-    margins = np.array(checked_class_counts(class_counts)) ** -0.25
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    margins = max_margin * class_constant(tuple(margins / margins.max()), logits, "class_counts")
-    scores = scale * (logits - margins * targets)
+    counts = checked_class_counts(class_counts)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    margins = max_margin * class_constant(counts, logits, "class_counts", _relative_margins)
+    scores = scale * labels.added(logits, -margins)
     if weights is not None:
-        targets = targets * class_constant(weights, logits, "class_weights")
-    return soft_cross_entropy(targets, scores)
+        labels = labels.weighted(class_constant(weights, logits, "class_weights"))
+    return labels.cross_entropy(scores)
+
+
+def _relative_margins(counts: Any) -> Any:
+    return (counts / counts.min()) ** -0.25
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

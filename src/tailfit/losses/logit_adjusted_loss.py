@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._numerics import class_constant, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -29,11 +29,10 @@ def logit_adjusted(
     >>> round(float(value[0]), 4)  # ln 4: the class has a quarter of the samples
     1.3863
     """
-    tau = checked_tau(tau)
-    shares = log_shares(class_counts)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    log_prior = class_constant(tuple(shares), logits, "class_counts")
-    return soft_cross_entropy(targets, logits + tau * log_prior)
+    tau, counts = checked_tau(tau), checked_class_counts(class_counts)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    log_prior = class_constant(counts, logits, "class_counts", log_shares)
+    return labels.cross_entropy(logits + tau * log_prior)
 
 
 def balanced_softmax(y_true: Tensor, y_pred: Tensor, class_counts: Any, *, from_logits: bool = REQUIRED) -> Tensor:
@@ -117,9 +116,8 @@ class BalancedSoftmax(ClassificationLoss):
         self.class_counts = checked_class_counts(class_counts)
 
 
-def log_shares(class_counts: Any) -> NDArray[np.float64]:
+def log_shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the logarithm of each class' share, `float64[C]`."""
-    counts = np.array(checked_class_counts(class_counts))
     # In float64 and log space: a power of a rare class' share could underflow.
     shares: NDArray[np.float64] = np.log(counts) - np.log(counts.sum())
     return shares

@@ -7,7 +7,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import prepare, soft_cross_entropy
+from tailfit.losses._numerics import prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -24,13 +24,13 @@ def logit_norm(y_true: Tensor, y_pred: Tensor, *, temperature: float = 0.04, fro
     0.3133
     """
     temperature = _checked_temperature(temperature)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     off = ops.isinf(logits)
     finite = ops.where(off, ops.zeros_like(logits), logits)
     squared = ops.sum(ops.square(finite), axis=-1, keepdims=True)
     # The gradient of the square root is infinite at 0; there the norm is 0, with gradient 0.
     norm = ops.where(squared > 0, ops.sqrt(ops.where(squared > 0, squared, ops.ones_like(squared))), squared)
-    return soft_cross_entropy(targets, ops.where(off, logits, finite / (norm + _EPSILON) / temperature))
+    return labels.cross_entropy(ops.where(off, logits, finite / (norm + _EPSILON) / temperature))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -7,7 +7,8 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import labelled_log_softmax, prepare
+from tailfit.losses._labels import Labels
+from tailfit.losses._numerics import prepare
 from tailfit.targets import Tensor, weights_of, with_shape
 
 __all__ = ["MeanFalseError", "mean_false_error"]
@@ -33,25 +34,25 @@ def mean_false_error(
     """
     squared, base = checked_choice(squared, "squared", (True, False)), checked_choice(base, "base", _BASES)
     y_pred = with_shape(y_pred)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     dtype = keras.backend.standardize_dtype(logits.dtype)
     weights, valid = weights_of(y_pred, sample_weight, dtype), weights_of(y_pred, None, dtype)
-    return _parts(targets, logits, weights, valid, squared=squared, base=base)
+    return _parts(labels, logits, weights, valid, squared=squared, base=base)
 
 
-def _parts(targets: Tensor, logits: Tensor, weights: Tensor, valid: Tensor, *, squared: bool, base: Base) -> Tensor:
+def _parts(labels: Labels, logits: Tensor, weights: Tensor, valid: Tensor, *, squared: bool, base: Base) -> Tensor:
     """Return the contribution of each position to the loss, times the number of valid positions."""
-    errors = -labelled_log_softmax(targets, logits)
     if base == "squared_error":
         p = ops.softmax(logits, axis=-1)
-        errors = 0.5 * (ops.sum(ops.square(p), axis=-1, keepdims=True) + 1.0) - p  # 1/2 |p - one_hot(c)|^2 of each c
-    shares = ops.expand_dims(weights, -1) * targets
-    axes = tuple(range(len(shares.shape) - 1))
-    total = ops.sum(shares, axis=axes)
-    shares = shares / ops.where(ops.equal(total, 0), ops.ones_like(total), total)
+        half = 0.5 * (ops.sum(ops.square(p), axis=-1, keepdims=not labels.is_indices) + 1.0)
+        errors = half - labels.of(p)  # 1/2 |p - one_hot(c)|^2 of each labelled c
+    else:
+        errors = -labels.log_softmax(logits)
+    total = labels.totals(labels.of_samples(weights))
+    shares = labels.of_samples(weights) / labels.of_classes(ops.where(ops.equal(total, 0), ops.ones_like(total), total))
     if squared:
-        errors = errors * ops.sum(shares * errors, axis=axes)
-    return ops.sum(valid) * ops.sum(shares * errors, axis=-1)
+        errors = errors * labels.of_classes(labels.totals(shares * errors))
+    return ops.sum(valid) * labels.sum(shares * errors)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -95,12 +96,12 @@ class MeanFalseError(ClassificationLoss):
         self.squared = checked_choice(squared, "squared", (True, False))
         self.base = checked_choice(base, "base", _BASES)
 
-    def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
+    def reduced(self, labels: Any, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         # Pass the weights with the labels: as sample weights, Keras would apply them a second time, outside the means.
         weights, valid = weights_of(y_pred, sample_weight, self.dtype), weights_of(y_pred, None, self.dtype)
-        return super().reduced((targets, weights, valid), y_pred, None)
+        return super().reduced((labels, weights, valid), y_pred, None)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        targets, logits = prepare(y_true[0], y_pred, from_logits=self.from_logits)
+        labels, logits = prepare(y_true[0], y_pred, from_logits=self.from_logits)
         weights, valid = (ops.cast(part, logits.dtype) for part in y_true[1:])
-        return _parts(targets, logits, weights, valid, squared=self.squared, base=self.base)
+        return _parts(labels, logits, weights, valid, squared=self.squared, base=self.base)

@@ -3,11 +3,10 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
+from tailfit.losses._numerics import one_minus_exp, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -22,9 +21,9 @@ def poly1(y_true: Tensor, y_pred: Tensor, *, epsilon: float = 1.0, from_logits: 
     1.6931
     """
     epsilon = _checked_epsilon(epsilon)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    log_p = labelled_log_softmax(targets, logits)
-    return ops.sum(targets * (epsilon * one_minus_exp(log_p) - log_p), axis=-1)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    log_p = labels.log_softmax(logits)
+    return labels.sum(epsilon * one_minus_exp(log_p) - log_p)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -16,9 +16,9 @@ from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, chec
 from tailfit.counting import counts_labels
 from tailfit.hyperparameters import refuse_constant_variables, value_of
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import at_least_tiny, class_constant, prepare, soft_cross_entropy
+from tailfit.losses._numerics import at_least_tiny, class_constant, prepare
 from tailfit.schedules import Schedule
-from tailfit.targets import Tensor, class_count, weights_of
+from tailfit.targets import Tensor, class_count, dense_targets, weights_of
 
 __all__ = ["Seesaw", "seesaw"]
 
@@ -43,16 +43,19 @@ def seesaw(
     p, q = _checked_exponent(p, "p"), _checked_exponent(q, "q")
     if not isinstance(class_counts, keras.Variable):
         class_counts = checked_class_counts(class_counts)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     counts = class_constant(class_counts, logits, "class_counts")
     counts = ops.where(counts < 1.0, ops.ones_like(counts), counts)
-    own_count = ops.sum(targets * counts, axis=-1, keepdims=True)
+    log_p = ops.log_softmax(ops.stop_gradient(logits), axis=-1)
+    own_count = ops.expand_dims(labels.sum(labels.of_classes(counts)), -1)
+    own_p = ops.expand_dims(labels.sum(ops.exp(labels.of(log_p))), -1)
     mitigation = p * -ops.relu(ops.log(own_count) - ops.log(counts))
-    log_p = ops.stop_gradient(ops.log_softmax(logits, axis=-1))
-    own_p = ops.log(at_least_tiny(ops.sum(targets * ops.exp(log_p), axis=-1, keepdims=True)))
+    own_p = ops.log(at_least_tiny(own_p))
     floor = ops.where(own_p < _MIN_LOG_P, ops.full_like(own_p, _MIN_LOG_P), own_p)
     compensation = q * ops.relu(log_p - floor)
-    return soft_cross_entropy(targets, logits + (1.0 - targets) * (mitigation + compensation))
+    if labels.is_indices:  # both are 0 for the true class
+        return labels.cross_entropy(logits + mitigation + compensation)
+    return labels.cross_entropy(logits + (1.0 - labels.rows()) * (mitigation + compensation))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
@@ -106,7 +109,7 @@ class Seesaw(ClassificationLoss):
         self.p = self._schedulable("p", p, lambda value: _checked_exponent(value, "p"))
         self.q = self._schedulable("q", q, lambda value: _checked_exponent(value, "q"))
 
-    def reduced(self, targets: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
+    def reduced(self, labels: Any, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         if self.class_counts is None:
             refuse_constant_variables("Seesaw without class_counts", self.counted, what="counting")
             if self.counted is None:
@@ -114,9 +117,9 @@ class Seesaw(ClassificationLoss):
             if counts_labels():
                 # In float32: a sum in bfloat16 stops at 256.
                 weights = ops.expand_dims(weights_of(y_pred, sample_weight, "float32"), -1)
-                labels = ops.reshape(weights * ops.cast(targets, "float32"), (-1, class_count(y_pred)))
-                self.counted.assign_add(ops.sum(labels, axis=0))
-        return super().reduced(targets, y_pred, sample_weight)
+                rows = weights * dense_targets(labels, y_pred, "float32")
+                self.counted.assign_add(ops.sum(ops.reshape(rows, (-1, class_count(y_pred))), axis=0))
+        return super().reduced(labels, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         counts = self.counted if self.class_counts is None else self.class_counts

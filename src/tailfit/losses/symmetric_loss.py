@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 import keras
-from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import labelled_log_softmax, one_minus_exp, prepare
+from tailfit.losses._numerics import one_minus_exp, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -33,9 +32,9 @@ def symmetric_cross_entropy(
     2.6931
     """
     alpha, beta, log_zero = _checked_weight(alpha, "alpha"), _checked_weight(beta, "beta"), _checked_log_zero(A)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    log_p = labelled_log_softmax(targets, logits)
-    return ops.sum(targets * (-beta * log_zero * one_minus_exp(log_p) - alpha * log_p), axis=-1)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    log_p = labels.log_softmax(logits)
+    return labels.sum(-beta * log_zero * one_minus_exp(log_p) - alpha * log_p)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -8,7 +8,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import class_constant, prepare, soft_cross_entropy
+from tailfit.losses._numerics import class_constant, prepare
 from tailfit.losses.logit_adjusted_loss import checked_tau, log_shares
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
@@ -31,13 +31,16 @@ def vector_scaling(
     >>> round(float(value[0]), 4)  # ln 4: for logits of 0 only the shift has an effect
     1.3863
     """
-    gamma, tau = _checked_gamma(gamma), checked_tau(tau)
-    shares = log_shares(class_counts)
-    targets, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    # log(n / n_max); the factor is exp(gamma * log(n / n_max)), and gamma may be a variable.
-    fraction = class_constant(tuple(shares - np.max(shares)), logits, "class_counts")
-    log_prior = class_constant(tuple(shares), logits, "class_counts")
-    return soft_cross_entropy(targets, logits * ops.exp(gamma * fraction) + tau * log_prior)
+    gamma, tau, counts = _checked_gamma(gamma), checked_tau(tau), checked_class_counts(class_counts)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    # The factor (n / n_max) ** gamma is exp(gamma * log(n / n_max)), since gamma may be a variable.
+    log_fraction = class_constant(counts, logits, "class_counts", _log_fractions)
+    log_prior = class_constant(counts, logits, "class_counts", log_shares)
+    return labels.cross_entropy(logits * ops.exp(gamma * log_fraction) + tau * log_prior)
+
+
+def _log_fractions(counts: Any) -> Any:
+    return np.log(counts) - np.log(counts.max())
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

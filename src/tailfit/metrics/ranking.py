@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag
+from tailfit.deferring import DEFERRED, defers_results
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import in_stateless_scope
 from tailfit.metrics._base import ClassMetric, ratio, sum_of_others
@@ -122,6 +123,8 @@ class RankingMetric(ClassMetric):
         return ops.cast(y_pred, dtype), own, weight, ops.any(ops.logical_and(odd, weight != 0))
 
     def result(self) -> Tensor:
+        if defers_results():
+            return DEFERRED
         if self._classes is None:
             return ops.zeros((), dtype=self.dtype)
         wrong = ops.logical_or(self._kept > self.capacity, self._wrong > 0)

@@ -13,6 +13,7 @@ from tailfit.data.breakdown import warn_of_single_groups
 from tailfit.data.feeding.fields import split_fields
 from tailfit.errors import ArgumentError, StepError
 from tailfit.training.backends import engine
+from tailfit.training.backends.epoch_results import logs_of_step
 from tailfit.training.backends.idle_hooks import idle_hooks_skipped
 from tailfit.training.class_weight import with_class_weight_checked
 from tailfit.training.divisor import rows_of
@@ -139,12 +140,12 @@ class Model(_Trainer):
         return logs
 
     def _run_train_step(self, data: Any) -> Logs:
-        with scaled_by(self), loss_counted(self, data) as counted:
+        with logs_of_step(self, "train"), scaled_by(self), loss_counted(self, data) as counted:
             logs: Logs = counted(self.train_step(data))
         return logs
 
     def _run_test_step(self, data: Any) -> Logs:
-        with loss_counted(self, data) as counted, uncounted():
+        with logs_of_step(self, "test"), loss_counted(self, data) as counted, uncounted():
             logs: Logs = counted(self.test_step(data))
         return logs
 

@@ -22,7 +22,7 @@ ORDER = [
     {"schedules"},
     {"arguments"},
     {"samplers", "weights", "layers", "augment"},
-    {"targets", "counting", "hyperparameters"},
+    {"targets", "counting", "deferring", "hyperparameters"},
     {"losses"},
     {"metrics"},
     {"data.records", "data.files"},

@@ -20,6 +20,7 @@ from tailfit.keras_private import (
     true_step_numbers,
     variables_wait_for_values,
 )
+from tailfit.training.backends.epoch_results import EpochResults
 from tailfit.training.backends.jax_fused import Fused
 from tailfit.training.backends.jax_held import Picked, held, picked
 from tailfit.training.backends.jax_programs import ATTEMPTS, Groups, Program, Scope, makes_variables_anew, unshared
@@ -155,7 +156,7 @@ def _as_on_device(epoch: Iterable[tuple[int, int, Iterator[Any]]]) -> Iterator[t
         yield begin, end, map(placeholders, batches)
 
 
-class Trainer(keras.Model):
+class Trainer(EpochResults):
     """Keras' JAX trainer, whose loops call steps that read and assign variables as pure functions of their values."""
 
     train_function: Any = None

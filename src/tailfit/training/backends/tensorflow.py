@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tailfit.errors import StepError
 from tailfit.keras_private import true_step_numbers
+from tailfit.training.backends.epoch_results import EpochResults
 
 __all__ = [
     "COMPILES",
@@ -110,7 +111,7 @@ def connect(rank: int, world: int, address: str, port: int, timeout: float, *, l
     )
 
 
-class Trainer(keras.Model):
+class Trainer(EpochResults):
     """Keras' TensorFlow trainer, which compiles tailfit's steps."""
 
     train_function: Any = None

@@ -12,6 +12,7 @@ import torch
 
 from tailfit.errors import StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
+from tailfit.training.backends.epoch_results import EpochResults
 from tailfit.training.backends.torch_batches import read_arrays_directly
 from tailfit.training.backends.torch_graph import Traced, enabled, numbers_around, numbers_of
 from tailfit.training.backends.torch_transport import connect
@@ -169,7 +170,7 @@ def _refuse_processes() -> None:
         )
 
 
-class Trainer(keras.Model):
+class Trainer(EpochResults):
     """Keras' torch trainer, which runs tailfit's steps under `no_grad`; `value_and_grad` records gradients itself."""
 
     train_function: Any = None

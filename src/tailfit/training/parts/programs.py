@@ -15,6 +15,7 @@ from tailfit import keras_private as private
 from tailfit.counting import uncounted
 from tailfit.errors import StepError
 from tailfit.training.backends import compiled_state, engine
+from tailfit.training.backends.epoch_results import Kind, logs_of_step
 from tailfit.training.gradients import scaled_by
 from tailfit.training.parts.state import State
 from tailfit.training.parts.vectors import Layout, Vectors, added, packed
@@ -122,7 +123,7 @@ class Programs:
                 self.model.optimizer.apply(gradients, self.model.trainable_variables)
         compiled_state.forget_losses_of_calls(self.model)
         self._report(loss, penalty, divisor, samples, rows)
-        return self._logs(loss, samples, rows)
+        return self._logs("train", loss, samples, rows)
 
     # -- evaluation ------------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class Programs:
             loss = private.compute_loss(self.model, x, y, y_pred, sample_weight, training=False)
             known = penalty_of(self.model)  # of regularizers, which need no call
             loss = loss + (penalty if known is None else penalty - known)
-            return self._logs(loss, samples, rows)
+            return self._logs("test", loss, samples, rows)
 
     # -- shared ----------------------------------------------------------------------------------------
 
@@ -208,12 +209,13 @@ class Programs:
         masks = [private.get_keras_mask(part) for part in keras.tree.flatten(y_pred)]
         return (x if self._needs_x else None), y, y_pred, sample_weight, masks
 
-    def _logs(self, loss: Any, samples: Any, rows: Rows) -> Any:
-        if rows is None:
-            tracker = private.loss_tracker(self.model)
-            tracker.update_state(private.unscale_loss_for_distribution(loss), sample_weight=samples)
-            return self.model.get_metrics_result()
-        return self.model.update_metrics(loss, *_with_masks(rows))
+    def _logs(self, kind: Kind, loss: Any, samples: Any, rows: Rows) -> Any:
+        with logs_of_step(self.model, kind):
+            if rows is None:
+                tracker = private.loss_tracker(self.model)
+                tracker.update_state(private.unscale_loss_for_distribution(loss), sample_weight=samples)
+                return self.model.get_metrics_result()
+            return self.model.update_metrics(loss, *_with_masks(rows))
 
 
 def _with_masks(rows: Rows) -> tuple[Any, Any, Any, Any]:
