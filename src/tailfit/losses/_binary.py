@@ -9,10 +9,17 @@ from typing import Any
 from keras import ops
 
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import at_least_tiny, prepare_rows
+from tailfit.losses._numerics import at_least_tiny, is_whole, prepare_rows, whole_power
 from tailfit.targets import Tensor
 
-__all__ = ["MultiLabelLoss", "binary_terms", "log_sigmoids", "logits_of_sigmoid", "prepare_labels"]
+__all__ = [
+    "MultiLabelLoss",
+    "binary_sum",
+    "finite_logits",
+    "focused_log_sigmoid",
+    "logits_of_sigmoid",
+    "prepare_labels",
+]
 
 # Replaces infinite logits, since 0 * inf is NaN.
 _MAX_LOGIT = 1e30
@@ -41,7 +48,23 @@ def log_sigmoids(logits: Tensor) -> tuple[Tensor, Tensor]:
     return ops.log_sigmoid(logits), ops.log_sigmoid(-logits)
 
 
-def binary_terms(targets: Tensor, logits: Tensor, *, gamma: Any = 0.0) -> tuple[Tensor, Tensor]:
-    """Return `-y (1 - p)^gamma log p` and `-(1 - y) p^gamma log(1 - p)` of each label."""
+def focused(log_right: Tensor, log_wrong: Tensor, gamma: Any) -> Tensor:
+    """Return `exp(log_wrong)^gamma log_right`.
+
+    A power of the sigmoid would do, but backends compute its gradient as p (1 - p), with few digits of 1 - p near p = 1.
+    """
+    if not is_whole(gamma):
+        return ops.exp(gamma * log_wrong) * log_right
+    return log_right if gamma == 0 else whole_power(ops.exp(log_wrong), int(gamma)) * log_right
+
+
+def binary_sum(logits: Tensor, present: Tensor, absent: Tensor, *, gamma: Any = 0.0) -> Tensor:
+    """Return `sum_k -present_k (1 - p_k)^gamma log p_k - absent_k p_k^gamma log(1 - p_k)` of each sample.
+
+    Args:
+        logits: Logits `(batch, ..., C)`.
+        present, absent: Weights of the two terms of each label, usually y and 1 - y.
+        gamma: Focusing exponent.
+    """
     log_p, log_q = log_sigmoids(logits)
-    return -targets * ops.exp(gamma * log_q) * log_p, -(1.0 - targets) * ops.exp(gamma * log_p) * log_q
+    return -ops.sum(present * focused(log_p, log_q, gamma) + absent * focused(log_q, log_p, gamma), axis=-1)

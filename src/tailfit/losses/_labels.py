@@ -50,8 +50,8 @@ class Labels(ABC):
         """Return the sum of labelled values over classes, weighted by the labels, `(batch, ...)`."""
 
     @abstractmethod
-    def totals(self, values: Tensor) -> Tensor:
-        """Return the sum of labelled values over the samples of each class, weighted by the labels, `(C,)`."""
+    def class_sums(self, values: Tensor) -> Tensor:
+        """Return for each labelled value the sum of those of its class in the batch, weighted by the labels."""
 
     @abstractmethod
     def weighted(self, weights: Tensor) -> Self:
@@ -64,6 +64,10 @@ class Labels(ABC):
     @abstractmethod
     def rows(self) -> Tensor:
         """Return the labels as rows `(batch, ..., C)`; NaN for invalid class indices."""
+
+    @abstractmethod
+    def log_labelled(self, log_p: Tensor) -> Tensor:
+        """Return the labelled ones of log-probabilities `(batch, ..., C)`; see `log_softmax`."""
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Return `-sum_k y_k log p_k`; labels need not sum to 1."""
@@ -91,8 +95,13 @@ class Indices(Labels):
         return values
 
     def log_softmax(self, logits: Tensor) -> Tensor:
-        log_p = -_nll(logits, self._indices)
-        return log_p if self._weight is None else ops.where(ops.equal(self._weight, 0), ops.zeros_like(log_p), log_p)
+        return self._unless_weight_0(-_nll(logits, self._indices))
+
+    def log_labelled(self, log_p: Tensor) -> Tensor:
+        return self._unless_weight_0(self.of(log_p))
+
+    def _unless_weight_0(self, log_p: Tensor) -> Tensor:
+        return log_p if self._weight is None else ops.where(self._weight == 0, 0.0, log_p)
 
     def sum(self, values: Tensor) -> Tensor:
         return values * (self._one if self._weight is None else self._one * self._weight)
@@ -100,10 +109,15 @@ class Indices(Labels):
     def cross_entropy(self, logits: Tensor) -> Tensor:
         return self.sum(_nll(logits, self._indices)) if self._weight is None else super().cross_entropy(logits)
 
-    def totals(self, values: Tensor) -> Tensor:
+    def class_sums(self, values: Tensor) -> Tensor:
         # Not a sum by segments, whose order is not deterministic on a GPU.
-        rows = ops.where(self._hot(), ops.expand_dims(self.sum(values), -1), ops.zeros((), dtype=values.dtype))
-        return ops.sum(ops.reshape(rows, (-1, self._classes)), axis=0)
+        values = self.sum(values)
+        samples = values.shape[0]
+        if len(values.shape) == 1 and samples is not None and samples < self._classes:
+            alike = ops.expand_dims(self._indices, 0) == ops.expand_dims(self._indices, 1)
+            return ops.sum(ops.where(alike, values, 0.0), axis=1)
+        rows = ops.where(self._hot(), ops.expand_dims(values, -1), 0.0)
+        return self.of_classes(ops.sum(ops.reshape(rows, (-1, self._classes)), axis=0))
 
     def weighted(self, weights: Tensor) -> Self:
         weight = weights if len(np.shape(weights)) == 0 else self.of_classes(weights)
@@ -111,7 +125,7 @@ class Indices(Labels):
         return type(self)(self._indices, self._one, self._classes, weight)
 
     def added(self, logits: Tensor, row: Tensor) -> Tensor:
-        return logits + ops.where(self._hot(), row, ops.zeros_like(row))
+        return logits + ops.where(self._hot(), row, 0.0)
 
     def rows(self) -> Tensor:
         return ops.cast(self._hot(), self._one.dtype) * ops.expand_dims(self.sum(ops.ones_like(self._one)), -1)
@@ -139,13 +153,15 @@ class Rows(Labels):
         return ops.expand_dims(values, -1)
 
     def log_softmax(self, logits: Tensor) -> Tensor:
-        log_p = ops.log_softmax(logits, axis=-1)
-        return ops.where(ops.equal(self._rows, 0), ops.zeros_like(log_p), log_p)
+        return self.log_labelled(ops.log_softmax(logits, axis=-1))
+
+    def log_labelled(self, log_p: Tensor) -> Tensor:
+        return ops.where(self._rows == 0, 0.0, log_p)
 
     def sum(self, values: Tensor) -> Tensor:
         return ops.sum(self._rows * values, axis=-1)
 
-    def totals(self, values: Tensor) -> Tensor:
+    def class_sums(self, values: Tensor) -> Tensor:
         rows = self._rows * values
         return ops.sum(ops.reshape(rows, (-1, rows.shape[-1])), axis=0)
 
@@ -171,14 +187,14 @@ def labels_of(y_true: Any, y_pred: Tensor, dtype: str) -> Labels:
 
 def _hot(indices: Tensor, classes: int) -> Tensor:
     dtype = keras.backend.standardize_dtype(indices.dtype)
-    return ops.equal(ops.expand_dims(indices, -1), ops.convert_to_tensor(np.arange(classes, dtype=dtype)))
+    return ops.expand_dims(indices, -1) == ops.convert_to_tensor(np.arange(classes, dtype=dtype))
 
 
 def _picked(values: Tensor, indices: Tensor) -> Tensor:
     """Return the value at the index on the last axis."""
     if keras.backend.backend() == "jax":
         # XLA fuses a selection into what computes the values, and its gradient into what uses it; not so a gather.
-        return ops.sum(ops.where(_hot(indices, values.shape[-1]), values, ops.zeros_like(values)), axis=-1)
+        return ops.sum(ops.where(_hot(indices, values.shape[-1]), values, 0.0), axis=-1)
     return ops.squeeze(ops.take_along_axis(values, ops.expand_dims(indices, -1), axis=-1), -1)
 
 

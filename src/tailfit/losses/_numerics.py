@@ -4,6 +4,7 @@ All computations are in log space. The logarithm of a softmax would lose the gra
 which should be the largest: beyond a logit gap of 17 in float32, 1 - p rounds to 1, and a clipped p has gradient 0.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +20,16 @@ from tailfit.targets import Tensor, class_count, dense_targets, with_shape
 __all__ = [
     "at_least_tiny",
     "class_constant",
+    "finite",
     "finite_log_softmax",
     "focus",
+    "is_whole",
     "log_one_minus_exp",
     "logits_of_softmax",
     "one_minus_exp",
     "prepare",
     "prepare_rows",
+    "whole_power",
 ]
 
 
@@ -68,15 +72,31 @@ def _in_single(y_pred: Tensor) -> tuple[Tensor, str]:
 
 def finite_log_softmax(logits: Tensor) -> Tensor:
     """Return log-probabilities, with 0 in place of -inf (disabled classes), for sums weighted by p."""
-    log_p = ops.log_softmax(logits, axis=-1)
-    return ops.where(ops.isinf(log_p), ops.zeros_like(log_p), log_p)
+    return finite(ops.log_softmax(logits, axis=-1))
+
+
+def finite(log_p: Tensor) -> Tensor:
+    """Return log-probabilities with 0 in place of -inf."""
+    return ops.where(log_p == -math.inf, 0.0, log_p)
 
 
 def focus(log_p: Tensor, gamma: Any) -> Tensor:
     """Return (1 - p)^gamma from log p, with a finite gradient."""
-    if isinstance(gamma, float) and gamma.is_integer() and gamma > 0:
-        return one_minus_exp(log_p) ** int(gamma)
+    if is_whole(gamma) and gamma > 0:
+        return whole_power(one_minus_exp(log_p), int(gamma))
     return ops.exp(gamma * log_one_minus_exp(log_p))
+
+
+def is_whole(exponent: Any) -> bool:
+    """Return whether an exponent is a known whole number, which a variable is not."""
+    return isinstance(exponent, float) and exponent.is_integer()
+
+
+def whole_power(x: Tensor, exponent: int) -> Tensor:
+    """Return `x ** exponent` with an exponent >= 1, by squaring: a general power takes as long as a logarithm."""
+    half = x if exponent < 4 else whole_power(x, exponent // 2)
+    power = x if exponent == 1 else ops.square(half)
+    return power * x if exponent > 1 and exponent % 2 else power
 
 
 def log_one_minus_exp(log_p: Tensor) -> Tensor:

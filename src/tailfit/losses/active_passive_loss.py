@@ -14,9 +14,7 @@ from keras import ops
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._labels import Labels
-from tailfit.losses._numerics import finite_log_softmax, prepare
-from tailfit.losses.cross_entropy_loss import cross_entropy
-from tailfit.losses.generalized_loss import mean_absolute
+from tailfit.losses._numerics import finite, one_minus_exp, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -36,11 +34,12 @@ def normalized_cross_entropy(y_true: Tensor, y_pred: Tensor, *, from_logits: boo
     0.5
     """
     labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    return _normalized(labels, logits)
+    log_p = ops.log_softmax(logits, axis=-1)
+    return _normalized(labels, log_p, labels.log_labelled(log_p))
 
 
-def _normalized(labels: Labels, logits: Tensor) -> Tensor:
-    return labels.cross_entropy(logits) / -ops.sum(finite_log_softmax(logits), axis=-1)
+def _normalized(labels: Labels, log_p: Tensor, labelled: Tensor) -> Tensor:
+    return labels.sum(labelled) / ops.sum(finite(log_p), axis=-1)
 
 
 def active_passive(
@@ -60,11 +59,18 @@ def active_passive(
     1.5
     """
     a, b = _checked_weight(a, "a"), _checked_weight(b, "b")
-    first = normalized_cross_entropy if checked_choice(active, "active", _ACTIVE) == "nce" else cross_entropy
+    active, passive = checked_choice(active, "active", _ACTIVE), checked_choice(passive, "passive", _PASSIVE)
+    labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    if active == "nce":
+        log_p = ops.log_softmax(logits, axis=-1)
+        labelled = labels.log_labelled(log_p)
+        first = _normalized(labels, log_p, labelled)
+    else:
+        labelled = labels.log_softmax(logits)
+        first = -labels.sum(labelled)
     # The reverse cross-entropy is the mean absolute error times -log 0.
-    scale = 1.0 if checked_choice(passive, "passive", _PASSIVE) == "mae" else -_LOG_ZERO
-    second = mean_absolute(y_true, y_pred, from_logits=from_logits)
-    return a * first(y_true, y_pred, from_logits=from_logits) + b * scale * second
+    scale = 1.0 if passive == "mae" else -_LOG_ZERO
+    return a * first + b * scale * labels.sum(one_minus_exp(labelled))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

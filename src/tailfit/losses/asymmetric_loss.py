@@ -11,9 +11,9 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._binary import MultiLabelLoss, log_sigmoids, prepare_labels
+from tailfit.losses._binary import MultiLabelLoss, focused, log_sigmoids, prepare_labels
 from tailfit.losses._labels import Rows
-from tailfit.losses._numerics import at_least_tiny, log_one_minus_exp, prepare
+from tailfit.losses._numerics import at_least_tiny, focus, is_whole, prepare, whole_power
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -39,13 +39,17 @@ def asymmetric(
     clip = _checked_clip(clip)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
     log_p, log_q = log_sigmoids(logits)
-    log_shifted, log_rest = log_p, log_q
     if clip > 0:
         shifted = ops.relu(ops.exp(log_p) - clip)
-        log_shifted, log_rest = ops.log(at_least_tiny(shifted)), ops.log1p(-shifted)
-    present = targets * ops.exp(gamma_pos * log_q) * log_p
-    absent = (1.0 - targets) * ops.exp(gamma_neg * log_shifted) * log_rest
-    return -ops.sum(present + absent, axis=-1)
+        absent = _power(shifted, gamma_neg) * ops.log1p(-shifted)
+    else:
+        absent = focused(log_q, log_p, gamma_neg)
+    return -ops.sum(targets * focused(log_p, log_q, gamma_pos) + (1.0 - targets) * absent, axis=-1)
+
+
+def _power(x: Tensor, gamma: Any) -> Tensor:
+    """Return `x ** gamma` of x >= 0, with a finite gradient."""
+    return whole_power(x, int(gamma)) if is_whole(gamma) and gamma > 0 else ops.exp(gamma * ops.log(at_least_tiny(x)))
 
 
 def asymmetric_single_label(
@@ -67,11 +71,26 @@ def asymmetric_single_label(
     label_smoothing = _checked_smoothing(label_smoothing)
     labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
     spread = label_smoothing / logits.shape[-1]
+    if labels.is_indices and isinstance(label_smoothing, float) and label_smoothing > 0:
+        log_p = ops.log_softmax(logits, axis=-1)
+        labelled = labels.of(log_p)
+        others = ops.sum(_defocused(log_p, gamma_neg), axis=-1) - _defocused(labelled, gamma_neg)
+        own = (1.0 - label_smoothing + spread) * _focused(labelled, gamma_pos)
+        return -labels.sum(own + spread * others)
     targets = labels.rows()
     own, others = targets * (1.0 - label_smoothing + spread), (1.0 - targets) * spread  # smoothed one-hot labels
     log_p = Rows(own + others).log_softmax(logits)
-    own = own * ops.exp(gamma_pos * log_one_minus_exp(log_p))
-    return -ops.sum((own + others * ops.exp(gamma_neg * log_p)) * log_p, axis=-1)
+    return -ops.sum(own * _focused(log_p, gamma_pos) + others * _defocused(log_p, gamma_neg), axis=-1)
+
+
+def _focused(log_p: Tensor, gamma: Any) -> Tensor:
+    """Return `(1 - p)^gamma log p`."""
+    return log_p if is_whole(gamma) and gamma == 0 else focus(log_p, gamma) * log_p
+
+
+def _defocused(log_p: Tensor, gamma: Any) -> Tensor:
+    """Return `p^gamma log p`."""
+    return ops.exp(gamma * log_p) * log_p
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

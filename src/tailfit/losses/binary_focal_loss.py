@@ -3,10 +3,9 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
-from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
+from tailfit.losses._binary import MultiLabelLoss, binary_sum, prepare_labels
 from tailfit.losses.focal_loss import checked_gamma
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
@@ -30,8 +29,10 @@ def binary_focal(
     """
     gamma, alpha = checked_gamma(gamma), _checked_alpha(alpha)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
-    present, absent = binary_terms(targets, logits, gamma=gamma)
-    return ops.sum(present + absent if alpha is None else alpha * present + (1.0 - alpha) * absent, axis=-1)
+    present, absent = targets, 1.0 - targets
+    if alpha is not None:
+        present, absent = alpha * present, (1.0 - alpha) * absent
+    return binary_sum(logits, present, absent, gamma=gamma)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -7,7 +7,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import finite_log_softmax, prepare
+from tailfit.losses._numerics import finite, prepare
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -31,13 +31,13 @@ def bootstrapping(
     """
     beta, hard = _checked_beta(beta, hard), checked_choice(hard, "hard", (True, False))
     labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    log_p = finite_log_softmax(logits)
+    log_p = ops.log_softmax(logits, axis=-1)
     if hard:
-        own = -ops.max(ops.where(ops.isinf(logits), ops.full_like(log_p, -float("inf")), log_p), axis=-1)
+        own = ops.max(log_p, axis=-1)
     else:
-        p = ops.softmax(logits, axis=-1)
-        own = -ops.sum((ops.stop_gradient(p) if stop_gradient else p) * log_p, axis=-1)
-    return beta * labels.cross_entropy(logits) + (1.0 - beta) * own
+        p = ops.exp(ops.stop_gradient(log_p) if stop_gradient else log_p)
+        own = ops.sum(p * finite(log_p), axis=-1)
+    return -beta * labels.sum(labels.log_labelled(log_p)) - (1.0 - beta) * own
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -5,6 +5,8 @@ it weights each label of a sample by the share of the draws of this sample that 
 by the frequency of the label; and it reduces the gradient of absent labels once they are predicted correctly.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,7 +15,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
 from tailfit.errors import ArgumentError
-from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
+from tailfit.losses._binary import MultiLabelLoss, binary_sum, prepare_labels
 from tailfit.losses._numerics import at_least_tiny, class_constant
 from tailfit.losses.focal_loss import checked_gamma
 from tailfit.schedules import Schedule
@@ -42,19 +44,28 @@ def distribution_balanced(
     >>> round(float(value[0]), 4)  # 1.0997 ln 2 for the present label, half of it for the absent one
     1.1433
     """
-    counts = np.array(checked_class_counts(class_counts))
-    total = _checked_total(num_samples, counts)
+    counts = checked_class_counts(class_counts)
+    total = _checked_total(num_samples, counts.array(None, "float64"))
     alpha, beta, mu = (_checked(value, name) for value, name in ((alpha, "alpha"), (beta, "beta"), (mu, "mu")))
     kappa, neg_scale, gamma = _checked(kappa, "kappa"), _checked_neg_scale(neg_scale), checked_gamma(gamma)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
-    rarity = class_constant(tuple(counts.min() / counts), logits, "class_counts")
+    rarity = class_constant(counts, logits, "class_counts", _rarity)
     # Without any label the share is 1 / 0: all labels get the maximum weight, as in the authors' code.
     own_share = rarity / at_least_tiny(ops.sum(targets * rarity, axis=-1, keepdims=True))
     weights = alpha + ops.sigmoid(beta * (own_share - mu))
-    shift = kappa / neg_scale * class_constant(tuple(-np.log(total / counts - 1.0)), logits, "class_counts")
-    shifted = (logits + shift) * (targets + (1.0 - targets) * neg_scale)
-    present, absent = binary_terms(targets, shifted, gamma=gamma)
-    return ops.sum(weights * (present + absent / neg_scale), axis=-1)
+    log_odds = class_constant(counts, logits, "class_counts", _log_odds_of(total))
+    shifted = (logits + kappa / neg_scale * log_odds) * (neg_scale + (1.0 - neg_scale) * targets)
+    present = weights * targets
+    return binary_sum(shifted, present, (weights - present) / neg_scale, gamma=gamma)
+
+
+def _rarity(counts: Any) -> Any:
+    return counts.min() / counts
+
+
+@functools.lru_cache(maxsize=64)  # the same function for the same total, since its result is kept
+def _log_odds_of(total: float) -> Callable[[Any], Any]:
+    return lambda counts: -np.log(total / counts - 1.0)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -3,11 +3,10 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_class_counts, checked_flag, checked_number
-from tailfit.losses._binary import MultiLabelLoss, binary_terms, prepare_labels
+from tailfit.losses._binary import MultiLabelLoss, binary_sum, prepare_labels
 from tailfit.losses._numerics import class_constant
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
@@ -25,11 +24,14 @@ def equalization(
     0.6931
     """
     threshold = _checked_threshold(threshold)
-    counts = np.array(checked_class_counts(class_counts))
+    counts = checked_class_counts(class_counts)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
-    shares = class_constant(tuple(counts / counts.sum()), logits, "class_counts")
-    present, absent = binary_terms(targets, logits)
-    return ops.sum(present + absent * ops.cast(shares >= threshold, logits.dtype), axis=-1)
+    shares = class_constant(counts, logits, "class_counts", _shares)
+    return binary_sum(logits, targets, (1.0 - targets) * ops.cast(shares >= threshold, logits.dtype))
+
+
+def _shares(counts: Any) -> Any:
+    return counts / counts.sum()
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -1,5 +1,6 @@
 """Cross-entropy of normalised logits, which a network cannot reduce just by becoming more confident."""
 
+import math
 from typing import Any
 
 import keras
@@ -25,12 +26,12 @@ def logit_norm(y_true: Tensor, y_pred: Tensor, *, temperature: float = 0.04, fro
     """
     temperature = _checked_temperature(temperature)
     labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    off = ops.isinf(logits)
-    finite = ops.where(off, ops.zeros_like(logits), logits)
+    off = logits == -math.inf
+    finite = ops.where(off, 0.0, logits)
     squared = ops.sum(ops.square(finite), axis=-1, keepdims=True)
     # The gradient of the square root is infinite at 0; there the norm is 0, with gradient 0.
-    norm = ops.where(squared > 0, ops.sqrt(ops.where(squared > 0, squared, ops.ones_like(squared))), squared)
-    return labels.cross_entropy(ops.where(off, logits, finite / (norm + _EPSILON) / temperature))
+    norm = ops.where(squared > 0, ops.sqrt(ops.where(squared > 0, squared, 1.0)), squared)
+    return labels.cross_entropy(ops.where(off, -math.inf, finite / ((norm + _EPSILON) * temperature)))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

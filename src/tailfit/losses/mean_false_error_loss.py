@@ -48,10 +48,11 @@ def _parts(labels: Labels, logits: Tensor, weights: Tensor, valid: Tensor, *, sq
         errors = half - labels.of(p)  # 1/2 |p - one_hot(c)|^2 of each labelled c
     else:
         errors = -labels.log_softmax(logits)
-    total = labels.totals(labels.of_samples(weights))
-    shares = labels.of_samples(weights) / labels.of_classes(ops.where(ops.equal(total, 0), ops.ones_like(total), total))
+    weights = labels.of_samples(weights)
+    total = labels.class_sums(weights)
+    shares = weights / ops.where(total == 0, 1.0, total)
     if squared:
-        errors = errors * labels.of_classes(labels.totals(shares * errors))
+        errors = errors * labels.class_sums(shares * errors)
     return ops.sum(valid) * labels.sum(shares * errors)
 
 

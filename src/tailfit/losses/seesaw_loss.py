@@ -41,21 +41,32 @@ def seesaw(
     0.0953
     """
     p, q = _checked_exponent(p, "p"), _checked_exponent(q, "q")
-    if not isinstance(class_counts, keras.Variable):
-        class_counts = checked_class_counts(class_counts)
     labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    counts = class_constant(class_counts, logits, "class_counts")
-    counts = ops.where(counts < 1.0, ops.ones_like(counts), counts)
     log_p = ops.log_softmax(ops.stop_gradient(logits), axis=-1)
-    own_count = ops.expand_dims(labels.sum(labels.of_classes(counts)), -1)
-    own_p = ops.expand_dims(labels.sum(ops.exp(labels.of(log_p))), -1)
-    mitigation = p * -ops.relu(ops.log(own_count) - ops.log(counts))
-    own_p = ops.log(at_least_tiny(own_p))
-    floor = ops.where(own_p < _MIN_LOG_P, ops.full_like(own_p, _MIN_LOG_P), own_p)
-    compensation = q * ops.relu(log_p - floor)
-    if labels.is_indices:  # both are 0 for the true class
-        return labels.cross_entropy(logits + mitigation + compensation)
-    return labels.cross_entropy(logits + (1.0 - labels.rows()) * (mitigation + compensation))
+    if isinstance(class_counts, keras.Variable):
+        log_counts = ops.log(_at_least_1(class_constant(class_counts, logits, "class_counts")))
+    else:
+        log_counts = class_constant(checked_class_counts(class_counts), logits, "class_counts", _log_of_1_or_more)
+    if labels.is_indices:
+        log_own_count, own_log_p = labels.of_classes(log_counts), labels.of(log_p)
+    else:
+        log_own_count = ops.log(labels.sum(ops.exp(log_counts)))
+        own_log_p = ops.log(at_least_tiny(labels.sum(ops.exp(log_p))))
+    floor = ops.where(own_log_p < _MIN_LOG_P, _MIN_LOG_P, own_log_p)
+    compensation = q * ops.relu(log_p - ops.expand_dims(floor, -1))
+    mitigation = ops.relu(p * ops.expand_dims(log_own_count, -1) - p * log_counts)
+    change = compensation - mitigation
+    if not labels.is_indices:  # of an index, the change of the true class is 0
+        change = (1.0 - labels.rows()) * change
+    return labels.cross_entropy(logits + change)
+
+
+def _at_least_1(counts: Tensor) -> Tensor:
+    return ops.where(counts < 1.0, 1.0, counts)
+
+
+def _log_of_1_or_more(counts: Any) -> Any:
+    return np.log(np.maximum(counts, 1.0))
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
