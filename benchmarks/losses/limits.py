@@ -167,7 +167,11 @@ class _Jax:
 
         self.jax, self.jnp = jax, jnp
         self.exp, self.log, self.relu, self.sigmoid = jnp.exp, jnp.log, jax.nn.relu, jax.nn.sigmoid
-        self.log_sigmoid, self.log_softmax, self.constant_of = jax.nn.log_sigmoid, jax.nn.log_softmax, jax.lax.stop_gradient
+        self.log_sigmoid, self.log_softmax, self.constant_of = (
+            jax.nn.log_sigmoid,
+            jax.nn.log_softmax,
+            jax.lax.stop_gradient,
+        )
 
     def constant(self, array: Any) -> Any:
         return np.asarray(array, "float32")

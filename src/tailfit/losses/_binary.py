@@ -9,14 +9,14 @@ from typing import Any
 from keras import ops
 
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import at_least_tiny, is_whole, prepare_rows, whole_power
+from tailfit.losses._numerics import at_least_tiny, is_whole, prepare_rows
 from tailfit.targets import Tensor
 
 __all__ = [
     "MultiLabelLoss",
     "binary_sum",
-    "finite_logits",
-    "focused_log_sigmoid",
+    "focused",
+    "log_sigmoids",
     "logits_of_sigmoid",
     "prepare_labels",
 ]
@@ -51,11 +51,13 @@ def log_sigmoids(logits: Tensor) -> tuple[Tensor, Tensor]:
 def focused(log_right: Tensor, log_wrong: Tensor, gamma: Any) -> Tensor:
     """Return `exp(log_wrong)^gamma log_right`.
 
-    A power of the sigmoid would do, but backends compute its gradient as p (1 - p), with few digits of 1 - p near p = 1.
+    A power of the sigmoid would do, but backends compute its gradient as p (1 - p), with few digits of 1 - p near 1.
     """
     if not is_whole(gamma):
         return ops.exp(gamma * log_wrong) * log_right
-    return log_right if gamma == 0 else whole_power(ops.exp(log_wrong), int(gamma)) * log_right
+    if gamma == 0:
+        return log_right
+    return ops.exp(log_wrong if gamma == 1 else gamma * log_wrong) * log_right
 
 
 def binary_sum(logits: Tensor, present: Tensor, absent: Tensor, *, gamma: Any = 0.0) -> Tensor:

@@ -1,8 +1,8 @@
 """The two forms of labels, with the operations that the formulas of losses need.
 
-A loss over C exclusive classes is `sum_k y_k f_k`, where f_k depends on the log-probability of class k. For a class index
-one term is left, and only that one is computed: the other C - 1, each multiplied by 0, would take several times as long
-as the softmax. Formulas are written once for both forms, in terms of
+A loss over C exclusive classes is `sum_k y_k f_k`, where f_k depends on the log-probability of class k. For a class
+index one term is left, and only that one is computed: the other C - 1, each multiplied by 0, would take several times
+as long as the softmax. Formulas are written once for both forms, in terms of
 
 - *labelled* values, those of the classes in the label: `(batch, ...)` for class indices, `(batch, ..., C)` for rows;
 - `sum`, the weighted sum of labelled values over the classes of each sample, `(batch, ...)`.

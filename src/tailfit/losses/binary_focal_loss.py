@@ -29,10 +29,10 @@ def binary_focal(
     """
     gamma, alpha = checked_gamma(gamma), _checked_alpha(alpha)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
-    present, absent = targets, 1.0 - targets
-    if alpha is not None:
-        present, absent = alpha * present, (1.0 - alpha) * absent
-    return binary_sum(logits, present, absent, gamma=gamma)
+    if alpha is None:
+        return binary_sum(logits, targets, 1.0 - targets, gamma=gamma)
+    rest = 1.0 - alpha
+    return binary_sum(logits, alpha * targets, rest - rest * targets, gamma=gamma)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
