@@ -1,7 +1,7 @@
 """Each loss written by hand with the functions of one backend: the time that its formula takes without Keras or checks.
 
-They expect what the benchmark passes: class indices in range (rows of exactly 0 and 1 for sigmoid losses), float32
-logits, no weights, no mask; and no class disabled by a logit of -inf, no schedule, no soft labels.
+They compute the same function, disabled classes (logits of -inf) and, in sigmoid losses, soft labels included. They
+expect what the benchmark passes: class indices in range, float32 logits, no weights, no mask, options as numbers.
 """
 
 from collections.abc import Callable
@@ -45,42 +45,46 @@ def limits(classes: int, counts: Any, num_samples: float) -> dict[str, Callable[
 
     def bootstrapping(z: Any, y: Any) -> Any:
         log_p = raw.log_softmax(z)
-        return -0.95 * raw.pick(log_p, y) - 0.05 * raw.total(raw.exp(log_p) * log_p)
+        return -0.95 * raw.pick(log_p, y) - 0.05 * raw.total(raw.exp(log_p) * raw.finite(log_p))
 
     def normalized(z: Any, y: Any) -> Any:
         log_p = raw.log_softmax(z)
-        return raw.pick(log_p, y) / raw.total(log_p)
+        return raw.pick(log_p, y) / raw.total(raw.finite(log_p))
 
     def active_passive(z: Any, y: Any) -> Any:
         log_p = raw.log_softmax(z)
         own = raw.pick(log_p, y)
-        return own / raw.total(log_p) + 1 - raw.exp(own)
+        return own / raw.total(raw.finite(log_p)) + 1 - raw.exp(own)
 
     def logit_norm(z: Any, y: Any) -> Any:
-        return raw.nll(z / ((raw.total(z * z)[:, None] ** 0.5 + 1e-7) * 0.04), y)
+        finite = raw.finite(z)
+        scaled = finite / ((raw.total(finite * finite)[:, None] ** 0.5 + 1e-7) * 0.04)
+        return raw.nll(raw.where(z == -np.inf, -np.inf, scaled), y)
 
     def mean_false_error(z: Any, y: Any) -> Any:
         sizes = raw.bincount(y, classes)
         return raw.nll(z, y) / raw.take(sizes, y) * len(y)
 
-    def focal_terms(z: Any, y: Any) -> Any:
-        # One term per label is not 0: that of the logit towards the wrong answer.
-        log_wrong = raw.log_sigmoid(z * (2 * y - 1))
-        return (1 - raw.exp(log_wrong)) ** 2 * -log_wrong
+    def focal_sum(z: Any, present: Any, absent: Any) -> Any:
+        z = raw.clip(z)
+        log_p, log_q = raw.log_sigmoid(z), raw.log_sigmoid(-z)
+        return -raw.total(present * raw.exp(2 * log_q) * log_p + absent * raw.exp(2 * log_p) * log_q)
 
     def asymmetric(z: Any, y: Any) -> Any:
-        p = raw.sigmoid(z)
-        absent = raw.relu(p - 0.05)
-        return -raw.total(y * (1 - p) * raw.log_sigmoid(z) + (1 - y) * absent**4 * raw.log(1 - absent))
+        z = raw.clip(z)
+        log_p = raw.log_sigmoid(z)
+        shifted = raw.relu(raw.exp(log_p) - 0.05)
+        squared = shifted * shifted
+        return -raw.total(y * raw.sigmoid(-z) * log_p + (1 - y) * squared * squared * raw.log1p(-shifted))
 
     def distribution_balanced(z: Any, y: Any) -> Any:
-        weights = 0.1 + raw.sigmoid(10 * (rarity / raw.total(y * rarity)[:, None] - 0.2))
-        sign = 3 * y - 2
-        log_right = raw.log_sigmoid((z + shift) * sign)
-        return raw.total(weights * (1 - raw.exp(log_right)) ** 2 * -log_right * (0.5 + 0.5 * y))
+        weights = 0.1 + raw.sigmoid(10 * (rarity / raw.at_least(raw.total(y * rarity)[:, None], 1e-38) - 0.2))
+        present = weights * y
+        return focal_sum((z + shift) * (2 - y), present, (weights - present) / 2)
 
     def equalization(z: Any, y: Any) -> Any:
-        return raw.total(raw.binary(z, y) * (y + (1 - y) * kept))
+        z = raw.clip(z)
+        return -raw.total(y * raw.log_sigmoid(z) + (1 - y) * kept * raw.log_sigmoid(-z))
 
     formulas: dict[str, Callable[[Any, Any], Any]] = {
         "CrossEntropy": raw.nll,
@@ -104,21 +108,28 @@ def limits(classes: int, counts: Any, num_samples: float) -> dict[str, Callable[
         "LogitNorm": logit_norm,
         "MeanFalseError": mean_false_error,
         "Equalization": equalization,
-        "BinaryFocal": lambda z, y: raw.total(focal_terms(z, y) * (0.75 - 0.5 * y)),
+        "BinaryFocal": lambda z, y: focal_sum(z, 0.25 * y, 0.75 - 0.75 * y),
         "Asymmetric": asymmetric,
         "DistributionBalanced": distribution_balanced,
     }
     return {name: lambda z, y, formula=formula: raw.mean(formula(z, y)) for name, formula in formulas.items()}
 
 
-class _Torch:
+class _Raw:
+    where: Callable[..., Any]
+
+    def finite(self, values: Any) -> Any:
+        return self.where(values == -np.inf, 0.0, values)
+
+
+class _Torch(_Raw):
     def __init__(self) -> None:
         import torch
         import torch.nn.functional as functional
 
         self.torch, self.functional = torch, functional
-        self.exp, self.log, self.relu, self.sigmoid = torch.exp, torch.log, torch.relu, torch.sigmoid
-        self.log_sigmoid = functional.logsigmoid
+        self.exp, self.log1p, self.relu, self.sigmoid = torch.exp, torch.log1p, torch.relu, torch.sigmoid
+        self.log_sigmoid, self.where = functional.logsigmoid, torch.where
 
     def constant(self, array: Any) -> Any:
         return self.torch.as_tensor(np.asarray(array, "float32"))
@@ -131,9 +142,6 @@ class _Torch:
 
     def nll(self, z: Any, y: Any) -> Any:
         return self.functional.cross_entropy(z, y.long(), reduction="none")
-
-    def binary(self, z: Any, y: Any) -> Any:
-        return self.functional.binary_cross_entropy_with_logits(z, y, reduction="none")
 
     def pick(self, values: Any, y: Any) -> Any:
         return values.gather(1, y.long()[:, None])[:, 0]
@@ -153,6 +161,9 @@ class _Torch:
     def mean(self, values: Any) -> Any:
         return values.mean()
 
+    def clip(self, values: Any) -> Any:
+        return values.clamp(-1e30, 1e30)
+
     def at_most_0(self, values: Any) -> Any:
         return values.clamp(max=0)
 
@@ -160,13 +171,13 @@ class _Torch:
         return values.clamp(min=low)
 
 
-class _Jax:
+class _Jax(_Raw):
     def __init__(self) -> None:
         import jax
         import jax.numpy as jnp
 
-        self.jax, self.jnp = jax, jnp
-        self.exp, self.log, self.relu, self.sigmoid = jnp.exp, jnp.log, jax.nn.relu, jax.nn.sigmoid
+        self.jax, self.jnp, self.where = jax, jnp, jnp.where
+        self.exp, self.log1p, self.relu, self.sigmoid = jnp.exp, jnp.log1p, jax.nn.relu, jax.nn.sigmoid
         self.log_sigmoid, self.log_softmax, self.constant_of = (
             jax.nn.log_sigmoid,
             jax.nn.log_softmax,
@@ -178,9 +189,6 @@ class _Jax:
 
     def nll(self, z: Any, y: Any) -> Any:
         return -self.pick(self.log_softmax(z), y)
-
-    def binary(self, z: Any, y: Any) -> Any:
-        return self.jnp.maximum(z, 0) - z * y + self.jnp.log1p(self.jnp.exp(-self.jnp.abs(z)))
 
     def _hot(self, y: Any, classes: int) -> Any:
         return y[:, None] == np.arange(classes, dtype="int32")
@@ -203,6 +211,9 @@ class _Jax:
     def mean(self, values: Any) -> Any:
         return values.mean()
 
+    def clip(self, values: Any) -> Any:
+        return self.jnp.clip(values, -1e30, 1e30)
+
     def at_most_0(self, values: Any) -> Any:
         return self.jnp.minimum(values, 0)
 
@@ -210,12 +221,12 @@ class _Jax:
         return self.jnp.maximum(values, low)
 
 
-class _TensorFlow:
+class _TensorFlow(_Raw):
     def __init__(self) -> None:
         import tensorflow as tf
 
-        self.tf = tf
-        self.exp, self.log, self.relu, self.sigmoid = tf.exp, tf.math.log, tf.nn.relu, tf.sigmoid
+        self.tf, self.where = tf, tf.where
+        self.exp, self.log1p, self.relu, self.sigmoid = tf.exp, tf.math.log1p, tf.nn.relu, tf.sigmoid
         self.log_sigmoid, self.log_softmax, self.constant_of = tf.math.log_sigmoid, tf.nn.log_softmax, tf.stop_gradient
 
     def constant(self, array: Any) -> Any:
@@ -223,9 +234,6 @@ class _TensorFlow:
 
     def nll(self, z: Any, y: Any) -> Any:
         return self.tf.nn.sparse_softmax_cross_entropy_with_logits(y, z)
-
-    def binary(self, z: Any, y: Any) -> Any:
-        return self.tf.nn.sigmoid_cross_entropy_with_logits(y, z)
 
     def pick(self, values: Any, y: Any) -> Any:
         return self.tf.gather(values, y, batch_dims=1)
@@ -244,6 +252,9 @@ class _TensorFlow:
 
     def mean(self, values: Any) -> Any:
         return self.tf.reduce_mean(values)
+
+    def clip(self, values: Any) -> Any:
+        return self.tf.clip_by_value(values, -1e30, 1e30)
 
     def at_most_0(self, values: Any) -> Any:
         return self.tf.minimum(values, 0.0)
