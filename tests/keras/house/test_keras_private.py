@@ -16,6 +16,7 @@ from tailfit.errors import StepError
 from tailfit.resume.callback_state import checks_of
 from tailfit.resume.identity import identity_of
 from tailfit.training.backends import engine
+from tailfit.training.backends.epoch_results import EpochResults
 from tailfit.training.gradients import _scales
 
 
@@ -352,8 +353,8 @@ def test_an_observer_sets_the_first_step_and_sees_every_step():
 def test_what_ours_overrides_is_there():
     """A method of Keras that got another name would be overridden by one that nobody calls."""
     ours = {"_compiles", "_fit", "_fuses", "_in_parts", "_parts_loop", "_run_test_step", "_run_train_step", "_stepper"}
-    ours |= {"_carry_fields", "_trial_step"}
-    for cls in (tailfit.Model, engine.Trainer):
+    ours |= {"_carry_fields", "_trial_step", "_completed", "_leave_out", "_left_out", "_of_batch"}
+    for cls in (tailfit.Model, engine.Trainer, EpochResults):
         methods = {name for name, value in vars(cls).items() if inspect.isfunction(value)}
         missing = {name for name in methods - ours - {"update_metrics"} if not hasattr(keras.Model, name)}
         assert not missing
@@ -443,6 +444,13 @@ def test_the_reduction_of_a_loss_is_an_attribute():
     loss = keras.losses.MeanSquaredError()
     loss.reduction = "none"
     assert loss(ops.zeros((3, 1)), ops.ones((3, 1))).shape == (3,)
+
+
+def test_the_reduction_of_values():
+    """Our losses reduce by it, since Keras would cast class indices to the dtype of the loss."""
+    weights, mask = ops.convert_to_tensor([1.0, 3.0]), ops.convert_to_tensor([True, False])
+    reduced = private.reduce_weighted_values(ops.convert_to_tensor([2.0, 4.0]), weights, mask, "mean", "float32")
+    assert float(reduced) == 2
 
 
 @pytest.mark.only_on("torch")  # the torch trainer
