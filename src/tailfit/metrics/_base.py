@@ -156,15 +156,11 @@ class ConfusionMetric(SumMetric):
         """
         scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
         classes = ops.arange(scores.shape[-1], dtype="int32")
-        is_true = ops.equal(ops.expand_dims(truth, -1), classes)
-        is_predicted = ops.equal(ops.expand_dims(ops.cast(ops.argmax(scores, axis=-1), "int32"), -1), classes)
-        weight = ops.expand_dims(weight, -1)
-        cells = [
-            ops.logical_and(is_true, is_predicted),
-            ops.logical_and(is_true, ops.logical_not(is_predicted)),
-            ops.logical_and(ops.logical_not(is_true), is_predicted),
-        ]
-        batch = ops.stack([total(ops.cast(cell, self._sum_dtype) * weight) for cell in cells])
+        predicted = ops.cast(ops.argmax(scores, axis=-1), "int32")
+        is_true, is_predicted = (ops.expand_dims(codes, -1) == classes for codes in (truth, predicted))
+        right = ops.where(truth == predicted, weight, 0.0)
+        cells = (is_true, right), (is_true, weight - right), (is_predicted, weight - right)
+        batch = ops.stack([total(ops.where(cell, ops.expand_dims(each, -1), 0.0)) for cell, each in cells])
         self._add(batch, ops.any(unknown))
 
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,6 +6,8 @@ Concepts:
 - *All scores are stored*. A histogram would create ties: one pair of samples in the same bin, among a hundred samples,
   is an error of 1e-4. So the scores of up to `capacity` samples are stored in variables of fixed size, and the result
   is exact to float32. With more samples the result is NaN; it is never computed from a part of the data.
+- The result sorts all scores, which takes longer than a step. `tailfit.Model` therefore computes it at the end of an
+  epoch or evaluation; the logs of single steps lack it. A `keras.Model` computes it after every step.
 - *Log-odds*: exclusive classes are ranked by `z_c - log(sum of exp of the other logits)`, which gives the same order as
   the probability, without ties between probabilities that float32 rounds to 1.
 """
@@ -32,7 +34,7 @@ class RankingMetric(ClassMetric):
     Args:
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         multi_label: Whether labels are rows of 0 and 1 with one independent label per column (sigmoid); C may be 1.
-        capacity: Maximum number of samples; with more the result is NaN. Each step sorts all of them.
+        capacity: Maximum number of samples; with more the result is NaN.
         num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
     """
@@ -173,11 +175,12 @@ class RocAuc(RankingMetric):
 
     As scikit-learn's `roc_auc_score(multi_class="ovr", average="macro")`, over the classes for which there are samples
     both in the class and outside it. The result is exact for up to `capacity` samples and NaN for more.
+    `tailfit.Model` computes it at the end of an epoch or evaluation: the logs of single steps lack it.
 
     Args:
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         multi_label: Whether labels are rows of 0 and 1 with one independent label per column (sigmoid); C may be 1.
-        capacity: Maximum number of samples with weight > 0; with more the result is NaN. Each step sorts all of them.
+        capacity: Maximum number of samples with weight > 0; with more the result is NaN.
         num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
     Shapes: See `update_state`; the result is a scalar in [0, 1], 0 before the first update.
@@ -225,11 +228,12 @@ class AveragePrecision(RankingMetric):
 
     As scikit-learn's `average_precision_score(average="macro")` with one-hot labels, over the classes that have
     samples. The result is exact for up to `capacity` samples and NaN for more.
+    `tailfit.Model` computes it at the end of an epoch or evaluation: the logs of single steps lack it.
 
     Args:
         from_logits: Whether `y_pred` are logits. Required: omitting it raises `ArgumentError`.
         multi_label: Whether labels are rows of 0 and 1 with one independent label per column (sigmoid); C may be 1.
-        capacity: Maximum number of samples with weight > 0; with more the result is NaN. Each step sorts all of them.
+        capacity: Maximum number of samples with weight > 0; with more the result is NaN.
         num_classes: C, or None to infer it from the scores at the first update.
         name, dtype: As in `keras.metrics.Metric`.
     Shapes: See `update_state`; the result is a scalar in [0, 1], 0 before the first update.

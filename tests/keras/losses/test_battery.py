@@ -387,8 +387,8 @@ def test_fit_is_the_same_with_class_indices_and_one_hot(name):
         model.set_weights(start)
         model.fit(x, y, batch_size=3, epochs=2, shuffle=False, verbose=0)
         ends.append(model.get_weights())
-    for a, b in zip(*ends, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for a, b in zip(*ends, strict=True):  # not to the bit: of a class index, one term is computed alone
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
 # Refused arguments
