@@ -200,10 +200,13 @@ def _picked(values: Tensor, indices: Tensor) -> Tensor:
 
 def _nll(logits: Tensor, indices: Tensor) -> Tensor:
     """Return the negative log-probability of one class per sample."""
-    if keras.backend.backend() == "jax":  # Keras multiplies log p by one-hot labels there: 0 * -inf
+    backend = keras.backend.backend()
+    if backend == "jax":  # Keras multiplies log p by one-hot labels there: 0 * -inf
         return -_picked(ops.log_softmax(logits, axis=-1), indices)
-    if len(logits.shape) > 2 and keras.backend.backend() == "torch":  # else it copies the logits to move an axis
+    if backend == "torch" and len(logits.shape) > 2:  # else it copies the logits to move an axis
         flat = ops.reshape(logits, (-1, logits.shape[-1]))
         value = ops.sparse_categorical_crossentropy(ops.reshape(indices, (-1,)), flat, from_logits=True)
         return ops.reshape(value, tuple(indices.shape))
+    if backend == "tensorflow":  # else it looks for a softmax behind the logits, and replaces them with its input
+        logits = ops.squeeze(ops.expand_dims(logits, 0), 0)
     return ops.sparse_categorical_crossentropy(indices, logits, from_logits=True)

@@ -146,6 +146,15 @@ def test_golden_values(loss, want):
     close(loss(Y, Z), want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.only_on("tensorflow")
+def test_logits_are_those_passed_even_behind_a_softmax():
+    """Keras looks for the operation behind them in a graph, and takes the input of a softmax instead."""
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Softmax()])
+    model.compile(loss=losses.CrossEntropy(from_logits=True), jit_compile=False)
+    want = losses.CrossEntropy(from_logits=True)(CODES, model(LOGITS))
+    close(model.evaluate(LOGITS, CODES, batch_size=40, verbose=0), want)
+
+
 # Refused arguments
 
 

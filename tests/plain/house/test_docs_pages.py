@@ -65,10 +65,22 @@ def test_the_demos_picture_is_small():
     assert (ROOT / "docs" / "images" / "demo.svg").stat().st_size < 200_000
 
 
+def script_of_the_docs(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+def test_the_tables_about_speed_are_those_of_the_benchmarks():
+    speed = script_of_the_docs("speed")
+    page = speed.PAGE.read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- table: (\w+);", page)) == speed.TABLES.keys()
+    assert page == speed.with_tables(page), "run python docs/speed.py"
+
+
 def test_the_map_in_contributing_shows_the_imports():
-    spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
-    rooms = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rooms)
+    rooms = script_of_the_docs("rooms")
     page = rooms.PAGE.read_text(encoding="utf-8")
 
     def without_summaries(text):
