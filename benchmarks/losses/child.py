@@ -64,7 +64,7 @@ def gradient(loss: Any, y: Any, scores: Any) -> Callable[[], Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        @tf.function
+        @tf.function(autograph=False)
         def both(z: Any, y: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(z)
