@@ -27,6 +27,7 @@ class CCSAM(Step):
     the samples of class c in the batch, g_c its gradient with respect to the kernel and bias of the last layer, and
     `rho_c = rho * (n_max / n_c) ** 0.25`. The perturbations are constants of the gradient. A step takes one pass
     through the network and two gradients: with respect to the scores, from which all g_c follow, and of the loss.
+    In a training by `parts`, g_c is the gradient of the part.
 
     The authors' code perturbs the last layer, too. Its radius also has the factors `||w|| ** 0.5` and
     `||g_c|| ** -0.5`, which grow without bound when a class is fitted, and are left out; so is their second stage,

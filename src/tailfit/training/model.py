@@ -187,8 +187,15 @@ class Model(_Trainer):
     @property
     def trainable_variables(self) -> list[Any]:
         """The trainable weights of the layers, followed by those of the compiled `steps`."""
-        own: list[Any] = super().trainable_variables
-        return own if self._tailfit_runner is None else [*own, *self._tailfit_runner.trainable_variables]
+        return self._with_those_of_steps(super().trainable_variables)
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """The same; Keras uses it where an optimizer averages weights."""
+        return self._with_those_of_steps(super().trainable_weights)
+
+    def _with_those_of_steps(self, variables: list[Any]) -> list[Any]:
+        return variables if self._tailfit_runner is None else [*variables, *self._tailfit_runner.trainable_variables]
 
     def get_compile_config(self) -> Logs:
         config: Logs = super().get_compile_config()

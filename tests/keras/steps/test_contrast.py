@@ -166,3 +166,13 @@ def test_other_networks_and_inputs_are_refused():
     tokens.compile("sgd", tailfit.losses.CrossEntropy(from_logits=True), steps=[steps.BCL()])
     with pytest.raises(StepError, match="inputs of dtype int32 for a step that changes inputs"):
         tokens.fit(X.astype("int32"), Y, verbose=0)
+
+
+def test_an_optimizer_that_averages_weights_averages_the_projections():
+    step = steps.BCL(units=3, seed=1)
+    model = network([step], optimizer=keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+    before = [as_numpy(variable) for variable in model.trainable_variables]
+    model.fit(X, Y, batch_size=7, epochs=2, verbose=0)
+    assert len(before) == len(model.trainable_weights) == 12
+    for old, new in zip(before, model.trainable_variables, strict=True):
+        assert np.abs(old - as_numpy(new)).max() > 1e-5
