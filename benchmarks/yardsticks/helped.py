@@ -24,7 +24,7 @@ Remedies for rare classes and for wrong labels, measured on data that nobody tun
 remedy has the same network, the same number of epochs and the settings of its authors. Test samples chose nothing."""
 
 READING = """\
-Which one helps on *your* data, `tailfit compare` finds out: see [which remedy](which-remedy.md).
+`tailfit compare` finds out which one helps on *your* data: see [which remedy](which-remedy.md).
 
 **How to read the tables.** Differences are in percentage points, to plain training with the same seed. Each 95 %
 interval is over other seeds: other initial weights and, for the digits, the plant and the normal distributions, other
@@ -167,6 +167,8 @@ def page(store: Store) -> str:
         *READING.format(small=f"{SMALL:g}").splitlines(),
         "",
         "## All at a glance",
+        "",
+        "The columns are the problems below, in the same order; differences to plain training in percentage points.",
         "",
         *matrix(found),
         *NETWORKS.splitlines(),
