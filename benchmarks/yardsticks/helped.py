@@ -153,7 +153,8 @@ def networks(store: Store) -> list[str]:
             seeds = of.get(network)
             found = difference(seeds, of.get("cnn", {})) if seeds and network != "cnn" else None
             figure = f"{mean_of(seeds):.1f} ({len(seeds)} seed{'s' * (len(seeds) > 1)})" if seeds else ""
-            cells += [figure, str(found or ""), found.verdict if found else ""]
+            verdict = found.verdict if found else ""
+            cells += [figure, str(found or ""), {"helped": "better", "hurt": "worse"}.get(verdict, verdict)]
         lines.append(f"| {network} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
