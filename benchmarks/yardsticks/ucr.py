@@ -88,8 +88,8 @@ def table(store: Store) -> list[str]:
     rows = store.rows(NAME)
     lines = [
         "(f) Three sets of the UCR archive; accuracy and mean recall of the test part, %",
-        "    held out: mean recall on a fifth of the training part, mean over the sets, of the seeds finished for it; it "
-        "chooses the remedy",
+        "    held out: mean recall on a fifth of the training part, over the sets; of the seeds finished for it; "
+        "it chooses the remedy",
         f"    {store.about(NAME)}",
         f"{'':44}{'seeds':>6}" + "".join(f"{of:>33}" for of in SETS) + f"{'mean of recalls':>18}{'held out':>16}",
         f"{'InceptionTime, single networks (published)':44}{5:6}"
