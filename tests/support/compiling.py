@@ -34,6 +34,22 @@ def quickly() -> Iterator[None]:
                 jax.config.update("jax_disable_most_optimizations", False)
 
 
+@contextmanager
+def own_programs() -> Iterator[None]:
+    """Keep compiled programs where tailfit keeps them, not where the suite does."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    folder = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_compilation_cache_dir", folder)
+
+
 # XLA has two compilers of fused operations on a CPU; the older one compiles twice as fast.
 LEGACY_FUSION = {"xla_cpu_use_fusion_emitters": False}
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import polars as pl
 import pytest
+from support.compiling import own_programs
 from support.paths import ROOT
 
 import tailfit
@@ -706,7 +707,7 @@ def test_remedies_are_trained_with_the_same_seeds_and_a_comparison_can_continue(
         if len(reported) == 5:
             raise InterruptedRunError
 
-    with pytest.raises(InterruptedRunError):
+    with pytest.raises(InterruptedRunError), own_programs():
         tailfit.compare(path, directory=home / "compared", progress=report)
     reported.clear()
     assert not list((home / "compared").glob(".programs-*"))
