@@ -17,5 +17,5 @@ def attach(name: str, tensor: Any, value: Any) -> None:
 
 
 def attached(name: str, tensor: Any) -> Any:
-    """Return the value of this name that was attached to a tensor; None if there is none."""
+    """Return the value that was attached to a tensor under a name, or None."""
     return _values.get((name, id(tensor)))

@@ -28,7 +28,7 @@ MOST_BYTES: Final = 1 << 30  # of all features; beyond that, they are computed i
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a recipe trains.
+    """A compiled network with its batches, and the part of the network that is trained with its own.
 
     Attributes:
         model, batches: The compiled network, and the batches of the training part.

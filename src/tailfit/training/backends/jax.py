@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial, wraps
+from functools import wraps
 from itertools import islice
 from typing import Any
 
@@ -140,17 +140,15 @@ def _as_on_device(epoch: Iterable[tuple[int, int, Iterator[Any]]]) -> Iterator[t
     JAX narrows 64-bit arrays silently when it moves them, but warns (0.11) when a program is described with them.
     """
 
-    def placeholder(part: Any, rows: int | None = None) -> Any:
+    def placeholder(part: Any) -> Any:
         if part is None:
             return None
-        shape = part.shape if rows is None else (rows, *part.shape[1:])
-        return np.broadcast_to(np.zeros((), jax.dtypes.canonicalize_dtype(part.dtype)), shape)
+        return np.broadcast_to(np.zeros((), jax.dtypes.canonicalize_dtype(part.dtype)), part.shape)
 
     def placeholders(batch: Any) -> Any:
         batch = picked(batch)
-        if isinstance(batch, Picked):
-            return keras.tree.map_structure(partial(placeholder, rows=len(batch.positions)), batch.samples)
-        return keras.tree.map_structure(placeholder, batch)
+        described = jax.eval_shape(Picked.batch, batch) if isinstance(batch, Picked) else batch
+        return keras.tree.map_structure(placeholder, described)
 
     for begin, end, batches in epoch:
         yield begin, end, map(placeholders, batches)

@@ -50,7 +50,7 @@ class Picked:
 
 
 class PickedStack:
-    """Positions of batches, stacked; see `jax_fused.Stack`."""
+    """Positions of batches, stacked; see `jax_fused._Stack`."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows

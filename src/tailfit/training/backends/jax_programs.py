@@ -10,8 +10,8 @@ Concepts:
 - `Program.many` runs the function on several batches as one compiled loop that carries those values. The number of
   batches is an argument, not a shape, so the short end of an epoch does not compile again. A GPU asks the host after
   each turn of such a loop (5 times slower, measured on an H200), so there a full stack has a program of its own. Steps
-  with convolutions run
-  one by one on a CPU: XLA has no fast kernels for them inside a loop (13 times slower, measured with jaxlib 0.10.2).
+  with convolutions run one by one on a CPU: XLA has no fast kernels for them inside a loop (13 times slower, measured
+  with jaxlib 0.10.2).
 """
 
 import contextlib
@@ -158,7 +158,7 @@ class Program:
             SlowInLoopError: If this step is slow inside a loop. Nothing was run, and `fusable` is False from then on.
         """
         try:
-            if count == _rows(batches) and jax.default_backend() != "cpu":
+            if jax.default_backend() != "cpu" and count == _rows(batches):
                 return self._carried(self.run_all, state, batches)
             return self._carried(self.run_many, state, batches, count)
         except SlowInLoopError:
