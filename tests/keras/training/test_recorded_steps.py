@@ -22,6 +22,39 @@ def said(caplog):
     return caplog
 
 
+class Graphs:
+    """Stands in for CUDA graphs on a CPU: a replay runs the lines again and writes where the first run wrote."""
+
+    def __init__(self):
+        self.replayed = 0
+
+    def __call__(self, run):
+        first = run()
+
+        def replay():
+            self.replayed += 1
+            again = run()
+            kept = {place: one.clone() for place, one in again.items()}  # some share memory
+            for place, tensor in first.items():
+                tensor.copy_(kept[place])
+
+        return first, replay
+
+
+@pytest.fixture(params=["line by line", "captured"])
+def repetition(request, monkeypatch):
+    """The two ways in which a recorded step is repeated."""
+    from tailfit.training.backends.torch_graph import cuda_graph
+
+    graphs = Graphs()
+    if request.param == "captured":
+        monkeypatch.setenv("TAILFIT_TORCH_CUDA_GRAPH", "1")
+        monkeypatch.setattr(cuda_graph, "_DEVICE", "cpu")
+        monkeypatch.setattr(cuda_graph, "_graph_of", graphs)
+    yield
+    assert (graphs.replayed > 0) == (request.param == "captured")
+
+
 def network(*layers, cls=tailfit.Model):
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(3)
@@ -73,7 +106,7 @@ def test_a_step_runs_in_python_three_times_and_once_an_epoch():
     assert counts.count(2) == 3
 
 
-def test_dropout_normalisation_and_evaluation_give_the_same_numbers(monkeypatch, said):
+def test_dropout_normalisation_and_evaluation_give_the_same_numbers(repetition, monkeypatch, said):
     def make():
         return network(
             lambda: keras.layers.Dense(5, activation="relu"),
@@ -103,7 +136,7 @@ class Branching(keras.layers.Layer):
         return x - self.seen.value
 
 
-def test_branches_on_values_are_recorded_one_by_one(monkeypatch, said):
+def test_branches_on_values_are_recorded_one_by_one(repetition, monkeypatch, said):
     both(monkeypatch, lambda: network(Branching), epochs=4)
     assert not said.messages
 
@@ -161,7 +194,7 @@ class Changes(keras.callbacks.Callback):
         self.model.layers[1].trainable = batch % 6 < 3
 
 
-def test_rates_flags_and_numbers_that_change_are_followed(monkeypatch, said):
+def test_rates_flags_and_numbers_that_change_are_followed(repetition, monkeypatch, said):
     def make():
         return network(lambda: keras.layers.Dense(5), lambda: keras.layers.Dropout(0.1, seed=1))
 
@@ -169,7 +202,7 @@ def test_rates_flags_and_numbers_that_change_are_followed(monkeypatch, said):
     assert not said.messages
 
 
-def test_modules_of_torch_keep_their_mode_and_buffers(monkeypatch, said):
+def test_modules_of_torch_keep_their_mode_and_buffers(repetition, monkeypatch, said):
     import torch
 
     class Wrapped(keras.layers.Layer):
@@ -187,7 +220,7 @@ def test_modules_of_torch_keep_their_mode_and_buffers(monkeypatch, said):
     assert not said.messages
 
 
-def test_a_function_is_recorded_for_each_form_of_its_arguments(said):
+def test_a_function_is_recorded_for_each_form_of_its_arguments(repetition, said):
     runs, total = [], keras.Variable(0.0)
 
     @tailfit.function
@@ -205,7 +238,7 @@ def test_a_function_is_recorded_for_each_form_of_its_arguments(said):
     assert not said.messages
 
 
-def test_masks_pass_through_a_function():
+def test_masks_pass_through_a_function(repetition):
     embedding = keras.layers.Embedding(5, 2, mask_zero=True)
 
     @tailfit.function
@@ -228,6 +261,28 @@ def test_values_that_change_a_counter_around_a_function_are_seen(said):
 
     assert [float(step(np.float32(1))) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
     assert "the variable count" in said.messages[0]
+
+
+def fails_to_capture(run):
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def replays_nothing(run):
+    return run(), lambda: None
+
+
+@pytest.mark.parametrize(
+    ("capture", "why"), [(fails_to_capture, "not permitted"), (replays_nothing, "different numbers")]
+)
+def test_a_graph_that_fails_or_gives_other_numbers_is_not_used(capture, why, monkeypatch, said):
+    from tailfit.training.backends.torch_graph import cuda_graph
+
+    monkeypatch.setenv("TAILFIT_TORCH_CUDA_GRAPH", "1")
+    monkeypatch.setattr(cuda_graph, "_DEVICE", "cpu")
+    monkeypatch.setattr(cuda_graph, "_graph_of", capture)
+    both(monkeypatch, lambda: network(lambda: keras.layers.Dense(5)), batch_size=12)
+    assert len(said.messages) == 1
+    assert why in said.messages[0]
 
 
 def test_arrays_are_read_in_the_order_of_keras_loader():

@@ -3,15 +3,15 @@
 Values are in a list, with a place for each number; constants and Python's own arguments are there from the beginning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 
 from tailfit.training.backends.torch_graph.tape import Call, Read, Record, Ref, refs_of
 
-__all__ = ["Lines", "Places"]
+__all__ = ["Line", "Lines", "Places", "run_lines"]
 
 _aten = torch.ops.aten
 # The same operators, called through bindings that convert their arguments faster.
@@ -78,11 +78,48 @@ class Places:
             self._first.append(value)  # which keeps it, and its ID
         return self._objects[id(value)]
 
+    @property
+    def constants(self) -> list[Any]:
+        """The objects that always are in their places."""
+        return self._first[self.inputs :]
+
     def values(self, inputs: Sequence[Any]) -> list[Any]:
         """Return all values at the beginning of a run."""
         values = self._first.copy()
         values[: self.inputs] = inputs
         return values
+
+
+class Line(NamedTuple):
+    """A call that runs again and again.
+
+    Attributes:
+        function: The function.
+        given: Returns its arguments.
+        named: Returns its keyword arguments; None if there are none.
+        result: The place of its result, or places in the structure of the result; None if nothing needs it.
+        gone: Places of the values that are not needed afterwards.
+        captures: Whether it is an operator that a CUDA graph can contain, if its tensors are on the GPU.
+        writes: Whether it changes a tensor in place.
+    """
+
+    function: Callable[..., Any]
+    given: Callable[[list[Any]], Any]
+    named: Callable[[list[Any]], Any] | None
+    result: Any
+    gone: list[int]
+    captures: bool
+    writes: bool
+
+    @property
+    def results(self) -> list[int]:
+        """The places of the results."""
+        return list(_flat(self.result))
+
+    def keep(self, made: Any, values: list[Any]) -> None:
+        """Put the result in its place."""
+        if self.result is not None:
+            _store(made, self.result, values)
 
 
 class Lines:
@@ -97,29 +134,38 @@ class Lines:
     def __init__(self, records: Sequence[Record], places: Places, kept: set[int]) -> None:
         self._read: tuple[int, bool] | None = None
         last = _last_uses(records)
-        self._lines: list[tuple[Any, Any, Any, Any, Any]] = []
+        self.lines: list[Line] = []
         for position, record in enumerate(records):
             if isinstance(record, Read):
                 self._read = places.of(record.number), record.truth
             elif isinstance(record, Call):
                 gone = [places.of(number) for number in last.get(position, ()) if number not in kept]
-                self._lines.append((*_line(record, places), gone))
+                self.lines.append(_line(record, places, gone))
 
     def run(self, values: list[Any]) -> Any:
         """Run the lines; return the value that the last record reads, or None."""
-        for function, given, named, result, gone in self._lines:
-            made = function(*given(values)) if named is None else function(*given(values), **named(values))
-            if result.__class__ is int:
-                values[result] = made
-            elif result is not None:
-                _store(made, result, values)
-            for place in gone:
-                values[place] = None
+        run_lines(self.lines, values)
+        return self.read(values)
+
+    def read(self, values: list[Any]) -> Any:
+        """Return the value that the last record reads, or None."""
         if self._read is None:
             return None
         place, truth = self._read
         value = values[place].item()
         return bool(value) if truth else value
+
+
+def run_lines(lines: Sequence[Line], values: list[Any]) -> None:
+    """Run lines one by one."""
+    for function, given, named, result, gone, _, _ in lines:
+        made = function(*given(values)) if named is None else function(*given(values), **named(values))
+        if result.__class__ is int:
+            values[result] = made
+        elif result is not None:
+            _store(made, result, values)
+        for place in gone:
+            values[place] = None
 
 
 def _last_uses(records: Sequence[Record]) -> dict[int, list[int]]:
@@ -138,7 +184,7 @@ def _last_uses(records: Sequence[Record]) -> dict[int, list[int]]:
     return last
 
 
-def _line(call: Call, places: Places) -> tuple[Any, Any, Any, Any]:
+def _line(call: Call, places: Places, gone: list[int]) -> Line:
     function = _FASTER.get(call.function, getattr(call.function, "_op", call.function))
     named = None
     if call.kwargs:
@@ -153,7 +199,9 @@ def _line(call: Call, places: Places) -> tuple[Any, Any, Any, Any]:
         result = places.of(call.result.number)
     else:
         result = _result(call.result, set(call.made), places)
-    return function, _arguments(call.args, places), named, result
+    tags = call.function.tags if isinstance(call.function, torch._ops.OpOverload) else None
+    captures = tags is not None and torch.Tag.nondeterministic_seeded not in tags
+    return Line(function, _arguments(call.args, places), named, result, gone, captures, call.repeated)
 
 
 def _arguments(args: Sequence[Any], places: Places) -> Callable[[list[Any]], Any]:
@@ -184,6 +232,14 @@ def _result(result: Any, made: set[int], places: Places) -> Any:
     if isinstance(result, tuple):
         return tuple(_result(part, made, places) for part in result)
     return None
+
+
+def _flat(result: Any) -> Iterator[int]:
+    if isinstance(result, tuple):
+        for part in result:
+            yield from _flat(part)
+    elif result is not None:
+        yield result
 
 
 def _store(made: Any, result: Any, values: list[Any]) -> None:

@@ -6,12 +6,14 @@ second of them. Where a repetition meets a value that has no trusted branch, wha
 step runs as it always does and is recorded.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import torch
 
 from tailfit.keras_private import set_keras_mask
+from tailfit.training.backends.torch_graph import cuda_graph
 from tailfit.training.backends.torch_graph.lines import Lines, Places
 from tailfit.training.backends.torch_graph.recorder import recorded
 from tailfit.training.backends.torch_graph.simplify import Simplified, needed_only
@@ -35,6 +37,8 @@ MISSING: Final = object()
 _MOST_BRANCHES: Final = 8
 _MOST_MISSES: Final = 16
 
+_log = logging.getLogger("tailfit.training")
+
 
 class _Node:
     """The records up to a read, with a node for each value of it; or up to the end, with the outputs."""
@@ -48,7 +52,7 @@ class _Node:
         # Set when it is compiled:
         self.certain = False  # whether it always reads the same
         self.filled: Any = None  # outputs, with the places of their values
-        self.lines: Lines
+        self.lines: Lines | cuda_graph.CapturedLines
 
     def all(self) -> Iterator["_Node"]:
         """Yield the node and those below it."""
@@ -235,9 +239,36 @@ class Program:
             after.restore()
             if not alike:
                 self.refused = "a step whose repetition gives different numbers"
+            elif self.refused is None and cuda_graph.enabled():
+                self._capture(path, before, after, inputs, result)
+                after.restore()
         for node in path if self.refused is None else ():
             node.trusted = self.ready = True
         self._uncertain = path[0].uncertain
+
+    def _capture(
+        self, path: list[_Node], before: State, after: State, inputs: Sequence[torch.Tensor], result: Any
+    ) -> None:
+        """Replace the lines of a path by CUDA graphs, if they give the same numbers."""
+        plain = [node.lines for node in path]
+        values = self._places.values(inputs)
+        before.restore()
+        try:
+            with torch._C._AutoDispatchBelowAutograd():
+                for node, lines in zip(path, plain, strict=True):
+                    assert isinstance(lines, Lines)
+                    outputs = list(dict.fromkeys(refs_of(node.filled)))
+                    node.lines = cuda_graph.captured(lines, values, self._places.constants, outputs)
+            before.restore()
+            again = self._follow(inputs, trusted=False)
+            alike = again is not MISSING and _same_results(result, again) and after.is_now()
+            reason = "" if alike else "it gave different numbers"
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        if reason:
+            _log.info("the step runs without CUDA graphs: %s", reason)
+            for node, lines in zip(path, plain, strict=True):
+                node.lines = lines
 
     def _tensors(self, numbers: Sequence[int], inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         known = [inputs[number] if number < len(inputs) else self._constants.get(number) for number in numbers]
