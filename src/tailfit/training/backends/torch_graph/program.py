@@ -52,7 +52,8 @@ class _Node:
         # Set when it is compiled:
         self.certain = False  # whether it always reads the same
         self.filled: Any = None  # outputs, with the places of their values
-        self.lines: Lines | cuda_graph.CapturedLines
+        self.lines: Lines
+        self.captured: cuda_graph.CapturedLines | None = None
 
     def all(self) -> Iterator["_Node"]:
         """Yield the node and those below it."""
@@ -118,7 +119,7 @@ class Program:
         node, values = self._root, self._places.values(inputs)
         with torch._C._AutoDispatchBelowAutograd():
             while node is not None:
-                result = node.lines.run(values)
+                result = (node.captured or node.lines).run(values)
                 if node.read is None:
                     return _filled(node.filled, values)
                 node = node.branches.get(key_of(result))
@@ -216,7 +217,7 @@ class Program:
         kept = later | set(refs_of(simplified.named(node.outputs)))
         node.certain = node.read is not None and simplified.computed(node.read.number)
         records, needed = needed_only(simple[id(node)], simplified.constants, kept)
-        node.lines = Lines(records, self._places, kept)
+        node.lines, node.captured = Lines(records, self._places, kept), None
         return needed
 
     def _trust(
@@ -249,16 +250,14 @@ class Program:
     def _capture(
         self, path: list[_Node], before: State, after: State, inputs: Sequence[torch.Tensor], result: Any
     ) -> None:
-        """Replace the lines of a path by CUDA graphs, if they give the same numbers."""
-        plain = [node.lines for node in path]
+        """Capture the lines of a path as CUDA graphs, and use these if they give the same numbers."""
         values = self._places.values(inputs)
         before.restore()
         try:
             with torch._C._AutoDispatchBelowAutograd():
-                for node, lines in zip(path, plain, strict=True):
-                    assert isinstance(lines, Lines)
+                for node in path:
                     outputs = list(dict.fromkeys(refs_of(node.filled)))
-                    node.lines = cuda_graph.captured(lines, values, self._places.constants, outputs)
+                    node.captured = cuda_graph.captured(node.lines, values, self._places.constants, outputs)
             before.restore()
             again = self._follow(inputs, trusted=False)
             alike = again is not MISSING and _same_results(result, again) and after.is_now()
@@ -267,8 +266,8 @@ class Program:
             reason = f"{type(error).__name__}: {error}"
         if reason:
             _log.info("the step runs without CUDA graphs: %s", reason)
-            for node, lines in zip(path, plain, strict=True):
-                node.lines = lines
+            for node in path:
+                node.captured = None
 
     def _tensors(self, numbers: Sequence[int], inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         known = [inputs[number] if number < len(inputs) else self._constants.get(number) for number in numbers]
