@@ -4,6 +4,7 @@
 
 All rows train the same network on the same arrays in batches of 64 with the loss and the accuracy of each epoch, on one
 thread, in one process that runs an epoch of each in turn, in random order: what is compared is the ratio in each round.
+On a GPU, recorded steps also run as CUDA graphs, and the loop's data is on the GPU.
 First calls (60 batches) and peak memory have a process of their own each, the median of three.
 """
 
@@ -35,6 +36,8 @@ CASES = {
     "1-D convnet on 128x12": (NETWORKS["1-D convnet on 128x12"], 60),
 }
 FIT, OURS, PLAIN, LOOP = "built-in fit", "tailfit.Model.fit", "the same, TAILFIT_TORCH_GRAPH=0", "loop, by hand"
+CAPTURED = "the same, as CUDA graphs"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LIMITS = {  # at most, of built-in fit, and of the loop
     ("MLP 500-96-48-8", "sgd"): (0.30, 1.5),
     ("MLP 500-96-48-8", "adam"): (0.40, 1.5),
@@ -52,7 +55,7 @@ class Clock(keras.callbacks.Callback):
         self.seconds = time.perf_counter() - self.began
 
 
-def keras_fit(job: Job, optimizer: str, cls: type, recorded: bool = True) -> Epoch:
+def keras_fit(job: Job, optimizer: str, cls: type, recorded: bool = True, captured: bool = False) -> Epoch:
     os.environ["TAILFIT_TORCH_GRAPH"] = "1" if recorded else "0"
     model = build(job, cls)
     rate = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[optimizer](1e-3)
@@ -61,6 +64,7 @@ def keras_fit(job: Job, optimizer: str, cls: type, recorded: bool = True) -> Epo
     clock = Clock()
 
     def epoch(samples: int) -> float:
+        os.environ["TAILFIT_TORCH_CUDA_GRAPH"] = "1" if captured else "0"
         model.fit(job.x[:samples], job.y[:samples], batch_size=64, verbose=0, callbacks=[clock])
         return clock.seconds
 
@@ -70,16 +74,16 @@ def keras_fit(job: Job, optimizer: str, cls: type, recorded: bool = True) -> Epo
 def by_hand(job: Job, optimizer: str) -> Epoch:
     from loop_torch import build as build_torch
 
-    model = build_torch(job.network)
+    model = build_torch(job.network).to(DEVICE)
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
     changes = kind(model.parameters(), lr=1e-3)
-    x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(job.x, -1, 1)))
-    y = torch.from_numpy(job.y.astype("int64"))
+    x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(job.x, -1, 1))).to(DEVICE)
+    y = torch.from_numpy(job.y.astype("int64")).to(DEVICE)
 
     def epoch(samples: int) -> float:
         start = time.perf_counter()
-        total, hits = torch.zeros(()), torch.zeros(())
-        for rows in torch.randperm(samples).split(64):
+        total, hits = torch.zeros((), device=DEVICE), torch.zeros((), device=DEVICE)
+        for rows in torch.randperm(samples, device=DEVICE).split(64):
             given, labels = x[rows], y[rows]
             changes.zero_grad()
             logits = model(given)
@@ -95,9 +99,11 @@ def by_hand(job: Job, optimizer: str) -> Epoch:
 
 
 def rows(job: Job, optimizer: str) -> dict[str, Callable[[], Epoch]]:
+    captured = {CAPTURED: lambda: keras_fit(job, optimizer, tailfit.Model, captured=True)} if DEVICE == "cuda" else {}
     return {
         FIT: lambda: keras_fit(job, optimizer, keras.Model),
         OURS: lambda: keras_fit(job, optimizer, tailfit.Model),
+        **captured,
         PLAIN: lambda: keras_fit(job, optimizer, tailfit.Model, recorded=False),
         LOOP: lambda: by_hand(job, optimizer),
     }
