@@ -5,7 +5,7 @@
 #   docker run --rm tailfit                                   # the demo
 FROM python:3.12-slim AS wheel
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src
 COPY examples/demo.py examples/demo.py
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
