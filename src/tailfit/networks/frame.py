@@ -23,8 +23,13 @@ def input_layers(input_shape: Shape, normalize: Normalize | None) -> tuple[Any, 
     return inputs, inputs if normalize is None else normalize.layer()(inputs)
 
 
-def model_with_head(inputs: Any, x: Any, num_classes: int, dropout: float, head: str | None) -> Model:
-    """Build the model from the input to the scores of the classes, computed from the features `x` by the head."""
+def model_with_head(
+    inputs: Any, x: Any, num_classes: int, dropout: float, head: str | None, *, kernel_initializer: str | None = None
+) -> Model:
+    """Build the model from the input to the scores of the classes, computed from the features `x` by the head.
+
+    The kernel initializer is that of heads with logits, not of `"cosine"` and `"experts"`.
+    """
     if not 0 <= dropout < 1:
         raise ArgumentError(f"dropout={dropout!r}", expected="a number in [0, 1)", fix="use 0 for no dropout")
     x = keras.layers.Dropout(dropout)(x) if dropout else x
@@ -32,7 +37,8 @@ def model_with_head(inputs: Any, x: Any, num_classes: int, dropout: float, head:
         return Model(inputs, CosineDense(num_classes, name="classes")(x))
     if head == "experts":
         return Model(inputs, Experts(num_classes, name="classes")(x))
-    scores = keras.layers.Dense(num_classes, name="classes")(x)
+    initializer = kernel_initializer or "glorot_uniform"
+    scores = keras.layers.Dense(num_classes, kernel_initializer=initializer, name="classes")(x)
     return Model(inputs, WithFeatures()(scores, x) if head == "features" else scores)
 
 

@@ -33,7 +33,8 @@ def minirocket(
     """Build MiniRocket: about 10,000 fixed features of the series, standardised; linear head.
 
     The features depend on the training records. Pass `records`, or call `adapt_to(model, source)` before training; a
-    recipe does this by itself. Until then the outputs are NaN.
+    recipe does this by itself. Until then the outputs are NaN. The head can be trained like that of any network, from
+    weights of 0; `tailfit.stages.ridge_classifier` computes it as the authors do, more accurately for few records.
 
     Args:
         input_shape: `(steps, channels)` of a record, with 9 steps or more.
@@ -54,7 +55,8 @@ def minirocket(
     check_series("minirocket", input_shape)
     inputs, x = input_layers(input_shape, normalize)
     x = MiniRocket(num_features, max_dilations=max_dilations, seed=seed)(x)
-    model = model_with_head(inputs, x, num_classes, dropout, head)
+    # Fewer records than features leave most directions of the weights as they begin: random weights would add noise.
+    model = model_with_head(inputs, x, num_classes, dropout, head, kernel_initializer="zeros")
     if records is not None:
         _adapt(model, np.asarray(records))
     return model

@@ -204,8 +204,9 @@ class Recipe(Strict):
             applied to training batches.
         metrics: Metrics of `tailfit.metrics`, computed during training and validation.
         stage: Second training stage, applied to the trained network: `RetrainClassifier` (cRT), `LearnScales` (LWS),
-            `NormalizeClassifier` (tau-normalisation), `SmoothClassifier` (LOS), `BalanceClassifier` (weight balancing)
-            or `MiSLAS`, see `tailfit.stages`; or `DiVE`, see `tailfit.steps.DiVE`.
+            `NormalizeClassifier` (tau-normalisation), `SmoothClassifier` (LOS), `BalanceClassifier` (weight balancing),
+            `RidgeClassifier` (ridge regression) or `MiSLAS`, see `tailfit.stages`; or `DiVE`, see
+            `tailfit.steps.DiVE`.
         correction: Correction of `tailfit.posthoc`, fitted on the validation part.
         batch_size, epochs, steps_per_execution: See `keras.Model.fit` and `keras.Model.compile`.
         parts: Number of parts of each batch, which define the numbers of a training on several workers; see

@@ -1,7 +1,7 @@
 """Second training stages that a recipe can name; see `tailfit.stages`.
 
-A stage starts from the trained network and takes about a tenth of the epochs (`DiVE`: all). It has no checkpoints of
-its own: after an interruption it starts again from the end of the training, with the same result.
+A stage starts from the trained network and takes about a tenth of the epochs (`DiVE`: all, `RidgeClassifier`: none). It
+has no checkpoints of its own: after an interruption it starts again from the end of the training, with the same result.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from tailfit.arguments import checked_number, whole_number
 from tailfit.data import Batches, Source
 from tailfit.losses import BalancedSoftmax, CrossEntropy, LabelAwareSmoothing
 from tailfit.recipes.distilling import frozen_copy, start_anew
-from tailfit.samplers import ClassBalanced, Sampler, Shuffle
+from tailfit.samplers import ClassBalanced, Sampler, Sequential, Shuffle
 from tailfit.stages import (
     balance_classifier,
     learn_scales,
     mislas_classifier,
     normalize_classifier,
     retrain_classifier,
+    ridge_classifier,
     smooth_classifier,
 )
 from tailfit.stages.classifier import check_tau, classifier_of
@@ -35,6 +36,7 @@ __all__ = [
     "MiSLAS",
     "NormalizeClassifier",
     "RetrainClassifier",
+    "RidgeClassifier",
     "SmoothClassifier",
     "StageRun",
     "check_stage",
@@ -177,6 +179,20 @@ class BalanceClassifier(_TrainedStage):
             )
 
 
+class RidgeClassifier:
+    """Compute the last layer by ridge regression, with the class weights and sample weights of the training.
+
+    What the training has made of the last layer is lost: for a network with fixed features, `minirocket`, one epoch is
+    enough.
+    """
+
+    def apply(self, run: StageRun) -> None:
+        """Change the model of a run."""
+        batches = run.batches(Sequential())
+        weights = run.training.weights
+        ridge_classifier(run.model, batches if weights is None else batches.weighted(sample_weight=weights))
+
+
 class MiSLAS(_TrainedStage):
     """Train the last layer with label-aware smoothing and one factor per class, and renew batch statistics (MiSLAS).
 
@@ -230,7 +246,16 @@ class DiVE(_TrainedStage):
 
 STAGES: dict[str, Any] = {
     each.__name__: each
-    for each in (RetrainClassifier, LearnScales, NormalizeClassifier, SmoothClassifier, BalanceClassifier, MiSLAS, DiVE)
+    for each in (
+        RetrainClassifier,
+        LearnScales,
+        NormalizeClassifier,
+        SmoothClassifier,
+        BalanceClassifier,
+        RidgeClassifier,
+        MiSLAS,
+        DiVE,
+    )
 }
 
 

@@ -9,6 +9,7 @@ only the last layer of a trained model (`mislas_classifier` also the statistics 
 - `smooth_classifier` (LOS) trains the layer with extreme label smoothing, and needs no class counts.
 - `balance_classifier` (weight balancing) trains it with a bound on the norms of its weights.
 - `mislas_classifier` (MiSLAS) trains it with label-aware smoothing and one factor per class.
+- `ridge_classifier` computes it by ridge regression with class weights, in closed form.
 
 Deferred re-weighting and re-sampling need no second stage: they are schedules of the first,
 `Batches(class_weight=schedules.Deferred(...))` and `ClassBalanced(power=schedules.Deferred(...))`.
@@ -23,6 +24,7 @@ from tailfit.stages.classifier import (
     retrain_classifier,
 )
 from tailfit.stages.mislas import mislas_classifier
+from tailfit.stages.ridge import ridge_classifier
 from tailfit.stages.smoothing import smooth_classifier
 
 __all__ = [
@@ -33,5 +35,6 @@ __all__ = [
     "mislas_classifier",
     "normalize_classifier",
     "retrain_classifier",
+    "ridge_classifier",
     "smooth_classifier",
 ]

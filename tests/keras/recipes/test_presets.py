@@ -51,7 +51,9 @@ def test_ema_is_that_of_the_optimizer(data, tmp_path):
     assert np.abs(weights(ours)[-2] - weights(train(recipe(data), tmp_path / "2"))[-2]).max() > 1e-4
 
 
-@pytest.mark.parametrize("stage", ["SmoothClassifier", {"name": "BalanceClassifier", "threshold": 0.5}, "MiSLAS"])
+@pytest.mark.parametrize(
+    "stage", ["SmoothClassifier", {"name": "BalanceClassifier", "threshold": 0.5}, "RidgeClassifier", "MiSLAS"]
+)
 def test_stages_change_the_last_layer_only(data, tmp_path, stage):
     plain, staged = train(recipe(data), tmp_path / "plain"), train(recipe(data, stage=stage), tmp_path / "staged")
     *features, kernel, _ = zip(weights(plain), weights(staged), strict=True)
