@@ -1,8 +1,9 @@
 """Context in which losses such as `Seesaw` do not count labels: they count training batches only, once per step."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+
+from tailfit.contexts import assigned
 
 __all__ = ["counts_labels", "uncounted"]
 
@@ -14,11 +15,6 @@ def counts_labels() -> bool:
     return _counting.get()
 
 
-@contextmanager
-def uncounted() -> Iterator[None]:
-    """Disable counting, for validation and for repeated evaluations of a batch."""
-    token = _counting.set(False)
-    try:
-        yield
-    finally:
-        _counting.reset(token)
+def uncounted() -> AbstractContextManager[None]:
+    """Return a context that disables counting, for validation and for repeated evaluations of a batch."""
+    return assigned(_counting, False)

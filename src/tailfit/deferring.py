@@ -4,10 +4,11 @@ Keras asks every metric for its result after every batch. A result that sorts al
 times as long as the step itself, for a number that the next step replaces.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Final
+
+from tailfit.contexts import assigned
 
 __all__ = ["DEFERRED", "defers_results", "results_deferred"]
 
@@ -22,11 +23,6 @@ def defers_results() -> bool:
     return _deferring.get()
 
 
-@contextmanager
-def results_deferred() -> Iterator[None]:
-    """Leave slow results out, within this context."""
-    token = _deferring.set(True)
-    try:
-        yield
-    finally:
-        _deferring.reset(token)
+def results_deferred() -> AbstractContextManager[None]:
+    """Return a context in which slow results are left out."""
+    return assigned(_deferring, True)

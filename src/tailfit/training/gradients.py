@@ -1,12 +1,13 @@
 """`tailfit.value_and_grad`: the loss of a forward function and its gradients, on every backend."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import keras
 
+from tailfit.contexts import assigned
 from tailfit.errors import StepError
 from tailfit.training.backends import engine
 
@@ -120,11 +121,6 @@ def _unscaled(loss: Any) -> Any:
     return loss
 
 
-@contextmanager
-def scaled_by(model: keras.Model) -> Iterator[None]:
-    """Scale gradients of all of the model's variables as its optimizer expects, within this context."""
-    token = _stepping.set(model)
-    try:
-        yield
-    finally:
-        _stepping.reset(token)
+def scaled_by(model: keras.Model) -> AbstractContextManager[None]:
+    """Return a context in which gradients of all of the model's variables are scaled as its optimizer expects."""
+    return assigned(_stepping, model)

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from tailfit import keras_private as private
+from tailfit.contexts import assigned
 from tailfit.data import Batches
 from tailfit.errors import ArgumentError
 from tailfit.losses._base import ClassificationLoss
@@ -159,11 +160,8 @@ def labels_checked(model: keras.Model, *given: Given | None, training: bool) -> 
     heads = _known_heads(model, compiled)
     if heads is not None:
         check(heads)
-    token = _waiting.set(check if heads is None else None)
-    try:
+    with assigned(_waiting, check if heads is None else None):
         yield
-    finally:
-        _waiting.reset(token)
 
 
 def _known_heads(model: Any, compiled: Any) -> list[Head] | None:

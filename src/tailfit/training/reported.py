@@ -12,7 +12,7 @@ Concepts:
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
 from functools import partial
@@ -22,6 +22,7 @@ import keras
 from keras import ops
 
 from tailfit import keras_private as private
+from tailfit.contexts import assigned
 from tailfit.errors import StepError
 from tailfit.training.divisor import divisor, rows_of
 from tailfit.training.outputs import Head, check_waiting_labels, heads_of
@@ -40,14 +41,9 @@ class Reporting(IntEnum):
 _reporting: ContextVar[Reporting] = ContextVar("reporting", default=Reporting.LOSSES)
 
 
-@contextmanager
-def reporting(what: Reporting) -> Iterator[None]:
-    """Let no more than `what` count, within this context."""
-    token = _reporting.set(min(what, _reporting.get()))
-    try:
-        yield
-    finally:
-        _reporting.reset(token)
+def reporting(what: Reporting) -> AbstractContextManager[None]:
+    """Return a context in which no more than `what` counts."""
+    return assigned(_reporting, min(what, _reporting.get()))
 
 
 def reports_penalties() -> bool:

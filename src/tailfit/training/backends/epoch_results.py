@@ -5,13 +5,13 @@ slow result: callbacks do not find it after a batch, and a progress bar does not
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Literal
 
 import keras
 
+from tailfit.contexts import assigned
 from tailfit.deferring import DEFERRED, results_deferred
 
 __all__ = ["EpochResults", "Kind", "logs_of_step"]
@@ -23,14 +23,9 @@ _log = logging.getLogger("tailfit.training")
 _running: ContextVar[tuple[Any, Kind] | None] = ContextVar("running", default=None)
 
 
-@contextmanager
-def logs_of_step(model: Any, kind: Kind) -> Iterator[None]:
-    """Leave slow results out of what `model.get_metrics_result()` returns, since Keras' loop asks for them later."""
-    token = _running.set((model, kind))
-    try:
-        yield
-    finally:
-        _running.reset(token)
+def logs_of_step(model: Any, kind: Kind) -> AbstractContextManager[None]:
+    """Return a context in which `model.get_metrics_result()` omits slow results; Keras' loop asks for them later."""
+    return assigned(_running, (model, kind))
 
 
 class EpochResults(keras.Model):

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tailfit.contexts import assigned
 from tailfit.training.backends.jax_held import Picked, PickedStack
 from tailfit.training.backends.jax_programs import Groups, Program, SlowInLoopError
 from tailfit.training.feed import destination
@@ -29,11 +30,8 @@ class Fused:
 
     def __call__(self, state: Groups, iterator: Iterator[Any]) -> tuple[Any, Groups]:
         self.state = state
-        token = destination.set(self._next_row)
-        try:
+        with assigned(destination, self._next_row):
             self._run_all(islice(iterator, self.steps))
-        finally:
-            destination.reset(token)
         # No reference is kept: a value that anything refers to is copied before it is donated.
         state, self.state = self.state, ()
         return self.out, state
