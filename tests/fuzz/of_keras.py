@@ -130,7 +130,7 @@ def a_run() -> tuple[dict[str, Any], Remembered, dict[str, Any], dict[str, Any]]
         "callbacks": remembered.save(arrays),
         "random": random_state.save(arrays),
     }
-    arrays |= {entry["array"]: np.asarray(variables.held(known[entry["place"]])) for entry in entries}
+    arrays |= {entry["array"]: np.asarray(variables.snapshot(known[entry["place"]])) for entry in entries}
     return known, remembered, state, arrays
 
 

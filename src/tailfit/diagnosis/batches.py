@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Kind", "first_rows", "kind_of", "last_of", "numbers_kept", "read", "rows"]
+__all__ = ["Batch", "Kind", "first_rows", "generators_restored", "kind_of", "last_of", "read", "rows"]
 
 Kind = Literal["nothing", "arrays", "PyDataset", "tf.data.Dataset", "torch DataLoader", "grain", "generator", "adapter"]
 
@@ -37,7 +37,7 @@ class Batch:
 
 
 def kind_of(x: Any) -> Kind | None:
-    """Return which kind of data `fit` takes an object for; None if Keras would refuse it."""
+    """Return the kind of data that `fit` would read an object as; None if Keras would refuse it."""
     if x is None:
         return "nothing"
     if isinstance(x, keras.utils.PyDataset):
@@ -59,7 +59,7 @@ def kind_of(x: Any) -> Kind | None:
 
 
 @contextmanager
-def numbers_kept() -> Iterator[None]:
+def generators_restored() -> Iterator[None]:
     """Restore the global random number generators of Python, NumPy and (if it is imported) torch afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch = sys.modules.get("torch")
@@ -84,11 +84,11 @@ def first_rows(tree: Any, count: int) -> Any:
 
 
 def read(x: Any, kind: Kind | None, count: int) -> list[Batch]:
-    """Return the first batches of a data set; none of a generator or an adapter, which would move on.
+    """Return the first batches of a data set; none of a generator or an adapter, which reading would advance.
 
     Global random number generators are restored, and a `PyDataset` is read by index, without its workers.
     """
-    with numbers_kept():
+    with generators_restored():
         if kind == "PyDataset":
             length = x.num_batches
             return [_batch(x[index]) for index in range(count if length is None else min(count, length))]
@@ -102,7 +102,7 @@ def last_of(x: Any) -> Any:
     length = x.num_batches
     if not length:
         return None
-    with numbers_kept():
+    with generators_restored():
         return x[length - 1]
 
 

@@ -64,7 +64,7 @@ def doctor(
     Returns:
         The findings, ordered by the number of the trap. `print(finding)` shows one in a few lines.
     Raises:
-        ArgumentError: If the model is not a compiled Keras model, or the data are nothing that `fit` takes.
+        ArgumentError: If the model is not a compiled Keras model, or `fit` would refuse the data.
 
     >>> import keras, numpy as np
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation="softmax")])
@@ -124,7 +124,7 @@ def examine_steps(setup: Setup, seen: Observed | None) -> list[Finding]:
 
 def _found(setup: Setup, *, after_steps: bool) -> list[Finding]:
     if any(cls.__module__.startswith("tailfit.") for cls in type(setup.model).__mro__):
-        return []  # right, or refused, by construction
+        return []  # tailfit's own models avoid or refuse these traps
     findings: list[Finding] = []
     for each in CHECKS:
         if setup.call not in each.calls or each.after_steps != after_steps:

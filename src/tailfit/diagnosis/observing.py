@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tailfit.diagnosis.batches import numbers_kept
+from tailfit.diagnosis.batches import generators_restored
 from tailfit.diagnosis.finding import Place
 from tailfit.diagnosis.setup import Observed, Setup
 from tailfit.keras_private import in_symbolic_scope, restore_value
@@ -29,14 +29,14 @@ def observe(setup: Setup) -> Observed | None:
     optimizer that is not built yet cannot be restored.
     """
     model, batch = setup.model, setup.batch
-    if batch is None or not setup.has_users_code or model.optimizer is None or not model.built:
+    if batch is None or not setup.has_user_code or model.optimizer is None or not model.built:
         return None
     optimizers = _optimizers(model)
     if not all(each.built for each in optimizers.values() if each is not model.optimizer):
         return None
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    with numbers_kept(), _restored(model, optimizers), watched(setup) as seen:
+    with generators_restored(), _restored(model, optimizers), watched(setup) as seen:
         try:
             # Not train_on_batch, whose data always have three parts: a user's step may expect two.
             weights, size = batch.sample_weight, len(keras.tree.flatten(batch.x)[0])
@@ -129,7 +129,7 @@ def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator
         owner = next(cls for cls in owner.__mro__ if name in vars(cls))
     own = getattr(owner, name)
 
-    @functools.wraps(own)  # Keras reads signatures, and marks of methods that are its own
+    @functools.wraps(own)  # Keras reads the signatures and the marks of its own methods
     def method(*args: Any, **kwargs: Any) -> Any:
         return replacement(own, *args, **kwargs)
 
@@ -141,7 +141,7 @@ def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator
 
 
 def calling_place() -> Place | None:
-    """Return the innermost line on the stack outside this room."""
+    """Return the innermost line on the stack outside this package."""
     for frame, line in traceback.walk_stack(None):
         if not frame.f_code.co_filename.startswith(_OWN):
             return Place(frame.f_code.co_filename, line)

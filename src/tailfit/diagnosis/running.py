@@ -1,4 +1,4 @@
-"""Running of a script under examination in a process of its own, with a time limit."""
+"""Examination of a script in a separate process, with a time limit."""
 
 import ast
 import contextlib
@@ -31,7 +31,7 @@ class Outcome:
         called: Number of calls by method, such as "fit".
         backend: Keras' backend; None if the script did not import Keras.
         failed: Messages of checks that could not be made.
-        raised: How the script ended, if that was not its own end.
+        raised: What ended the script early; None if nothing did.
         ended: Whether it ran to its end.
     """
 

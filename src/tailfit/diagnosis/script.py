@@ -28,7 +28,7 @@ from tailfit.diagnosis.setup import Setup
 __all__ = ["Examination", "examined"]
 
 _STEPS = 2
-# They write where a training that was cut short must not write, or need a server.
+# A training that was cut short must not overwrite their files; or they need a server.
 _WRITERS = ("BackupAndRestore", "CSVLogger", "RemoteMonitor", "TensorBoard")
 
 
@@ -91,14 +91,19 @@ class Examination:
         given = _bound(own, model, args, kwargs)
         setup = self._examined(model, given, "fit")
         short = _shortened(setup)
-        with self._training(), _alone(given.get("x")), _alone(given.get("validation_data")), watched(setup) as seen:
+        with (
+            self._training(),
+            _without_workers(given.get("x")),
+            _without_workers(given.get("validation_data")),
+            watched(setup) as seen,
+        ):
             try:
                 history = own(model, **short)
             except Exception as error:
                 seen.error = error
-                self._tell(examine_steps, setup, seen)
+                self._report_all(examine_steps, setup, seen)
                 raise
-        self._tell(examine_steps, setup, seen)
+        self._report_all(examine_steps, setup, seen)
         return _filled(history, given)
 
     def _evaluate(self, own: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -107,7 +112,7 @@ class Examination:
         given = _bound(own, model, args, kwargs)
         setup = self._examined(model, given, "evaluate")
         steps = _limit(setup.x, given.get("steps"), setup.batch_size)
-        with self._training(), _alone(given.get("x")):
+        with self._training(), _without_workers(given.get("x")):
             return own(model, **{**given, "steps": steps})
 
     def _train_on_batch(self, own: Callable[..., Any], model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -126,10 +131,10 @@ class Examination:
         known = {name: place for name, place in places.items() if place is not None}
         setup = Setup(model, given, call, known, first)
         self._called(call)
-        self._tell(examine, setup)
+        self._report_all(examine, setup)
         return setup
 
-    def _tell(self, examination: Callable[..., list[Finding]], *arguments: Any) -> None:
+    def _report_all(self, examination: Callable[..., list[Finding]], *arguments: Any) -> None:
         """Report each finding of an examination once, and the checks that could not be made."""
         with self._training(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -145,7 +150,7 @@ class Examination:
 
     @contextmanager
     def _training(self) -> Iterator[None]:
-        """Mark what runs now as a part of a call that is examined, and hide its warnings."""
+        """Mark the calls in this context as part of an examined call, and hide their warnings."""
         before, self._inside = self._inside, True
         try:
             with warnings.catch_warnings():
@@ -155,7 +160,7 @@ class Examination:
             self._inside = before
 
     def _line(self) -> Place | None:
-        """Return the line of the script from which the present call was made, or of a module beside it."""
+        """Return the line of the script that led to the current call."""
         frame = inspect.currentframe()
         while frame is not None:
             if frame.f_code.co_filename == self._script:
@@ -166,20 +171,20 @@ class Examination:
     # -- files --------------------------------------------------------------------------------------
 
     def _save(self, own: Callable[..., Any], model: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        return own(model, self._instead(filepath), *args, **kwargs)
+        return own(model, self._redirected(filepath), *args, **kwargs)
 
     def _load(self, own: Callable[..., Any], model: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
         return own(model, self._files.get(str(filepath), filepath), *args, **kwargs)
 
     def _save_function(self, own: Callable[..., Any], model: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        return own(model, self._instead(filepath), *args, **kwargs)
+        return own(model, self._redirected(filepath), *args, **kwargs)
 
     def _load_function(self, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         args = tuple(self._files.get(str(each), each) if isinstance(each, str | Path) else each for each in args)
         kwargs = {key: self._files.get(str(each), each) if key == "filepath" else each for key, each in kwargs.items()}
         return own(*args, **kwargs)
 
-    def _instead(self, filepath: Any) -> Any:
+    def _redirected(self, filepath: Any) -> Any:
         """Return the path in the temporary folder that stands for a path of the script."""
         name = str(filepath)
         if name in self._files.values() or not isinstance(filepath, str | Path):
@@ -262,7 +267,7 @@ def _peeked(generator: Any) -> tuple[Any, Batch | None]:
 
 
 @contextmanager
-def _alone(data: Any) -> Iterator[None]:
+def _without_workers(data: Any) -> Iterator[None]:
     """Read a `PyDataset` without workers: forking under a backend with threads may hang."""
     if not isinstance(data, keras.utils.PyDataset):
         yield

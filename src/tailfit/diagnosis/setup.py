@@ -1,4 +1,4 @@
-"""A call of `fit` or `evaluate` before it runs: model, data, arguments, and where they stand in a script."""
+"""A call of `fit` or `evaluate` before it runs: model, data, arguments, and their lines in a script."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailfit import keras_private as private
-from tailfit.diagnosis.batches import Batch, Kind, first_rows, kind_of, numbers_kept, read, rows
+from tailfit.diagnosis.batches import Batch, Kind, first_rows, generators_restored, kind_of, read, rows
 from tailfit.diagnosis.finding import Place
-from tailfit.diagnosis.source_code import Code, is_users, methods_of
+from tailfit.diagnosis.source_code import Code, is_user_defined, methods_of
 
 __all__ = ["Observed", "Setup"]
 
@@ -51,7 +51,7 @@ class Setup:
         call: "fit" or "evaluate".
         places: Lines of the script by what they do: "fit", "evaluate", "compile".
         first: First batch, where it was read before (a generator can be read once only).
-        observed: What happened in the first steps; None if none ran.
+        observed: Observations of the first steps; None if none ran.
     """
 
     model: Any
@@ -137,9 +137,9 @@ class Setup:
         return list({id(each): each for each in found}.values())
 
     @property
-    def has_users_code(self) -> bool:
+    def has_user_code(self) -> bool:
         """Whether code of the user runs within a step."""
-        return any(is_users(type(each)) for each in [self.model, *self.parts, *self.losses])
+        return any(is_user_defined(type(each)) for each in [self.model, *self.parts, *self.losses])
 
     # -- callbacks ----------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Setup:
 
     @cached_property
     def kind(self) -> Kind | None:
-        """Which kind of data it is."""
+        """The kind of the data."""
         return kind_of(self.x)
 
     @property
@@ -223,7 +223,7 @@ class Setup:
 
     @property
     def _classifies(self) -> bool:
-        """Whether the loss is one for classes."""
+        """Whether the loss is one for classification."""
         name = type(self.loss).__name__ + str(getattr(self.loss, "__name__", ""))
         return "entropy" in name.lower()
 
@@ -254,7 +254,7 @@ class Setup:
             return self.model
         if type(self.model) is not keras.Sequential:
             return None
-        with numbers_kept():
+        with generators_restored():
             return keras.models.clone_model(self.model)
 
     def predict(self, x: Any) -> NDArray[Any] | None:
@@ -262,7 +262,7 @@ class Setup:
         if self.runnable is None:
             return None
         try:
-            with numbers_kept():
+            with generators_restored():
                 result = self.runnable(keras.tree.map_structure(keras.ops.convert_to_tensor, x), training=False)
             return None if keras.tree.is_nested(result) else np.asarray(keras.ops.convert_to_numpy(result))
         except Exception:  # the user's code may raise anything; findings then have no numbers

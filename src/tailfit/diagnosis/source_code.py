@@ -1,4 +1,4 @@
-"""The source of user's functions as syntax trees: what they call, assign and draw.
+"""The source of the user's functions as syntax trees: their calls, assignments and random draws.
 
 Names are resolved to objects where that needs no evaluation: globals, closures, attributes of modules and of `self`.
 So `np.empty`, `numpy.empty` and `from numpy import empty` are found alike.
@@ -18,7 +18,7 @@ import numpy as np
 
 from tailfit.diagnosis.finding import Place
 
-__all__ = ["Code", "code_of", "is_users", "methods_of"]
+__all__ = ["Code", "code_of", "is_user_defined", "methods_of"]
 
 # Objects of these packages are not the user's code.
 _LIBRARIES = {
@@ -31,7 +31,7 @@ _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 _DEEPEST = 3  # calls followed from a method into the user's other functions
 
 
-def is_users(cls: type) -> bool:
+def is_user_defined(cls: type) -> bool:
     """Return whether a class is defined outside Keras and the other libraries that the doctor knows."""
     return cls.__module__.partition(".")[0] not in _LIBRARIES
 
@@ -152,7 +152,7 @@ def methods_of(instance: Any) -> dict[str, Code]:
     """Return the methods of an object that the user wrote, by name; those of derived classes take precedence."""
     found: dict[str, Code] = {}
     for cls in type(instance).__mro__:
-        if not is_users(cls):
+        if not is_user_defined(cls):
             continue
         for name, value in vars(cls).items():
             if name not in found and isinstance(value, FunctionType):

@@ -1,7 +1,7 @@
-"""The contract between tailfit and whatever starts its processes: who a process is, from its environment.
+"""The contract between tailfit and launchers: the place of a process, from its environment variables.
 
 Every launcher (`tailfit train --workers`, torchrun, a Kubernetes PyTorchJob, Slurm's srun, Ray) starts the same program
-several times, and tells each process its place by environment variables:
+several times, and passes each process its place in environment variables:
 
 - `RANK`: number of this process, from 0; rank 0 writes the run's directory.
 - `WORLD_SIZE`: number of processes.

@@ -1,8 +1,8 @@
 """The meeting of all workers at the address of rank 0, before the backend connects them.
 
-The backends' own messages about workers that do not come are stack traces of C++, and JAX aborts the process. Here each
-worker tells rank 0 its rank and the number of workers that it expects, as one line of text; rank 0 answers when all
-have come. Nothing else is sent, and the port is closed afterwards, free for the backend.
+If a worker is missing, the backends print stack traces of C++, and JAX aborts the process. So each worker first sends
+rank 0 its rank and the number of workers that it expects, as one line of text; rank 0 answers when all are connected.
+Nothing else is sent, and the port is closed afterwards, free for the backend.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _ALL_HERE: Final = "all here"
 
 
 def meet(environment: Environment, seconds: float) -> None:
-    """Wait until all workers have come to the address of rank 0.
+    """Wait until all workers have connected to the address of rank 0.
 
     Args:
         environment: The place of this worker.
@@ -32,7 +32,7 @@ def meet(environment: Environment, seconds: float) -> None:
     Raises:
         ArgumentError: If rank 0 can't listen at the address, two workers have the same rank, or they expect different
             numbers of workers.
-        WorkerError: If rank 0 is not reached in time, or not all workers come.
+        WorkerError: If rank 0 is not reached in time, or not all workers connect.
     """
     if environment.rank == 0:
         _receive(environment, seconds)
@@ -56,14 +56,14 @@ def _receive(environment: Environment, seconds: float) -> None:
                 continue  # not a worker: a port scanner, a health check
             rank, world = int(hello[1]), int(hello[2])
             if world != environment.world:
-                _tell([*here.values(), caller], f"world {environment.world}")
+                _send([*here.values(), caller], f"world {environment.world}")
                 raise _worlds_differ(environment.world, world, rank)
             if rank in here or not 0 < rank < world:
-                _tell([*here.values(), caller], f"rank {rank}")
+                _send([*here.values(), caller], f"rank {rank}")
                 raise _rank_twice(rank)
             here[rank] = caller
         listener.close()  # before the others connect to this port again, by the backend
-        _tell(here.values(), _ALL_HERE)
+        _send(here.values(), _ALL_HERE)
         for caller in here.values():  # the callers close first, so that the port is free at once
             with contextlib.suppress(OSError):
                 caller.settimeout(_READ_SECONDS)
@@ -100,7 +100,7 @@ def _announce(environment: Environment, seconds: float) -> None:
 
 
 def _line(connection: socket.socket, seconds: float = _READ_SECONDS) -> str:
-    """Return the line that the other side sends, or what has come of it."""
+    """Return the line that the other side sends, or as much of it as has arrived."""
     connection.settimeout(seconds)
     received = b""
     with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ def _line(connection: socket.socket, seconds: float = _READ_SECONDS) -> str:
     return received.decode("ascii", errors="replace").strip()
 
 
-def _tell(connections: Iterable[socket.socket], text: str) -> None:
+def _send(connections: Iterable[socket.socket], text: str) -> None:
     for connection in connections:
         with contextlib.suppress(OSError):
             connection.sendall(f"{text}\n".encode())

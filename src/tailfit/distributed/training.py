@@ -53,8 +53,8 @@ def train(
 
     The recipe's `parts` defines the numbers, and the number of workers must divide it: with `parts: 4`, one, two and
     four workers end with the same weights, history and evaluation, also if their number changes in between. Without
-    `workers`, this process is one of those that torchrun, srun or another launcher has started, if the environment says
-    so; otherwise it trains alone.
+    `workers`, this process is one of those that torchrun, srun or another launcher has started, if its environment
+    variables are set; otherwise it trains alone.
 
     If a worker is lost (killed, out of memory), all workers start again from the newest checkpoint. An error is raised
     once, here.
@@ -95,8 +95,8 @@ def train(
         )
     if workers is None:
         with worker_with(lambda: load_recipe(recipe, modules=modules)) as (me, loaded):
-            heard = progress if me.rank == 0 else None
-            return cast(Run, train_as_worker(loaded, place, fetch=fetch, verify=verify, progress=heard))
+            on_epoch = progress if me.rank == 0 else None
+            return cast(Run, train_as_worker(loaded, place, fetch=fetch, verify=verify, progress=on_epoch))
     checked = load_recipe(recipe, modules=modules)
     environment = read_environment(environ)
     count = whole_number("workers", workers, least=1)
@@ -113,7 +113,7 @@ def train(
         with exit_on_sigterm():
             train_on_ray(checked, place, count, cluster, most, fetch=fetch, verify=verify, progress=progress)
         return _finished(checked, place, [])
-    restarted = LocalWorkers(
+    local = LocalWorkers(
         described_job(checked, place, fetch=fetch, verify=verify),
         count,
         place / "workers",
@@ -123,8 +123,8 @@ def train(
         on_restart=_warn_of_restart,
     )
     with exit_on_sigterm():
-        lost = restarted.run()
-    return _finished(checked, place, lost)
+        restarted = local.run()
+    return _finished(checked, place, restarted)
 
 
 def _listener(progress: Progress | None) -> Callable[[Message], None]:

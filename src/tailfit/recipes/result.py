@@ -15,7 +15,7 @@ from tailfit.errors import CheckpointError, DataError, TailfitError
 from tailfit.names import invalid_names
 from tailfit.recipes.directory import Claim, damaged, read_fields
 from tailfit.resume import tensors
-from tailfit.resume.variables import described, held, restore, saved_entries
+from tailfit.resume.variables import described, restore, saved_entries, snapshot
 from tailfit.storage.reading import digest_of
 from tailfit.storage.writing import write_parts, write_text
 
@@ -69,7 +69,7 @@ class Result:
         """Write the weights, and then `result.json`, which marks the run of this claim as finished."""
         variables = _variables(model)
         entries = described(variables)
-        arrays = {entry["array"]: np.asarray(held(variables[entry["place"]])) for entry in entries}
+        arrays = {entry["array"]: np.asarray(snapshot(variables[entry["place"]])) for entry in entries}
         write_parts(directory / "weights.safetensors", tensors.parts(arrays))
         names = [*CHECKSUMMED, *[VALIDATION] * (directory / VALIDATION).is_file()]
         fill, scale = self.fill, _as_list(self.scale)

@@ -65,7 +65,7 @@ class Lock:
 
 
 def _has_ended(holder: str) -> bool:
-    """Return whether the process that a lock file names, if it is one of this machine, does not exist any more."""
+    """Return whether the process named in a lock file ran on this machine and has ended."""
     words = holder.split(" ", 3)
     if (
         sys.platform == "win32"

@@ -16,7 +16,7 @@ def save(arrays: MutableMapping[str, Any]) -> Any:
 
 
 def checked(coded: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Decode the output of `save`, for `tailfit.training.generators.put_back`.
+    """Decode the output of `save`, for `tailfit.training.generators.restore_states`.
 
     Raises:
         CheckpointError: If it is not a valid state of these generators.

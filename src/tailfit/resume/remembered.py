@@ -3,7 +3,7 @@
 Concepts:
 - Configuration (a patience, a file name) does not change during training, and is never saved: if the script changes it,
   the new value applies.
-- The state of Keras' own callbacks is known by the names of attributes, `keras_private.CALLBACK_STATE`. For all other
+- The state of Keras' own callbacks is the attributes listed in `keras_private.CALLBACK_STATE`. For all other
   attributes of subclasses, and for all other callbacks, those that have changed are the state.
 - A callback can instead define `get_state()`, which returns numbers, strings, arrays, and lists and dicts of them, and
   `set_state(state)`.
@@ -222,7 +222,7 @@ def _keras_classes(callback: Any) -> list[type]:
 
 
 def _is_own(callback: Any) -> Callable[[str], bool]:
-    """Return a function that tells whether an attribute belongs to a user's class, and not to Keras' code."""
+    """Return a predicate: whether an attribute belongs to a user's class, not to Keras' code."""
     known = _keras_classes(callback)
     behind = {base for kind in known for base in kind.__mro__ if base.__module__.startswith("keras.")}
     # Keras' attributes are those that its code names. A written list would be shorter, but would have to follow every

@@ -130,7 +130,7 @@ class Run:
         """Restore a checkpoint at a boundary; called after `on_train_begin` of all callbacks, with a built model."""
         if self._start.step == 0:
             self._restore()
-        self._untracked = [(each, variables.held(each)) for each in variables.untracked(self._variables())]
+        self._untracked = [(each, variables.snapshot(each)) for each in variables.untracked(self._variables())]
 
     def epoch_begins(self, epoch: int) -> None:
         """Restore a checkpoint inside an epoch; called after `on_epoch_begin` of all callbacks."""
@@ -146,7 +146,7 @@ class Run:
         """Restore the random state again; called when the data of the epoch are open, before its first step."""
         if self._drawn is not None:
             # Opening torch's DataLoader draws from the generator that dropout uses.
-            generators.put_back(self._drawn)
+            generators.restore_states(self._drawn)
             self._drawn = None
 
     def between_steps(self, step: int) -> None:
@@ -227,7 +227,7 @@ class Run:
             "callbacks": self._remembered.save(arrays),
             "random": random_state.save(arrays),
         }
-        values = {entry["array"]: variables.held(known[entry["place"]]) for entry in entries}
+        values = {entry["array"]: variables.snapshot(known[entry["place"]]) for entry in entries}
         store = self._store
 
         def write() -> None:
@@ -265,7 +265,7 @@ class Run:
             check_weights(saved.callbacks, self._model)
             restore(saved.callbacks)
         variables.assign(self._variables(), values)
-        generators.put_back(saved.random)
+        generators.restore_states(saved.random)
         if self._start.step:
             self._drawn = saved.random
         self._model.stop_training = saved.stopped
@@ -275,7 +275,7 @@ class Run:
         known = self._variables()
         if {entry["place"] for entry in saved.entries} - known.keys():
             # Some variables are created by the first step that uses them: run one step to create them.
-            self._before = known, {place: variables.held(variable) for place, variable in known.items()}
+            self._before = known, {place: variables.snapshot(variable) for place, variable in known.items()}
             batch = self._feed.batches.read(*self._start)
             self._model._trial_step(batch)
             known = self._variables()
@@ -289,7 +289,7 @@ class Run:
                 yield
         except BaseException:
             variables.assign(*self._before)
-            generators.put_back(self._generators)
+            generators.restore_states(self._generators)
             for callback, content in self._logs:
                 rewrite_log(callback, content)
             raise
@@ -302,7 +302,7 @@ def _check_unchanged(untracked: list[tuple[Any, Any]], known: dict[str, Any]) ->
     before = {id(variable): value for variable, value in untracked}
     for other in variables.untracked(known):
         value = before.get(id(other))
-        if value is None or np.asarray(value).tobytes() != np.asarray(variables.held(other)).tobytes():
+        if value is None or np.asarray(value).tobytes() != np.asarray(variables.snapshot(other)).tobytes():
             raise StepError(
                 f"a training that {'creates' if value is None else 'changes'} the variable {other.path}, which Resume "
                 "can't find",

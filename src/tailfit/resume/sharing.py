@@ -16,33 +16,30 @@ def on_all_workers(store: Store, found: Callable[[], Checkpoint | None]) -> Chec
     Raises:
         CheckpointError: On all workers, if there is an error on rank 0, or a worker has another directory.
     """
-    others = exchange()
-    if others.place.world == 1:
+    workers = exchange()
+    if workers.place.world == 1:
         return found()
     checkpoint, error = None, None
-    if others.place.rank == 0:
+    if workers.place.rank == 0:
         try:
             checkpoint = found()
         except TailfitError as problem:
             error = problem
     position = None if checkpoint is None else list(checkpoint.position)
-    said = None if error is None else [error.received, error.expected, error.fix]
-    first = others.documents({"position": position, "error": said})[0]
+    described = None if error is None else [error.received, error.expected, error.fix]
+    first = workers.documents({"position": position, "error": described})[0]
     if error is not None:
         raise error
     if first["error"] is not None:
         received, expected, fix = first["error"]
         raise CheckpointError(f"{received} (on rank 0)", expected=expected, fix=fix)
-    if first["position"] is not None and others.place.rank:
+    if first["position"] is not None and workers.place.rank:
         checkpoint = _read(store, Position(*first["position"]))
-    without = [
-        rank
-        for rank, sees in enumerate(others.documents((store.directory / "lock").exists() and _has(checkpoint, first)))
-        if not sees
-    ]
-    if without:
+    same = workers.documents((store.directory / "lock").exists() and _has(checkpoint, first))
+    different = [rank for rank, is_same in enumerate(same) if not is_same]
+    if different:
         raise CheckpointError(
-            f"{store.directory}, which is another directory on the workers {', '.join(map(str, without))} than on "
+            f"{store.directory}, which is another directory on the workers {', '.join(map(str, different))} than on "
             "rank 0",
             expected="one directory that all workers can read, such as a network file system",
             fix="pass Resume a directory on storage that all machines share",

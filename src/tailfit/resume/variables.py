@@ -21,9 +21,9 @@ __all__ = [
     "check_arrays",
     "checked",
     "described",
-    "held",
     "restore",
     "saved_entries",
+    "snapshot",
     "untracked",
     "variables_of",
 ]
@@ -79,7 +79,7 @@ def _own_name(variable: Any, behind: Set[str]) -> str:
     return re.sub(r"^(\w*variable)_\d+$", r"\1", name.removeprefix(of).lstrip("_"))
 
 
-def held(variable: Any) -> Any:
+def snapshot(variable: Any) -> Any:
     """Return the current value in a form that later steps do not change; `numpy.asarray` converts it for saving.
 
     On JAX this is the value itself, without a copy: arrays are immutable, and a step that donates its buffers copies

@@ -1,4 +1,4 @@
-"""A lock between processes that waits, for work that one of them does for all."""
+"""A blocking lock between processes, for work that one of them does for all."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ __all__ = ["one_at_a_time"]
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold a lock on a file, which is created if needed, after waiting for other processes that hold it.
 
-    The operating system releases the lock of a process that ends. On a file system without locks there is none.
+    The operating system releases the lock of a process that ends. On a file system without locks, nothing is locked.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

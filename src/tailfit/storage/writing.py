@@ -51,8 +51,8 @@ class Draft:
     Args:
         path: Path of the final file. Its folder is created if needed; an existing file or link is replaced.
         private: Whether only this user may read the file.
-        sweep: Whether to remove drafts of the same file that killed processes left. It lists the folder, so it is left
-            out by who writes many files to one folder, and removes drafts itself.
+        sweep: Whether to remove drafts of the same file that killed processes left. This lists the folder: pass
+            False when writing many files to one folder, and call `remove_abandoned` once.
     Raises:
         RecordError: If a folder, pipe, socket or device is at the path.
         OSError: If the file can't be created.

@@ -16,7 +16,7 @@ import numpy as np
 from tailfit.keras_private import known_global_seed
 from tailfit.training.backends import engine
 
-__all__ = ["captured", "check", "drawn_from", "put_back", "seeded"]
+__all__ = ["captured", "check", "drawn_from", "restore_states", "seeded"]
 
 _SEEDING = threading.RLock()
 
@@ -32,7 +32,7 @@ def captured() -> dict[str, Any]:
     }
 
 
-def put_back(state: Mapping[str, Any]) -> None:
+def restore_states(state: Mapping[str, Any]) -> None:
     """Restore states that `captured` returned; those of another backend are ignored."""
     if state["keras"] is not None:
         known_global_seed(made=True).state.assign(state["keras"])
@@ -44,7 +44,7 @@ def put_back(state: Mapping[str, Any]) -> None:
 
 
 def check(state: Any) -> None:
-    """Check that `put_back` can restore these states, without changing anything.
+    """Check that `restore_states` can restore these states, without changing anything.
 
     NumPy itself accepts positions beyond the end of its table, and then reads foreign memory.
 
@@ -111,7 +111,7 @@ def drawn_from(seed: int) -> Iterator[None]:
     try:
         yield
     finally:
-        put_back(before)
+        restore_states(before)
 
 
 @contextmanager

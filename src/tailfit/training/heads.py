@@ -41,7 +41,7 @@ _PASS_ON = (
 def refuse_contradicting_heads(model: keras.Model, loss: Any) -> None:
     """Raise if `from_logits` of a loss contradicts the activation of its output.
 
-    The `activation` of a tailfit loss also tells which probabilities it takes: those of one softmax, or of sigmoids.
+    The `activation` of a tailfit loss also states which probabilities it takes: those of one softmax, or of sigmoids.
     Outputs whose activation is not known are accepted: those of subclassed models, and activations of unknown names.
 
     Raises:
@@ -170,7 +170,7 @@ def _takes(cls: type, name: str) -> bool:
 
 
 def _expected(loss: Any) -> str:
-    """Return the activation whose probabilities a loss takes; Keras' own losses do not tell."""
+    """Return the activation whose probabilities a loss takes; Keras' own losses do not state it."""
     return str(getattr(loss, "activation", "softmax (sigmoid: multi-label)"))
 
 

@@ -82,8 +82,8 @@ def _transform(transform: Any) -> Any:
 
 
 def _weights(batches: Batches, weights: Any) -> str:
-    known, schedule = digest(weights[_positions(len(weights))]), batches.class_weight_schedule
-    return known if schedule is None else f"{known}, {schedule!r}"
+    numbers, schedule = digest(weights[_positions(len(weights))]), batches.class_weight_schedule
+    return numbers if schedule is None else f"{numbers}, {schedule!r}"
 
 
 def _sampler(sampler: Sampler) -> str:
@@ -130,9 +130,9 @@ def _positions(count: int) -> Any:
 def digest(array: Any) -> str:
     """Return a digest of the dtype, shape and values of an array."""
     content = np.ascontiguousarray(array)
-    known = hashlib.sha256(f"{content.dtype.str} {content.shape}".encode())
-    known.update(content.reshape(-1).view(np.uint8).data)
-    return known.hexdigest()[:16]
+    digested = hashlib.sha256(f"{content.dtype.str} {content.shape}".encode())
+    digested.update(content.reshape(-1).view(np.uint8).data)
+    return digested.hexdigest()[:16]
 
 
 def _hash(value: Any) -> str:

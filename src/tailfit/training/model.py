@@ -313,10 +313,10 @@ class Model(_Trainer):
             call.get("sample_weight"),
             call.get("class_weight"),
         )
-        held = Given.validation(validation) if validation is not None else None
-        checked = labels_checked(self, given, held, training=True)
+        given_validation = Given.validation(validation) if validation is not None else None
+        checked = labels_checked(self, given, given_validation, training=True)
         loop = self._parts_loop()
-        by_parts = nullcontext() if loop is None else loop.fitting(feed, self._in_parts(validation), call)
+        by_parts = nullcontext() if loop is None else loop.fitting(feed, self._evaluated_by_parts(validation), call)
         hold = getattr(self, "_hold", None)  # of JAX's trainer
         for data in (feed, validation):
             if hold is not None and loop is None and isinstance(data, Feed):
@@ -366,7 +366,8 @@ class Model(_Trainer):
             self._tailfit_loop = PartsLoop(self, self._tailfit_runner, self._tailfit_parts, needs_x=own_metrics)
         return self._tailfit_loop
 
-    def _in_parts(self, validation: Any) -> Any:
+    def _evaluated_by_parts(self, validation: Any) -> Any:
+        """Return validation data that the default test step evaluates; None if a custom one evaluates it as a whole."""
         return validation if type(self).test_step is Model.test_step else None
 
     def evaluate(

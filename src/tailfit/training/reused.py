@@ -49,18 +49,18 @@ class Reused:
         self._blocks: list[np.ndarray] = []
         self._starts: list[int] = []
         self._add()
-        self._alone = self._held(0)
+        self._unused = self._references(0)  # the number of references to a buffer that no batch uses
         view = self._blocks[0][:1]
         # References are counted since NumPy has no other way to ask whether views of an array live on. Where the
         # interpreter does not count a view's, nothing is reused.
-        self._usable = self._usable and self._held(0) == self._alone + 1
+        self._usable = self._usable and self._references(0) == self._unused + 1
         del view
 
     def __call__(self) -> Any:
         """Return arrays to write a batch into, in its structure; None if all buffers are in use."""
         if not self._usable:
             return None
-        number = next((n for n in range(len(self._blocks)) if self._held(n) <= self._alone), len(self._blocks))
+        number = next((n for n in range(len(self._blocks)) if self._references(n) <= self._unused), len(self._blocks))
         if number == _MOST:
             return None
         if number == len(self._blocks):
@@ -71,7 +71,7 @@ class Reused:
         ]
         return keras.tree.pack_sequence_as(self._structure, leaves)
 
-    def _held(self, number: int) -> int:
+    def _references(self, number: int) -> int:
         return sys.getrefcount(self._blocks[number])
 
     def _add(self) -> None:

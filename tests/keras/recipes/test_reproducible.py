@@ -29,7 +29,7 @@ def drawn():
     noise = keras.ops.convert_to_numpy(layer(np.ones((1, 20), "float32"), training=True)).tolist()
     unseeded = keras.ops.convert_to_numpy(keras.random.normal((2,))).tolist()
     numbers = [random.random(), np.random.uniform(), noise, unseeded]  # noqa: NPY002
-    generators.put_back(before)
+    generators.restore_states(before)
     return numbers
 
 

@@ -1,4 +1,4 @@
-"""On torch a step is recorded and repeated; a repeated step gives the numbers of one that runs as it always does."""
+"""On torch a step is recorded and repeated; a repeated step gives the numbers of an eager one."""
 
 import logging
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "tailfit"
 
 # Rooms from left to right: a room imports only rooms further left, and itself. A dotted name is a room inside a room.
 ORDER = [
-    {"hashing", "lazy", "memory", "text"},
+    {"contexts", "hashing", "lazy", "memory", "text"},
     {"errors", "registration", "terminal"},
     {"names", "extras", "storage", "workers", "notebook"},
     {"labels", "keras_private", "processes", "ray_cluster"},

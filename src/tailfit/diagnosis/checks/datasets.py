@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tailfit.diagnosis.batches import last_of, numbers_kept
+from tailfit.diagnosis.batches import generators_restored, last_of
 from tailfit.diagnosis.registry import Problem, check
 from tailfit.diagnosis.setup import Setup
 from tailfit.diagnosis.source_code import Code, code_of, methods_of
@@ -36,7 +36,7 @@ def shuffled_batches(setup: Setup) -> Iterator[Problem]:
     else:
         return
     order = list(range(min(setup.x.num_batches, 12)))
-    with numbers_kept():
+    with generators_restored():
         random.shuffle(order)
     yield Problem(
         f"fit has shuffle=True by default and reads the batches of a PyDataset in random order. {reason}",
@@ -243,7 +243,7 @@ def global_choice(setup: Setup) -> Iterator[Problem]:
 def _read_twice(setup: Setup) -> str | None:
     if setup.kind != "PyDataset" or setup.batch is None or setup.batch.labels is None:
         return None
-    with numbers_kept():
+    with generators_restored():
         again = [keras.utils.unpack_x_y_sample_weight(tuple(setup.x[0]))[1] for _ in range(2)]
     first, second = (np.asarray(each).reshape(len(each), -1)[:6, 0].tolist() for each in again)
     return f"labels of batch 0, read twice: {first} and {second}" if first != second else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from tailfit.diagnosis.registry import Problem, check
 from tailfit.diagnosis.setup import Setup
-from tailfit.diagnosis.source_code import is_users
+from tailfit.diagnosis.source_code import is_user_defined
 
 __all__: list[str] = []
 
@@ -19,7 +19,7 @@ _CURED = "tailfit.losses.{} is computed in log space, with a gradient at every d
 @check(18, "focal loss without a gradient for badly misclassified samples", calls=("fit",))
 def flat_focal(setup: Setup) -> Iterator[Problem]:
     """Keras clips probabilities at 1e-7: beyond a logit gap of about 16, the loss is constant."""
-    for loss in setup.losses_where(lambda each: isinstance(each, _FOCAL) and not is_users(type(each))):
+    for loss in setup.losses_where(lambda each: isinstance(each, _FOCAL) and not is_user_defined(type(each))):
         binary = isinstance(loss, keras.losses.BinaryFocalCrossentropy)
         near, far = (_focal_at(loss, gap, binary) for gap in (40.0, 60.0))
         if near != far:
@@ -80,7 +80,9 @@ def generalized_cross_entropy(setup: Setup) -> Iterator[Problem]:
 @check(18, "the dtype of a loss is lost when the model is saved", calls=("fit",))
 def dtype_lost(setup: Setup) -> Iterator[Problem]:
     """`get_config` of Keras' losses leaves the dtype out."""
-    for loss in setup.losses_where(lambda each: isinstance(each, keras.losses.Loss) and not is_users(type(each))):
+    for loss in setup.losses_where(
+        lambda each: isinstance(each, keras.losses.Loss) and not is_user_defined(type(each))
+    ):
         if str(loss.dtype) != keras.config.floatx() and "dtype" not in loss.get_config():
             yield Problem(
                 f"{type(loss).__name__}.get_config() has no dtype: a saved and loaded model computes this loss in "

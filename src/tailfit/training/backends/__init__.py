@@ -43,13 +43,13 @@ class Engine(Protocol):
         """
 
     def next_batches(self, batches: Any, steps: int) -> Iterator[Any]:
-        """Yield up to `steps` batches of what Keras' loop passes to its step; it ends as the loop expects."""
+        """Yield up to `steps` batches of what Keras' loop passes to its step, and end as this loop expects."""
 
     def settings(self) -> dict[str, Any]:
-        """Return settings that a program can change and results depend on, as JSON, for processes that train alike."""
+        """Return the settings that results depend on as JSON, so that another process can train in the same way."""
 
     def apply_settings(self, settings: dict[str, Any]) -> None:
-        """Set the backend up as in the process that has returned these settings; before anything is computed."""
+        """Apply settings of another process; call it before anything is computed."""
 
     def random_state(self) -> dict[str, Any]:
         """Return the states of the backend's own random generators, which Keras does not manage."""

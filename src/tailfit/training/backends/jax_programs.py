@@ -96,7 +96,7 @@ class _Found(Exception):  # noqa: N818  # not an error: ends a trace that has fo
         self.unmapped, self.written = unmapped, written
 
 
-class _Given(tuple[Any, ...]):
+class _Returned(tuple[Any, ...]):
     """A state that a program returned: its values are distinct, and match the variables of its groups."""
 
     program: "Program"
@@ -168,8 +168,8 @@ class Program:
     def _carried(self, run: Callable[..., Any], state: Groups, *args: Any) -> tuple[Any, Groups]:
         # Usually the state is the one this program returned last. Then the checks below, which cost time in every
         # step, are not needed.
-        as_given = isinstance(state, _Given) and state.program is self
-        if not as_given and (
+        as_returned = isinstance(state, _Returned) and state.program is self
+        if not as_returned and (
             self.groups is None or any(len(g) != len(s) for g, s in zip(self.groups, state, strict=True))
         ):
             self.groups = self.list_groups()  # the caller's lists have changed, for example as a layer was frozen
@@ -177,7 +177,7 @@ class Program:
         read: list[Any]
         for _ in range(ATTEMPTS):
             groups, own, read = tuple(state), [], []
-            if not as_given or self.written or self.read:
+            if not as_returned or self.written or self.read:
                 read = [v.value for v in self.read]
                 own = unshared([v.value for v in self.written], holders=2)
                 *rest, own = _distinct([*groups, own], read)
@@ -185,13 +185,13 @@ class Program:
             try:
                 out, state, own = run(groups, own, read, *args)
             except _Found as found:
-                state, as_given = self._extend(found, state), False
+                state, as_returned = self._extend(found, state), False
                 continue
             for variable, value in zip(self.written, own, strict=True):
                 variable.assign(value)
-            given = _Given(state)
-            given.program = self
-            return out, given
+            returned = _Returned(state)
+            returned.program = self
+            return out, returned
         raise makes_variables_anew(ATTEMPTS)
 
     def _pure(self, state: Groups, own: Any, read: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:

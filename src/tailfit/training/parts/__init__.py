@@ -7,7 +7,7 @@ Concepts:
   number of workers ends with the same bits: a worker sends the nodes of its pieces, and all finish the same tree.
 - *state*: variables that a piece changes, apart from weights and optimizer. Every piece begins with their values at the
   start of the step. Float state of layers (moving statistics) is averaged, everything else adds up; a variable with
-  `aggregation="mean"` or `"sum"` does as it says.
+  `aggregation="mean"` or `"sum"` is averaged or added, whatever its owner.
 """
 
 __all__: list[str] = []

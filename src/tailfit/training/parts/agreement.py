@@ -51,10 +51,10 @@ def agree(model: Any, feed: Feed, validation: Feed | None, settings: Mapping[str
 
 
 def _digests(variables: Sequence[Any]) -> str:
-    whole = hashlib.sha256()
+    combined = hashlib.sha256()
     for variable in variables:
-        whole.update(digest(np.asarray(keras.ops.convert_to_numpy(variable.value))).encode())
-    return whole.hexdigest()[:16]
+        combined.update(digest(np.asarray(keras.ops.convert_to_numpy(variable.value))).encode())
+    return combined.hexdigest()[:16]
 
 
 def _workers_differ(different: Mapping[str, Sequence[int]]) -> WorkerError:

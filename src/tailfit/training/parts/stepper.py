@@ -1,4 +1,4 @@
-"""One step by parts: this worker's pieces, the exchange with the others, and the end of the step."""
+"""One step by parts: this worker's pieces, the exchange with the other workers, and the end of the step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -63,40 +63,40 @@ class Stepper:
         self._programs: Programs | None = None
         self._variables: list[int] = []  # IDs of the trainable variables that the programs are compiled for
 
-    def train(self, batch: PiecesOfBatch, others: Exchange | None = None) -> Any:
+    def train(self, batch: PiecesOfBatch, workers: Exchange | None = None) -> Any:
         """Train on a batch, and return the logs."""
-        others = others or exchange()
-        programs = self._ready(batch)
+        workers = workers or exchange()
+        programs = self._complete_programs(batch)
         seeds = Seeds(programs.state.seeds)
-        masses = self._masses(programs, seeds, batch, others)
+        masses = self._masses(programs, seeds, batch, workers)
         found: dict[Node, Vectors | None] = {}
         rows: list[Rows] = []
         vectors: Vectors = []
-        for number, piece, size in self._computed(batch, others):
+        for number, piece, size in self._computed(batch, workers):
             share = _scalar(max(size, 1) / batch.rows)
             vectors, own = programs.piece(piece, ops.convert_to_tensor(seeds.begin_piece(number)), share, masses)
             found[number, number + 1] = vectors if size else None
             rows.append(_first_rows(own, size))
-        nodes = self._nodes(programs, batch.rows, found, others)
+        nodes = self._nodes(programs, batch.rows, found, workers)
         zeros = [ops.zeros_like(vector) for vector in vectors]
-        root, whole = self._exchanged(programs, batch.rows, nodes, zeros, _joined_rows(rows), others)
+        root, whole = self._exchanged(programs, batch.rows, nodes, zeros, _joined_rows(rows), workers)
         logs = programs.finish(root, _scalar(batch.rows), whole)
         seeds.end()
         return logs
 
     def evaluate(self, batch: PiecesOfBatch) -> Any:
         """Evaluate a batch, and return the logs."""
-        others, programs = exchange(), self._made()
+        workers, programs = exchange(), self._current_programs()
         seeds = Seeds(programs.state.seeds)
         rows: list[Rows] = []
-        penalties = np.zeros(self._pieces_each(others), np.float32)
-        low = others.place.rank * len(penalties)
-        for number, piece, size in self._computed(batch, others):
+        penalties = np.zeros(self._pieces_each(workers), np.float32)
+        low = workers.place.rank * len(penalties)
+        for number, piece, size in self._computed(batch, workers):
             penalty, own = programs.evaluate(piece, ops.convert_to_tensor(seeds.begin_piece(number)))
             penalties[number - low] = _numpy(penalty)[0] * np.float32(size / batch.rows)
             rows.append(_first_rows(own, size))
         seeds.restore()
-        every, whole = self._rows_of_all(batch.rows, [ops.convert_to_tensor(penalties)], _joined_rows(rows), others)
+        every, whole = self._rows_of_all(batch.rows, [ops.convert_to_tensor(penalties)], _joined_rows(rows), workers)
         total = np.float32(0)
         for value in np.concatenate([_numpy(own[0]) for own in every]):
             total += value
@@ -104,12 +104,12 @@ class Stepper:
 
     # -- pieces ----------------------------------------------------------------------------------------
 
-    def _pieces_each(self, others: Exchange) -> int:
-        return self.parts // others.place.world
+    def _pieces_each(self, workers: Exchange) -> int:
+        return self.parts // workers.place.world
 
-    def _computed(self, batch: PiecesOfBatch, others: Exchange) -> list[tuple[int, Any, int]]:
+    def _computed(self, batch: PiecesOfBatch, workers: Exchange) -> list[tuple[int, Any, int]]:
         """Return the index, the data and the number of counted samples of each piece that this worker computes."""
-        low = others.place.rank * self._pieces_each(others)
+        low = workers.place.rank * self._pieces_each(workers)
         pieces = [
             (number, _own_arrays(piece), int(rows_of(piece)))
             for number, piece in enumerate(batch.pieces, low)
@@ -117,29 +117,29 @@ class Stepper:
         ]
         return pieces or [(low, _own_arrays(batch.stand_in), 0)]
 
-    def _masses(self, programs: Programs, seeds: Seeds, batch: PiecesOfBatch, others: Exchange) -> Any:
+    def _masses(self, programs: Programs, seeds: Seeds, batch: PiecesOfBatch, workers: Exchange) -> Any:
         """Return the sum of weights of the batch for each target, in the order of pieces; None if it is not needed."""
-        computed = self._computed(batch, others)
+        computed = self._computed(batch, workers)
         weights = keras.utils.unpack_x_y_sample_weight(computed[0][1])[2]
         if not programs.counts_by_weights or weights is None:
             return None
-        each = self._pieces_each(others)
+        each = self._pieces_each(workers)
         sums: Any = None
         for number, piece, size in computed:
             own = _numpy(programs.masses(piece, ops.convert_to_tensor(seeds.begin_piece(number))))
             sums = np.zeros((each, len(own)), np.float32) if sums is None else sums
             sums[number % each] = own if size else 0
         total = np.zeros(sums.shape[1], np.float32)
-        for part in others.gather(ops.convert_to_tensor(sums)):
+        for part in workers.gather(ops.convert_to_tensor(sums)):
             for own in _numpy(part):
                 total = total + own
         return ops.convert_to_tensor(total)
 
-    def _ready(self, batch: PiecesOfBatch) -> Programs:
+    def _complete_programs(self, batch: PiecesOfBatch) -> Programs:
         """Return the programs; before the first step, run a piece that does not count, to create missing variables."""
         if self._programs is not None:
-            return self._made()
-        programs = self._made()
+            return self._current_programs()
+        programs = self._current_programs()
         optimizer = self._model.optimizer
         if optimizer is not None and not optimizer.built and self._model.trainable_variables:
             optimizer.build(self._model.trainable_variables)
@@ -156,9 +156,10 @@ class Stepper:
             for variable, value in created.values:
                 variable.assign(value)
             self._programs = None
-        return self._made()
+        return self._current_programs()
 
-    def _made(self) -> Programs:
+    def _current_programs(self) -> Programs:
+        """Return the programs, built anew if the trainable variables have changed."""
         variables = [id(variable) for variable in self._model.trainable_variables]
         if self._programs is None or variables != self._variables:  # a layer was frozen, say
             self._variables = variables
@@ -182,11 +183,11 @@ class Stepper:
         return vectors
 
     def _nodes(
-        self, programs: Programs, rows: int, found: dict[Node, Vectors | None], others: Exchange
+        self, programs: Programs, rows: int, found: dict[Node, Vectors | None], workers: Exchange
     ) -> dict[Node, Vectors | None]:
         """Return the largest nodes over this worker's pieces."""
-        each = self._pieces_each(others)
-        low = others.place.rank * each
+        each = self._pieces_each(workers)
+        low = workers.place.rank * each
         known = {(piece, piece + 1): found.get((piece, piece + 1)) for piece in range(low, low + each)}
         return {
             node: self._combined(programs, rows, node, known) for node in largest_nodes(low, low + each, self.parts)
@@ -199,21 +200,23 @@ class Stepper:
         nodes: dict[Node, Vectors | None],
         zeros: Vectors,
         own_rows: Rows,
-        others: Exchange,
+        workers: Exchange,
     ) -> tuple[Vectors, Rows]:
         """Return the root of the tree, and the rows of all workers."""
-        world, each = others.place.world, self._pieces_each(others)
+        world, each = workers.place.world, self._pieces_each(workers)
         if world == 1:
             whole_batch = nodes[0, self.parts]
             return (zeros if whole_batch is None else whole_batch), own_rows
-        if not others.exact:
-            return self._summed(programs, rows, nodes, zeros, others), self._rows_of_all(rows, [], own_rows, others)[1]
+        if not workers.exact:
+            return self._summed(programs, rows, nodes, zeros, workers), self._rows_of_all(rows, [], own_rows, workers)[
+                1
+            ]
         every = [largest_nodes(rank * each, (rank + 1) * each, self.parts) for rank in range(world)]
         most = max(map(len, every))
         sent = [zeros if vectors is None else vectors for vectors in nodes.values()]
         sent += [zeros] * (most - len(sent))
         received, whole = self._rows_of_all(
-            rows, [ops.stack(parts) for parts in zip(*sent, strict=True)], own_rows, others
+            rows, [ops.stack(parts) for parts in zip(*sent, strict=True)], own_rows, workers
         )
         known = {
             node: [stacked[index] for stacked in own] if self._filled(rows, node) else None
@@ -224,7 +227,7 @@ class Stepper:
         return (zeros if root is None else root), whole
 
     def _summed(
-        self, programs: Programs, rows: int, nodes: dict[Node, Vectors | None], zeros: Vectors, others: Exchange
+        self, programs: Programs, rows: int, nodes: dict[Node, Vectors | None], zeros: Vectors, workers: Exchange
     ) -> Vectors:
         """Return the root of the tree up to rounding, with one all-reduce for each dtype."""
         counts = [self._filled(rows, node) for node, vectors in nodes.items() if vectors is not None]
@@ -237,19 +240,19 @@ class Stepper:
             for vectors, count in zip(filled, counts, strict=True):
                 averaged = vectors[index][size:] * ops.cast(count / every, dtype)
                 own = own + ops.concatenate([vectors[index][:size], averaged])
-            result.append(others.total(own))
+            result.append(workers.total(own))
         return result
 
     def _rows_of_all(
-        self, rows: int, arrays: list[Any], own_rows: Rows, others: Exchange
+        self, rows: int, arrays: list[Any], own_rows: Rows, workers: Exchange
     ) -> tuple[list[list[Any]], Rows]:
         """Return the arrays of all workers by rank, and their rows in one array each, in the order of the batch."""
-        world = others.place.world
+        world = workers.place.world
         if world == 1:
             return [arrays], own_rows
         leaves = [leaf for leaf in keras.tree.flatten(own_rows) if leaf is not None]
         most = -(-rows // world)
-        received = others.gather_all([*arrays, *(_padded(leaf, most) for leaf in leaves)])
+        received = workers.gather_all([*arrays, *(_padded(leaf, most) for leaf in leaves)])
         sizes = [high - low for low, high in (bounds(rows, rank, world) for rank in range(world))]
         merged = iter(
             [

@@ -1,5 +1,6 @@
 """The results of a piece as one vector per dtype, so that they are added and sent at once."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ class Layout:
     def sizes(self, dtype: str) -> tuple[int, int]:
         """Return the number of values in a vector that add up, and that are averaged."""
         added, averaged = (
-            sum(_size(entry[0]) for entry in part if entry is not None and entry[1] == dtype)
+            sum(math.prod(entry[0]) for entry in part if entry is not None and entry[1] == dtype)
             for part in (self.added, self.averaged)
         )
         return added, averaged
@@ -45,7 +46,7 @@ class Layout:
                 return None
             shape, dtype = entry
             start = places[dtype]
-            places[dtype] += _size(shape)
+            places[dtype] += math.prod(shape)
             return ops.reshape(by_dtype[dtype][start : places[dtype]], shape)
 
         return [taken(entry) for entry in self.added], [taken(entry) for entry in self.averaged]
@@ -63,7 +64,7 @@ def packed(added: list[Any], averaged: list[Any]) -> tuple[Vectors, Layout]:
 
 
 def added(layout: Layout, left: Vectors, left_pieces: Any, right: Vectors, right_pieces: Any) -> Vectors:
-    """Return the vectors of two nodes combined. Averages count by pieces; values that are equal stay as they are."""
+    """Return the vectors of two nodes combined. Averages are weighted by numbers of pieces; equal values are kept."""
     results = []
     for dtype, one, other in zip(layout.dtypes, left, right, strict=True):
         size, averaged = layout.sizes(dtype)
@@ -83,10 +84,3 @@ def _entry(array: Any) -> tuple[tuple[int, ...], str] | None:
 
 def _dtype(array: Any) -> str:
     return str(keras.backend.standardize_dtype(array.dtype))
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

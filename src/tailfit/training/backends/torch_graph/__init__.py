@@ -2,8 +2,8 @@
 
 - `tape`: what is recorded.
 - `recorder`, `seeds`: recording a step while it runs.
-- `simplify`, `lines`: what a repetition does, and how.
-- `program`, `state`: all recordings of a step for inputs of one form, and what makes them trusted.
+- `simplify`, `lines`: the calls that a repetition still has to make, and running them.
+- `program`, `state`: all recordings of a step for inputs of one form, and the checks before they are used.
 - `cuda_graph`: repetitions on a GPU without Python between operators.
 - `numbers`: the numbers and flags of Python that a step must not change.
 - `traced`: when to record, when to repeat, and when to do neither.

@@ -1,4 +1,4 @@
-"""Numbers and flags of Python around a step: a step that changes them counts in Python, which a recording would not."""
+"""Numbers and flags of Python that a step may change, such as a counter: a recording would not repeat the change."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +23,7 @@ def numbers_of(model: keras.Model) -> dict[str, Any]:
 
 def numbers_around(fn: Callable[..., Any]) -> dict[str, Any]:
     """Return the numbers, flags and strings in the closure of a function, and of the object whose method it is."""
-    found = {f"the variable {name} around it": value for name, value in _closure(fn) if isinstance(value, _SIMPLE)}
+    found = {f"the captured variable {name}": value for name, value in _closure(fn) if isinstance(value, _SIMPLE)}
     owner = getattr(fn, "__self__", None)
     for name, value in getattr(owner, "__dict__", {}).items():
         if isinstance(value, _SIMPLE):
@@ -32,7 +32,7 @@ def numbers_around(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _closure(fn: Callable[..., Any], deep: bool = True) -> Iterator[tuple[str, Any]]:
-    """Yield the variables around a function, and around functions among them."""
+    """Yield the captured variables of a function, and of functions among them."""
     code, cells = getattr(fn, "__code__", None), getattr(fn, "__closure__", None) or ()
     for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
         try:

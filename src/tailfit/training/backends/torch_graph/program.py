@@ -1,9 +1,9 @@
 """A program: the recordings of a step for inputs of one form, and their repetition.
 
-What Python read of tensors (`if`, `ops.cond`) makes the program a tree: after each read there is a branch for each
+If Python reads values of tensors (`if`, `ops.cond`), the program is a tree: after each read there is a branch for each
 value. A path is trusted after two runs have recorded the same, and a repetition has given the same numbers as the
-second of them. Where a repetition meets a value that has no trusted branch, what it has changed is undone, and the
-step runs as it always does and is recorded.
+second of them. Where a repetition meets a value that has no trusted branch, its changes are undone, and the step
+runs eagerly and is recorded.
 """
 
 import logging
@@ -128,7 +128,7 @@ class Program:
         return MISSING
 
     def learn(self, step: Callable[[], Any], inputs: Sequence[torch.Tensor]) -> tuple[Any, Recording | None]:
-        """Run a step as it always runs, and record it.
+        """Run a step eagerly, and record it.
 
         Returns:
             Its result, and the recording if it contradicts the earlier ones.

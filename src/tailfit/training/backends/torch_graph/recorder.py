@@ -1,7 +1,7 @@
-"""Record a step while it runs as it always does: what torch's operators are called with, below autograd.
+"""Record an eager step: the calls of torch's operators and their arguments, below autograd.
 
-Two modes of torch see everything: the dispatch mode each call of an operator, forward and backward; the function mode
-what leaves torch (`numpy()`, `data_ptr()`), after which a run cannot be repeated.
+Two modes of torch intercept everything: the dispatch mode each call of an operator, forward and backward; the function
+mode what leaves torch (`numpy()`, `data_ptr()`), after which a run cannot be repeated.
 """
 
 import threading
@@ -23,7 +23,7 @@ __all__ = ["recorded", "recording"]
 
 _aten = torch.ops.aten
 _READS = {_aten._local_scalar_dense.default, _aten.item.default, _aten.is_nonzero.default}
-# Operators that change running statistics, at these places of their arguments, which their schema does not tell.
+# Operators that change the arguments at these positions, running statistics, although their schema does not declare it.
 _STATISTICS = {
     _aten.native_batch_norm.default: (3, 4),
     _aten.cudnn_batch_norm.default: (3, 4),
@@ -94,7 +94,7 @@ def _called_modules(called: list[torch.nn.Module]) -> Iterator[None]:
 
 
 class _Functions(TorchFunctionMode):
-    """Sees what leaves torch, and numbers that torch takes out of tensors itself."""
+    """Intercepts what leaves torch, and numbers that torch takes out of tensors itself."""
 
     def __init__(self, recorder: "_Recorder") -> None:
         super().__init__()
@@ -244,7 +244,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _number_of(self, value: Any) -> int | None:
         entry = self._known.get(id(value))
-        # An ID may be that of a value that is gone.
+        # The ID of a value that was freed may be reused.
         return entry[1] if entry is not None and entry[0]() is value else None
 
     def _define(self, value: Any) -> int:

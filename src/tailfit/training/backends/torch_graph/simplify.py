@@ -1,8 +1,8 @@
-"""Simplify records, without any change of the numbers.
+"""Simplify records without changing the numbers.
 
 Calls whose results nothing needs are left out, those on constants that each run makes anew are computed once, aliases
 of a value are the value itself, equal calls are made once, and a sum that is only copied to one of its operands is
-written there at once.
+written there directly.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """The record of one run of a step: the calls of torch's operators in their order, on numbered values.
 
 Concepts:
-- *value*: a tensor (or number) of the step, known by a number: an input, a constant, or the result of a call.
+- *value*: a tensor (or number) of the step, identified by a number: an input, a constant, or the result of a call.
 - *constant*: a tensor that the step found: weights and other state, or a tensor made of Python numbers. It is kept by
   reference, so that a repeated call reads and writes the same memory as the step.
 - *read*: the value of a tensor that Python asked for (`if`, `float`); what follows holds for this value only.

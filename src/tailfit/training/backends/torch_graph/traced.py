@@ -1,10 +1,10 @@
 """Steps that are recorded once for each form of their inputs, and repeated from then on.
 
-The first step with inputs of a new form runs as it always does: it may create variables. The next two are recorded. At
+The first step with inputs of a new form runs eagerly, since it may create variables. The next two are recorded. At
 the first step of an epoch the recording is compared with a new one, since Python code may have changed in between.
 
-What cannot be recorded runs as it always does, and the log says so once: code that takes numbers out of tensors and
-computes with them in Python, or a step that changes attributes of its model. `TAILFIT_TORCH_GRAPH=0` in the environment
+What cannot be recorded runs eagerly, which is logged once: code that takes numbers out of tensors and computes with
+them in Python, or a step that changes attributes of its model. `TAILFIT_TORCH_GRAPH=0` in the environment
 turns recording off.
 """
 
