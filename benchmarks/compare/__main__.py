@@ -1,11 +1,11 @@
-"""What `compare` costs: with the shared compilation cache, with worker processes, and with both.
+"""Cost of `compare`: with the shared compilation cache, with worker processes, and with both.
 
     python benchmarks/compare --data DATA --seeds 5 --out benchmarks/compare/results.txt
 
 Five remedies are compared on windows of the Tennessee Eastman process (`tep_windows.npz` in DATA), by the command
 `tailfit compare` in a fresh process each. "as before" is one process without the cache, in which JAX compiles the same
 programs again for each seed. The table shows wall-clock time, processor time, and both as shares of the first row;
-every row must end with the same comparison.json. On a machine that is busy otherwise, look at processor time.
+every row must end with the same comparison.json. On a busy machine, look at processor time.
 """
 
 import argparse

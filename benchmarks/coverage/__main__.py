@@ -1,4 +1,4 @@
-"""How often the 95 % intervals contain the true figure, where windows of a recording resemble each other.
+"""Coverage of the 95 % intervals, where windows of a recording are correlated.
 
     python benchmarks/coverage [--designs "one class"] [--classes 2 8] [--trials 600] [--out runs.jsonl]
     python benchmarks/coverage --trials 0 --table benchmarks/coverage/results.txt

@@ -1,16 +1,16 @@
-"""How `compare` decides, on simulated comparisons whose truth is known (world.py).
+"""Decisions of `compare` on simulated comparisons, whose true figures are known (world.py).
 
     python benchmarks/decide --out benchmarks/decide/results.txt
 
 - *optimism*: the reported figure of the chosen remedy minus its true one, if the best of all remedies on the test part
   is taken, and if the remedy is chosen on the validation part; and how often the 95 % interval of its gain contains the
   true gain.
-- *rule*: what is lost, in balanced accuracy, against the truly best remedy, if the simplest remedy is taken that the
-  validation part can not tell apart from the best one, with intervals of different levels; and how often that is plain
-  training. "one standard error" is the rule of tailfit.
+- *rule*: the balanced accuracy lost against the truly best remedy, if the chosen one is the simplest whose difference
+  to the best one on the validation part is not significant, with intervals of different levels; and how often that is
+  plain training. "one standard error" is the rule of tailfit.
 - *race*: how often a race with at most 40 % of the time (50 % with six remedies) picks the remedy of the complete
-  comparison, or one that the complete comparison can not tell apart from it (95 % interval on the validation part), and
-  the time that it takes.
+  comparison, or one that does not differ significantly from it (95 % interval on the validation part), and the time
+  that it takes.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def optimism(trials: int, remedies: int) -> str:
         world = World(np.random.default_rng([1, remedies, trial]), remedies)
         validation, test = means(world, names, "validation"), means(world, names, "test")
         best = better_first(names, test, KEY)[0]
-        # What the test samples have in store for all remedies alike is 0 on average: without it, errors are smaller.
+        # Some test sets are easier for all remedies. On average this is 0; subtracting it reduces the standard errors.
         luck = np.mean([test.value(name, KEY) - world.truth[int(name)] for name in names])
         on_test.append(test.value(best, KEY) - world.truth[int(best)] - luck)
         found = decide(validation, test, names, baseline="0", decide_on=KEY, confidence=0.95)

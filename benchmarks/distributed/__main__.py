@@ -1,4 +1,4 @@
-"""What workers cost: the exchange of 2 and 4 processes on this machine, the tree, and the order of a host's batch.
+"""Cost of workers: the exchange of 2 and 4 processes on this machine, the tree, and the order of a host's batch.
 
     python benchmarks/distributed [--repeats 5] [--write]
 
@@ -52,7 +52,7 @@ with worker() as me:
 
 
 def exchanges(workers: int, repeats: int) -> dict[str, float]:
-    """Seconds of collectives between processes on the loopback interface."""
+    """Return the seconds of collectives between processes on the loopback interface."""
     from tailfit.distributed.ports import free_port
 
     port = str(free_port())
@@ -78,7 +78,7 @@ def seconds_per_added_byte(repeats: int) -> float:
 
 
 def order_of_a_batch(hosts: int, repeats: int) -> float:
-    """Seconds for the positions of the last host's part of a batch late in training; 10**9 samples, ClassBalanced."""
+    """Return the seconds to compute a host's part of a late batch, of 10**9 samples under ClassBalanced."""
     plan = tailfit.samplers.ClassBalanced(power=0.5).plan(Runs([0, 1, 2], [9 * 10**8, 9 * 10**7, 10**7]), seed=1)
     batch = 64 * hosts
     step, index = plan.size(0) // batch - 1, hosts - 1

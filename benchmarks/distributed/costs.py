@@ -1,10 +1,10 @@
-"""The model of what a step costs on several workers, and the table in docs/several-machines.md.
+"""A model of the time of a step on several workers, and the table in docs/several-machines.md.
 
 A step with W workers, V parts and M bytes of gradients (float32: four per weight) takes
 
     pieces      V / W x p              p: one piece alone, forward and backward
     tree        (V / W - 1 + W - 1) x M x s     s: adding one byte to another
-    exchange    (W - 1) x (a + M / b)  exact: everyone receives the sum of every other worker
+    exchange    (W - 1) x (a + M / b)  exact: each worker receives the sum of every other worker
                 2 (W - 1) x a + 2 (W - 1) / W x M / b    exact=False: a ring all-reduce
 
 with the latency a and the bandwidth b of the network. A worker reads B / W records of a batch of B samples; their order
@@ -29,18 +29,18 @@ class Network:
 
 
 def received_bytes(workers: int, size: float, *, exact: bool) -> float:
-    """Bytes that a worker receives in a step."""
+    """Return the bytes that a worker receives in a step."""
     return (workers - 1) * size if exact else 2 * (workers - 1) / workers * size
 
 
 def exchange_seconds(workers: int, size: float, network: Network, *, exact: bool) -> float:
-    """Seconds of the exchange of a step."""
+    """Return the seconds of the exchange of a step."""
     messages = (workers - 1) * (1 if exact else 2)
     return messages * network.latency + received_bytes(workers, size, exact=exact) / network.bandwidth
 
 
 def tree_seconds(workers: int, parts: int, size: float, seconds_per_byte: float) -> float:
-    """Seconds that a worker adds up: the sums of its own parts, then those of all workers."""
+    """Return the seconds of the additions of a worker: of its own parts, then of the sums of all workers."""
     return (max(parts / workers, 1) - 1 + workers - 1) * size * seconds_per_byte
 
 

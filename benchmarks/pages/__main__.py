@@ -2,8 +2,9 @@
 
     python benchmarks/pages [--samples 1000000] [--classes 1000] [--out benchmarks/pages/results.txt]
 
-"Open" is a new tab until the page is laid out, headless, with Playwright. With scores, curves and calibration read a
-matrix of samples times classes (4 GB as float32), which `evaluate` gets and `predictions.parquet` keeps.
+"Open" is the time until the page is laid out in a new tab of headless Chromium (Playwright). With scores, curves and
+calibration read a matrix of samples times classes (4 GB as float32), which `evaluate` gets and `predictions.parquet`
+keeps.
 """
 
 import argparse

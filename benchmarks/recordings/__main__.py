@@ -57,12 +57,12 @@ def take_turns(alternatives: dict[str, Callable[[], Any]], repeats: int) -> dict
     return times
 
 
-def table(times: dict[str, list[float]], beside: str, scale: float, unit: str) -> list[str]:
+def table(times: dict[str, list[float]], reference: str, scale: float, unit: str) -> list[str]:
     lines = []
     for name, seconds in times.items():
         median, best = statistics.median(seconds), min(seconds)
-        own = statistics.median(one / other for one, other in zip(seconds, times[beside], strict=True))
-        ratio = f"{own:6.2f} x" if name != beside else ""
+        own = statistics.median(one / other for one, other in zip(seconds, times[reference], strict=True))
+        ratio = f"{own:6.2f} x" if name != reference else ""
         lines.append(
             f"{name:58} median {median * scale:8.3f} {unit}, best {best * scale:8.3f} {unit}  {ratio}".rstrip()
         )

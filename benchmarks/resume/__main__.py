@@ -1,13 +1,13 @@
-"""What `Resume` costs: a fit with and without it, side by side, on a model of 100 MB (300 MB with Adam's state).
+"""Cost of `Resume`: a fit with and without it, in turns, on a model of 100 MB (300 MB with Adam's state).
 
     python benchmarks/resume --backends jax tensorflow torch --out benchmarks/resume/results.txt
 
-Each round trains the same number of steps without `Resume` and with it, in turns, with checkpoints `--every` so many
-seconds; the extra time is divided by their number, and told as a share of a minute, for one checkpoint a minute.
-Limits beside it: copying the state once in memory, which no exact checkpoint can do without, and writing and syncing
-it. Also: how long a step lasted at most, and what a position costs at 10^9 samples. The longest step is by the host's
-clock: JAX is handed steps ahead of their computation, about sixteen here, and the one that takes down the state waits
-for those; the sum of the steps, which the extra time is of, does not grow by it.
+Each round trains the same number of steps without `Resume` and with it, with a checkpoint every `--every` seconds. The
+extra time is divided by the number of checkpoints, and shown as a share of a minute, for one checkpoint a minute. Two
+limits are shown for comparison: copying the state once in memory, which every exact checkpoint must do, and writing and
+syncing it. The table also has the longest step, by the host's clock. JAX queues about sixteen steps before they are
+computed, and the step that copies the state waits for them; this does not add to the total time. The last line is the
+time from a position to its samples in an order of 10^9 samples.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 
 
 def model_of(megabytes, width):
-    """A network whose weights take about so many megabytes."""
+    """Return a network whose weights take about `megabytes`."""
     import keras
 
     import tailfit
@@ -37,7 +37,7 @@ def model_of(megabytes, width):
 
 
 def fit(model, batches, epochs, folder, every):
-    """Seconds of a fit, the longest step, and how many checkpoints were written."""
+    """Return the seconds of a fit, its longest step, the number of steps, and the seconds of each checkpoint."""
     import keras
 
     import tailfit
@@ -83,7 +83,7 @@ def fit(model, batches, epochs, folder, every):
 
 
 def child(options):
-    """One backend: rounds in turns; one line of JSON."""
+    """Measure one backend, and print a line of JSON."""
     import keras
     import numpy as np
 
@@ -117,7 +117,7 @@ def child(options):
 
 
 def position_cost():
-    """Seconds from a position to its first indices at 10^9 samples, and the bytes of what is saved of the order."""
+    """Return the seconds from a position to its first indices at 10^9 samples, and the bytes saved of the order."""
     import numpy as np
 
     import tailfit
@@ -132,10 +132,10 @@ def position_cost():
     return max(times), len(json.dumps({"position": [999_999, 999_999_999], "sampler": "Shuffle()", "seed": 1}))
 
 
-def row(backend, told):
-    """A line of the table."""
+def row(backend, measured):
+    """Return a line of the table."""
     extra, shares, longest, writes = [], [], [], []
-    for plain, kept in told["rounds"]:
+    for plain, kept in measured["rounds"]:
         count = max(len(kept["writes"]), 1)
         extra.append((kept["seconds"] - plain["seconds"]) / count)
         shares.append(extra[-1] / 60)
@@ -143,8 +143,8 @@ def row(backend, told):
         writes += kept["writes"]
     spread = f"({100 * min(shares):5.2f} to {100 * max(shares):5.2f})"
     return (
-        f"{backend:11}{told['bytes'] / 1e6:5.0f} MB {len(writes):4} saves {statistics.median(extra):7.3f} s"
-        f"{100 * statistics.median(shares):7.2f} % {spread:18}{told['copy']:7.3f} s{told['write']:7.3f} s"
+        f"{backend:11}{measured['bytes'] / 1e6:5.0f} MB {len(writes):4} saves {statistics.median(extra):7.3f} s"
+        f"{100 * statistics.median(shares):7.2f} % {spread:18}{measured['copy']:7.3f} s{measured['write']:7.3f} s"
         f"{statistics.median(writes):7.3f} s{max(longest):7.3f} s"
     )
 

@@ -2,9 +2,9 @@
 
     python benchmarks/samplers [--draws 262144] [--repeats 5] [--out benchmarks/samplers/results.txt]
 
-Next to `numpy.random.Generator.permutation`, which shuffles a list of all samples first, and `torch.multinomial`, which
-PyTorch's WeightedRandomSampler draws with, where torch is installed. Up to 10**8 samples labels are listed, as a source
-has them; beyond, they are in runs. The sizes just above a power of two are those where a shuffle walks furthest.
+For comparison: `numpy.random.Generator.permutation`, which shuffles a list of all samples, and, if torch is installed,
+`torch.multinomial`, with which PyTorch's WeightedRandomSampler draws. Up to 10**8 samples, labels are an array, as in a
+source; beyond, they are `Runs`. Sizes just above a power of two are the slowest for a shuffle.
 """
 
 import argparse
@@ -95,8 +95,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    # glibc gives memory back to the system in pieces that grow with the largest array that was ever let go. A process
-    # that has loaded data keeps the megabytes of a plan; a fresh one would get them anew, page by page, a third slower.
+    # After a process has freed a large array, glibc reuses memory of that size instead of returning it to the system.
+    # Without this line, the arrays of a plan would be mapped anew, page by page, which makes it a third slower.
     np.ones(1 << 21)
     lines = [
         f"$ python benchmarks/samplers {' '.join(sys.argv[1:])}".rstrip(),

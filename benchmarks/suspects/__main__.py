@@ -1,4 +1,4 @@
-"""How many planted label errors `tailfit suspects` finds, next to cleanlab's rankings of the same probabilities.
+"""Planted label errors found by `tailfit suspects`, compared with cleanlab's rankings of the same probabilities.
 
     python benchmarks/suspects --mnist mnist.npz --tep tep_windows.npz [--out benchmarks/suspects/results.txt]
 
@@ -40,7 +40,7 @@ def data_of(name: str, path: Path) -> tuple[Any, Any]:
 
 
 def planted(names: Any, seed: int) -> tuple[Any, Any]:
-    """Return labels with errors, and where these are."""
+    """Return labels with errors, and a mask of the errors."""
     rng = np.random.default_rng(seed)
     classes = np.unique(names)
     rows = rng.permutation(len(names))[: round(NOISE * len(names))]

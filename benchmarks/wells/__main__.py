@@ -8,8 +8,8 @@
 4. `tailfit train wells.yaml -s data.group=null`: the same split by recording, so that recordings of one well are in
    all parts.
 5. `tailfit compare` once per fold, so that each real well is tested once; the predictions of the folds are joined, and
-   the remedies compared on all real wells. The network sees what changes within a window (`network.py`), or with
-   `--networks levels` the readings as they are.
+   the remedies compared on all real wells. The input of the network is the changes within a window (`network.py`), or
+   with `--networks levels` the readings as they are.
 
 Each step continues where it was interrupted. The windows of a well are tested by networks that have not seen the well.
 """
@@ -58,9 +58,11 @@ def main() -> None:
         prepare(data, work)
     shared = [f"data.path={data}", f"data.options.metadata={work}/wells.csv"]
     run = [*(word for each in shared for word in ("-s", each)), "--seeds", str(given.seeds), "--jobs", str(given.jobs)]
-    inspected = tailfit_("inspect", data, "-o", f"metadata={work}/wells.csv", "-o", "group=well", may_find=True)
-    once = tailfit_("compare", HERE / "wells.yaml", *run, "--out", work / "split")
-    tailfit_("train", HERE / "wells.yaml", *run[:4], "-s", "data.group=null", "--out", work / "by-recording")
+    inspected = run_tailfit(
+        "inspect", data, "-o", f"metadata={work}/wells.csv", "-o", "group=well", problems_allowed=True
+    )
+    once = run_tailfit("compare", HERE / "wells.yaml", *run, "--out", work / "split")
+    run_tailfit("train", HERE / "wells.yaml", *run[:4], "-s", "data.group=null", "--out", work / "by-recording")
     leaky = Evaluation.from_json((work / "by-recording" / "evaluation.json").read_text(encoding="utf-8"))
     sections = [
         ("tailfit inspect 3w -o metadata=wells.csv -o group=well", inspected),
@@ -71,7 +73,7 @@ def main() -> None:
         for fold in range(FOLDS):
             own = [f"data.partition={work}/fold-{fold}.json", "data.split=null", "data.train_only=null"]
             words = [*NETWORKS[network], *(word for each in own for word in ("-s", each))]
-            tailfit_("compare", HERE / "wells.yaml", *run, *words, "--out", work / network / f"fold-{fold}")
+            run_tailfit("compare", HERE / "wells.yaml", *run, *words, "--out", work / network / f"fold-{fold}")
         sections += of_all_wells(work / network, given.seeds)
     text = "\n\n".join(f"## {heading}\n\n{body.strip()}" for heading, body in sections) + "\n"
     text = "\n".join(line.rstrip() for line in text.replace(str(work), "work").splitlines()) + "\n"
@@ -79,11 +81,11 @@ def main() -> None:
     given.out.write_text(text, encoding="utf-8")
 
 
-def tailfit_(*words: object, may_find: bool = False) -> str:
-    """Run a command of tailfit, and return its standard output."""
+def run_tailfit(*words: object, problems_allowed: bool = False) -> str:
+    """Run a command of tailfit, and return its standard output; exit code 1 means problems found."""
     command = [sys.executable, "-m", "tailfit", *map(str, words)]
     ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "110"})
-    if ran.returncode not in ((0, 1) if may_find else (0,)):
+    if ran.returncode not in ((0, 1) if problems_allowed else (0,)):
         sys.exit(ran.returncode)
     return ran.stdout
 

@@ -1,4 +1,4 @@
-"""A network that sees how readings change within a window, and not their level, which differs from well to well."""
+"""A network whose inputs are changes of readings within a window, without their level, which differs between wells."""
 
 import keras
 

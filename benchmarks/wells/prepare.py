@@ -2,10 +2,9 @@
 
     python benchmarks/wells/prepare.py DATA WORK
 
-DATA is a folder of recordings `WELL_TIME.parquet`, and `DRAWN_NUMBER` and `SIMULATED_NUMBER`, with a column `class`.
-Simulated recordings are numbered anew for each event, and when the folder was made, later ones replaced earlier ones of
-the same name: `runs.csv` has several rows for some names and none for others. Well and source follow from the name of a
-file, and the event from its labels, so the table is made from these.
+DATA is a folder of recordings `WELL_TIME.parquet`, `DRAWN_NUMBER.parquet` and `SIMULATED_NUMBER.parquet`, with a column
+`class`. Its `runs.csv` is not used: numbers of simulated recordings are unique only within an event, and files of the
+same name have overwritten each other. Well and source follow from the name of a file, and the event from its labels.
 """
 
 import json

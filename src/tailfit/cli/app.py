@@ -122,7 +122,7 @@ def inspect(
     """
     from tailfit.cli.data import run_inspect
 
-    if not run_inspect(data, partition, probabilities, option or [], by or [], as_json):
+    if not run_inspect(data, partition, probabilities, option or [], by=by or [], as_json=as_json):
         raise typer.Exit(1)
 
 
@@ -203,7 +203,17 @@ def train(
     document = read_recipe(recipe, set, backend)
     from tailfit.cli.training import run_train
 
-    run_train(document, out or Path("runs") / recipe.stem, module or [], fetch, verify, workers, ray, restarts, as_json)
+    run_train(
+        document,
+        out or Path("runs") / recipe.stem,
+        modules=module or [],
+        fetch=fetch,
+        verify=verify,
+        workers=workers,
+        ray=ray,
+        restarts=restarts,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -229,7 +239,7 @@ def evaluate(
     choose_backend_of(run, backend)
     from tailfit.cli.recipes import run_evaluate
 
-    run_evaluate(run, data, part.value, module or [], fetch, out, as_json)
+    run_evaluate(run, data=data, part=part.value, modules=module or [], fetch=fetch, out=out, as_json=as_json)
 
 
 @app.command()
@@ -267,7 +277,7 @@ def predict(
     choose_backend_of(run, backend)
     from tailfit.cli.predicting import run_predict
 
-    run_predict(run, data, out, format, abstain, batch_size, module or [])
+    run_predict(run, data, out, format=format, abstain=abstain, batch_size=batch_size, modules=module or [])
 
 
 @app.command()
@@ -306,7 +316,7 @@ def export(
     choose_backend_of(run, None)
     from tailfit.cli.exporting import run_export
 
-    run_export(run, out, format, data, backend, module or [], fetch, as_json)
+    run_export(run, out, format=format, data=data, backend=backend, modules=module or [], fetch=fetch, as_json=as_json)
 
 
 @app.command()
@@ -366,7 +376,20 @@ def compare(
     from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
-    run_compare(document, place, seeds, module or [], fetch, verify, jobs, ray, suite, budget, folds, as_json)
+    run_compare(
+        document,
+        place,
+        seeds=seeds,
+        modules=module or [],
+        fetch=fetch,
+        verify=verify,
+        jobs=jobs,
+        ray=ray,
+        suite=suite,
+        budget=budget,
+        folds=folds,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -398,7 +421,9 @@ def suspects(
     from tailfit.cli.suspects import run_suspects
 
     place = out or Path("runs") / f"{recipe.stem}-suspects"
-    run_suspects(document, place, folds, top, module or [], fetch, verify, as_json)
+    run_suspects(
+        document, place, folds=folds, top=top, modules=module or [], fetch=fetch, verify=verify, as_json=as_json
+    )
 
 
 @app.command()

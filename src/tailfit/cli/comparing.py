@@ -1,4 +1,4 @@
-"""`tailfit compare`, and its progress: runs done and at work, time left, and the standing so far."""
+"""`tailfit compare`, and its progress: finished and running trainings, time left, and the ranking so far."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ _MOST_SHOWN: Final = 4  # runs and remedies
 def run_compare(
     document: Document,
     out: Path,
+    *,
     seeds: int | None,
     modules: Sequence[str],
     fetch: bool,
@@ -74,7 +75,7 @@ class ComparisonProgress:
         self._epochs: dict[tuple[str, int], int] = {}  # planned
         self._seen: dict[tuple[str, int], int] = {}  # done, now or before
         self._running: set[tuple[str, int]] = set()
-        self._speeds: dict[tuple[str, int], float] = {}  # samples per second of the runs at work
+        self._speeds: dict[tuple[str, int], float] = {}  # samples per second of the running trainings
         self._latest: dict[tuple[str, int], float] = {}  # their metric of the standing
         self._ended: dict[tuple[str, int], float | None] = {}  # metric of the standing
         self._counted = 0  # epochs that took time now
@@ -114,13 +115,13 @@ class ComparisonProgress:
         self._show()
 
     def count(self) -> str:
-        """Return the number of finished runs, of all, and the speed of those at work together."""
+        """Return the number of finished runs and of all, and the total speed of the running ones."""
         speed = f", {sum(self._speeds.values()):,.0f} samples/s" if self._speeds else ""
         done = sum(self._seen[run] >= self._epochs.get(run, 0) for run in self._ended)
         return f"{done} of {len(self._epochs)} runs{speed}"
 
     def running(self) -> str:
-        """Return the runs at work, with their epochs and the metric of the newest one."""
+        """Return the running trainings, with their epochs and their latest metric."""
         runs = [
             f"{run[0]}, seed {run[1]} ({self._seen[run]}/{self._epochs.get(run, '?')}{_metric(self._latest.get(run))})"
             for run in sorted(self._running)

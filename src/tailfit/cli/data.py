@@ -3,17 +3,16 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 import tailfit
+from tailfit.cli.progress import count_bar
 from tailfit.data.files.npy import read_array
 from tailfit.data.inspecting import Inspection, inspect
 from tailfit.data.tables.metadata import align
@@ -23,7 +22,7 @@ from tailfit.storage.json_text import parsed
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
-__all__ = ["progress_bar", "reader_options", "run_inspect", "run_pack"]
+__all__ = ["reader_options", "run_inspect", "run_pack"]
 
 _SHOWN = 5  # items shown of a long list
 _MOST_COLUMNS, _MOST_ROWS = 10, 40  # of a table of classes by group
@@ -41,6 +40,7 @@ def run_inspect(
     partition: Path | None,
     probabilities: Path | None,
     options: Sequence[str],
+    *,
     by: Sequence[str] = (),
     as_json: bool = False,
 ) -> bool:
@@ -50,7 +50,7 @@ def run_inspect(
         source = tailfit.data.open(data, nan="keep", **reader_options(options))
     parts = None if partition is None else source.split(partition)
     rows = None if probabilities is None else _probabilities(probabilities, source)
-    with progress_bar("reading") as progress:
+    with count_bar("reading") as progress:
         found = inspect(source, parts, probabilities=rows, by=by or None, progress=progress)
     if as_json:
         fields = {each.name: getattr(found, each.name) for each in dataclasses.fields(found)}
@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
 def run_pack(data: str, out: Path, options: Sequence[str]) -> None:
     """Pack a data set, and show the progress."""
     source = tailfit.data.open(data, nan="keep", **reader_options(options))
-    with progress_bar("packing") as progress:
+    with count_bar("packing") as progress:
         tailfit.data.pack(source, out, progress=progress)
     PlainConsole().print(f"{out}: {len(source)} samples packed; open it with tailfit.data.open")
 
@@ -199,16 +199,6 @@ def _list(console: PlainConsole, what: str, items: list[str], rest: str = "") ->
     if items:
         more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
         console.print(f"{what} ({len(items)}): {'; '.join(items[:_SHOWN])}{more}{rest}", soft_wrap=True)
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on standard error."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = PlainConsole(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _size(nbytes: int) -> str:

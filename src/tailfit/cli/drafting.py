@@ -4,8 +4,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailfit.cli.data import progress_bar, reader_options
+from tailfit.cli.data import reader_options
 from tailfit.cli.next_steps import print_next
+from tailfit.cli.progress import count_bar
 from tailfit.errors import ArgumentError
 from tailfit.recipes.drafting import draft_recipe
 from tailfit.storage.writing import write_text
@@ -20,7 +21,7 @@ def run_init(data: str, out: Path | None, options: Sequence[str]) -> None:
     path = out or Path(f"{Path(data.rstrip('/')).stem or 'recipe'}.yaml")
     if path.exists() or path.is_symlink():
         raise ArgumentError(f"{path}, which exists", expected="a new file", fix="choose a different name with --out")
-    with progress_bar("reading") as progress:
+    with count_bar("reading") as progress:
         text = draft_recipe(data, path.parent.absolute(), options=given, progress=progress)
     write_text(path, text)
     console = PlainConsole()

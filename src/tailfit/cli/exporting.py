@@ -14,6 +14,7 @@ __all__ = ["run_export"]
 def run_export(
     run: Path,
     out: Path,
+    *,
     format: Any,
     data: str | None,
     backend: str | None,

@@ -2,14 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from tailfit.cli.progress import hint_when_stopped
+from tailfit.cli.progress import count_bar, hint_when_stopped
 from tailfit.recipes import predict
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
@@ -21,6 +18,7 @@ def run_predict(
     run: Path,
     data: str,
     out: str,
+    *,
     format: Any,
     abstain: float,
     batch_size: int | None,
@@ -37,7 +35,7 @@ def run_predict(
         marks.append((done, time.perf_counter()))
         show(done, total)
 
-    with hint_when_stopped(), _bar() as show:
+    with hint_when_stopped(), count_bar("predicting") as show:
         found = predict(
             run,
             data,
@@ -69,12 +67,3 @@ class _Printable:
     def write(self, content: bytes) -> None:
         for line in content.decode().splitlines():
             print(visible(line))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = PlainConsole(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)

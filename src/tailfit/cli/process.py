@@ -51,7 +51,7 @@ def _open_standard_files() -> None:
 
 
 def _check_open_files() -> None:
-    """Refuse to start with room for a few open files only: what is imported would fail in words of its own."""
+    """Refuse to start under a low limit on open files, with which imports would fail with unclear errors."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else _OPEN_FILES
     if 0 <= most < _OPEN_FILES:  # negative: without limit
         raise TailfitError(

@@ -1,8 +1,8 @@
-"""The progress bar of commands that train, and the hint when they are stopped."""
+"""The progress bars of commands, and the hint when a training is stopped."""
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tailfit.terminal import PlainConsole
 from tailfit.text import visible
 
-__all__ = ["hint_when_stopped", "progress_bar"]
+__all__ = ["count_bar", "hint_when_stopped", "training_bar"]
 
 _SHOWN = ("val_balanced_accuracy", "val_loss", "loss", "balanced_accuracy")  # the first two available are shown
 
@@ -28,7 +28,17 @@ def hint_when_stopped() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(epochs: int) -> Iterator[Any]:
+def count_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar for counted samples or files; yield the function to call with the number done and of all."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = PlainConsole(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training_bar(epochs: int) -> Iterator[Any]:
     """Show a progress bar for one training after another, with two of their metrics."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=PlainConsole(stderr=True)) as shown:

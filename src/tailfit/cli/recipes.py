@@ -15,7 +15,14 @@ __all__ = ["run_check", "run_evaluate", "run_schema"]
 
 
 def run_evaluate(
-    run: Path, data: str | None, part: Any, modules: Sequence[str], fetch: bool, out: Path | None, as_json: bool = False
+    run: Path,
+    *,
+    data: str | None = None,
+    part: Any = "test",
+    modules: Sequence[str] = (),
+    fetch: bool = False,
+    out: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Evaluate a run, and print or write the evaluation."""
     if out is not None:

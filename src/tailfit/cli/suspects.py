@@ -8,7 +8,7 @@ import polars as pl
 from rich.table import Table
 
 from tailfit.cli.next_steps import after_suspects, print_next
-from tailfit.cli.progress import hint_when_stopped, progress_bar
+from tailfit.cli.progress import hint_when_stopped, training_bar
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.recipes import find_suspects, load_recipe
 from tailfit.recipes.document import Document
@@ -24,6 +24,7 @@ _MANY: Final = 0.3  # share of suspects from which the networks are more likely 
 def run_suspects(
     document: Document,
     out: Path,
+    *,
     folds: int,
     top: int,
     modules: Sequence[str],
@@ -33,7 +34,7 @@ def run_suspects(
 ) -> None:
     """Find doubtful labels, and print the first ones."""
     recipe = load_recipe(document, modules=modules)
-    with hint_when_stopped(), progress_bar(recipe.epochs * folds) as advance:
+    with hint_when_stopped(), training_bar(recipe.epochs * folds) as advance:
 
         def show(fold: int, epoch: int, figures: Mapping[str, float]) -> None:
             advance(f"fold {fold} of {folds}", (fold - 1) * recipe.epochs + epoch, figures)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tailfit.cli.next_steps import after_training, print_next
-from tailfit.cli.progress import hint_when_stopped, progress_bar
+from tailfit.cli.progress import hint_when_stopped, training_bar
 from tailfit.cli.reporting import console_of_any_width
 from tailfit.distributed import train
 from tailfit.distributed.environment import read_environment
@@ -26,6 +26,7 @@ __all__ = ["run_train"]
 def run_train(
     document: Document,
     out: Path,
+    *,
     modules: Sequence[str],
     fetch: bool,
     verify: bool,
@@ -43,7 +44,7 @@ def run_train(
         _train_as_worker(load, out, fetch, verify, as_json)
         return
     recipe = load()
-    with hint_when_stopped(), progress_bar(recipe.epochs) as advance:
+    with hint_when_stopped(), training_bar(recipe.epochs) as advance:
         run = train(
             recipe,
             out,
@@ -66,7 +67,7 @@ def _train_as_worker(load: Callable[[], Recipe], out: Path, fetch: bool, verify:
             progress = None
             if first:
                 shown.enter_context(hint_when_stopped())
-                advance = shown.enter_context(progress_bar(recipe.epochs))
+                advance = shown.enter_context(training_bar(recipe.epochs))
                 progress = partial(advance, "training")
             run = train_as_worker(
                 recipe, out.absolute(), fetch=fetch, verify=verify, progress=progress, everywhere=False

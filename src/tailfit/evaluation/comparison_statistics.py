@@ -1,7 +1,7 @@
 """Intervals of a comparison: several remedies, each trained with the same seeds, measured on the same samples.
 
-Two sources of chance separate one number from the next: the test samples could have been others, and another training
-could have ended elsewhere (Bouthillier et al. 2021, arXiv:2103.03098). For a mean over S seeds they add up, by the law
+A measured figure has two sources of randomness: the choice of the test samples, and the training (Bouthillier et al.
+2021, arXiv:2103.03098). For a mean over S seeds they add up, by the law
 of total variance:
 
 - *test part*: how the mean over the seeds would vary with other test samples. Its variance is taken over resamples of

@@ -37,7 +37,7 @@ from tailfit.storage.writing import write_text
 __all__ = ["left_out_text", "report", "rows_of_a_page"]
 
 _MOST_PAIRS = 10
-_MOST_RECALLS = 8  # classes whose recalls stand in the rows of slices
+_MOST_RECALLS = 8  # classes whose recalls are columns of a table of slices
 _MOST_CELLS = 400  # classes times models in a table
 
 

@@ -55,11 +55,11 @@ def history_chart(history: History, *, label: str = "Loss and metrics of each ep
         for name in names
         for part, values in _curves(history, name)
     )
-    told = "; ".join(f"{name}, {part}: {values[-1]:.4g}" for name in names for part, values in _curves(history, name))
+    last = "; ".join(f"{name}, {part}: {values[-1]:.4g}" for name in names for part, values in _curves(history, name))
     left, top, width, height, step = 56.0, 40.0, 300.0, 150.0, 400.0
     columns = min(2, max(len(names), 1))
     rows = -(-len(names) // columns)
-    drawing = Drawing(columns * step, max(rows, 1) * (height + 66) + 24, label=f"{label}. Last epoch: {told}")
+    drawing = Drawing(columns * step, max(rows, 1) * (height + 66) + 24, label=f"{label}. Last epoch: {last}")
     for place, (part, color, dashes) in enumerate(_LOOKS):
         x = left + 120 * place
         drawing.line([(x, 12), (x + 26, 12)], stroke=color, width=1.8, dashes=dashes)

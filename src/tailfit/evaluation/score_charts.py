@@ -152,12 +152,12 @@ def coverage_chart(
     table = coverage_curve(ScoreView.of(evaluation))
     data = tuple({key: round(float(value), 4) for key, value in row.items()} for row in table.iter_rows(named=True))
     at = [min(data, key=lambda row: abs(row["coverage"] - share)) for share in (0.5, 0.8, 0.9, 1.0)]
-    told = "; ".join(f"{row['coverage']:.0%} of the samples: {row['accuracy']:.3f}" for row in at)
+    values = "; ".join(f"{row['coverage']:.0%} of the samples: {row['accuracy']:.3f}" for row in at)
     lowest = min(min(row["accuracy"], row["balanced_accuracy"]) for row in data)
     ticks = nice_ticks(min(lowest, 0.95), 1.0, 5)
     ticks = [tick for tick in ticks if tick <= 1.0]
     left, top, width, height = 52.0, 34.0, 520.0, 230.0
-    drawing = Drawing(left + width + 24, top + height + 46, label=f"{label}. Accuracy at {told}")
+    drawing = Drawing(left + width + 24, top + height + 46, label=f"{label}. Accuracy at {values}")
     drawing.vertical_axis(left, left + width, top, top + height, ticks, tick_text(ticks))
     shares = nice_ticks(0, 1, 5)
     drawing.horizontal_axis(left, left + width, top, top + height, shares, [f"{share:.0%}" for share in shares])

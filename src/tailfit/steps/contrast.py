@@ -15,9 +15,8 @@ from tailfit.layers.cosine import unit_vectors
 from tailfit.schedules import Schedule
 from tailfit.steps.classes import by_class
 from tailfit.steps.classifiers import classifier_of, inputs_of
-from tailfit.steps.sample_losses import Given, refuse_mixed
+from tailfit.steps.sample_losses import reduced, refuse_mixed
 from tailfit.steps.tensors import as_floats, checked_seed, map_arrays
-from tailfit.training.shares import over_targets, reduction_of
 from tailfit.training.step import Batch, Forward, Step, unreported
 
 __all__ = ["BCL", "balanced_contrast"]
@@ -133,8 +132,7 @@ class BCL(Step):
         prototypes = self._projected("prototypes", ops.transpose(layer.kernel))
         labels = _one_hot(batch.targets[0].y, layer.kernel.shape[1])
         values = balanced_contrast(self._projected("features", features), labels, prototypes, self.temperature)
-        given = Given(reduction=reduction_of(model))
-        added, _ = over_targets(model, batch, y_pred, lambda y, weight: given(values, values, weight))
+        added = reduced(model, batch, y_pred, values)
         return value + value_of(self.weight) * ops.cast(added, value.dtype), y_pred
 
     def _view(self, inputs: Any) -> Any:

@@ -11,8 +11,7 @@ from tailfit.errors import ArgumentError, StepError
 from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.keras_private import call_model
 from tailfit.schedules import Schedule
-from tailfit.steps.sample_losses import Given
-from tailfit.training.shares import over_targets, reduction_of
+from tailfit.steps.sample_losses import reduced
 from tailfit.training.step import Batch, Loss, Step
 
 __all__ = ["DiVE"]
@@ -83,8 +82,7 @@ class DiVE(Step):
         value = loss(replace(batch, targets=own), y_pred)
         student = ops.log_softmax(ops.cast(y_pred, "float32") / self.temperature, axis=-1)
         divergence = ops.sum(ops.exp(virtual) * (virtual - student), axis=-1)
-        given = Given(reduction=reduction_of(model))
-        added, _ = over_targets(model, batch, y_pred, lambda y, weight: given(divergence, divergence, weight))
+        added = reduced(model, batch, y_pred, divergence)
         return value + alpha * self.temperature**2 * ops.cast(added, value.dtype)
 
     def _virtual_examples(self, x: Any, y_pred: Any) -> Any:

@@ -16,8 +16,7 @@ from tailfit.errors import StepError
 from tailfit.hyperparameters import as_scheduled, config_of, value_of
 from tailfit.layers.experts import expert_scores_of
 from tailfit.schedules import Schedule
-from tailfit.steps.sample_losses import Given
-from tailfit.training.shares import over_targets, reduction_of
+from tailfit.steps.sample_losses import reduced
 from tailfit.training.step import Batch, Loss, Step
 
 __all__ = ["RIDE", "SADE"]
@@ -115,9 +114,8 @@ class RIDE(_OfExperts):
         each = ops.log_softmax(scores / temperatures, axis=-1)
         apart = ops.exp(mean) * (scores.shape[1] * mean - ops.sum(each, axis=1))
         divergence = ops.sum(apart, axis=-1)
-        given = Given(reduction=reduction_of(model))
-        total, _ = over_targets(model, batch, y_pred, lambda y, weight: given(divergence, divergence, weight))
-        return value - value_of(self.diversity) * factor * ops.cast(total, value.dtype)
+        rewarded = reduced(model, batch, y_pred, divergence)
+        return value - value_of(self.diversity) * factor * ops.cast(rewarded, value.dtype)
 
     def _temperatures(self) -> NDArray[np.float64]:
         shares = np.array(self.class_counts) / np.sum(self.class_counts)

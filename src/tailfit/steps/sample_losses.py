@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from tailfit.errors import StepError
-from tailfit.training.shares import compiled_losses
+from tailfit.training.shares import compiled_losses, over_targets, reduction_of
 from tailfit.training.step import Batch
 
-__all__ = ["Given", "losses_over_targets", "nonzero", "refuse_mixed"]
+__all__ = ["losses_over_targets", "nonzero", "reduced", "refuse_mixed"]
 
 
 def losses_over_targets(model: keras.Model, batch: Batch, y_pred: Any, step: str) -> Any:
@@ -25,6 +25,13 @@ def losses_over_targets(model: keras.Model, batch: Batch, y_pred: Any, step: str
     for target in batch.targets:
         values = values + target.share * _sample_losses(model, target.y, y_pred, target.sample_weight, step)
     return ops.stop_gradient(values)
+
+
+def reduced(model: keras.Model, batch: Batch, y_pred: Any, values: Any) -> Any:
+    """Return computed values of the samples, `(batch,)`, weighted and reduced like the compiled loss, as a scalar."""
+    loss = _Precomputed(reduction=reduction_of(model))
+    total, _ = over_targets(model, batch, y_pred, lambda y, weight: loss(values, values, weight))
+    return total
 
 
 def nonzero(sample_weight: Any) -> Any:
@@ -65,11 +72,11 @@ def _sample_losses(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any, 
     return unreduced(y, y_pred, weight)
 
 
-class Given(keras.losses.Loss):
-    """Values of samples that are computed already, to be weighted and reduced like the compiled loss."""
+class _Precomputed(keras.losses.Loss):
+    """Returns `y_pred`, which are the losses of the samples."""
 
     def __init__(self, *, reduction: str) -> None:
-        super().__init__(name="given", reduction=reduction, dtype="float32")
+        super().__init__(name="precomputed", reduction=reduction, dtype="float32")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return y_pred

@@ -352,7 +352,16 @@ def test_an_observer_sets_the_first_step_and_sees_every_step():
 
 def test_what_ours_overrides_is_there():
     """A method of Keras that got another name would be overridden by one that nobody calls."""
-    ours = {"_compiles", "_fit", "_fuses", "_in_parts", "_parts_loop", "_run_test_step", "_run_train_step", "_stepper"}
+    ours = {
+        "_compiles",
+        "_fit",
+        "_fuses",
+        "_evaluated_by_parts",
+        "_parts_loop",
+        "_run_test_step",
+        "_run_train_step",
+        "_stepper",
+    }
     ours |= {"_carry_fields", "_hold", "_trial_step", "_completed", "_leave_out", "_left_out", "_of_batch"}
     ours |= {"_with_those_of_steps"}
     for cls in (tailfit.Model, engine.Trainer, EpochResults):

@@ -379,7 +379,7 @@ def test_nothing_is_written_over_a_run(run, tmp_path):
     outputs = [
         lambda: predict(home, home.with_name("pumps"), home / "predictions.parquet"),
         lambda: export(home, home / "model.keras"),
-        lambda: run_evaluate(home, None, "test", (), False, home / "evaluation.json"),
+        lambda: run_evaluate(home, out=home / "evaluation.json"),
         lambda: run_report([home], home / "evaluation.json", None),
     ]
     for write in outputs:
