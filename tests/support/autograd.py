@@ -10,7 +10,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
-    """float64 everywhere: JAX has it only where it is switched on."""
+    """Compute in float64 within this context; JAX must be configured for it."""
     if keras.backend.backend() != "jax":
         yield
         return
@@ -25,17 +25,17 @@ def double_precision() -> Iterator[None]:
 
 
 def gradient(fn: Callable[[Any], Any], x: np.ndarray, dtype: str = "float32") -> np.ndarray:
-    """d fn(x) / d x of a scalar `fn`, as float64 NumPy; computed in `dtype`."""
+    """Return the gradient of a scalar function of one array, computed in `dtype`, as float64 NumPy."""
     return gradients(fn, [x], dtype)[0]
 
 
 def gradients(fn: Callable[..., Any], arrays: Sequence[np.ndarray], dtype: str = "float32") -> list[np.ndarray]:
-    """The same of `fn(*arrays)` by each of them."""
+    """Return the gradients of a scalar function of several arrays; see `gradient`."""
     return [numpy(slope) for slope in slopes(fn, [keras.ops.convert_to_tensor(x, dtype=dtype) for x in arrays])]
 
 
 def slopes(fn: Callable[..., Any], tensors: Sequence[Any]) -> Sequence[Any]:
-    """d fn(*tensors) / d tensors, by the backend's own means; they can be differentiated again."""
+    """Return the gradients of a scalar function of tensors by the backend's autograd, differentiable again."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -56,7 +56,7 @@ def slopes(fn: Callable[..., Any], tensors: Sequence[Any]) -> Sequence[Any]:
 
 
 def numpy(x: Any) -> np.ndarray:
-    """Any tensor as float64 NumPy (bfloat16 has no NumPy of its own everywhere)."""
+    """Return a tensor as float64 NumPy; not every backend converts bfloat16 itself."""
     tensor = keras.ops.convert_to_tensor(x)
     half = keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16")
     return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32") if half else tensor).astype(np.float64)

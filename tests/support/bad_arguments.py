@@ -1,4 +1,4 @@
-"""Malformed arguments of what needs no file: labels, weights, samplers, schedules, evaluation; table by room."""
+"""Tables of invalid arguments by room, for functions that read no files: labels, weights, samplers, evaluation."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ __all__ = ["ARGUMENTS", "Bad", "argument", "data"]
 
 
 class Bad(NamedTuple):
-    """A call that must be refused, the error, and a pattern of what the error must say was passed."""
+    """A call that must be refused, its error, and a pattern of the first part of the message."""
 
     call: Callable[..., Any]
     error: type[TailfitError]
@@ -35,7 +35,7 @@ def data(received: str, call: Callable[..., Any]) -> Bad:
 
 
 class Unprintable:
-    """What no label, number or name is."""
+    """An object that is neither a label nor a number nor a name."""
 
     def __repr__(self) -> str:
         return "<odd>"

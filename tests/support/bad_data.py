@@ -1,4 +1,4 @@
-"""Malformed data: arrays, IDs, tables, folders and files of every kind, runs' directories; table by room."""
+"""Tables of invalid data by room: arrays, IDs, tables, folders, files of each format, and directories of runs."""
 
 import json
 import os
@@ -123,7 +123,7 @@ PARTS = {
 
 
 def labels(name: str, content: bytes | str) -> Callable[[Path], Any]:
-    """Labels of a folder of the records "a" and "b"."""
+    """Return a call that reads a file of labels for a folder of the records "a" and "b"."""
 
     def call(path: Path) -> Any:
         for each in ("a", "b"):
@@ -147,8 +147,8 @@ def one_npy(shape: str) -> Callable[[Path], Any]:
     return written("a.npy", npy(header), lambda path: NpyFolder(path.parent).read([0]))
 
 
-def opened_beside(path: Path) -> Any:
-    """A folder of one record, labelled, beside a file that was spoilt."""
+def opened_with_good_record(path: Path) -> Any:
+    """Open a folder with one labelled record and a damaged file."""
     np.save(path.with_name("a.npy"), X)
     path.with_name("labels.json").write_text('{"a": 0}')
     return tailfit.data.open(path.parent)
@@ -202,7 +202,7 @@ FILES = {
     "metadata that are a number": argument("int", lambda folder: NpyFolder(folder, metadata=3)),
     "a table with NUL in a name": data("NUL", lambda folder: Table(pl.DataFrame({"a\0b": [1.0]}))),
     "class names of brackets": record(
-        "class_names.json", written("class_names.json", "[" * 200_000, lambda path: opened_beside(path))
+        "class_names.json", written("class_names.json", "[" * 200_000, lambda path: opened_with_good_record(path))
     ),
     "a partition of brackets": record("partition.json", partition("[" * 200_000)),
     "an array of none that no memory holds": record("too large for any memory", one_npy("(0, 1 << 61, 1 << 61)")),
@@ -222,7 +222,7 @@ FILES = {
 
 
 def packed(spoil: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """All records of a packed set that was spoilt."""
+    """Return a call that reads all records of a damaged packed data set."""
 
     def call(folder: Path) -> Any:
         pack(SOURCE, folder / "set")
@@ -286,7 +286,7 @@ PACKED = {
 
 
 def run(spoil: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """The checkpoint of a run that was spoilt."""
+    """Return a call that reads the checkpoint of a damaged run."""
 
     def call(folder: Path) -> Any:
         store, position = Store(folder), Position(0, 8)

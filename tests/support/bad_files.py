@@ -1,4 +1,4 @@
-"""Malformed files: what the tables of bad data are written with."""
+"""Helpers of the tables of invalid data: calls that write a damaged file and read it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ def record(received: str, call: Callable[[Path], Any]) -> Bad:
 
 
 def written(name: str, content: bytes | str, then: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """What reads a file of this content."""
+    """Return a call that writes a file with this content and passes its path to `then`."""
 
     def call(folder: Path) -> Any:
         path = folder / name

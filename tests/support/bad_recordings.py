@@ -1,4 +1,4 @@
-"""Malformed recordings: tables, labels, times and metadata."""
+"""Table of invalid recordings: tables, labels, times and metadata."""
 
 from collections.abc import Callable
 from datetime import date
@@ -18,7 +18,7 @@ RECORDING = {"timestamp": TIME, "flow": [1.0, 2.0, 3.0, 4.0], "class": [0, 0, 1,
 
 
 def recordings(changed: dict[str, Any] | None = None, runs: str = "", **options: Any) -> Callable[[Path], Any]:
-    """Two recordings, of which the second has other columns, with a table of metadata."""
+    """Return a call that reads two recordings, of which the second has different columns, with a table of metadata."""
 
     def call(folder: Path) -> Any:
         columns = {**RECORDING, **(changed or {})}
@@ -33,7 +33,7 @@ def recordings(changed: dict[str, Any] | None = None, runs: str = "", **options:
 
 
 def then(changed: dict[str, Any], call: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """What reads these two recordings in another way."""
+    """Return a call that reads these two recordings with another function."""
 
     def both(folder: Path) -> Any:
         recordings(changed)(folder)

@@ -1,4 +1,4 @@
-"""A headless browser for tests of pages: Debian's Chromium, or another one of its kind, driven by Playwright.
+"""A headless browser for tests of pages: Chromium or a relative, driven by Playwright.
 
 Without one, the tests that need it are skipped. `TAILFIT_BROWSER=PATH` names one, and then its absence is a failure.
 """
@@ -16,7 +16,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def browser_path() -> str | None:
-    """The browser that `TAILFIT_BROWSER` names, or else the first one that is found."""
+    """Return the path of the browser: `TAILFIT_BROWSER`, or else the first one found."""
     named = os.environ.get("TAILFIT_BROWSER")
     return next(filter(None, map(shutil.which, [named] if named else _NAMES)), None)
 
@@ -41,7 +41,7 @@ def browser() -> Iterator[Any]:
 
 
 class Tab:
-    """A page in the browser, with everything that it has complained about.
+    """A page in the browser, with the errors that the browser reported.
 
     Args:
         running: The browser.
@@ -80,8 +80,8 @@ class Tab:
         return self.page.evaluate(script)
 
     def violations(self) -> list[str]:
-        """What axe finds, rule and elements."""
-        # Evaluated by the debugger, which the Content-Security-Policy of the page does not hold back.
+        """Return the violations that axe finds: rules and elements."""
+        # Evaluated by the debugger, to which the page's Content-Security-Policy does not apply.
         if not self.evaluate("'axe' in window"):
             import axe_playwright_python
 
@@ -90,11 +90,11 @@ class Tab:
         return [f"{each['id']}: {[node['html'][:200] for node in each['nodes'][:3]]}" for each in found]
 
     def overflow(self) -> int:
-        """By how many pixels the page is wider than its window."""
+        """Return by how many pixels the page is wider than its window."""
         return int(self.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
     def undrawn(self) -> list[str]:
-        """Charts without a visible mark, and texts of charts that stick out of them."""
+        """Return charts without a visible mark, and texts that extend beyond their chart."""
         return list(self.evaluate(_UNDRAWN))
 
 

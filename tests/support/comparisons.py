@@ -2,7 +2,7 @@
 
 
 def files(folder):
-    """The files of a comparison; of the checkpoints, which depend on where a run was continued, the newest only."""
+    """Return the files of a comparison by path, of checkpoints only the newest: others depend on interruptions."""
     found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"]
     newest = {path.parents[1]: path.parent.name for path in found if path.parents[1].name == "checkpoints"}
     return {

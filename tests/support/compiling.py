@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Compile without XLA on TensorFlow, and without expensive optimisations on JAX, also in processes of a test."""
+    """Compile without XLA on TensorFlow and without expensive optimisations on JAX, also in child processes."""
     backend = keras.backend.backend()
     with pytest.MonkeyPatch.context() as patch:
         if backend == "jax":

@@ -1,4 +1,4 @@
-"""Trainings for the tests of parts and workers: each covers features that could make numbers depend on the workers."""
+"""Trainings for the tests of parts and workers, with features that could make results depend on the workers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def summed(parts: int) -> Made:
 
 
 def short(parts: int) -> Made:
-    """The last batch has two samples: fewer than pieces, and than workers."""
+    """Train with a last batch of two samples, fewer than the pieces and the workers."""
     return dense(parts), batches(34), {}
 
 
@@ -192,7 +192,7 @@ CASES: dict[str, Callable[[int], Made]] = {
 
 
 def train(case: str, parts: int, directory: Any = None, callbacks: Any = ()) -> dict[str, Any]:
-    """Run a training, and return all that it ends with: weights, optimizer, state, and history."""
+    """Run a training, and return its final weights, optimizer, state and history."""
     model, data, arguments = CASES[case](parts)
     arguments = {"epochs": 2, "verbose": 0, **arguments}
     if directory is not None:

@@ -1,4 +1,4 @@
-"""Plugin for the examples in docstrings (`scripts/docs`): what runs on every backend, and what on one.
+"""Plugin for the examples in docstrings (`scripts/docs`): which run on every backend, and which on one.
 
 Examples of the rooms below need no Keras, or use what examples and tests of other rooms check on each backend: they run
 on torch, which compiles nothing, or on JAX if torch is missing. All others, also those of a new room, run on every

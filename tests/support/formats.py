@@ -1,4 +1,4 @@
-"""File formats for the battery of bad input: how each is written and opened, and which file of it is to be spoilt."""
+"""File formats for the tests of damaged files: how each is written and opened, and which of its files to damage."""
 
 import struct
 from collections.abc import Callable
@@ -25,12 +25,12 @@ class Format:
     Attributes:
         write: `write(root, x, y, ids)`, x `[n, ...]`, y names or codes.
         open: `open(root, nan=...)`.
-        file: The one to spoil, under root.
-        named: What of it messages begin with; the file itself, where it is left out.
+        file: The file to damage, under root.
+        named: Start of its error messages; by default the file.
         listed: Whether the source finds the file in a folder by itself.
         known_as: The ID that a record gets, by its name and label.
-        watched: Whether a change of the file is noticed whatever it is.
-        empties: Whether a set of no samples is more than an empty file, which is refused.
+        watched: Whether every change of the file is detected.
+        empties: Whether it can store a data set without samples; otherwise the file is empty, which is refused.
         floats: Whether records may be NaN.
         unique: Whether the format itself keeps IDs unique.
     """
@@ -56,7 +56,7 @@ def write_parquet(root: Path, x: Any, y: Any, ids: list[str]) -> None:
 def write_hdf5(root: Path, x: Any, y: Any, ids: list[str]) -> None:
     root.mkdir()
     with h5py.File(root / "set.h5", "w") as file:
-        # Checksums (fletcher32), as HDF5 alone would notice no flipped bit.
+        # Without checksums (fletcher32), HDF5 does not detect a flipped bit.
         chunks = {"chunks": (2, 4, 3), "compression": "gzip", "fletcher32": True} if len(x) else {}
         file.create_dataset("x", data=x, **chunks)
         file.create_dataset("y", data=y, dtype=h5py.string_dtype())
@@ -87,7 +87,7 @@ def open_images(root: Path, nan: str = "") -> Source:
 
 
 def framed(content: bytes) -> bytes:
-    """As TensorFlow's TFRecordWriter writes it."""
+    """Return a record as TensorFlow's TFRecordWriter writes it."""
 
     def masked(part: bytes) -> bytes:
         crc = google_crc32c.value(part)

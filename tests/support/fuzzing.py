@@ -1,4 +1,4 @@
-"""What the fuzz tests of both halves of the suite share: spoilt files, and what is asked of who reads them."""
+"""Helpers of the fuzz tests: damaged files, and a check of the functions that read them."""
 
 import tracemalloc
 
@@ -9,7 +9,7 @@ from tailfit.errors import TailfitError
 
 __all__ = ["NAMES", "damaged", "fuzzed", "json_values", "refused"]
 
-NAMES = ["a", "b", "c", "d"]  # IDs of the records that are spoilt
+NAMES = ["a", "b", "c", "d"]  # IDs of the records in damaged files
 fuzzed = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 json_values = st.recursive(
     st.none()
@@ -25,7 +25,7 @@ json_values = st.recursive(
 
 @st.composite
 def damaged(draw, whole):
-    """These bytes with some replaced, cut out or put in; or bytes of no kind."""
+    """Draw the bytes with some replaced, removed or inserted; or random bytes."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=200))
     for _ in range(draw(st.integers(1, 3))):
@@ -36,10 +36,11 @@ def damaged(draw, whole):
 
 
 def refused(call, most=1 << 24):
-    """Whether the call is refused as it should be; what it takes of memory is bounded either way.
+    """Return whether a call raises a `TailfitError`; check that it allocates little memory in either case.
 
     Args:
-        most: Bytes, where the files have some hundred.
+        call: Function that reads a file of some hundred bytes.
+        most: Largest number of bytes that it may allocate.
     """
     tracemalloc.start()
     try:

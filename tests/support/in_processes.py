@@ -1,4 +1,4 @@
-"""What the tests of `Processes` run in them: a module of its own, which a new process imports quickly."""
+"""Transforms that the tests of `Processes` run in workers: a separate module, which a new process imports quickly."""
 
 import os
 import time

@@ -1,6 +1,6 @@
-"""Networks and ways of compiling them, each a thing that Keras' own `fit` supports: the cases of the parity battery.
+"""The cases of the parity tests: networks, data and options of `compile` that Keras' own `fit` supports.
 
-A case is a function of the class to build with (`keras.Model` or ours) that returns a compiled model and the
+A case is a function of the class to build with (`keras.Model` or `tailfit.Model`) that returns a compiled model and the
 arguments of its `fit`. `case` registers it.
 """
 
@@ -55,7 +55,7 @@ def arrays(x: Any, y: Any, **more: Any) -> dict[str, Any]:
 
 @keras.saving.register_keras_serializable("tests")
 class Penalty(layers.Layer):
-    """A penalty on what passes through it, and a count of its calls."""
+    """A layer that adds a penalty on its inputs, and counts its calls."""
 
     def build(self, shape: Any) -> None:
         self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
@@ -79,7 +79,7 @@ def penalties_normalisation_and_dropout(cls: type) -> Made:
 
 @case
 def masks_and_recurrence(cls: type) -> Made:
-    """A loss for each time step, of which the masked ones do not count."""
+    """A loss per time step, in which masked steps do not count."""
     inputs = keras.Input((6, 2))
     x = layers.Bidirectional(layers.GRU(4, return_sequences=True, dropout=0.2))(layers.Masking()(inputs))
     model = cls(inputs, layers.TimeDistributed(layers.Dense(CLASSES))(x))
@@ -217,7 +217,7 @@ def nested_inputs_and_outputs(cls: type) -> Made:
 
 @keras.saving.register_keras_serializable("tests")
 class Rebuilt(layers.Layer):
-    """An error of reconstruction as the loss, from noisy codes, and a metric of it."""
+    """A layer that adds the reconstruction error as loss and metric, from noisy codes."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -238,7 +238,7 @@ def square(y_true: Any, y_pred: Any) -> Any:
 
 @case
 def losses_that_the_network_adds(cls: type) -> Made:
-    """No loss is compiled: an autoencoder that measures itself, with a metric of its own."""
+    """An autoencoder that adds its own loss and metric, compiled without a loss."""
     inputs = keras.Input((6,))
     rebuilt = layers.Dense(6)(layers.Dense(2)(inputs))
     model = cls(inputs, Rebuilt()([inputs, rebuilt]))
@@ -332,7 +332,7 @@ def _with(optimizer: type) -> Callable[[type], Made]:
     return make
 
 
-# Every optimizer that this Keras has, but those that wrap others: loss scaling has its cases above.
+# Every optimizer of this Keras version except wrappers; loss scaling has its own cases above.
 CASES.update(
     {
         f"optimizer_{name}": _with(made)

@@ -1,4 +1,4 @@
-"""What may lie in the place of a file, and a bound on the time that anybody waits for it."""
+"""Things other than a regular file at a path, and a time limit for tests that read them."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def as_socket(path):
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a socket's path is short
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # the path of a socket must be short
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(f"{folder}/s")
         os.rename(f"{folder}/s", path)

@@ -1,13 +1,13 @@
-"""What two runs left, compared to the bit; without Keras, so that what only watches runs can use it.
+"""Comparison of the results of two runs to the bit, without Keras, for tests that run trainings in other processes.
 
-An outcome is `(numbers, said)`: arrays by name, and the history and logs as text.
+An outcome is `(numbers, logged)`: arrays by name, and the history and logs as text.
 """
 
 __all__ = ["differing"]
 
 
 def differing(one, other):
-    """The names of what differs."""
+    """Return the names of the arrays that differ."""
     names = [name for name in one[0].keys() | other[0].keys() if not _equal(one[0].get(name), other[0].get(name))]
     return sorted(names) + ([] if one[1] == other[1] else ["history or log"])
 

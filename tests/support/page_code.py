@@ -1,4 +1,4 @@
-"""The code on pages of the documentation: run block by block, and compared with the output that the page shows.
+"""Code on pages of the documentation: run block by block, and compared with the output on the page.
 
 The Python blocks of a page run in order, in one namespace and one temporary folder. A text block that follows one, with
 nothing in between, is the expected output: words must be equal, numbers nearly. A block does not run if the line above

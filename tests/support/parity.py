@@ -1,4 +1,4 @@
-"""Two models, compared to the bit; the step that users write."""
+"""Comparison of two models to the bit, and a training step as users write it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Labels, seeds and batch sizes of any kind, and the epochs of a plan."""
+"""Strategies for labels, seeds and batch sizes, and the epochs of a plan."""
 
 import numpy as np
 from hypothesis import strategies as st

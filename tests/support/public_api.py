@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python tests/support/public_api.py > tests/public-api.txt
 
-`keras/house/test_public_api.py` compares them with the file: whoever changes a public name changes the file, too, and
-tells users in CHANGELOG.md.
+`keras/house/test_public_api.py` compares them with the file: a change of a public name also
+changes the file, and is announced in CHANGELOG.md.
 """
 
 import inspect
@@ -36,7 +36,7 @@ def _names(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _members(cls: type, others: set[type]) -> Iterator[str]:
-    """Methods and attributes; those of another public class, of Keras or of Python are not repeated."""
+    """Return methods and attributes, except those of other public classes, Keras and Python."""
     for base in cls.__mro__:
         if base in others or base.__module__.split(".")[0] != "tailfit":
             continue
@@ -49,7 +49,7 @@ def _members(cls: type, others: set[type]) -> Iterator[str]:
 
 
 def _parameters(value: Any) -> str:
-    """Parameters with their defaults, without annotations, which Python versions print differently."""
+    """Return parameters with their defaults, without annotations, which Python versions print differently."""
     try:
         signature = inspect.signature(value)
     except ValueError:

@@ -23,7 +23,7 @@ def scores_of(y: np.ndarray, names: list[str], strength: float, seed: int) -> np
 
 
 def evaluated(names: list[str] = NAMES, changing: bool = False, strength: float = 2.0, seed: int = 0) -> Evaluation:
-    """An evaluation of windows of recordings, with scores, groups, IDs and metadata.
+    """Return an evaluation of windows of recordings, with scores, groups, IDs and metadata.
 
     Args:
         names: Class names.

@@ -1,4 +1,4 @@
-"""Runs to be killed and resumed: small, and together using whatever keeps state in a training.
+"""Small runs to be killed and resumed; together they use everything that keeps state in a training.
 
 Each is a function `(folder) -> (model, fit's arguments)` that builds everything anew, as a script does.
 """
@@ -17,11 +17,11 @@ from tailfit import losses, samplers, schedules, steps
 EPOCHS = 3
 rng = np.random.default_rng(5)
 X = rng.normal(size=(46, 6)).astype("float32")
-Y = (rng.integers(0, 9, 46) // 4).astype("int64")  # classes 0 and 1 often, 2 seldom
+Y = (rng.integers(0, 9, 46) // 4).astype("int64")  # class 2 is rare
 
 
 def seeded():
-    """As `keras.utils.set_random_seed`, which imports TensorFlow whatever the backend is."""
+    """Seed all generators; `keras.utils.set_random_seed` imports TensorFlow on every backend."""
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     if keras.backend.backend() == "torch":
@@ -47,7 +47,7 @@ def dense(**options):
 
 
 class Counter(keras.callbacks.Callback):
-    """A callback of the user's own: what it keeps is found without its help."""
+    """A user's callback without `get_state`, whose state is found by comparison."""
 
     def __init__(self):
         super().__init__()
@@ -64,7 +64,7 @@ class Counter(keras.callbacks.Callback):
 
 
 def everything(folder):
-    """Dropout, augmentation, BatchNormalization, EMA, schedules, a sampler that goes on, callbacks, logs."""
+    """Dropout, augmentation, BatchNormalization, EMA, schedules, a progressive sampler, callbacks and logs."""
     inputs = keras.Input((6,))
     hidden = keras.layers.GaussianNoise(0.1)(keras.layers.Dense(5)(inputs))
     hidden = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization()(hidden))
@@ -91,12 +91,12 @@ def everything(folder):
 
 
 def fused(folder):
-    """Several steps a call, and a step that draws."""
+    """Several steps per execution, and a step that draws random numbers."""
     return dense(steps_per_execution=2, steps=[steps.Mixup(alpha=0.4)]), {"x": batches()}
 
 
 def accumulated(folder):
-    """Gradients kept from step to step, and weights of samples."""
+    """Gradient accumulation over steps, and sample weights."""
     model = dense(optimizer=keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=3))
     return model, {"x": batches(sampler=samplers.Bootstrap(), sample_weight=np.linspace(0.5, 2, 46))}
 
@@ -115,7 +115,7 @@ def float16(folder):
 
 
 def transformed(folder):
-    """Batches changed at random, by NumPy and by Keras."""
+    """Batches that a transform changes at random, with NumPy and Keras."""
 
     def change(batch, rng):
         drawn = keras.ops.convert_to_numpy(keras.random.normal(batch[0].shape))
@@ -125,12 +125,12 @@ def transformed(folder):
 
 
 def arrays(folder):
-    """What `fit` is given in arrays."""
+    """Arrays as the data of `fit`."""
     return dense(), {"x": X, "y": Y, "batch_size": 8, "class_weight": {0: 1.0, 1: 2.0, 2: 3.0}}
 
 
 class TwoOptimizers(tailfit.Model):
-    """A second optimizer that is built in the first step, and a variable that nothing tracks but an attribute."""
+    """A model with a second optimizer, built in its first step, and a variable that only an attribute refers to."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -153,7 +153,7 @@ class TwoOptimizers(tailfit.Model):
 
 
 def own_step(folder):
-    """A step of the user's own."""
+    """A custom training step."""
     inputs = keras.Input((6,))
     hidden = keras.layers.Dropout(0.3)(keras.layers.Dense(5, activation="relu")(inputs))
     model = TwoOptimizers(inputs, keras.layers.Dense(3)(hidden))
@@ -166,11 +166,11 @@ RUNS = {
 
 
 def run(name, folder, *others, epochs=EPOCHS, save_freq=1, fit=None, **options):
-    """One run to its end; what is left of it: all numbers by name, the history, the log.
+    """Complete a run, and return its outcome: all arrays by name, and the history and log as text.
 
     Args:
-        others: More callbacks, at the end.
-        fit: More arguments of `fit`.
+        others: Further callbacks, after those of the run.
+        fit: Further arguments of `fit`.
     """
     seeded()
     folder = Path(folder)
@@ -188,7 +188,7 @@ def run(name, folder, *others, epochs=EPOCHS, save_freq=1, fit=None, **options):
 
 
 def run_with_backup(name, folder, *others, epochs=EPOCHS, save_freq=2):
-    """The same with Keras' own BackupAndRestore, for comparison."""
+    """Complete a run with Keras' BackupAndRestore instead, for comparison."""
     seeded()
     folder = Path(folder)
     model, call = RUNS[name](folder)
@@ -210,14 +210,14 @@ def outcome(model, history, callbacks, folder):
         for attribute in ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "epochs", "seen"):
             if isinstance(vars(callback).get(attribute), int | float | np.ndarray):
                 numbers[f"{type(callback).__name__}.{attribute}"] = np.asarray(vars(callback)[attribute])
-    said = {"history": history.history, "epoch": history.epoch}
+    logged = {"history": history.history, "epoch": history.epoch}
     if (folder / "log.csv").exists():
-        said["log"] = list(csv.reader((folder / "log.csv").read_text().splitlines()))
+        logged["log"] = list(csv.reader((folder / "log.csv").read_text().splitlines()))
     if (folder / "best.weights.h5").exists():
         best = keras.models.clone_model(model)
         best.load_weights(folder / "best.weights.h5")
         numbers |= {f"best weight {i}": value for i, value in enumerate(best.get_weights())}
-    return {name: np.asarray(value) for name, value in numbers.items()}, json.dumps(said)
+    return {name: np.asarray(value) for name, value in numbers.items()}, json.dumps(logged)
 
 
 def as_numpy(variables):

@@ -70,7 +70,7 @@ class Promise:
     multi_label: bool = False
 
     def plan(self, labels, seed=0, batch_size=None) -> Plan:
-        """Plan for any labels, with a batch size that the sampler accepts."""
+        """Return a plan for the labels, with a batch size that the sampler accepts."""
         sampler = self.sampler if self.of_labels is None else self.of_labels(labels)
         if isinstance(batch_size, int | np.integer) and batch_size >= 1:
             batch_size = self.fits(len(np.unique(labels)) if len(labels) else 1, batch_size)

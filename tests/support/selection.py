@@ -1,12 +1,11 @@
-"""Which cases of the suite run where.
+"""Selection of the test cases that a process runs.
 
-A *case* is one test with one set of parameters; a *test* is all cases of one function. Everything is decided by a hash
-of the case's id, in each process for itself: a new case moves no other, and the processes of the three backends agree
-without speaking to each other.
+A *case* is one test with one set of parameters; a *test* is all cases of one function. A hash of the case's ID decides
+everything: a new case moves no other, and the processes of the three backends agree without communication.
 
 | `--cases` | what runs |
 |---|---|
-| `quick`  | one case of each test, where time allows (see `--seconds`) |
+| `quick`  | one case of each test, as far as time allows (see `--seconds`) |
 | `sample` | one case of each test and a quarter of the others, each on one backend |
 | `usual`  | all but slow ones: on torch and on JAX or TensorFlow; a test of one case on all; above training on one |
 | `rest`   | what `usual` has and `sample` has not |
@@ -34,7 +33,7 @@ class Case:
         id: Its name, unique and the same in every process.
         test: The test that it is a case of.
         backends: Where it runs; empty: it needs no backend.
-        elsewhere: Where it could run, too, and does at level `every` only.
+        elsewhere: Further backends, on which it runs at the level `every` only.
         slow: Runs at the levels `all` and `every` only.
         shared: Runs on one backend, since other tests check on each backend what it uses.
     """

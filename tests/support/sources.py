@@ -1,7 +1,7 @@
-"""Example builders for the battery of sources: one or more of each class, with the truth they must read.
+"""Example builders for the tests of all sources: one or more per class, with the expected records.
 
-A builder takes a temporary folder and gives (source, truth): what a batch of all samples in order must be. Each
-class that `tailfit.data.__all__` offers needs an entry.
+A builder takes a temporary folder and returns (source, truth), where truth is the batch of all samples in order. Each
+class in `tailfit.data.__all__` needs an entry.
 """
 
 from collections.abc import Callable
@@ -151,7 +151,7 @@ def windows_of_an_array(folder: Path) -> tuple[Source, Any]:
 
 
 def windows_of_recordings(suffix: str, **options: Any) -> Builder:
-    """Windows of recordings, as recordings themselves are ragged; see also test_ragged.py."""
+    """Windows of recordings; recordings themselves are ragged, see test_ragged.py."""
 
     def build(folder: Path) -> tuple[Source, Any]:
         for name, label, record in zip(ids(), labels(), records((6, 2)), strict=True):
@@ -183,7 +183,7 @@ def subset_of_subset(folder: Path) -> tuple[Source, Any]:
 
 
 class Items:
-    """A data set as torch has them, of items (x, y)."""
+    """A map-style data set, as in torch, of items (x, y)."""
 
     def __len__(self) -> int:
         return SIZE
@@ -198,7 +198,7 @@ class ItemsByBatch(Items):
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
         items = [{"sensor": records()[index], "site": np.int8(index), "y": index % 2} for index in indices]
-        return [dict(reversed(item.items())) if item["y"] else item for item in items]  # keys come as they come
+        return [dict(reversed(item.items())) if item["y"] else item for item in items]  # keys in another order
 
 
 def items(folder: Path) -> tuple[Source, Any]:

@@ -1,4 +1,4 @@
-"""Example builders of the sources that read a library's format; they join those of `sources.py`."""
+"""Example builders of the sources that read the formats of other libraries; see `sources.py`."""
 
 import io
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from tailfit.data import HDF5, ArrayRecord, HuggingFace, ImageFolder, Parquet, S
 
 
 def frame(shape: tuple[int, ...] = (), dtype: str = "float32") -> pl.DataFrame:
-    """IDs, labels, a column of metadata, and the records: a column of arrays `x`, or three of numbers."""
+    """Return a table of IDs, labels, metadata and records: a column `x` of arrays, or three of numbers."""
     table = pl.DataFrame({"id": ids(), "label": labels()}).join(metadata(), on="id", maintain_order="left")
     if shape:
         return table.with_columns(x=pl.Series(records(shape, dtype)))

@@ -1,4 +1,4 @@
-"""Transforms for other processes: a module of their own, which imports no backend."""
+"""Transforms for worker processes: a separate module, which imports no backend."""
 
 
 def jitter(batch, rng):

@@ -264,15 +264,15 @@ def reliability_curve(view: ScoreView, classes: list[int] | None = None) -> Reli
         classwise[k] = _error(*_binned(probability, (evaluation.y_true == k).astype(np.float64)))
     grid = np.linspace(0, 1, _POINTS)
     return Reliability(
-        samples,
-        mean,
-        accuracy,
-        low,
-        high,
-        _isotonic(confidence, correct, grid),
-        grid,
-        _error(samples, mean, accuracy),
-        classwise,
+        samples=samples,
+        confidence=mean,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        isotonic=_isotonic(confidence, correct, grid),
+        grid=grid,
+        error=_error(samples, mean, accuracy),
+        classwise=classwise,
     )
 
 

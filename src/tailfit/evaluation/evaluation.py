@@ -227,13 +227,13 @@ def evaluate(
         )
     counts = checked_train_counts(train_counts, num_classes)
     samples = Samples(
-        true,
-        predicted,
-        names,
-        score_matrix(y_score, num_classes),
-        None if groups is None else checked_grouping(groups, len(true)),
-        checked_ids(ids, len(true)),
-        checked_metadata(metadata, len(true)),
+        y_true=true,
+        y_pred=predicted,
+        class_names=names,
+        scores=score_matrix(y_score, num_classes),
+        groups=None if groups is None else checked_grouping(groups, len(true)),
+        ids=checked_ids(ids, len(true)),
+        metadata=checked_metadata(metadata, len(true)),
     )
     checked_choice(join, "join", ("mean", "vote"))
     options: dict[str, Any] = {"confidence": float(confidence), "resamples": int(resamples), "seed": int(seed)}

@@ -75,13 +75,13 @@ def joined(samples: Samples, by: str, join: str) -> Samples:
     if groups is not None:
         groups = checked_grouping([groups.names[g] for g in groups.index[first].tolist()])
     return Samples(
-        samples.y_true[first],
-        read_only(y_pred.astype(np.int64)),
-        samples.class_names,
-        scores if by_mean else None,
-        groups,
-        recordings.names,
-        None if samples.metadata is None else samples.metadata[first],
+        y_true=samples.y_true[first],
+        y_pred=read_only(y_pred.astype(np.int64)),
+        class_names=samples.class_names,
+        scores=scores if by_mean else None,
+        groups=groups,
+        ids=recordings.names,
+        metadata=None if samples.metadata is None else samples.metadata[first],
     )
 
 

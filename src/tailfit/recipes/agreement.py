@@ -50,19 +50,19 @@ def check_same(recipe: Recipe, data: Mapping[str, Any]) -> None:
         "source code of tailfit": _digest(Path(tailfit.__file__).parent.rglob("*.py")),
         **{f"source code of {name}": _digest(_files(module)) for name, module in recipe.modules.items()},
     }
-    told = exchange().documents([facts, dict(data)])
-    first, first_data = told[0]
-    for rank, (others, others_data) in enumerate(told):
-        for key in sorted({*first, *others}):
-            if others.get(key) != first.get(key):
-                theirs, ours = _short(others.get(key)), _short(first.get(key))
+    of_workers = exchange().documents([facts, dict(data)])
+    first, first_data = of_workers[0]
+    for rank, (own, own_data) in enumerate(of_workers):
+        for key in sorted({*first, *own}):
+            if own.get(key) != first.get(key):
+                theirs, ours = _short(own.get(key)), _short(first.get(key))
                 raise ArgumentError(
                     f"worker {rank} with the {key} {theirs}, and worker 0 with {ours}",
                     expected="the same recipe and code on all workers",
                     fix="install the same versions on all machines, and start all workers with the same command",
                 )
         # Copies of the data on several machines may have different times.
-        change = describe_change({**first_data, "times": ""}, {**others_data, "times": ""})
+        change = describe_change({**first_data, "times": ""}, {**own_data, "times": ""})
         if change:
             raise DataError(
                 f"worker {rank}, whose data differ from those of worker 0: {change}",
@@ -106,10 +106,10 @@ def _check_seen(mark: Path, directory: Path, rank: int) -> None:
 
 
 def _digest(files: Any) -> str:
-    known = hashlib.sha256()
+    combined = hashlib.sha256()
     for file in sorted(files):
-        known.update(hashlib.sha256(read_whole(file, _MOST_CODE)).digest())
-    return known.hexdigest()[:12]
+        combined.update(hashlib.sha256(read_whole(file, _MOST_CODE)).digest())
+    return combined.hexdigest()[:12]
 
 
 def _files(module: Any) -> list[Path]:

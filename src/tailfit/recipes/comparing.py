@@ -143,7 +143,17 @@ def compare(
         data = identity_of_data(base, verify=verify)  # once, because no remedy can change the location of the data
         _check_same_comparison([f"{number:02d}-{folder_name(name)}" for number, name in enumerate(recipes)], root)
         with program_folder(root) as programs:
-            trainings = Trainings(root, lock, data, fetch, programs, checked_jobs, cluster, progress, run_ended)
+            trainings = Trainings(
+                root=root,
+                lock=lock,
+                data=data,
+                fetch=fetch,
+                programs=programs,
+                jobs=checked_jobs,
+                cluster=cluster,
+                progress=progress,
+                run_ended=run_ended,
+            )
             runs = ComparisonRuns(recipes, chosen, root, trainings, rule, matrix, planned)
             if not runs.finished:
                 _check_parts(base, matrix, fetch)

@@ -201,7 +201,15 @@ def apply_stage(recipe: Recipe, parts: Parts, batches: Batches, model: Model) ->
     with seeded(recipe.seed + 1):
         steps = len(batches) * recipe.epochs
         optimizer = _build(recipe, "optimizer", recipe.optimizer, keras.optimizers.Optimizer, decay_steps=steps)
-        run = StageRun(model, parts.train, batches, recipe.batch_size, recipe.seed, recipe.epochs, optimizer)
+        run = StageRun(
+            model=model,
+            source=parts.train,
+            training=batches,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            epochs=recipe.epochs,
+            optimizer=optimizer,
+        )
         try:
             recipe.stage.build().apply(run)
         except TailfitError as error:

@@ -114,8 +114,8 @@ def checked_seeds(base: Recipe, seeds: int | Sequence[int] | None) -> list[int]:
     if not whole or len(set(given)) < len(given):
         raise ArgumentError(
             f"seeds={seeds!r}",
-            expected=f"a number from 2 to {MAX_RUNS}, or a list of different seeds >= 0: with one seed, luck can't be "
-            "told from a better remedy",
+            expected=f"a number from 2 to {MAX_RUNS}, or a list of different seeds >= 0: with one seed, chance "
+            "can't be distinguished from a better remedy",
             fix="use seeds=5, for example",
         )
     return list(given)

@@ -123,7 +123,15 @@ class Resume(WholeFit):
 
         try:
             checkpoint = on_all_workers(store, found)
-            with Run(model, feed, remembered, store, identity, self.save_freq, self.every_seconds) as run:
+            with Run(
+                model,
+                feed,
+                remembered,
+                store,
+                identity,
+                save_freq=self.save_freq,
+                every_seconds=self.every_seconds,
+            ) as run:
                 run.begin_at(checkpoint, call)
                 feed.observer = self._run = run
                 try:

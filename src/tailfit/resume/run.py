@@ -60,6 +60,7 @@ class Run:
         remembered: Remembered,
         store: Store,
         identity: dict[str, Any],
+        *,
         save_freq: Literal["epoch"] | int,
         every_seconds: float | None,
     ) -> None:

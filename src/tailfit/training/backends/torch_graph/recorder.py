@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -44,6 +44,15 @@ _LEAVES = {
 _PLAIN = {type(None), bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format}
 
 _active = threading.local()
+
+
+class _Effects(NamedTuple):
+    """Effects of a call, besides making its results; see `tape.Call`."""
+
+    writes: tuple[int, ...] = ()
+    viewed: int | None = None
+    repeated: bool = False
+    random: bool = False
 
 
 def recording() -> bool:
@@ -148,7 +157,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is _aten.lift_fresh.default:  # the step may change a tensor that it makes of numbers
             func = _aten.clone.default
             self._known.pop(id(result), None)
-        self._append(func, given, named, result, *_effects(func, given, named))
+        self._append(func, given, named, result, _effects(func, given, named))
         return result
 
     def _read(self, read: Read) -> None:
@@ -161,7 +170,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = self._as_refs(args)
         with _unrecorded():
             result = function(*args)
-        self._append(function, given, {}, result, (), None, True, False)
+        self._append(function, given, {}, result, _Effects(repeated=True))
         return result
 
     def number(self, tensor: torch.Tensor) -> float:
@@ -188,21 +197,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.refuse(f"a result of type {type(part).__name__}")
         return part
 
-    def _append(
-        self,
-        func: Any,
-        args: Any,
-        kwargs: Any,
-        result: Any,
-        writes: tuple[int, ...],
-        viewed: int | None,
-        repeated: bool,
-        random: bool,
-    ) -> None:
+    def _append(self, func: Any, args: Any, kwargs: Any, result: Any, effects: _Effects) -> None:
         before = self._count
         named = self._result(result)
         made = tuple(range(before, self._count))
-        self.recording.records.append(Call(func, args, kwargs, named, made, writes, viewed, repeated, random))
+        self.recording.records.append(Call(func, args, kwargs, named, made, *effects))
 
     def _result(self, result: Any) -> Any:
         if isinstance(result, torch.Tensor):
@@ -266,8 +265,8 @@ def _item(tensor: torch.Tensor) -> Any:
     return tensor.item()
 
 
-def _effects(func: Any, args: Any, kwargs: Any) -> tuple[tuple[int, ...], int | None, bool, bool]:
-    """Return which values a call writes, which it views, whether it must be repeated, and whether it is random."""
+def _effects(func: Any, args: Any, kwargs: Any) -> _Effects:
+    """Return the effects of a call of an operator, by its schema."""
     aliased, random = _schema_of(func)
     writes: list[int] = []
     viewed = None
@@ -278,7 +277,7 @@ def _effects(func: Any, args: Any, kwargs: Any) -> tuple[tuple[int, ...], int | 
         elif numbers:
             viewed = numbers[0]
     own = random and not isinstance(kwargs.get("generator"), Ref)
-    return tuple(writes), viewed, bool(writes) or random, own
+    return _Effects(tuple(writes), viewed, bool(writes) or random, own)
 
 
 @cache
