@@ -1,13 +1,13 @@
-"""How fast batches arrive: tailfit beside its peers and the limits of memory, and what else a feed must keep to.
+"""Throughput of batches: tailfit, other libraries and the limits of memory; and further requirements of a feed.
 
     python benchmarks/feed [--quick] [--repeats 5] [--only PART ...] [--python PEER=PATH ...] [--out FILE]
 
-Every library runs in a process of its own, on the same records, in random order, the page cache warm; the processes
-take turns, so that a busy machine slows all of them. Shown are samples a second, the median and the best of the
-repeats, and the median beside that of `np.take(out=)`. A peer that is not installed is named with the reason;
-`--python` gives the interpreter of an environment that has it. Then: `fit` from a packed folder beside `fit` from
-arrays on each backend, the cost of a batch of 10**4 and of 10**8 samples, resident memory over an epoch of a set larger
-than a limit, and cold reads beside `fio`, if it is installed.
+Every library runs in a process of its own, on the same records, in random order, with a warm page cache; the processes
+take turns, so that a busy machine slows all of them. Shown are samples per second, the median and the best of the
+repeats, and the ratio of the median to that of `np.take(out=)`. Libraries that are not installed are listed with the
+reason; `--python` gives the interpreter of an environment that has one. Then: `fit` from a packed folder compared with
+`fit` from arrays on each backend, the cost of a batch of 10**4 and of 10**8 samples, resident memory over an epoch of a
+data set larger than a limit, and cold reads compared with `fio`, if it is installed.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CLASSES = np.array([0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.05, 0.03, 0.02, 0.01])
 
 
 class Child:
-    """A process of `rows.py`, which times a row at a word."""
+    """A process of `rows.py`, which times the rows that it is asked for."""
 
     def __init__(self, group: str, root: Path, batch: int, python: str) -> None:
         command = [python, str(HERE / "rows.py"), group, str(root), str(batch)]
@@ -51,7 +51,7 @@ class Child:
 
     def answer(self) -> dict[str, Any]:
         line = self.process.stdout.readline() if self.process.stdout else ""
-        return dict(json.loads(line)) if line else {"absent": "the process ended without a word"}
+        return dict(json.loads(line)) if line else {"absent": "the process ended without output"}
 
     def time(self, row: str) -> dict[str, Any]:
         if self.process.stdin is None:
@@ -64,7 +64,7 @@ class Child:
 
 
 def compared(name: str, folder: Path | None, batch: int, given: argparse.Namespace) -> list[str]:
-    """The table of one set of records."""
+    """Return the table of one set of records."""
     shape, many, few = SETS[name]
     samples = few if given.quick else many
     rng = np.random.default_rng(0)
@@ -128,9 +128,9 @@ def main() -> None:
     for name, part in parts.items():
         if given.only and name not in given.only:
             continue
-        told = part()
-        print("\n".join(told), flush=True)
-        lines += told
+        table = part()
+        print("\n".join(table), flush=True)
+        lines += table
     if given.out:
         given.out.write_text("\n".join(lines) + "\n")
 

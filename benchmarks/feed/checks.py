@@ -1,4 +1,4 @@
-"""What a feed must keep to besides being fast: the parts of `feed.py` that are no race of libraries."""
+"""Checks of a feed besides its throughput compared with other libraries."""
 
 import importlib.util
 import json
@@ -67,8 +67,8 @@ print(json.dumps({"in memory": bool(batches.source.in_memory), "growth": max(see
 """
 
 
-def fit_beside_arrays(folder: Path | None, quick: bool) -> list[str]:
-    """`fit` from a packed folder beside `fit` from arrays, in the same order, on each backend."""
+def fit_compared_with_arrays(folder: Path | None, quick: bool) -> list[str]:
+    """Compare `fit` from a packed folder with `fit` from arrays in the same order, on each backend."""
     samples, epochs = (2_000, 2) if quick else (40_000, 7)
     lines = ["", "fit from Packed beside fit from arrays in memory, the same order, 128x12, batches of 256"]
     with tempfile.TemporaryDirectory(dir=folder) as root:
@@ -81,7 +81,7 @@ def fit_beside_arrays(folder: Path | None, quick: bool) -> list[str]:
             if importlib.util.find_spec(backend) is None:
                 lines.append(f"{backend:12} not installed")
                 continue
-            got = _told(_FIT, root, str(epochs), KERAS_BACKEND=backend)
+            got = _result_of(_FIT, root, str(epochs), KERAS_BACKEND=backend)
             lines.append(
                 f"{backend:12} arrays {got['arrays']:7.3f} s, Packed {got['packed']:7.3f} s, median ratio "
                 f"{got['ratio']:5.2f}, weights the same: {got['same']}"
@@ -90,7 +90,7 @@ def fit_beside_arrays(folder: Path | None, quick: bool) -> list[str]:
 
 
 def cost_of_a_batch(folder: Path | None, quick: bool) -> list[str]:
-    """A batch of 256 from a sparse memmap of few and of many samples, 64 bytes each, beside its bare copy."""
+    """Compare a batch of 256 from a sparse memmap of few and of many samples of 64 bytes with its bare copy."""
     lines = ["", "a batch of 256 records of 64 B, Shuffle, from a sparse file; beside np.take of the same from another"]
     steps = 20 if quick else 400
     with tempfile.TemporaryDirectory(dir=folder) as root:
@@ -124,14 +124,14 @@ def _sparse(path: Path, samples: int) -> np.ndarray:
 
 
 def resident_memory(folder: Path | None, quick: bool) -> list[str]:
-    """Over an epoch of a packed set larger than the memory that its process may take."""
+    """Measure memory over an epoch of a packed data set larger than the memory that its process may take."""
     size, room = (48 << 20, 64 << 20) if quick else (1 << 30, 600 << 20)
     record = 128 * 12 * 4
     with tempfile.TemporaryDirectory(dir=folder) as root:
         path = Path(root) / "x.npy"
         x = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(size // record, 128, 12))
         tailfit.data.pack(tailfit.data.Arrays(x), f"{root}/packed")
-        got = _told(_RESIDENT, f"{root}/packed", str(room), KERAS_BACKEND="jax")
+        got = _result_of(_RESIDENT, f"{root}/packed", str(room), KERAS_BACKEND="jax")
     return [
         "",
         f"an epoch of {size >> 20} MB, {room >> 20} MB beyond the start allowed (RLIMIT_AS): {got['batches']} batches, "
@@ -140,7 +140,7 @@ def resident_memory(folder: Path | None, quick: bool) -> list[str]:
 
 
 def cold_reads(folder: Path | None, quick: bool) -> list[str]:
-    """Batches from files that the page cache was told to forget, beside `fio`'s random reads of that size."""
+    """Compare batches from files dropped from the page cache with `fio`'s random reads of that size."""
     lines = ["", "cold: files dropped from the page cache, random order"]
     if not hasattr(os, "posix_fadvise"):
         return [*lines, "not measured: this system has no posix_fadvise"]
@@ -174,8 +174,8 @@ def _fio(packed: Path, record: int) -> str:
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
         return f"fio failed: {ended.stderr.strip().splitlines()[-1:]}"
-    told = json.loads(ended.stdout[ended.stdout.index("{") :])
-    return f"fio {told['jobs'][0]['read']['bw_bytes'] / 1e6:8.0f} MB/s"
+    measured = json.loads(ended.stdout[ended.stdout.index("{") :])
+    return f"fio {measured['jobs'][0]['read']['bw_bytes'] / 1e6:8.0f} MB/s"
 
 
 def _forget(folder: Path) -> None:
@@ -186,8 +186,8 @@ def _forget(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _told(script: str, *arguments: str, **environment: str) -> dict[str, float]:
-    """What a script in a process of its own prints last, as JSON."""
+def _result_of(script: str, *arguments: str, **environment: str) -> dict[str, float]:
+    """Run a script in a process of its own, and return the JSON that it prints last."""
     environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     ended = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, env=environ)
     if ended.returncode:
@@ -200,7 +200,7 @@ def _ms(seconds: list[float]) -> float:
 
 
 CHECKS: dict[str, Callable[[Path | None, bool], list[str]]] = {
-    "fit": fit_beside_arrays,
+    "fit": fit_compared_with_arrays,
     "cost": cost_of_a_batch,
     "resident": resident_memory,
     "cold": cold_reads,

@@ -1,8 +1,8 @@
-"""One library's ways to give batches of the same records, in a process of its own: what `feed.py` starts.
+"""The rows of one library, timed in a process of its own, which `benchmarks/feed` starts.
 
-It reads a line from its input for each epoch to be timed, the name of a row, and answers with the seconds. Rows whose
-library is missing are named first, with the reason. Its folder holds `x.npy`, `y.npy`, `indices.npy` (an epoch's
-order), `set/data/<ID>.npy` and `packed/`.
+The process first prints the names of its rows, or the reason why the library is missing. For each line of its input,
+the name of a row, it reads an epoch and prints the seconds. Its folder contains `x.npy`, `y.npy`, `indices.npy` (the
+order of an epoch), `set/data/<ID>.npy` and `packed/`.
 """
 
 import importlib
@@ -25,7 +25,7 @@ __all__ = ["GROUPS", "Given"]
 
 
 class Given:
-    """What all rows read, and how many at a time."""
+    """Records, labels and order, which all rows read in batches."""
 
     def __init__(self, root: Path, batch: int) -> None:
         self.root, self.batch = root, batch
@@ -216,7 +216,7 @@ def imblearn_rows(given: Given) -> dict[str, Reader]:
     return {"imbalanced-learn BalancedBatchGenerator": lambda: (made[step] for step in range(len(made)))}
 
 
-# By group, each in a process of its own: what it imports, and its rows.
+# By group, each with a process of its own: the module that it needs, and its rows.
 GROUPS: dict[str, tuple[str, Callable[[Given], dict[str, Reader]]]] = {
     "tailfit": ("tailfit", tailfit_rows),
     "keras": ("keras", keras_rows),

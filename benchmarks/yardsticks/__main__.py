@@ -9,8 +9,8 @@ network can't fill (XLA_PYTHON_CLIENT_MEM_FRACTION=0.04 for JAX, which else take
 --data has mnist.npz (X, y, is_train), tep_windows.npz (X, y, y_names, is_train, run, t0) and ucr/<set>.npz (X, y,
 y_names, is_train). A finished run is a line in --out/<yardstick>.jsonl and is never run again: stop the script at any
 time, and start it again with the same call. All runs of one seed come before those of the next, so what is finished
-can be compared; the table says what is left.
-After a change of a budget or a network, begin another --out: old and new runs would stand in one table.
+can be compared; the table lists what is left.
+After a change of a budget or a network, use another --out, so that old and new runs are not mixed in one table.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def left_of(name: str, store: Store) -> list[str]:
-    """Say which runs of a yardstick are not finished, and the command that continues; nothing if all are."""
+    """Describe which runs of a yardstick are not finished, and the command that continues; empty if all are."""
     planned = list(YARDSTICKS[name].runs(Path(), None))
     left = [run for run in planned if not store.finished(run)]
     if not left or name == "speed":  # a run for each backend

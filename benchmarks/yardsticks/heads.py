@@ -1,6 +1,6 @@
-"""What can be done to a trained network without training it again: corrections of its scores and of its last layer.
+"""Corrections of a trained network: of its scores, and of its last layer in second stages.
 
-The features before the last layer do not change. So they are computed once, and every second stage trains a network of
+The features before the last layer do not change, so they are computed once, and every second stage trains a network of
 one layer on them. A second stage has half as many epochs as the first. The papers use a tenth, of many more samples;
 here, that would be a hundred steps, after which label over-smoothing has hardly begun to learn.
 """

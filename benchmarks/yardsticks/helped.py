@@ -53,10 +53,10 @@ def details(subject: Subject) -> list[str]:
     ordered = sorted(subject.values.items(), key=lambda row: -mean_of(row[1]))
     for name, seeds in ordered:
         found = None if name == subject.plain else difference(seeds, plain)
-        told, verdict = (
+        shown, verdict = (
             (str(found), found.verdict) if found else ("", "plain training" if name == subject.plain else "")
         )
-        lines.append(f"| {name} | {len(seeds)} | {mean_of(seeds):.1f} | {told} | {verdict} |")
+        lines.append(f"| {name} | {len(seeds)} | {mean_of(seeds):.1f} | {shown} | {verdict} |")
     return [*lines, ""]
 
 

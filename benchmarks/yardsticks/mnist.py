@@ -1,8 +1,8 @@
 """Long-tailed MNIST of the DeepSMOTE table: digit k has 4000 down to 40 images, the test set is whole.
 
-What is chosen is chosen on training images that the protocol cuts away. They are balanced and many: a fifth of the 40
-images of the rarest digit would decide nothing. They also decided the network and the budget, in pilots of one or two
-seeds with four of the remedies.
+Remedies are chosen on training images that the protocol cuts away, which are balanced and many: a fifth of the 40
+images of the rarest digit would be too few. The network and the budget were chosen on them, too, in pilots of one or
+two seeds with four of the remedies.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def runs(data: Path, seeds: int | None) -> Iterator[Run]:
 
 
 def parts(data: Path, seed: int) -> tuple[tailfit.data.Arrays, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """The long-tailed training source, and what is scored: the test set, and training images that were cut away."""
+    """Return the long-tailed training source, and the sets to score: the test set, and training images left out."""
     x, y, is_train = load(data)
     rng = np.random.default_rng([2022, seed])
     of_digit = [rng.permutation(np.flatnonzero(is_train & (y == digit))) for digit in range(10)]

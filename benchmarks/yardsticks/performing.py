@@ -1,4 +1,4 @@
-"""The yardsticks there are, and one run of one."""
+"""The list of yardsticks, and the execution of one run."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ def made_with() -> str:
 
 
 def accelerator() -> list[str]:
-    """The name of the GPU, if one computes."""
+    """Return the name of the GPU, if the backend uses one."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -53,10 +53,10 @@ def perform(run: Run, store: Store) -> None:
         return
     seconds = time.perf_counter() - start
     store.write(run, rows, seconds=round(seconds, 1), made_with=made_with())
-    told = "; ".join(f"{row} " + ", ".join(f"{k} {v:.4f}" for k, v in islice(f.items(), 2)) for row, f in rows.items())
-    print(f"{run.name}: {seconds:.0f} s; {told}", flush=True)
+    shown = "; ".join(f"{row} " + ", ".join(f"{k} {v:.4f}" for k, v in islice(f.items(), 2)) for row, f in rows.items())
+    print(f"{run.name}: {seconds:.0f} s; {shown}", flush=True)
 
 
 def perform_by_name(yardstick: str, name: str, data: Path, store: Store) -> None:
-    """In a process that shares nothing with the one that asks: what a run does can't be sent there, its name can."""
+    """Perform a run in another process: its function can't be pickled, so it is looked up by name there."""
     perform(next(run for run in YARDSTICKS[yardstick].runs(data, None) if run.name == name), store)

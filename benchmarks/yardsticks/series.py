@@ -73,7 +73,7 @@ def figures_on(scored: Scored, scores: Callable[[np.ndarray], np.ndarray], class
 def fitted(
     network: str, source: Any, remedy: Remedy, budget: Budget, seed: int, scored: Scored
 ) -> tuple[tailfit.Model, tailfit.Batches, Scored]:
-    """The trained network, its batches, and the sets to score, as the network takes them.
+    """Return the trained network, its batches, and the sets to score in the form that the network takes.
 
     MiniRocket's features do not change in training, so they are computed once, and its linear classifier is trained.
     """
@@ -93,7 +93,7 @@ def fitted(
 
 
 def headed(build: Callable[..., tailfit.Model], shape: tuple[int, ...], classes: int) -> Callable[..., tailfit.Model]:
-    """The network with the head that a remedy needs."""
+    """Return a function that builds the network with the head that a remedy needs."""
 
     def made(*, cosine: bool, experts: bool) -> tailfit.Model:
         return build(shape, classes, head="cosine" if cosine else "experts" if experts else None)
@@ -110,7 +110,7 @@ def linear(shape: tuple[int, ...], classes: int, head: str | None) -> tailfit.Mo
 def ensemble_figures(
     network: str, source: Any, remedy: Remedy, budget: Budget, seeds: Sequence[int], scored: Scored
 ) -> Figures:
-    """Figures of the mean probabilities of a network trained with several seeds."""
+    """Return the figures of the mean probabilities of networks trained with several seeds."""
     sums: dict[str, Any] = dict.fromkeys(scored, 0.0)
     for seed in seeds:
         model, _, sets = fitted(network, source, remedy, budget, seed, scored)

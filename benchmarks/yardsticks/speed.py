@@ -1,4 +1,4 @@
-"""Which backend trains the convnet fastest on this machine: run `--only speed` once under each."""
+"""Speed of the convnet on each backend on this machine: run `--only speed` once under each."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Finished runs: a line of JSON each, in one file a yardstick, so that a stopped benchmark goes on."""
+"""Finished runs, a line of JSON each in one file per yardstick, so that an interrupted benchmark continues."""
 
 import fcntl
 import json
@@ -20,9 +20,9 @@ def name_of(remedy: str, seed: int) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: what it is called, and the function that does it and gives its figures, by row of the table.
+    """One training: its name, and the function that runs it and returns its figures by row of the table.
 
-    One training may fill several rows: what corrects a network afterwards starts from the same network.
+    A training may have several rows: corrections of a trained network all start from the same one.
     """
 
     yardstick: str
@@ -36,7 +36,7 @@ class Run:
 
 
 class Store:
-    """A folder of finished runs; processes may add to it at a time."""
+    """A folder of finished runs, to which several processes may add at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,7 +57,7 @@ class Store:
             file.write(json.dumps(whole).encode() + b"\n")
 
     def read(self, yardstick: str) -> list[dict[str, Any]]:
-        """The runs, ordered by name, whatever the order in which they ended."""
+        """Return the runs, ordered by name."""
         return [run for _, run in sorted(self._by_name(yardstick).items(), key=lambda one: f"{one[0]}.")]
 
     def _by_name(self, yardstick: str) -> dict[str, dict[str, Any]]:
@@ -67,7 +67,7 @@ class Store:
         return {name_of(run["remedy"], run["seed"]): run for run in runs}
 
     def rows(self, yardstick: str) -> dict[str, dict[int, Figures]]:
-        """Figures by row and seed; runs that measured the same row on different samples are put together."""
+        """Return figures by row and seed; those of runs that measured a row on different samples are merged."""
         found: dict[str, dict[int, Figures]] = defaultdict(dict)
         for run in self.read(yardstick):
             for row, figures in run["rows"].items():
@@ -75,22 +75,22 @@ class Store:
         return found
 
     def about(self, yardstick: str) -> str:
-        """Which versions the runs were made with, and how long they took."""
+        """Return the number of runs, their total time, and the versions that they were made with."""
         runs = self.read(yardstick)
         made_with = sorted({run["made_with"] for run in runs})
         return f"{len(runs)} runs, {sum(run['seconds'] for run in runs):.0f} s; {'; '.join(made_with)}"
 
 
 def mean_and_spread(figures: Iterable[Figures], name: str, scale: float = 100.0) -> str:
-    """`mean +- standard deviation` over seeds, in percent."""
+    """Format mean and standard deviation over seeds, in percent."""
     values = np.array([each[name] for each in figures]) * scale
     return f"{values.mean():6.2f} +-{values.std(ddof=1):5.2f}" if len(values) > 1 else f"{values.mean():6.2f}        "
 
 
 def mean_over(rows: dict[str, dict[int, Figures]], prefixes: list[str], key: str) -> dict[str, dict[int, float]]:
-    """Mean of a figure over several data sets, by remedy and seed: of the rows that begin with each of the prefixes.
+    """Return the mean of a figure over several data sets, whose rows begin with the prefixes, by remedy and seed.
 
-    Only remedies and seeds are returned that are finished for all data sets.
+    Remedies and seeds that are not finished for all data sets are left out.
     """
     found: dict[str, dict[int, float]] = {}
     for name in rows:
@@ -103,7 +103,7 @@ def mean_over(rows: dict[str, dict[int, Figures]], prefixes: list[str], key: str
 
 
 def confusion_figures(y: Any, called: Any, classes: int) -> Figures:
-    """Mean recall, mean of sqrt(recall * specificity), macro F1, worst recall and accuracy.
+    """Return mean recall, mean of sqrt(recall * specificity), macro F1, worst recall and accuracy.
 
     Means are over the classes with a sample: a small held-out part may lack the rarest.
     """
@@ -126,7 +126,7 @@ def confusion_figures(y: Any, called: Any, classes: int) -> Figures:
 
 
 def chosen(rows: dict[str, dict[int, Figures]], key: str) -> str:
-    """The row with the best mean on held-out samples, of those with the most seeds; the test figures have no say."""
+    """Return the row with the best mean on held-out samples, of those with the most seeds."""
     most = max(map(len, rows.values()))
     whole = {name: held_out(seeds, key) for name, seeds in rows.items() if len(seeds) == most}
     return max(whole, key=whole.__getitem__)
@@ -137,7 +137,7 @@ def held_out(seeds: dict[int, Figures], key: str) -> float:
 
 
 def ranked_table(rows: dict[str, dict[int, Figures]], key: str, shown: tuple[str, ...]) -> list[str]:
-    """A line a row, best held-out figure of `key` first: the last column."""
+    """Return a line per row, ordered by the held-out figure of `key`, which is the last column."""
     best = chosen(rows, key)
     keys = (*shown, f"validation {key}")
     lines = [f"{'%':56}{'seeds':>8}" + "".join(f"{title:>16}" for title in (*shown, "held out"))]

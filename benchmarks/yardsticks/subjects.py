@@ -23,7 +23,7 @@ class Subject:
 
 
 def points(rows: dict[str, dict[int, Figures]], key: str, prefix: str = "") -> BySeed:
-    """The figure `key` in percent, of the rows that begin with the prefix, without it."""
+    """Return the figure `key` in percent of the rows that begin with the prefix, by their names without it."""
     return {
         name.removeprefix(prefix): {seed: 100 * figures[key] for seed, figures in seeds.items()}
         for name, seeds in rows.items()

@@ -1,7 +1,8 @@
 """Tennessee Eastman root causes with a long tail: 22 conditions of a simulated plant, 52 sensors, windows of 20 steps.
 
-There is one training run a condition, and its windows overlap. So validation is the last 20 % of each run, with a gap
-between: no step is in a window of both. Which fault is how rare is drawn anew for each seed; "normal" leads.
+There is one training run per condition, and its windows overlap. So validation is the last 20 % of each run, with a gap
+in between: no step is in a window of both parts. The order of the faults by frequency is drawn for each seed; "normal"
+is the most frequent class.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def runs(data: Path, seeds: int | None) -> Iterator[Run]:
 
 
 def parts(data: Path, seed: int) -> tuple[tailfit.data.Arrays, tuple, tuple]:
-    """The long-tailed training source; validation and test windows with labels; scaled by the training part."""
+    """Return the long-tailed training source, and validation and test windows with labels, all scaled."""
     with np.load(data / "tep_windows.npz", allow_pickle=False) as file:
         x, y, start, is_train = file["X"], file["y"], file["t0"], file["is_train"]
         names, run = file["y_names"].tolist(), file["run"]

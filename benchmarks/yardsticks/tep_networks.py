@@ -2,7 +2,7 @@
 
 The parts are those of `tep`, seed by seed, so its rows can be compared with these. First all networks are trained
 plainly. The network with the best held-out macro F1 is then trained with the remedies. The held-out part chooses both,
-the network and the remedy; the test runs have no say.
+the network and the remedy; the test runs choose nothing.
 """
 
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def ensemble(data: Path, seed: int) -> dict[str, Figures]:
 
 
 def forest(data: Path, seed: int) -> dict[str, Figures]:
-    """A reference that is no network: trees on all readings of a window."""
+    """Return the figures of a reference without a network: trees on all readings of a window."""
     source, validation, test = parts(data, seed)
     x, y = source.read(np.arange(len(source))), source.labels
     rows = {}

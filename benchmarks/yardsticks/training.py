@@ -1,4 +1,4 @@
-"""What all remedies share: networks, the same augmentation, optimizer and budget; and what a remedy may change."""
+"""Networks, augmentation, optimizer and budget, which all remedies share, and the options of a remedy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from tailfit.samplers import Sampler
 
 @dataclass(frozen=True)
 class Budget:
-    """The same for every remedy: epochs, batch size, peak learning rate of a cosine decay."""
+    """Epochs, batch size, peak learning rate of a cosine decay, and transform: the same for every remedy."""
 
     epochs: int
     batch_size: int
@@ -28,9 +28,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Remedy:
-    """What is not as in plain cross-entropy. Losses and steps are told the batches they will see.
+    """The differences of a remedy from plain cross-entropy.
 
-    `after` names corrections of the trained network that fill rows of their own. `experts` has the network end in them.
+    Losses and steps are functions of the batches. `after` names corrections of the trained network, each with a row of
+    its own. With `cosine` or `experts`, the network ends in such a layer.
     """
 
     loss: Callable[[tailfit.Batches, int], Any] = lambda batches, epochs: losses.CrossEntropy(from_logits=True)
@@ -75,7 +76,7 @@ def rows_of(
     budget: Budget,
     scored: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, Figures]:
-    """Figures of the network as trained, and of it corrected, on each set of samples; sets are told by a prefix."""
+    """Return the figures of the network as trained and after each correction; keys begin with the prefix of a set."""
 
     def figures(decide: Callable[[np.ndarray], np.ndarray] = lambda logits: logits.argmax(axis=1)) -> Figures:
         found = {}
@@ -114,7 +115,7 @@ def rows_of(
 
 
 def catalogue() -> dict[str, Remedy]:
-    """The remedies, with their authors' settings; nothing in them was tuned on these data."""
+    """Return the remedies with their authors' settings; nothing in them was tuned on these data."""
     adjusted = lambda batches, epochs: losses.LogitAdjusted(batches, from_logits=True)  # noqa: E731
     balanced = lambda batches, epochs: losses.BalancedSoftmax(batches, from_logits=True)  # noqa: E731
     mixup = lambda batches: [steps.Mixup(alpha=0.2, seed=batches.seed)]  # noqa: E731
@@ -164,7 +165,7 @@ def head(x: Any, classes: int, cosine: bool, experts: bool) -> Any:
 
 
 def convnet(*, cosine: bool = False, experts: bool = False) -> tailfit.Model:
-    """28x28 to 10 logits: five convolutions of 3x3 in three levels, 0.15 M weights."""
+    """Build a network of five convolutions for images of 28 x 28 and 10 classes, with 0.15 million weights."""
     inputs = keras.Input((28, 28, 1))
     x = inputs
     for filters, count in ((32, 2), (64, 2), (128, 1)):
@@ -176,7 +177,7 @@ def convnet(*, cosine: bool = False, experts: bool = False) -> tailfit.Model:
 
 
 def shifted(batch: tuple[Any, ...], rng: np.random.Generator, most: int = 2) -> tuple[Any, ...]:
-    """Each image moved by up to `most` pixels each way, black coming in."""
+    """Shift each image by up to `most` pixels in both directions, and fill with black."""
     x = batch[0]
     size = x.shape[1]
     padded = np.pad(x, ((0, 0), (most, most), (most, most), (0, 0)))

@@ -1,8 +1,8 @@
 """Three sets of the UCR archive with a long tail, in their authors' split into training and test part.
 
-The published figures are those of five single networks of InceptionTime, 1500 epochs on a GPU, by their authors. Ours
-have fewer epochs. What is chosen is chosen on a fifth of the training part, by networks trained on the other four
-fifths; the figures of the test part are those of networks trained on the whole training part.
+The published figures are those of five single networks of InceptionTime, 1500 epochs on a GPU, by their authors. The
+networks here have fewer epochs. Remedies are chosen on a fifth of the training part, by networks trained on the other
+four fifths; the figures of the test part are those of networks trained on the whole training part.
 """
 
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def over_sets(rows: dict[str, dict[int, Figures]], network: str, key: str) -> di
 
 
 def best(held: dict[str, dict[int, float]]) -> str:
-    """The remedy with the best held-out mean recall over the three sets, of those with the most seeds."""
+    """Return the remedy with the best held-out mean recall over the three sets, of those with the most seeds."""
     most = max(map(len, held.values()), default=0)
     return max((row for row in held if len(held[row]) == most), key=lambda row: mean_of(held[row]), default="")
 
