@@ -260,7 +260,7 @@ def test_values_that_change_a_counter_around_a_function_are_seen(said):
         return x * count
 
     assert [float(step(np.float32(1))) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
-    assert "the variable count" in said.messages[0]
+    assert "the captured variable count" in said.messages[0]
 
 
 def fails_to_capture(run):
