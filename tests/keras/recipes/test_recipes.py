@@ -800,7 +800,7 @@ def test_lists_are_combined(home):
         ({"a": {}, "b": {"los": "Focal"}}, 2, "los: the unknown key"),
         ({"a": {}, "b": {"loss": "Focall"}}, 2, "the unknown loss 'Focall'"),
         ({"a": {}, "b": {"loss": "Focal"}}, 0, "seeds=0"),
-        ({"a": {}, "b": {"loss": "Focal"}}, 1, "seeds=1.*luck"),
+        ({"a": {}, "b": {"loss": "Focal"}}, 1, "seeds=1.*chance"),
         ({"a": {}, "b": {"loss": "Focal"}}, [7], r"seeds=\[7\]"),
         ({"a": {}, "b": {"loss": "Focal"}}, True, "seeds=True"),
         ({"a": {}, "b": {"loss": "Focal"}}, 10**9, "seeds=1000000000"),
