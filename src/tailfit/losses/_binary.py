@@ -4,25 +4,30 @@ Such a loss is a sum over the C labels, with one term for labels that are presen
 Both are computed in log space: `log_sigmoid(-z)` is log(1 - p) to the last digit.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import at_least_tiny, is_whole, prepare_rows
+from tailfit.losses._slopes import Slope, add_into, multiply_into, subtract_into, with_slopes
 from tailfit.targets import Tensor
 
 __all__ = [
+    "FocusedSum",
     "MultiLabelLoss",
+    "Share",
     "binary_sum",
-    "focused",
-    "log_sigmoids",
     "logits_of_sigmoid",
     "prepare_labels",
+    "scaled",
 ]
 
 # Replaces infinite logits, since 0 * inf is NaN.
 _MAX_LOGIT = 1e30
+# A power with a larger exponent is computed by an exponential function.
+_MOST_PRODUCTS = 4
 
 
 class MultiLabelLoss(ClassificationLoss):
@@ -42,31 +47,94 @@ def prepare_labels(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Tens
     return prepare_rows(y_true, y_pred, from_logits=from_logits, to_logits=logits_of_sigmoid, min_outputs=1)
 
 
-def log_sigmoids(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log p and log(1 - p), finite for every logit except NaN."""
-    logits = ops.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
-    return ops.log_sigmoid(logits), ops.log_sigmoid(-logits)
+class Share(NamedTuple):
+    """The probability p or 1 - p of each label."""
+
+    log: Tensor
+    value: Tensor
+
+    @classmethod
+    def both(cls, logits: Tensor) -> tuple["Share", "Share"]:
+        """Return p and 1 - p, with logarithms that are finite for every logit except NaN."""
+        if keras.backend.backend() == "torch":  # one pass; a clip takes six times as long there
+            logits = ops.nan_to_num(logits, nan=float("nan"), posinf=_MAX_LOGIT, neginf=-_MAX_LOGIT)
+        else:
+            logits = ops.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
+        # The sigmoid itself would do, but backends compute its gradient as p (1 - p), with few digits of 1 - p near 1.
+        p, q = (cls(log, ops.exp(log)) for log in (ops.log_sigmoid(logits), ops.log_sigmoid(-logits)))
+        return p, q
 
 
-def focused(log_right: Tensor, log_wrong: Tensor, gamma: Any) -> Tensor:
-    """Return `exp(log_wrong)^gamma log_right`.
-
-    A power of the sigmoid would do, but backends compute its gradient as p (1 - p), with few digits of 1 - p near 1.
-    """
-    if not is_whole(gamma):
-        return ops.exp(gamma * log_wrong) * log_right
-    if gamma == 0:
-        return log_right
-    return ops.exp(log_wrong if gamma == 1 else gamma * log_wrong) * log_right
-
-
-def binary_sum(logits: Tensor, present: Tensor, absent: Tensor, *, gamma: Any = 0.0) -> Tensor:
-    """Return `sum_k -present_k (1 - p_k)^gamma log p_k - absent_k p_k^gamma log(1 - p_k)` of each sample.
+def binary_sum(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    present: Any = 1.0,
+    absent: Any = 1.0,
+    weights: Tensor = None,
+    gamma: Any = 0.0,
+) -> Tensor:
+    """Return the sum over labels of `-w (a y (1 - p)^gamma log p + b (1 - y) p^gamma log(1 - p))`.
 
     Args:
         logits: Logits `(batch, ..., C)`.
-        present, absent: Weights of the two terms of each label, usually y and 1 - y.
+        targets: The labels y, in the shape of the logits.
+        present, absent: The factors a and b of the two terms, numbers or one per label `(C,)`.
+        weights: The weights w, in the shape of the logits; None is 1.
         gamma: Focusing exponent.
     """
-    log_p, log_q = log_sigmoids(logits)
-    return -ops.sum(present * focused(log_p, log_q, gamma) + absent * focused(log_q, log_p, gamma), axis=-1)
+
+    def terms(logits: Tensor, targets: Tensor, *weights: Tensor) -> tuple[Tensor, list[Slope]]:
+        p, q = Share.both(logits)
+        hit = FocusedSum(scaled(targets, present, *weights), p, q, gamma)
+        miss = FocusedSum(scaled(1.0 - targets, absent, *weights), q, p, gamma)
+        slopes = [
+            lambda: subtract_into(miss.slope(), hit.slope()),
+            lambda: scaled(miss.terms(), absent, *weights) - scaled(hit.terms(), present, *weights),
+            lambda: -targets * scaled(hit.terms(), present) - (1.0 - targets) * scaled(miss.terms(), absent),
+        ]
+        return -(hit.value + miss.value), slopes[: 2 + len(weights)]
+
+    arguments = (logits, targets) if weights is None else (logits, targets, weights)
+    return with_slopes(terms, *arguments) if isinstance(gamma, float) else terms(*arguments)[0]
+
+
+class FocusedSum:
+    """The sum of `w (1 - p)^gamma log p` over the labels of each sample, and its derivative by the logit of p.
+
+    Args:
+        weights: The weights w `(batch, ..., C)`.
+        right, wrong: p and 1 - p.
+        gamma: Focusing exponent.
+    """
+
+    def __init__(self, weights: Tensor, right: Share, wrong: Share, gamma: Any) -> None:
+        self._right, self._wrong, self._gamma = right, wrong, gamma
+        self._weights = weights
+        if not is_whole(gamma) or gamma > _MOST_PRODUCTS:
+            self._weights = weights * ops.exp(gamma * wrong.log)
+        elif gamma > 0:
+            self._weights = weights * wrong.value
+            for _ in range(int(gamma) - 1):
+                self._weights = multiply_into(self._weights, wrong.value)
+        self.value = ops.sum(self._weights * right.log, axis=-1)
+
+    def terms(self) -> Tensor:
+        """Return the terms without weights."""
+        if is_whole(self._gamma) and self._gamma == 0:
+            return self._right.log
+        return ops.exp(self._gamma * self._wrong.log) * self._right.log
+
+    def slope(self) -> Tensor:
+        """Return the derivative by the logit of p; `gamma` must be a number."""
+        if self._gamma == 0:
+            return self._weights * self._wrong.value
+        change = multiply_into(self._right.value * self._right.log, -self._gamma)
+        return multiply_into(add_into(change, self._wrong.value), self._weights)
+
+
+def scaled(values: Tensor, *factors: Any) -> Tensor:
+    """Return the product, without multiplications by the number 1."""
+    for factor in factors:
+        values = values if isinstance(factor, float) and factor == 1 else values * factor
+    return values

@@ -125,6 +125,10 @@ class Indices(Labels):
         return type(self)(self._indices, self._one, self._classes, weight)
 
     def added(self, logits: Tensor, row: Tensor) -> Tensor:
+        if keras.backend.backend() == "torch" and len(logits.shape) == 2:  # a selection is several passes there
+            samples = ops.arange(logits.shape[0], dtype="int32")
+            places = ops.stack([samples, ops.cast(self._indices, "int32")], axis=1)
+            return ops.scatter_update(logits, places, self.of_classes(row), reduction="add")
         return logits + ops.where(self._hot(), row, 0.0)
 
     def rows(self) -> Tensor:

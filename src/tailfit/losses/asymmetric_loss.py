@@ -11,9 +11,10 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._binary import MultiLabelLoss, focused, log_sigmoids, prepare_labels
+from tailfit.losses._binary import FocusedSum, MultiLabelLoss, Share, prepare_labels
 from tailfit.losses._labels import Rows
 from tailfit.losses._numerics import at_least_tiny, focus, is_whole, prepare, whole_power
+from tailfit.losses._slopes import Slope, add_into, multiply_into, subtract_into, with_slopes
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -38,13 +39,45 @@ def asymmetric(
     gamma_neg, gamma_pos = _checked_gamma(gamma_neg, "gamma_neg"), _checked_gamma(gamma_pos, "gamma_pos")
     clip = _checked_clip(clip)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
-    log_p, log_q = log_sigmoids(logits)
-    if clip > 0:
-        shifted = ops.relu(ops.exp(log_p) - clip)
-        absent = _power(shifted, gamma_neg) * ops.log1p(-shifted)
-    else:
-        absent = focused(log_q, log_p, gamma_neg)
-    return -ops.sum(targets * focused(log_p, log_q, gamma_pos) + (1.0 - targets) * absent, axis=-1)
+
+    def terms(logits: Tensor, targets: Tensor) -> tuple[Tensor, list[Slope]]:
+        p, q = Share.both(logits)
+        others = 1.0 - targets
+        hit = FocusedSum(targets, p, q, gamma_pos)
+        miss = _ShiftedSum(others, p, q, gamma_neg, clip) if clip > 0 else FocusedSum(others, q, p, gamma_neg)
+        slopes = [lambda: subtract_into(miss.slope(), hit.slope()), lambda: miss.terms() - hit.terms()]
+        return -(hit.value + miss.value), slopes
+
+    simple = isinstance(gamma_pos, float) and (
+        is_whole(gamma_neg) and gamma_neg > 0 if clip > 0 else isinstance(gamma_neg, float)
+    )
+    return with_slopes(terms, logits, targets) if simple else terms(logits, targets)[0]
+
+
+class _ShiftedSum:
+    """The sum of `w s^gamma log(1 - s)` over absent labels, s = max(p - clip, 0); see `FocusedSum`.
+
+    The derivative is by the logit of 1 - p, as there.
+    """
+
+    def __init__(self, weights: Tensor, p: Share, q: Share, gamma: Any, clip: float) -> None:
+        self._weights, self._p, self._q, self._gamma = weights, p, q, gamma
+        self._shifted = ops.relu(p.value - clip)
+        self._power = _power(self._shifted, gamma)
+        self._log_rest = ops.log1p(-self._shifted)
+        self.value = ops.sum(multiply_into(self.terms(), weights), axis=-1)
+
+    def terms(self) -> Tensor:
+        return self._power * self._log_rest
+
+    def slope(self) -> Tensor:
+        """Return the derivative; `gamma` must be a whole number >= 1."""
+        # The derivative by s is s^(gamma - 1) (gamma log(1 - s) - s / (1 - s)): 0 at s = 0, as it is below.
+        change = add_into(self._shifted / (self._shifted - 1.0), self._gamma * self._log_rest)
+        lower = 1.0 if self._gamma == 1 else whole_power(self._shifted, int(self._gamma) - 1)
+        for factor in (lower, self._p.value, self._q.value, self._weights):
+            change = multiply_into(change, factor)
+        return multiply_into(change, -1.0)
 
 
 def _power(x: Tensor, gamma: Any) -> Tensor:

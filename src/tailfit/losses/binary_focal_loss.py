@@ -29,10 +29,8 @@ def binary_focal(
     """
     gamma, alpha = checked_gamma(gamma), _checked_alpha(alpha)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
-    if alpha is None:
-        return binary_sum(logits, targets, 1.0 - targets, gamma=gamma)
-    rest = 1.0 - alpha
-    return binary_sum(logits, alpha * targets, rest - rest * targets, gamma=gamma)
+    present, absent = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
+    return binary_sum(logits, targets, present=present, absent=absent, gamma=gamma)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -1,5 +1,6 @@
 """Bootstrapping for noisy labels: the target is a mix of the label and the network's own prediction."""
 
+import functools
 from typing import Any
 
 import keras
@@ -7,7 +8,9 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_choice, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
+from tailfit.losses._labels import Labels
 from tailfit.losses._numerics import finite, prepare
+from tailfit.losses._slopes import Slope, add_into, multiply_into, with_slopes
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -31,6 +34,8 @@ def bootstrapping(
     """
     beta, hard = _checked_beta(beta, hard), checked_choice(hard, "hard", (True, False))
     labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
+    if labels.is_indices and isinstance(beta, float) and not hard and not stop_gradient:
+        return with_slopes(functools.partial(_soft, labels, beta), logits)
     log_p = ops.log_softmax(logits, axis=-1)
     if hard:
         own = ops.max(log_p, axis=-1)
@@ -38,6 +43,21 @@ def bootstrapping(
         p = ops.exp(ops.stop_gradient(log_p) if stop_gradient else log_p)
         own = ops.sum(p * finite(log_p), axis=-1)
     return -beta * labels.sum(labels.log_labelled(log_p)) - (1.0 - beta) * own
+
+
+def _soft(labels: Labels, beta: float, logits: Tensor) -> tuple[Tensor, list[Slope]]:
+    """Return the values for class indices with the predicted probabilities in the target, and their slope."""
+    log_p = ops.log_softmax(logits, axis=-1)
+    p, bounded = ops.exp(log_p), finite(log_p)
+    own = ops.sum(p * bounded, axis=-1)
+
+    def slope() -> Tensor:
+        one = labels.sum(ops.ones_like(own))  # NaN for an invalid class index
+        change = multiply_into(ops.expand_dims(own, -1) - bounded, 1.0 - beta)
+        change = multiply_into(add_into(change, ops.expand_dims(beta * one, -1)), p)
+        return labels.added(change, ops.full((logits.shape[-1],), -beta, dtype=p.dtype))
+
+    return -beta * labels.sum(labels.log_labelled(log_p)) - (1.0 - beta) * own, [slope]
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

@@ -59,7 +59,7 @@ def _weighted(y_true: Any, y_pred: Any, weights: Any, *, base: Base, gamma: Any,
         return labels.weighted(class_constant(weights, logits, "class_counts")).cross_entropy(logits)
     targets, logits = prepare_rows(y_true, y_pred, from_logits=from_logits, to_logits=logits_of_sigmoid, min_outputs=2)
     weight = ops.sum(targets * class_constant(weights, logits, "class_counts"), axis=-1)
-    return weight * binary_sum(logits, targets, 1.0 - targets, gamma=gamma if base == "focal" else 0.0)
+    return weight * binary_sum(logits, targets, gamma=gamma if base == "focal" else 0.0)
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

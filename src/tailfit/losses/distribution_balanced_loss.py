@@ -55,8 +55,7 @@ def distribution_balanced(
     weights = alpha + ops.sigmoid(beta * (own_share - mu))
     log_odds = class_constant(counts, logits, "class_counts", _log_odds_of(total))
     shifted = (logits + kappa / neg_scale * log_odds) * (neg_scale + (1.0 - neg_scale) * targets)
-    present = weights * targets
-    return binary_sum(shifted, present, (weights - present) / neg_scale, gamma=gamma)
+    return binary_sum(shifted, targets, absent=1.0 / neg_scale, weights=weights, gamma=gamma)
 
 
 def _rarity(counts: Any) -> Any:

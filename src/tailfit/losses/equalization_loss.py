@@ -27,7 +27,7 @@ def equalization(
     counts = checked_class_counts(class_counts)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
     shares = class_constant(counts, logits, "class_counts", _shares)
-    return binary_sum(logits, targets, (1.0 - targets) * ops.cast(shares >= threshold, logits.dtype))
+    return binary_sum(logits, targets, absent=ops.cast(shares >= threshold, logits.dtype))
 
 
 def _shares(counts: Any) -> Any:

@@ -17,6 +17,7 @@ from tailfit.counting import counts_labels
 from tailfit.hyperparameters import refuse_constant_variables, value_of
 from tailfit.losses._base import ClassificationLoss
 from tailfit.losses._numerics import at_least_tiny, class_constant, prepare
+from tailfit.losses._slopes import multiply_into, subtract_into
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor, class_count, dense_targets, weights_of
 
@@ -53,9 +54,9 @@ def seesaw(
         log_own_count = ops.log(labels.sum(ops.exp(log_counts)))
         own_log_p = ops.log(at_least_tiny(labels.sum(ops.exp(log_p))))
     floor = ops.where(own_log_p < _MIN_LOG_P, _MIN_LOG_P, own_log_p)
-    compensation = q * ops.relu(log_p - ops.expand_dims(floor, -1))
+    compensation = multiply_into(ops.relu(subtract_into(log_p, ops.expand_dims(floor, -1))), q)
     mitigation = ops.relu(p * ops.expand_dims(log_own_count, -1) - p * log_counts)
-    change = compensation - mitigation
+    change = subtract_into(compensation, mitigation)
     if not labels.is_indices:  # of an index, the change of the true class is 0
         change = (1.0 - labels.rows()) * change
     return labels.cross_entropy(logits + change)

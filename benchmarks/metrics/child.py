@@ -1,0 +1,99 @@
+"""One process of the benchmark of metrics, on one backend: python child.py ROUNDS STEPS; prints a line of JSON."""
+
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+import tailfit
+from tailfit import metrics
+
+BATCH = 64
+NETWORKS = {"500-96-48-8": (500, (96, 48), 8), "784-64-64-10": (784, (64, 64), 10)}
+METRICS: dict[str, Callable[[], Any]] = {
+    "no metric": lambda: [],
+    "Keras, accuracy": lambda: [keras.metrics.SparseCategoricalAccuracy()],
+    "BalancedAccuracy": lambda: [metrics.BalancedAccuracy()],
+    "MacroF1": lambda: [metrics.MacroF1()],
+    "PerClassRecall": lambda: [metrics.PerClassRecall()],
+    "GeometricMean": lambda: [metrics.GeometricMean()],
+    "WorstClassRecall": lambda: [metrics.WorstClassRecall()],
+    "MatthewsCorrelation": lambda: [metrics.MatthewsCorrelation()],
+    "CohenKappa": lambda: [metrics.CohenKappa()],
+    "CalibrationError": lambda: [metrics.CalibrationError(from_logits=True)],
+    "RocAuc": lambda: [metrics.RocAuc(from_logits=True, capacity=20_000)],
+    "AveragePrecision": lambda: [metrics.AveragePrecision(from_logits=True, capacity=20_000)],
+}
+
+
+class Clock(keras.callbacks.Callback):
+    """Processor time of the steps of an epoch, without its beginning and end."""
+
+    seconds = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch == 0:
+            self.began = time.process_time()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seconds = time.process_time() - self.began
+
+
+def trainer(network: tuple[int, tuple[int, ...], int], steps: int, chosen: list[Any]) -> Callable[[], float]:
+    """Return a call that trains an epoch and returns the seconds of a step."""
+    inputs, hidden, classes = network
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(steps * BATCH, inputs)).astype("float32")
+    y = rng.integers(0, classes, steps * BATCH).astype("int32")
+    layers = [keras.layers.Dense(units, activation="relu") for units in hidden]
+    model = tailfit.Model(*_ends(inputs, [*layers, keras.layers.Dense(classes)]))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=chosen)
+    clock = Clock()
+
+    def epoch() -> float:
+        model.fit(x, y, batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
+        return clock.seconds / steps
+
+    return epoch
+
+
+def _ends(inputs: int, layers: list[Any]) -> tuple[Any, Any]:
+    start = end = keras.Input((inputs,))
+    for layer in layers:
+        end = layer(end)
+    return start, end
+
+
+def main(rounds: int, steps: int) -> None:
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_num_threads(1)
+    tailfit.keep_memory()
+    told = {}
+    for name, network in NETWORKS.items():
+        epochs = {metric: trainer(network, steps, make()) for metric, make in METRICS.items()}
+        for epoch in epochs.values():
+            epoch()
+        taken: dict[str, list[float]] = {metric: [] for metric in epochs}
+        for _ in range(rounds):
+            for metric in random.sample(list(epochs), len(epochs)):
+                taken[metric].append(epochs[metric]())
+        alone = taken["no metric"]
+        told[name] = {
+            metric: statistics.median(one / other - 1 for one, other in zip(values, alone, strict=True))
+            for metric, values in taken.items()
+        }
+        told[name]["no metric"] = 1e6 * statistics.median(alone)
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
