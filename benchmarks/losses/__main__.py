@@ -1,11 +1,12 @@
 """Time of each loss, forward and gradient, as a multiple of Keras' cross-entropy on the same scores and labels.
 
-    python benchmarks/losses [--backends jax tensorflow torch] [--classes 20 1000] [--rounds 15] [--out results.txt]
+    python benchmarks/losses [--backends jax tensorflow torch recorded] [--classes 20 1000] [--rounds 15] [--out FILE]
 
 Batches of 256 logits on one thread, in a process that keeps its memory (`tailfit.keep_memory()`). Softmax losses are
 compared with SparseCategoricalCrossentropy(from_logits=True) on class indices, sigmoid losses with
 BinaryCrossentropy(from_logits=True) on rows of 0 and 1. On JAX and TensorFlow a loss and its gradient are one compiled
-function; on torch they run operation by operation. All losses take turns in each round. Shown are the median of the
+function; on torch they run operation by operation, and in the columns "recorded" ours are recorded graphs, as in
+`tailfit.Model.fit`. All losses take turns in each round. Shown are the median of the
 processor time, and the medians over the rounds of two ratios: to Keras, and to the limit, the same function written by
 hand in the backend (limits.py).
 """
@@ -25,7 +26,7 @@ LIMIT = 2.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backends", nargs="+", default=["jax", "tensorflow", "torch"])
+    parser.add_argument("--backends", nargs="+", default=["jax", "tensorflow", "torch", "recorded"])
     parser.add_argument("--classes", nargs="+", type=int, default=[20, 1000])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path)
@@ -33,8 +34,9 @@ def main() -> None:
     found = {}
     for backend in given.backends:
         for classes in given.classes:
-            environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-            command = [sys.executable, str(HERE / "child.py"), str(classes), str(given.rounds)]
+            name = "torch" if backend == "recorded" else backend
+            environment = {**os.environ, "KERAS_BACKEND": name, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+            command = [sys.executable, str(HERE / "child.py"), str(classes), str(given.rounds), backend]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             found[backend, classes] = json.loads(done.stdout.splitlines()[-1])
     heads = [f"{backend} {classes}" for backend, classes in found]

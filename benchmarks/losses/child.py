@@ -1,4 +1,4 @@
-"""One process of the benchmark of losses, on one backend: python child.py CLASSES ROUNDS; prints a line of JSON."""
+"""One process of the benchmark of losses: python child.py CLASSES ROUNDS [recorded]; prints a line of JSON."""
 
 import json
 import random
@@ -80,6 +80,20 @@ def gradient(loss: Any, y: Any, scores: Any) -> Callable[[], Any]:
     return lambda: torch.autograd.grad(loss(labels, z), z)
 
 
+def recorded(loss: Any, y: Any, scores: Any) -> Callable[[], Any]:
+    """Return the same call on torch as a step of `tailfit.Model.fit` runs it, as a recorded graph."""
+    import torch
+
+    z, labels = torch.tensor(scores), torch.tensor(y)
+
+    @tailfit.function
+    def both(z: Any, y: Any) -> Any:
+        value, (slope,) = tailfit.value_and_grad(lambda scores: loss(y, scores), inputs=[z])
+        return value, slope
+
+    return lambda: both(z, labels)
+
+
 def seconds(call: Callable[[], Any], calls: int) -> float:
     start = time.process_time()
     for _ in range(calls):
@@ -87,7 +101,7 @@ def seconds(call: Callable[[], Any], calls: int) -> float:
     return (time.process_time() - start) / calls
 
 
-def main(classes: int, rounds: int) -> None:
+def main(classes: int, rounds: int, as_in_fit: bool) -> None:
     tailfit.keep_memory()  # as the command line does; else 1,000 classes mostly measure how pages are cleared
     rng = np.random.default_rng(0)
     counts = np.maximum(1, 5000 * 0.99 ** np.arange(classes)).astype(int).tolist()
@@ -108,7 +122,7 @@ def main(classes: int, rounds: int) -> None:
         labels = rows if peer_of.get(name, name) == sigmoid else codes
         # LDAM multiplies cosines by 30. Larger scores give denormal numbers, with which processors are slow.
         scores = cosines if name == "LDAM" else normal
-        calls[name] = gradient(loss, labels, scores)
+        calls[name] = (recorded if as_in_fit and name not in peers else gradient)(loss, labels, scores)
         if name in by_hand:
             limit_of[name] = f"{name}, by hand"
             calls[limit_of[name]] = gradient(lambda y, z, name=name: by_hand[name](z, y), labels, scores)
@@ -147,4 +161,4 @@ def ratio(taken: dict[str, list[float]], name: str, peer_of: dict[str, str]) -> 
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), "recorded" in sys.argv)

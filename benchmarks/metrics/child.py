@@ -17,7 +17,7 @@ from tailfit import metrics
 BATCH = 64
 NETWORKS = {"500-96-48-8": (500, (96, 48), 8), "784-64-64-10": (784, (64, 64), 10)}
 METRICS: dict[str, Callable[[], Any]] = {
-    "no metric": lambda: [],
+    "no metric": list,
     "Keras, accuracy": lambda: [keras.metrics.SparseCategoricalAccuracy()],
     "BalancedAccuracy": lambda: [metrics.BalancedAccuracy()],
     "MacroF1": lambda: [metrics.MacroF1()],

@@ -29,7 +29,7 @@ def with_slopes(formula: Callable[..., tuple[Tensor, Sequence[Slope]]], *argumen
     if keras.backend.backend() == "jax":
         return formula(*arguments)[0]
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    @ops.custom_gradient
     def call(*given: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor | None, ...]]]:
         values, slopes = formula(*given)
 

@@ -125,7 +125,7 @@ class SumMetric(ClassMetric):
         """Add the sums of a batch, or NaN if `wrong`: the batch has an invalid label or score."""
         # Set explicitly. A NaN weight is not enough: XLA turns products with 0 or 1 into a selection, and 0 * NaN
         # becomes 0.
-        batch = ops.where(wrong, ops.full_like(batch, float("nan")), batch)
+        batch = ops.where(wrong, float("nan"), batch)  # not full_like: on torch it reads the number back
         # Two-sum: `total` is the rounded sum, and `lost` is exactly its rounding error.
         old = ops.convert_to_tensor(self._sums)
         total = old + batch
@@ -155,12 +155,14 @@ class ConfusionMetric(SumMetric):
             sample_weight: Weights `(batch,)`, `(batch, 1)` or in the shape of the class indices.
         """
         scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
-        classes = ops.arange(scores.shape[-1], dtype="int32")
+        classes = scores.shape[-1]
         predicted = ops.cast(ops.argmax(scores, axis=-1), "int32")
-        is_true, is_predicted = (ops.expand_dims(codes, -1) == classes for codes in (truth, predicted))
-        right = ops.where(truth == predicted, weight, 0.0)
-        cells = (is_true, right), (is_true, weight - right), (is_predicted, weight - right)
-        batch = ops.stack([total(ops.where(cell, ops.expand_dims(each, -1), 0.0)) for cell, each in cells])
+        # A sample is in one cell of (3, C) if it is right, else in two: one comparison with all cells for both.
+        wrong = truth != predicted
+        cells = ops.stack([ops.where(wrong, truth + classes, truth), predicted + 2 * classes])
+        weights = ops.stack([weight, ops.where(wrong, weight, 0.0)])
+        hot = ops.expand_dims(cells, -1) == ops.arange(3 * classes, dtype="int32")
+        batch = ops.reshape(total(ops.where(hot, ops.expand_dims(weights, -1), 0.0)), (3, classes))
         self._add(batch, ops.any(unknown))
 
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,7 +21,7 @@ from keras import ops
 from tailfit.arguments import REQUIRED, checked_flag
 from tailfit.deferring import DEFERRED, defers_results
 from tailfit.errors import ArgumentError
-from tailfit.keras_private import in_stateless_scope
+from tailfit.keras_private import in_stateless_scope, in_symbolic_scope
 from tailfit.metrics._base import ClassMetric, ratio, sum_of_others
 from tailfit.targets import Tensor, with_shape
 
@@ -94,7 +94,7 @@ class RankingMetric(ClassMetric):
         places = ops.minimum(self._kept + ops.cumsum(counts) - 1, self.capacity)
         places = ops.expand_dims(ops.where(counts == 1, places, ops.full_like(places, self.capacity)), -1)
         for kept, new in ((self._keys, keys), (self._own, own), (self._weighed, weight)):
-            kept.assign(ops.scatter_update(kept, places, new))
+            _write_rows(kept, places, new)
         # The count stops at capacity + 1, which marks an excess, so that it can't overflow.
         self._kept.assign(ops.minimum(self._kept + ops.sum(counts), self.capacity + 1))
         wrong = ops.logical_or(wrong, ops.any(ops.logical_and(ops.any(ops.isnan(keys), axis=-1), weight != 0)))
@@ -270,6 +270,20 @@ class AveragePrecision(RankingMetric):
         self, hits: Tensor, rest: Tensor, hits_above: Tensor, rest_above: Tensor, size: Tensor, others: Tensor
     ) -> tuple[Tensor, Tensor]:
         return ratio(ops.sum(hits * ratio(hits_above, hits_above + rest_above), axis=0), size), size > 0
+
+
+def _write_rows(store: keras.Variable, places: Tensor, rows: Tensor) -> None:
+    """Set rows of a variable, the places of which are `(n, 1)`.
+
+    Outside XLA, which reuses the memory of the variable, an update by `assign` copies all of it at every step.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax" or in_stateless_scope() or in_symbolic_scope():
+        store.assign(ops.scatter_update(store, places, rows))
+    elif backend == "torch":
+        store.value[ops.cast(places[:, 0], "int64")] = ops.stop_gradient(rows)
+    else:
+        store.value.scatter_nd_update(places, rows)
 
 
 def _log_odds(logits: Tensor) -> Tensor:

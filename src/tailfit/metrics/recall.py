@@ -107,7 +107,7 @@ class PerClassRecall(ConfusionMetric):
     def result(self) -> Tensor:
         hits, misses, _ = self.counts()
         whole = hits + misses
-        recall = ops.where(whole == 0, ops.full_like(whole, self.absent), ratio(hits, whole))
+        recall = ops.where(whole == 0, self.absent, ratio(hits, whole))
         recall = ops.cast(recall, self.dtype)
         if self.class_names is None:
             return recall
