@@ -1,24 +1,27 @@
 """Whether anything grows: hours of fit / evaluate / predict cycles with early stops, on each backend.
 
-    python benchmarks/soak [--minutes 120] [--backends jax tensorflow torch] [--out benchmarks/soak/results.txt]
+    python benchmarks/soak [--minutes 120] [--backends jax tensorflow torch] [--keep-memory] [--out FILE]
 
-A process a backend, all at once for the whole time. Every cycle trains the same networks again from fresh weights, on
-records from a packed folder and from a folder of .npy files, in turns, until EarlyStopping ends it; some cycles end
-in the middle of an epoch, some by an error from a transform, some write and remove checkpoints. After each: resident
-memory, threads and open files. Growth is the slope of the least-squares line through the second half of the cycles;
-the first half fills caches and arenas.
+One process per backend, all at once. Every cycle trains the same networks again from fresh weights, on records from a
+packed folder and from a folder of .npy files in turn, until EarlyStopping ends it; some cycles end in the middle of an
+epoch, some by an error from a transform, some write and remove checkpoints. After each: resident memory, its peak,
+threads and open files. `--keep-memory` calls `tailfit.keep_memory()` in each process. Growth is the slope of the
+least-squares line through the second half of the cycles; the first half fills caches and arenas.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import platform
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +35,31 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak() -> int:
+    """Bytes of memory that the process held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def counted() -> dict[str, int]:
     """What must not grow."""
     return {
         "memory": resident(),
+        "peak": peak(),
         "threads": len(os.listdir("/proc/self/task")),
         "files": len(os.listdir("/proc/self/fd")),
     }
 
 
-def child(minutes: float) -> None:
+def child(minutes: float, keep_memory: bool) -> None:
     """Cycles on one backend; a line of JSON every so many of them."""
     import gc
 
     import keras
 
     import tailfit
+
+    if keep_memory and not tailfit.keep_memory():
+        raise SystemExit("keep_memory does nothing on this platform")
 
     class StopAt(keras.callbacks.Callback):
         """Ends training in the middle of an epoch."""
@@ -113,11 +125,15 @@ def told(backend: str, lines: list[dict[str, Any]]) -> list[str]:
     """A backend's part of the table."""
     began = lines[0]["seconds"]
     shown = [lines[round(part * (len(lines) - 1) / 6)] for part in range(7)]
-    table = [f"{backend:12}{'minute':>8}{'cycles':>10}{'memory, MB':>14}{'threads':>10}{'open files':>12}"]
+    table = [
+        f"{backend:12}{'minute':>8}{'cycles':>10}{'memory, MB':>14}{'peak, MB':>10}{'threads':>10}{'open files':>12}"
+    ]
     for line in shown:
         minute = (line["seconds"] - began) / 60
         memory = line["memory"] / 1e6
-        table.append(f"{'':12}{minute:8.0f}{line['cycle']:10,}{memory:14.1f}{line['threads']:10}{line['files']:12}")
+        at_most = line["peak"] / 1e6
+        counts = f"{line['threads']:10}{line['files']:12}"
+        table.append(f"{'':12}{minute:8.0f}{line['cycle']:10,}{memory:14.1f}{at_most:10.1f}{counts}")
     half = lines[len(lines) // 2 :]
     cycles = np.array([line["cycle"] for line in half], dtype=float)
     growth = {name: np.polyfit(cycles, [line[name] for line in half], 1)[0] for name in ("memory", "threads", "files")}
@@ -135,19 +151,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--backends", nargs="+", default=["jax", "tensorflow", "torch"])
+    parser.add_argument("--keep-memory", action="store_true", help="call tailfit.keep_memory() in each process")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        child(given.minutes)
+        child(given.minutes, given.keep_memory)
         return
     running = {}
     for backend in given.backends:
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - read when the process has ended
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, __file__, "--child", "--minutes", str(given.minutes)]
+        command += ["--keep-memory"] if given.keep_memory else []
         running[backend] = subprocess.Popen(command, env=environment, stdout=log), log
-    lines = [f"$ python benchmarks/soak {' '.join(sys.argv[1:])}".rstrip()]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("keras", *given.backends, "tailfit"))
+    lines = [
+        f"$ python benchmarks/soak {' '.join(sys.argv[1:])}".rstrip(),
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
+        f"Python {platform.python_version()}, {packages}",
+    ]
+    print("\n".join(lines), flush=True)
     failed = False
     for backend, (process, log) in running.items():
         ended = process.wait()

@@ -18,8 +18,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from networks import BATCH, NETWORKS
-from rows import Epoch, Job, MixupByHand, Row, fit, function_loop
+from networks import BATCH, NETWORKS, Epoch, Job, Row
+from rows import MixupByHand, fit, function_loop
 
 import tailfit
 

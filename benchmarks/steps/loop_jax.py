@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from networks import Network
-from rows import Epoch, Job
+from networks import Epoch, Job, Network
 
 LETTERS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
 
@@ -82,7 +81,7 @@ def by_hand(job: Job, scanned: bool) -> Epoch:
             sums: Any = [jnp.zeros(()), jnp.zeros(())]
             for number, chosen in enumerate(batches):
                 share = None if shares is None else shares[number]
-                state, sums = one(state, sums, job.x.take(chosen, axis=0), job.y.take(chosen), share)
+                state, sums = one(state, sums, *job.take(chosen), share)
             mean = sums[0] / len(batches)
         loss = float(mean)
         return time.perf_counter() - start, loss

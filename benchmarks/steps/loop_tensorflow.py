@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from rows import Epoch, Job, build
+from networks import Epoch, Job
+from rows import build
 
 
 def tape(job: Job, compiled: bool) -> Epoch:
@@ -35,7 +36,7 @@ def tape(job: Job, compiled: bool) -> Epoch:
         batches = job.batches(count, shuffle)
         shares = tf.unstack(job.shares(len(batches))) if job.mixup else [None] * len(batches)
         for chosen, share in zip(batches, shares, strict=True):
-            run(tf.constant(job.x.take(chosen, axis=0)), tf.constant(job.y.take(chosen)), share)
+            run(*map(tf.convert_to_tensor, job.take(chosen)), share)
         loss = float(mean.result())
         return time.perf_counter() - start, loss
 

@@ -4,8 +4,7 @@ import time
 
 import numpy as np
 import torch
-from networks import CLASSES, Network
-from rows import Epoch, Job
+from networks import CLASSES, Epoch, Job, Network
 from torch import nn
 from torch.nn.functional import cross_entropy
 

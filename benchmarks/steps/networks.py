@@ -1,6 +1,7 @@
-"""What every row of steps.py trains: three networks, their first weights and their data, in NumPy alone."""
+"""What every row trains: networks, their first weights and their data, in NumPy alone."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,47 @@ class Network:
         seen = x if len(self.shape) == 1 else x.reshape(count, -1)[:, :96]
         y = (seen @ rng.standard_normal((seen.shape[1], CLASSES), dtype="float32")).argmax(axis=1).astype("int32")
         return x, y
+
+
+# One epoch over the first `count` samples, shuffled or as they come: (seconds, mean loss).
+Epoch = Callable[[int, bool], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """`make` builds it, untrained; `part`: its timed epochs run 1 / part of the steps, and count part times.
+
+    `extra` rows, which no bound speaks of, are not run with Mixup.
+    """
+
+    name: str
+    make: Callable[[], Epoch]
+    part: int = 1
+    extra: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a row is made of: the same for all of them."""
+
+    network: Network
+    x: np.ndarray
+    y: np.ndarray
+    mixup: bool = False
+    batch: int = BATCH
+
+    def batches(self, count: int, shuffle: bool) -> np.ndarray:
+        """The samples of each step, for the loops written by hand."""
+        order = np.random.default_rng().permutation(count) if shuffle else np.arange(count)
+        return order.reshape(-1, self.batch)
+
+    def take(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One batch, for the loops written by hand."""
+        return self.x.take(chosen, axis=0), self.y.take(chosen)
+
+    def shares(self, steps: int) -> np.ndarray:
+        """Mixup's share of the first partner at each step; the second partner is the batch in reverse."""
+        return np.random.default_rng().beta(ALPHA, ALPHA, steps).astype("float32")
 
 
 NETWORKS = {

@@ -1,51 +1,13 @@
 """The rows of steps.py that run on Keras: built-in fit, `tailfit.Model.fit` and the `tailfit.function` loop."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
-from networks import ALPHA, BATCH, CLASSES, Network
+from networks import ALPHA, BATCH, CLASSES, Epoch, Job
 
 import tailfit
-
-# One epoch over the first `count` samples, shuffled or as they come: (seconds, mean loss).
-Epoch = Callable[[int, bool], tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """`make` builds it, untrained; `part`: its timed epochs run 1 / part of the steps, and count part times.
-
-    `extra` rows, which no bound speaks of, are not run with Mixup.
-    """
-
-    name: str
-    make: Callable[[], Epoch]
-    part: int = 1
-    extra: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a row is made of: the same for all of them."""
-
-    network: Network
-    x: np.ndarray
-    y: np.ndarray
-    mixup: bool
-
-    def batches(self, count: int, shuffle: bool) -> np.ndarray:
-        """The samples of each step, for the loops written by hand."""
-        order = np.random.default_rng().permutation(count) if shuffle else np.arange(count)
-        return order.reshape(-1, BATCH)
-
-    def shares(self, steps: int) -> np.ndarray:
-        """Mixup's share of the first partner at each step; the second partner is the batch in reverse."""
-        return np.random.default_rng().beta(ALPHA, ALPHA, steps).astype("float32")
 
 
 def build(job: Job, model: type[keras.Model]) -> keras.Model:
@@ -159,7 +121,7 @@ def function_loop(job: Job) -> Epoch:
         batches = job.batches(count, shuffle)
         shares = job.shares(len(batches)) if job.mixup else [None] * len(batches)
         for chosen, share in zip(batches, shares, strict=True):
-            step(job.x.take(chosen, axis=0), job.y.take(chosen), share)
+            step(*job.take(chosen), share)
         loss = float(mean.result())
         return time.perf_counter() - start, loss
 

@@ -26,8 +26,8 @@ os.environ.update(KERAS_BACKEND="torch", OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEV
 import keras
 import numpy as np
 import torch
-from networks import NETWORKS, Network
-from rows import Job, build
+from networks import NETWORKS, Job, Network
+from rows import build
 
 import tailfit
 
