@@ -51,7 +51,8 @@ def table(backend: str, rounds: list[dict[str, Measured]]) -> list[str]:
     """The rows of a backend, and how tailfit compares with each peer."""
     lines = [
         "",
-        f"{backend:42}{'s/epoch':>9}{'x':>7}{'whole, s':>10}{'x':>7}{'processor, s':>14}{'x':>7}{'peak, MiB':>11}{'loss':>10}",
+        f"{backend:42}{'s/epoch':>9}{'x':>7}{'whole, s':>10}{'x':>7}{'processor, s':>14}{'x':>7}"
+        f"{'peak, MiB':>11}{'loss':>10}",
     ]
     done = [row for row in ROWS[backend] if all("refused" not in turn[row] for turn in rounds)]
 
