@@ -1,15 +1,16 @@
 """How fast a step is: tailfit beside built-in `fit` and hand-written loops, on three backends; also memory.
 
-    python benchmarks/steps [--quick] [--repeats 5] [--rounds 40] [--out benchmarks/steps/results.txt]
+    python benchmarks/steps [--quick] [--repeats 5] [--rounds 20] [--out benchmarks/steps/results.txt]
 
-Each row trains the same network from the same weights with the same Adam on the same data. Its first epoch runs in the
-order of the arrays: the losses of all rows without Mixup must agree. Timed are the epochs after it, each in an
-order newly shuffled, which counts; the rows of one backend, with Mixup and without, take turns in one process, so
-that a busy machine slows all of them. Built-in fit is Keras' own, with its own `jit_compile="auto"`, and has the same
-arrays; its Mixup is written into its `train_step`. K is `steps_per_execution`; the eager loop is timed over a sixteenth
-of the steps. First calls (of 60 batches, compiling included, importing aside) and peak memory have a process of their
-own each. What must be close to built-in fit or to the limit is timed again, beside that only, in many rounds in random
-order: their ratios have the median shown, and an interval of it from the bootstrap.
+Each row trains the same network from the same weights with the same optimizer, Adam unless another is named, on the same
+data. Its first epoch runs in the order of the arrays: the losses of all rows without Mixup must agree. Timed are the
+epochs after it, each in an order newly shuffled, which counts; the rows of one backend, with Mixup and without, take
+turns in one process, so that a busy machine slows all of them. Built-in fit is Keras' own, with its own
+`jit_compile="auto"`, and has the same arrays; its Mixup is written into its `train_step`. K is `steps_per_execution`;
+the eager loop is timed over a sixteenth of the steps. First calls (of 60 batches, compiling included, importing aside)
+and peak memory have a process of their own each. What must be close to built-in fit or to the limit is timed again,
+beside that only, in many rounds in random order: their ratios have the median shown, and an interval of it from the
+bootstrap.
 """
 
 import argparse
@@ -36,9 +37,22 @@ STEPS = {  # of an epoch, and of a quick one: more than a multiple of 32, so tha
 SCAN, EAGER = "lax.scan, by hand (the limit)", "eager tape loop, by hand"
 FIT, FIT_K = "built-in fit", "built-in fit, K=32"
 OURS, OURS_K, LOOP = "tailfit.Model.fit", "tailfit.Model.fit, K=32", "tailfit.function loop"
+PLAIN = "plain loop, by hand"
+SHORT = {OURS: "K=1", OURS_K: "K=32", FIT: "built-in fit", SCAN: "lax.scan", PLAIN: "the loop by hand"}
+# Rows that are compared round by round, and how large the ratio of their times may be.
+COMPARED: dict[tuple[str, str, str], dict[tuple[str, str], float | None]] = {
+    (MLP, "jax", "adam"): {(OURS, FIT): 1.03, (OURS_K, FIT): 0.40, (OURS_K, SCAN): 1.15, (SCAN, FIT): None},
+    (MLP, "tensorflow", "adam"): {(OURS, FIT): 1.03},
+    (MLP, "torch", "sgd"): {(OURS, FIT): 0.30, (OURS, PLAIN): 1.5},
+    (MLP, "torch", "adam"): {(OURS, FIT): 0.40, (OURS, PLAIN): 1.5},
+    ("1-D convnet on 128x12", "torch", "adam"): {(OURS, FIT): 0.90, (OURS, PLAIN): None},
+}
+# The first call on torch records the step.
+PEAK, FIRST = {"jax": 1.05, "tensorflow": 1.05, "torch": 1.1}, {"jax": 1.2, "tensorflow": 1.2, "torch": 1.5}
 ALIKE = 1e-3  # how far the losses of the first epoch may differ, relatively
 
 Told = dict[str, Any]
+Ratios = dict[tuple[str, str, str, str, str], float]
 
 
 def child(backend: str, **given: Any) -> Told:
@@ -95,20 +109,15 @@ def seconds(told: Told, name: str) -> float | None:
     return statistics.median(found[0]) if found else None
 
 
-def taking_turns(
-    steps: int, rounds: int, versions: dict[str, str]
-) -> tuple[list[str], dict[tuple[str, str, str], float]]:
+def taking_turns(quick: bool, rounds: int, versions: dict[str, str]) -> tuple[list[str], Ratios]:
     """The ratios of two rows, round by round, on each backend: a table, and their medians."""
-    compared = {
-        "jax": [(OURS, FIT), (OURS_K, FIT), (OURS_K, SCAN), (SCAN, FIT)],
-        "tensorflow": [(OURS, FIT)],
-        "torch": [(OURS, FIT)],
-    }
-    lines = ["", f"MLP, {rounds} rounds in random order{'':36}{'median':>8}{'95 % of the median':>20}"]
-    medians: dict[tuple[str, str, str], float] = {}
-    for backend, pairs in compared.items():
+    lines = ["", f"{rounds} rounds in random order{'':63}{'median':>8}{'95 % of the median':>20}"]
+    medians: Ratios = {}
+    for (network, backend, optimizer), pairs in COMPARED.items():
         names = sorted({name for pair in pairs for name in pair})
-        told = child(backend, network=MLP, steps=steps, names=names, rounds=rounds)
+        given = {"steps": STEPS[network][quick], "names": names, "rounds": rounds, "optimizer": optimizer}
+        told = child(backend, network=network, **given)
+        lines.append(f"{network}, {optimizer}")
         if "refused" in told:
             lines.append(f"  {backend}: {told['refused']}")
             continue
@@ -117,8 +126,8 @@ def taking_turns(
             ratios = [turn[ours] / turn[theirs] for turn in told["turns"]]
             drawn = random.Random(0)
             again = sorted(statistics.median(drawn.choices(ratios, k=len(ratios))) for _ in range(2000))
-            median = medians[backend, ours, theirs] = statistics.median(ratios)
-            lines.append(f"{backend:11}{f'{ours} / {theirs}':60}{median:7.3f}{again[50]:12.3f} to {again[-51]:.3f}")
+            median = medians[network, backend, optimizer, ours, theirs] = statistics.median(ratios)
+            lines.append(f"  {backend:11}{f'{ours} / {theirs}':70}{median:7.3f}{again[50]:12.3f} to {again[-51]:.3f}")
     return lines, medians
 
 
@@ -165,35 +174,30 @@ def firsts(repeats: int, steps: int, quick: bool) -> tuple[list[str], dict[tuple
     return lines, medians
 
 
-def targets(
-    told: dict[str, Told], medians: dict[tuple[str, str], Told], ratios: dict[tuple[str, str, str], float]
-) -> list[str]:
-    """The bounds to reach on the MLP, each with what was measured."""
-    jax = told["jax"]
-    bounds: list[tuple[str, float | None, float]] = [
-        (f"{backend}: K=1 to built-in fit, time", ratios.get((backend, OURS, FIT)), 1.03) for backend in BACKENDS
-    ]
-    loop, tape = seconds(jax, LOOP), seconds(told["tensorflow"], EAGER)
-    bounds += [
-        ("jax: K=32 to built-in fit, time", ratios.get(("jax", OURS_K, FIT)), 0.40),
-        ("jax: K=32 to lax.scan, time", ratios.get(("jax", OURS_K, SCAN)), 1.15),
-        ("function loop on jax to eager tape loop, time", loop / tape if loop and tape else None, 1 / 20),
-    ]
-    for key, what, bound in (("peak", "peak memory", 1.05), ("first", "first call", 1.20)):
+def targets(told: dict[str, Told], medians: dict[tuple[str, str], Told], ratios: Ratios) -> list[str]:
+    """The bounds to reach, each with what was measured."""
+    bounds: list[tuple[str, float | None, float]] = []
+    for (network, backend, optimizer), pairs in COMPARED.items():
+        for (ours, theirs), bound in pairs.items():
+            if bound is not None:
+                what = f"{backend}, {network}, {optimizer}: {SHORT[ours]} to {SHORT[theirs]}, time"
+                bounds.append((what, ratios.get((network, backend, optimizer, ours, theirs)), bound))
+    loop, tape = seconds(told["jax"], LOOP), seconds(told["tensorflow"], EAGER)
+    bounds.append(("function loop on jax to eager tape loop, time", loop / tape if loop and tape else None, 1 / 20))
+    for key, what, most in (("peak", "peak memory", PEAK), ("first", "first call", FIRST)):
         for backend in BACKENDS:
-            for name, k in ((OURS, 1), (OURS_K, 32)):
+            for name in (OURS, OURS_K):
                 ours, fit = (medians.get((backend, row), {}).get(key) for row in (name, FIT))
-                bounds.append(
-                    (f"{backend}: K={k} to built-in fit, {what}", ours / fit if ours and fit else None, bound)
-                )
-    lines = ["", f"Must reach, MLP{'':35}{'measured':>10}{'at most':>9}"]
+                ratio = ours / fit if ours and fit else None
+                bounds.append((f"{backend}, {MLP}: {SHORT[name]} to built-in fit, {what}", ratio, most[backend]))
+    lines = ["", f"{'Must reach':74}{'measured':>10}{'at most':>9}"]
     for what, ratio, bound in bounds:
         if ratio is None:
-            lines.append(f"{what:50}{'-':>10}{bound:9.2f}  not measured")
+            lines.append(f"{what:74}{'-':>10}{bound:9.2f}  not measured")
         else:
-            lines.append(f"{what:50}{ratio:10.3f}{bound:9.2f}  {'reached' if ratio <= bound else 'MISSED'}")
-    limit = ratios.get(("jax", SCAN, FIT))
-    lines += [] if limit is None else [f"{'(the limit itself, lax.scan to built-in fit)':50}{limit:10.3f}"]
+            lines.append(f"{what:74}{ratio:10.3f}{bound:9.2f}  {'reached' if ratio <= bound else 'MISSED'}")
+    limit = ratios.get((MLP, "jax", "adam", SCAN, FIT))
+    lines += [] if limit is None else [f"{'(the limit itself on jax, lax.scan to built-in fit)':74}{limit:10.3f}"]
     return lines
 
 
@@ -201,12 +205,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="shows that it runs; its figures say little")
     parser.add_argument("--repeats", type=int, help="timed epochs a row: 5, quick 1")
-    parser.add_argument("--rounds", type=int, help="of the rows that take turns: 40, quick 3")
+    parser.add_argument("--rounds", type=int, help="of the rows that take turns: 20, quick 3")
     parser.add_argument("--out", type=Path, help="write the text there, too")
     parser.add_argument("--turns", action="store_true", help="only the rows that take turns")
     given = parser.parse_args()
     repeats = given.repeats or (1 if given.quick else 5)
-    began = time.perf_counter()
+    began, load = time.perf_counter(), os.getloadavg()[0]
     lines: list[str] = []
     mlp: dict[str, Told] = {}
     versions: dict[str, str] = {}
@@ -220,17 +224,17 @@ def main() -> int:
         mlp = mlp or told
         for said in told.values():
             versions.update(said["versions"])
-    steps = STEPS[MLP][given.quick]
-    turn_lines, ratios = taking_turns(steps, given.rounds or (3 if given.quick else 40), versions)
+    turn_lines, ratios = taking_turns(given.quick, given.rounds or (3 if given.quick else 20), versions)
     if given.turns:
         lines += turn_lines
     else:
+        steps = STEPS[MLP][given.quick]
         first_lines, medians = firsts(1 if given.quick else 3, steps, given.quick)
         lines += [*where(mlp["jax"], steps), *first_lines, *turn_lines, *targets(mlp, medians, ratios)]
     text = "\n".join(
         [
             f"$ python benchmarks/steps {' '.join(sys.argv[1:])}".rstrip(),
-            f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+            f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, {platform.system()} {platform.release()}",
             ", ".join(f"{name} {number}" for name, number in versions.items()),
             *([] if given.turns else [f"{repeats} timed epochs a row; {time.perf_counter() - began:.0f} s in all"]),
             *lines,

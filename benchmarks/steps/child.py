@@ -107,10 +107,10 @@ def timed(network: Any, steps: int, repeats: int) -> dict[str, Any]:
     return {**told, "reading": reading}
 
 
-def turns(network: Any, steps: int, names: list[str], rounds: int) -> dict[str, Any]:
+def turns(network: Any, steps: int, names: list[str], rounds: int, optimizer: str) -> dict[str, Any]:
     """Seconds of an epoch of some rows in each of many rounds, in a new order each: for ratios close to one."""
     x, y = network.data(steps * BATCH)
-    made = {row.name: row.make() for row in rows(Job(network, x, y, False)) if row.name in names}
+    made = {row.name: row.make() for row in rows(Job(network, x, y, optimizer=optimizer)) if row.name in names}
     for epoch in made.values():
         epoch(len(x), True)
     told: list[dict[str, float]] = []

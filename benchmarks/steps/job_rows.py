@@ -261,6 +261,8 @@ def main() -> None:
         raise SystemExit("keep_memory does nothing here")
     if row not in _MODULES:
         importlib.import_module("rows")  # Keras
+    if row in (OURS, OURS_KEPT, OURS_K):
+        module.Model, module.Batches  # noqa: B018 - tailfit imports its rooms on first use
     job = Job(NETWORK, np.load(folder / "x.npy"), np.load(folder / "y.npy"), batch=BATCH)
     measured: dict[str, Any] = {"package": f"{row} {module.__version__}"} if row in ("Lightning", "skorch") else {}
     with contextlib.redirect_stdout(sys.stderr):

@@ -37,7 +37,11 @@ def build(network: Network) -> nn.Module:
 
 def loop(job: Job) -> Epoch:
     model = build(job.network)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7)
+    made = {
+        "adam": lambda given: torch.optim.Adam(given, 1e-3, eps=1e-7),
+        "sgd": lambda given: torch.optim.SGD(given, 1e-3),
+    }
+    optimizer = made[job.optimizer](model.parameters())
     x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(job.x, -1, 1)))  # channels first, as torch has them
     y = torch.from_numpy(job.y.astype("int64"))
 

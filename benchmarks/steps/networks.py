@@ -73,6 +73,7 @@ class Job:
     y: np.ndarray
     mixup: bool = False
     batch: int = BATCH
+    optimizer: str = "adam"
 
     def batches(self, count: int, shuffle: bool) -> np.ndarray:
         """The samples of each step, for the loops written by hand."""

@@ -77,7 +77,8 @@ def fit(job: Job, model: type[keras.Model], k: int, through_batches: bool = Fals
         options["metrics"] = [keras.metrics.SparseCategoricalAccuracy()]
         if issubclass(model, tailfit.Model):
             options["steps"] = [tailfit.steps.Mixup(alpha=ALPHA)]
-    made.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
+    optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[job.optimizer](1e-3)
+    made.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options)
     clock = _Clock()
 
     def epoch(count: int, shuffle: bool) -> tuple[float, float]:
