@@ -2,9 +2,9 @@
 
     python benchmarks/steps [--quick] [--repeats 5] [--rounds 20] [--out benchmarks/steps/results.txt]
 
-Each row trains the same network from the same weights with the same optimizer, Adam unless another is named, on the same
-data. Its first epoch runs in the order of the arrays: the losses of all rows without Mixup must agree. Timed are the
-epochs after it, each in an order newly shuffled, which counts; the rows of one backend, with Mixup and without, take
+Each row trains the same network from the same weights with the same optimizer (Adam unless another is named) on the
+same data. Its first epoch runs in the order of the arrays: the losses of all rows without Mixup must agree. Timed are
+the epochs after it, each in an order newly shuffled, which counts. The rows of one backend, with Mixup or not, take
 turns in one process, so that a busy machine slows all of them. Built-in fit is Keras' own, with its own
 `jit_compile="auto"`, and has the same arrays; its Mixup is written into its `train_step`. K is `steps_per_execution`;
 the eager loop is timed over a sixteenth of the steps. First calls (of 60 batches, compiling included, importing aside)

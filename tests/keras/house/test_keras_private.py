@@ -136,6 +136,25 @@ def test_what_the_jax_trainer_expects_of_fit():
     assert seen == ["batch"]
 
 
+@pytest.mark.only_on("jax")  # the JAX trainer
+def test_the_state_of_a_step_is_not_searched_for_layers():
+    """Keras' fit sets `_jax_state` at every step, and layers copy it into lists that they track."""
+    found = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            found[type(self.model)] = type(vars(self.model)["_jax_state"])
+
+    for kind in (keras.Model, tailfit.Model):
+        x = keras.Input((2,))
+        model = kind(x, keras.layers.Dense(1)(x))
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), batch_size=2, verbose=0, callbacks=[Look()])
+        found[kind] = found.pop(type(model))
+    assert found[tailfit.Model] is dict
+    assert found[keras.Model] is not dict, "Keras does not track it any more: Trainer.__setattr__ can go"
+
+
 @pytest.mark.only_on("tensorflow")  # the TensorFlow trainer
 def test_the_layer_that_a_tensorflow_model_builds_from_a_specification(backend):
     model = keras.Sequential([keras.layers.Dense(1)])

@@ -165,6 +165,14 @@ class Trainer(EpochResults):
     _run_train_step: Callable[[Any], Any]
     _run_test_step: Callable[[Any], Any]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Keras' fit sets it at every step. Layers search the values of attributes for variables and layers, and copy
+        # lists and dicts for that, which takes a third of the time that Python spends on a small step.
+        if name == "_jax_state":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         true_step_numbers(iterator)
         if iterator is not None and (self._fuses() or _held_by(iterator)):
