@@ -50,6 +50,37 @@ def torch_steps() -> str:
     return _table(path, ["network, optimizer", "", "ms/step", "x fit", "x loop by hand"], body)
 
 
+def job() -> str:
+    """Seconds of a whole job, beside what else trains the same network."""
+    path = RESULTS / "steps" / "job.txt"
+    body, backend = [], ""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        if "s/epoch" in line:
+            backend = line.partition(" ")[0]
+        cells = _COLUMNS.split(line.strip())
+        if line.startswith("  ") and len(cells) >= 8:
+            body.append(f"| {backend} | {' | '.join(cells[:8])} |")
+    columns = ["", "", "s/epoch", "x", "whole, s", "x", "processor, s", "x", "peak, MiB"]
+    return _table(path, columns, body) if path.exists() else _missing(path)
+
+
+def compare() -> str:
+    """Time of a comparison, with and without the shared compilation cache."""
+    path = RESULTS / "compare" / "results.txt"
+    return _plain(path, "5 remedies") if path.exists() else _missing(path)
+
+
+def start() -> str:
+    """Time to start, and the share of imports in a short training."""
+    path = RESULTS / "start" / "results.txt"
+    return _plain(path, "medians of") if path.exists() else _missing(path)
+
+
+def soak() -> str:
+    """Memory over an hour of short trainings."""
+    return _plain(RESULTS / "soak" / "results.txt", "torch ")
+
+
 def losses() -> str:
     """Time of each loss as a multiple of Keras' cross-entropy, and of the limit."""
     path = RESULTS / "losses" / "results.txt"
@@ -86,7 +117,8 @@ def evaluation() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    table.__name__: table for table in (steps, torch_steps, losses, feed, recordings, resume, evaluation)
+    table.__name__: table
+    for table in (steps, torch_steps, job, losses, feed, recordings, compare, start, soak, resume, evaluation)
 }
 
 
@@ -94,6 +126,10 @@ def _table(path: Path, head: list[str], body: list[str]) -> str:
     if not body:
         raise ValueError(f"{path}: no rows found; its format has changed")
     return "\n".join([f"{_origin(path)}\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|", *body])
+
+
+def _missing(path: Path) -> str:
+    return f"Not measured yet: `{path.relative_to(ROOT).as_posix()}` is missing."
 
 
 def _plain(path: Path, beginning: str) -> str:

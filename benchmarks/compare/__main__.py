@@ -95,10 +95,13 @@ def main():
     parser.add_argument("--rows", nargs="+", default=list(ROWS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("keras", options.backend))
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("keras", options.backend, "tailfit"))
     lines = [
-        f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}, {versions}",
-        f"5 remedies x {options.seeds} seeds x {options.epochs} epochs; load before: {os.getloadavg()[0]:.1f}",
+        f"$ python benchmarks/compare {' '.join(sys.argv[1:])}",
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
+        f"Python {platform.python_version()}, {versions}",
+        "",
+        f"5 remedies x {options.seeds} seeds x {options.epochs} epochs",
         f"{'':26} {'wall s':>8} {'share':>6} {'processor s':>12} {'share':>6}",
     ]
     print("\n".join(lines), flush=True)
