@@ -98,7 +98,7 @@ def main():
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("keras", options.backend, "tailfit"))
     lines = [
         f"$ python benchmarks/compare {' '.join(sys.argv[1:])}",
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
         f"Python {platform.python_version()}, {versions}",
         "",
         f"5 remedies x {options.seeds} seeds x {options.epochs} epochs",

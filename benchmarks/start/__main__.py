@@ -25,7 +25,12 @@ import tailfit
 
 BACKENDS = ("jax", "tensorflow", "torch")
 MAIN = "from tailfit.cli import main; main()"
-RECIPE = "data: {path: set, split: {train: 0.7, validation: 0.15, test: 0.15}}\nnetwork: {name: mlp}\nepochs: 2\nbatch_size: 32\n"
+RECIPE = """
+data: {path: set, split: {train: 0.7, validation: 0.15, test: 0.15}}
+network: {name: mlp}
+epochs: 2
+batch_size: 32
+"""
 TRAIN, IMPORTS, KERAS = "tailfit train", "  its imports", "import keras (floor)"
 ROWS: dict[str, list[str]] = {
     "python": ["-c", "pass"],
