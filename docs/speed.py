@@ -78,7 +78,7 @@ def start() -> str:
 
 def soak() -> str:
     """Memory over an hour of short trainings."""
-    return _plain(RESULTS / "soak" / "results.txt", "torch ")
+    return _plain(RESULTS / "soak" / "results.txt", "jax ", "tensorflow ", "torch ")
 
 
 def losses() -> str:
@@ -132,8 +132,8 @@ def _missing(path: Path) -> str:
     return f"Not measured yet: `{path.relative_to(ROOT).as_posix()}` is missing."
 
 
-def _plain(path: Path, beginning: str) -> str:
-    lines = "\n".join(_section(path, beginning))
+def _plain(path: Path, *beginnings: str) -> str:
+    lines = "\n".join(line for beginning in beginnings for line in _section(path, beginning))
     return f"{_origin(path)}\n\n```text\n{lines}\n```"
 
 

@@ -66,6 +66,10 @@ def tailfit_rows(given: Given) -> dict[str, Reader]:
         fed = tailfit.Batches(source, given.batch, sampler, seed=1, **more)
         return lambda: fed.iterate(0)
 
+    def by_step(source: Any) -> Reader:
+        fed = tailfit.Batches(source, given.batch, seed=1, prefetch=0)
+        return lambda: (fed[step] for step in range(len(fed)))
+
     return {
         "contiguous copy (limit)": copy,
         "np.take(out=) (limit)": take_out,
@@ -78,7 +82,19 @@ def tailfit_rows(given: Given) -> dict[str, Reader]:
         "Batches(Packed), ClassBalanced": batches(in_memory, tailfit.samplers.ClassBalanced()),
         "Batches(Packed), Bootstrap": batches(in_memory, tailfit.samplers.Bootstrap()),
         "Batches(Packed), from its files": batches(on_disk),
+        "Batches(Packed)[i], as a keras.Model reads it": by_step(in_memory),
     }
+
+
+def kept_rows(given: Given) -> dict[str, Reader]:
+    """The rows that ask the system for memory at every batch, in a process that keeps what it frees."""
+    import tailfit
+
+    if not tailfit.keep_memory():
+        raise OSError("keep_memory does nothing here")
+    wanted = ("np.take", "Batches(Packed)", "Batches(Packed)[i], as a keras.Model reads it")
+    rows = tailfit_rows(given)
+    return {f"{name}, keep_memory": rows[name] for name in wanted}
 
 
 def keras_rows(given: Given) -> dict[str, Reader]:
@@ -219,6 +235,7 @@ def imblearn_rows(given: Given) -> dict[str, Reader]:
 # By group, each with a process of its own: the module that it needs, and its rows.
 GROUPS: dict[str, tuple[str, Callable[[Given], dict[str, Reader]]]] = {
     "tailfit": ("tailfit", tailfit_rows),
+    "keep_memory": ("tailfit", kept_rows),
     "keras": ("keras", keras_rows),
     "torch": ("torch", torch_rows),
     "grain": ("grain", grain_rows),

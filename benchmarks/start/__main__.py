@@ -1,6 +1,6 @@
 """How long commands and scripts take to start, beside the import of Keras, which each needs.
 
-    python benchmarks/start [--rounds 5] [--backends jax tensorflow torch] [--out benchmarks/start/results.txt]
+    python benchmarks/start [--rounds 3] [--backends jax tensorflow torch] [--out benchmarks/start/results.txt]
 
 Each run is a fresh process; the rows take turns. `tailfit train` trains a small MLP for two epochs on 600 records and
 writes everything that a run writes. Its imports are those of the row "its imports", which do nothing else. On a machine
@@ -56,7 +56,7 @@ def measured(arguments: list[str], backend: str, folder: Path) -> tuple[float, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS), choices=BACKENDS)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
