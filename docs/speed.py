@@ -27,9 +27,9 @@ def steps() -> str:
     path = RESULTS / "steps" / "results.txt"
     rows: dict[str, dict[str, str]] = {}
     for line in _section(path, "MLP "):
-        backend, name, numbers = line[:11].strip(), line[11:46].strip(), line[46:].split()
-        if backend in ("jax", "tensorflow") and len(numbers) >= 3:
-            rows.setdefault(name, {})[backend] = f"{numbers[1]} | {numbers[2]}"
+        found = re.match(r"(jax|tensorflow)\s+(.+?)\s{2,}[\d.]+\s+([\d.]+)\s+([\d.]+)", line)
+        if found:
+            rows.setdefault(found[2], {})[found[1]] = f"{found[3]} | {found[4]}"
     head = ["", "JAX, ms", "x fit", "TensorFlow, ms", "x fit"]
     body = [
         f"| {name} | {found.get('jax', ' | ')} | {found.get('tensorflow', ' | ')} |" for name, found in rows.items()

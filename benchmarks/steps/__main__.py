@@ -73,7 +73,7 @@ def speed(network: str, told: dict[str, Told], steps: int) -> list[str]:
     lines = [
         "",
         f"{network}: {steps} steps of 64 an epoch, medians",
-        f"{'':46}{'s/epoch':>9}{'ms/step':>9}{'x fit':>7}",
+        f"{'':63}{'s/epoch':>9}{'ms/step':>9}{'x fit':>7}",
     ]
     lines[-1] += f"{'loss':>9}   Mixup + metrics: {'s/epoch':>9}{'ms/step':>9}{'x fit':>7}{'loss':>9}"
     for backend, said in told.items():
@@ -81,7 +81,7 @@ def speed(network: str, told: dict[str, Told], steps: int) -> list[str]:
         rows = {(row["name"], row["mixup"]): row for row in said["rows"]}
         notes = []
         for name in dict.fromkeys(row["name"] for row in said["rows"]):
-            line = f"{backend:11}{name:35}"
+            line = f"{backend:11}{name:52}"
             for mixup in (False, True):
                 line += " " * 20 if mixup else ""
                 if (name, mixup) not in rows:
