@@ -35,8 +35,10 @@ zero. *Undecided*: the interval is too wide to tell. *One seed*: there is no int
 NETWORKS = """\
 ## Which network
 
-Plain training of the networks in [networks](networks.md), compared with `cnn`, the default of recipes for series; and
-random forests of 500 trees on all readings of a window, as a reference."""
+Plain training of the networks in [networks](networks.md), compared with `cnn`, the default of recipes for series. As
+references: random forests of 500 trees on all readings of a window; statistics of the windows (level, size, deviation
+and mean change of each sensor, as logarithms), alone or as further inputs; and limits, the same trained on all 1,522
+training windows, without a long tail."""
 
 SOURCES = """\
 ## Where the figures come from
@@ -139,7 +141,7 @@ def networks(store: Store) -> list[str]:
     plant = {
         name.removesuffix(", plain cross-entropy"): seeds
         for name, seeds in rows.items()
-        if name.endswith(", plain cross-entropy") or name.startswith("random forest")
+        if name.endswith(", plain cross-entropy") or name.startswith(("random forest", "ridge regression", "limit"))
     }
     names = dict.fromkeys(name.split(", ")[1] for name in store.rows("ucr"))
     archive = {name: over_sets(store, name).get("plain cross-entropy", {}) for name in names}

@@ -47,6 +47,7 @@ def remedies() -> dict[str, Remedy]:
             cosine=True,
         ),
         "second stages": Remedy(after=("stages",)),
+        "ridge regression": Remedy(after=("ridge",)),
     }
 
 
@@ -54,6 +55,9 @@ def figures_of(
     name: str, network: str, source: Any, remedy: Remedy, budget: Budget, seed: int, scored: Scored
 ) -> dict[str, Figures]:
     """Train a network on a source, and return the figures of each row on the sets that are scored."""
+    if "ridge" in remedy.after:
+        seen, scored = with_features(network, source, seed, scored)
+        return ridge_rows(name, seen, seed, scored)
     model, batches, scored = fitted(network, source, remedy, budget, seed, scored)
     if remedy.after:
         rows = rows_of_heads(name, model, batches, remedy, budget, scored)
@@ -82,14 +86,38 @@ def fitted(
     if network != "minirocket":
         build = getattr(tailfit.networks, network)
         return *trained(headed(build, shape, classes), source, remedy, budget, seed), scored
-    x = source.read(np.arange(len(source)))
-    whole = tailfit.networks.minirocket(shape, classes, seed=seed, records=x)
+    seen, sets = with_features(network, source, seed, scored)
+    size = seen.read(np.arange(1)).shape[1]
+    return *trained(headed(linear, (size,), classes), seen, remedy, budget, seed), sets
+
+
+def with_features(network: str, source: Any, seed: int, scored: Scored) -> tuple[tailfit.data.Arrays, Scored]:
+    """Fixed features of MiniRocket in place of the series, for the training source and the sets to score."""
+    if network != "minirocket":
+        raise ValueError(f"{network} has no fixed features")
+    x, classes = source.read(np.arange(len(source))), len(source.class_names)
+    whole = tailfit.networks.minirocket(x.shape[1:], classes, seed=seed, records=x)
     before = keras.Model(whole.input, whole.layers[-1].input)
     features = lambda x: before.predict(x, batch_size=50, verbose=0)  # noqa: E731
     seen = tailfit.data.Arrays(features(x), source.labels, class_names=list(source.class_names))
-    sets = {prefix: (features(x), y) for prefix, (x, y) in scored.items()}
-    size = before.output_shape[1]
-    return *trained(headed(linear, (size,), classes), seen, remedy, budget, seed), sets
+    return seen, {prefix: (features(x), y) for prefix, (x, y) in scored.items()}
+
+
+def ridge_rows(name: str, source: Any, seed: int, scored: Scored) -> dict[str, Figures]:
+    """Figures of one layer by ridge regression, as MiniRocket's authors classify, alone and with remedies."""
+    classes = len(source.class_names)
+    keras.utils.clear_session()
+    model = linear(source.read(np.arange(1)).shape[1:], classes, None)
+    plain = tailfit.Batches(source, seed=seed)
+    logits = lambda x: model.predict(x, batch_size=250, verbose=0)  # noqa: E731
+    tailfit.stages.ridge_classifier(model, plain)
+    rows = {name: figures_on(scored, logits, classes)}
+    adjustment = tailfit.posthoc.LogitAdjustment(plain, from_logits=True)
+    adjusted = lambda x: adjustment.transform(logits(x))  # noqa: E731
+    rows[f"{name} + post-hoc logit adjustment"] = figures_on(scored, adjusted, classes)
+    tailfit.stages.ridge_classifier(model, plain.weighted("balanced"))
+    rows[f"{name} + class weights"] = figures_on(scored, logits, classes)
+    return rows
 
 
 def headed(build: Callable[..., tailfit.Model], shape: tuple[int, ...], classes: int) -> Callable[..., tailfit.Model]:
@@ -103,8 +131,10 @@ def headed(build: Callable[..., tailfit.Model], shape: tuple[int, ...], classes:
 
 def linear(shape: tuple[int, ...], classes: int, head: str | None) -> tailfit.Model:
     inputs = keras.Input(shape)
-    kinds = {"cosine": CosineDense, "experts": Experts, None: keras.layers.Dense}
-    return tailfit.Model(inputs, kinds[head](classes)(inputs))
+    kinds = {"cosine": CosineDense, "experts": Experts}
+    # As in `tailfit.networks.minirocket`: with more features than samples, random weights would stay as noise.
+    layer = kinds[head](classes) if head else keras.layers.Dense(classes, kernel_initializer="zeros")
+    return tailfit.Model(inputs, layer(inputs))
 
 
 def ensemble_figures(

@@ -140,8 +140,9 @@ def ranked_table(rows: dict[str, dict[int, Figures]], key: str, shown: tuple[str
     """Return a line per row, ordered by the held-out figure of `key`, which is the last column."""
     best = chosen(rows, key)
     keys = (*shown, f"validation {key}")
-    lines = [f"{'%':56}{'seeds':>8}" + "".join(f"{title:>16}" for title in (*shown, "held out"))]
+    width = max(56, *(len(name) + 11 for name in rows))
+    lines = [f"{'%':{width}}{'seeds':>8}" + "".join(f"{title:>16}" for title in (*shown, "held out"))]
     for name, seeds in sorted(rows.items(), key=lambda row: -held_out(row[1], key)):
         cells = "".join(f"{mean_and_spread(seeds.values(), each):>16}" for each in keys)
-        lines.append(f"{name + (' <- chosen' if name == best else ''):56}{len(seeds):8}{cells}")
+        lines.append(f"{name + (' <- chosen' if name == best else ''):{width}}{len(seeds):8}{cells}")
     return lines

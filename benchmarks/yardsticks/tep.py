@@ -27,8 +27,11 @@ def runs(data: Path, seeds: int | None) -> Iterator[Run]:
             yield Run(NAME, name, seed, lambda n=name, r=remedy, s=seed: one(data, n, r, s))
 
 
-def parts(data: Path, seed: int) -> tuple[tailfit.data.Arrays, tuple, tuple]:
-    """Return the long-tailed training source, and validation and test windows with labels, all scaled."""
+def parts(data: Path, seed: int, *, cut: bool = True) -> tuple[tailfit.data.Arrays, tuple, tuple]:
+    """Return the long-tailed training source, and validation and test windows with labels, all scaled.
+
+    Without `cut`, the training source has all windows of the training part, about as many of each class.
+    """
     with np.load(data / "tep_windows.npz", allow_pickle=False) as file:
         x, y, start, is_train = file["X"], file["y"], file["t0"], file["is_train"]
         names, run = file["y_names"].tolist(), file["run"]
@@ -42,11 +45,9 @@ def parts(data: Path, seed: int) -> tuple[tailfit.data.Arrays, tuple, tuple]:
     normal = names.index("normal")
     ranked = [normal, *rng.permutation([code for code in range(len(names)) if code != normal])]
     most = np.bincount(y[train]).min()
+    count = [round(most * RATIO ** (-rank / (len(names) - 1))) if cut else None for rank in range(len(names))]
     kept = np.concatenate(
-        [
-            rng.permutation(np.flatnonzero(train & (y == code)))[: round(most * RATIO ** (-rank / (len(names) - 1)))]
-            for rank, code in enumerate(ranked)
-        ]
+        [rng.permutation(np.flatnonzero(train & (y == code)))[: count[rank]] for rank, code in enumerate(ranked)]
     )
     mean, spread = x[kept].mean(axis=(0, 1)), x[kept].std(axis=(0, 1)) + 1e-6
     scaled = ((x - mean) / spread).astype("float32")
