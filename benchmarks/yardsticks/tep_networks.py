@@ -4,8 +4,8 @@ The parts are those of `tep`, seed by seed, so its rows can be compared with the
 plainly. The network with the best held-out macro F1 is then trained with the remedies, and given statistics of the
 windows. The held-out part chooses the network, the inputs and the remedy; the test runs choose nothing.
 
-The limits are trained without a long tail, on all windows of the training part: a result below its limit
-is what the tail costs, and the rest to 100 % is the difference between training and test runs. They are never chosen.
+The limits are trained without a long tail, on all windows of the training part: the gap between a result and its limit
+is what the tail costs; the rest is lost between the training and the test runs. Limits are never chosen.
 """
 
 from collections.abc import Callable, Iterator
