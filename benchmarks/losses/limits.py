@@ -1,6 +1,7 @@
 """Each loss written by hand with the functions of one backend: the time that its formula takes without Keras or checks.
 
-The backend differentiates them. tailfit can be faster where it has a gradient in closed form (losses/_slopes.py).
+The backend differentiates them, except sums of sigmoid terms on torch, whose closed form is several times as fast. On
+TensorFlow, tailfit can be faster than the limit, because it has closed forms there, too (losses/_slopes.py).
 
 They compute the same function, disabled classes (logits of -inf) and, in sigmoid losses, soft labels included. They
 expect what the benchmark passes: class indices in range, float32 logits, no weights, no mask, options as numbers.
@@ -67,26 +68,10 @@ def limits(classes: int, counts: Any, num_samples: float) -> dict[str, Callable[
         sizes = raw.bincount(y, classes)
         return raw.nll(z, y) / raw.take(sizes, y) * len(y)
 
-    def focal_sum(z: Any, present: Any, absent: Any) -> Any:
-        z = raw.clip(z)
-        log_p, log_q = raw.log_sigmoid(z), raw.log_sigmoid(-z)
-        return -raw.total(present * raw.exp(2 * log_q) * log_p + absent * raw.exp(2 * log_p) * log_q)
-
-    def asymmetric(z: Any, y: Any) -> Any:
-        z = raw.clip(z)
-        log_p = raw.log_sigmoid(z)
-        shifted = raw.relu(raw.exp(log_p) - 0.05)
-        squared = shifted * shifted
-        return -raw.total(y * raw.sigmoid(-z) * log_p + (1 - y) * squared * squared * raw.log1p(-shifted))
-
     def distribution_balanced(z: Any, y: Any) -> Any:
         weights = 0.1 + raw.sigmoid(10 * (rarity / raw.at_least(raw.total(y * rarity)[:, None], 1e-38) - 0.2))
         present = weights * y
-        return focal_sum((z + shift) * (2 - y), present, (weights - present) / 2)
-
-    def equalization(z: Any, y: Any) -> Any:
-        z = raw.clip(z)
-        return -raw.total(y * raw.log_sigmoid(z) + (1 - y) * kept * raw.log_sigmoid(-z))
+        return raw.focal_sum((z + shift) * (2 - y), present, (weights - present) / 2)
 
     formulas: dict[str, Callable[[Any, Any], Any]] = {
         "CrossEntropy": raw.nll,
@@ -109,9 +94,9 @@ def limits(classes: int, counts: Any, num_samples: float) -> dict[str, Callable[
         "LabelAwareSmoothing": lambda z, y: smoothed(z, y, raw.take(frequent, y)),
         "LogitNorm": logit_norm,
         "MeanFalseError": mean_false_error,
-        "Equalization": equalization,
-        "BinaryFocal": lambda z, y: focal_sum(z, 0.25 * y, 0.75 - 0.75 * y),
-        "Asymmetric": asymmetric,
+        "Equalization": lambda z, y: raw.binary_sum(z, y, (1 - y) * kept),
+        "BinaryFocal": lambda z, y: raw.focal_sum(z, 0.25 * y, 0.75 - 0.75 * y),
+        "Asymmetric": raw.asymmetric,
         "DistributionBalanced": distribution_balanced,
     }
     return {name: lambda z, y, formula=formula: raw.mean(formula(z, y)) for name, formula in formulas.items()}
@@ -123,11 +108,31 @@ class _Raw:
     def finite(self, values: Any) -> Any:
         return self.where(values == -np.inf, 0.0, values)
 
+    def binary_sum(self, z: Any, present: Any, absent: Any) -> Any:
+        z = self.clip(z)
+        return -self.total(present * self.log_sigmoid(z) + absent * self.log_sigmoid(-z))
+
+    def focal_sum(self, z: Any, present: Any, absent: Any) -> Any:
+        z = self.clip(z)
+        log_p, log_q = self.log_sigmoid(z), self.log_sigmoid(-z)
+        return -self.total(present * self.exp(2 * log_q) * log_p + absent * self.exp(2 * log_p) * log_q)
+
+    def asymmetric(self, z: Any, y: Any) -> Any:
+        z = self.clip(z)
+        log_p = self.log_sigmoid(z)
+        shifted = self.relu(self.exp(log_p) - 0.05)
+        squared = shifted * shifted
+        return -self.total(y * self.sigmoid(-z) * log_p + (1 - y) * squared * squared * self.log1p(-shifted))
+
 
 class _Torch(_Raw):
     def __init__(self) -> None:
+        import limits_torch
         import torch
         import torch.nn.functional as functional
+
+        self.binary_sum, self.focal_sum = limits_torch.binary_sum, limits_torch.focal_sum
+        self.asymmetric = limits_torch.asymmetric
 
         self.torch, self.functional = torch, functional
         self.exp, self.log1p, self.relu, self.sigmoid = torch.exp, torch.log1p, torch.relu, torch.sigmoid
