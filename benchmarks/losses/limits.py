@@ -66,7 +66,7 @@ def limits(classes: int, counts: Any, num_samples: float) -> dict[str, Callable[
 
     def mean_false_error(z: Any, y: Any) -> Any:
         sizes = raw.bincount(y, classes)
-        return raw.nll(z, y) / raw.take(sizes, y) * len(y)
+        return raw.nll(z, y) / raw.take(sizes, y) * y.shape[0]
 
     def distribution_balanced(z: Any, y: Any) -> Any:
         weights = 0.1 + raw.sigmoid(10 * (rarity / raw.at_least(raw.total(y * rarity)[:, None], 1e-38) - 0.2))
