@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def main() -> int:
     pythons = {PEERS[peer]: path for peer, path in (part.split("=", 1) for part in given.python)}
     installed = ", ".join(f"{name} {version(name)}" for name in ("numpy", "keras", *given.backends, "tailfit"))
     lines = [
-        f"$ python benchmarks/steps/job.py {' '.join(sys.argv[1:])}".rstrip(),
+        f"$ python benchmarks/steps/job.py {' '.join(re.sub('=/.*', '=PATH', one) for one in sys.argv[1:])}".rstrip(),
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
         f"Python {platform.python_version()}, {installed}",
         "",
