@@ -54,7 +54,7 @@ def run(
 
 
 def difference(one: Path, other: Path) -> str:
-    """Describe the first difference between the results of two trainings, compared bit by bit; "" if there is none."""
+    """Describe the first difference between the results of two trainings, bit by bit; "" if they are equal."""
     if not one.exists() or not other.exists():
         return f"no {one.name if not one.exists() else other.name}"
     first, second = np.load(one), np.load(other)

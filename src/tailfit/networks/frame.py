@@ -24,7 +24,13 @@ def input_layers(input_shape: Shape, normalize: Normalize | None) -> tuple[Any, 
 
 
 def model_with_head(
-    inputs: Any, x: Any, num_classes: int, dropout: float, head: str | None, *, kernel_initializer: str | None = None
+    inputs: Any,
+    x: Any,
+    num_classes: int,
+    dropout: float,
+    head: str | None,
+    *,
+    kernel_initializer: str = "glorot_uniform",
 ) -> Model:
     """Build the model from the input to the scores of the classes, computed from the features `x` by the head.
 
@@ -37,8 +43,7 @@ def model_with_head(
         return Model(inputs, CosineDense(num_classes, name="classes")(x))
     if head == "experts":
         return Model(inputs, Experts(num_classes, name="classes")(x))
-    initializer = kernel_initializer or "glorot_uniform"
-    scores = keras.layers.Dense(num_classes, kernel_initializer=initializer, name="classes")(x)
+    scores = keras.layers.Dense(num_classes, kernel_initializer=kernel_initializer, name="classes")(x)
     return Model(inputs, WithFeatures()(scores, x) if head == "features" else scores)
 
 

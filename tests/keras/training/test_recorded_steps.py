@@ -41,16 +41,21 @@ class Graphs:
         return first, replay
 
 
+def capture_with(monkeypatch, graph_of):
+    """Capture steps on the CPU, by a stand-in for CUDA graphs."""
+    from tailfit.training.backends.torch_graph import cuda_graph
+
+    monkeypatch.setenv("TAILFIT_TORCH_CUDA_GRAPH", "1")
+    monkeypatch.setattr(cuda_graph, "_DEVICE", "cpu")
+    monkeypatch.setattr(cuda_graph, "_graph_of", graph_of)
+
+
 @pytest.fixture(params=["line by line", "captured"])
 def repetition(request, monkeypatch):
     """The two ways in which a recorded step is repeated."""
-    from tailfit.training.backends.torch_graph import cuda_graph
-
     graphs = Graphs()
     if request.param == "captured":
-        monkeypatch.setenv("TAILFIT_TORCH_CUDA_GRAPH", "1")
-        monkeypatch.setattr(cuda_graph, "_DEVICE", "cpu")
-        monkeypatch.setattr(cuda_graph, "_graph_of", graphs)
+        capture_with(monkeypatch, graphs)
     yield
     assert (graphs.replayed > 0) == (request.param == "captured")
 
@@ -275,11 +280,7 @@ def replays_nothing(run):
     ("capture", "why"), [(fails_to_capture, "not permitted"), (replays_nothing, "different numbers")]
 )
 def test_a_graph_that_fails_or_gives_other_numbers_is_not_used(capture, why, monkeypatch, said):
-    from tailfit.training.backends.torch_graph import cuda_graph
-
-    monkeypatch.setenv("TAILFIT_TORCH_CUDA_GRAPH", "1")
-    monkeypatch.setattr(cuda_graph, "_DEVICE", "cpu")
-    monkeypatch.setattr(cuda_graph, "_graph_of", capture)
+    capture_with(monkeypatch, capture)
     both(monkeypatch, lambda: network(lambda: keras.layers.Dense(5)), batch_size=12)
     assert len(said.messages) == 1
     assert why in said.messages[0]

@@ -208,9 +208,8 @@ class Stepper:
             whole_batch = nodes[0, self.parts]
             return (zeros if whole_batch is None else whole_batch), own_rows
         if not workers.exact:
-            return self._summed(programs, rows, nodes, zeros, workers), self._rows_of_all(rows, [], own_rows, workers)[
-                1
-            ]
+            summed = self._summed(programs, rows, nodes, zeros, workers)
+            return summed, self._rows_of_all(rows, [], own_rows, workers)[1]
         every = [largest_nodes(rank * each, (rank + 1) * each, self.parts) for rank in range(world)]
         most = max(map(len, every))
         sent = [zeros if vectors is None else vectors for vectors in nodes.values()]

@@ -36,6 +36,7 @@ class _Stretch:
 
     Attributes:
         lines: The lines.
+        on_device: Whether all lines compute on the GPU only, so that they can be captured.
         entering: Places of the values that the lines read and do not make, other than constants.
         copied: The fixed tensor for each entering value that is not in fixed memory already.
         left: The tensors that the lines leave, by place.
@@ -43,6 +44,7 @@ class _Stretch:
     """
 
     lines: list[Line]
+    on_device: bool
     entering: list[int] = field(default_factory=list)
     copied: list[tuple[int, torch.Tensor]] = field(default_factory=list)
     left: dict[int, Any] = field(default_factory=dict)
@@ -93,10 +95,8 @@ def captured(lines: Lines, values: list[Any], constants: Sequence[Any], outputs:
     stretches = _stretches(lines.lines, values, constant)
     fixed: set[int] = set()
     for stretch in stretches:
-        if len(stretch.lines) >= _FEWEST and stretch.replay is not None:
+        if stretch.on_device and len(stretch.lines) >= _FEWEST:
             fixed |= _capture(stretch, values, fixed)
-        else:
-            stretch.replay = None
     shared = fixed - constant
     return CapturedLines(
         lines, stretches, [p for p in outputs if any(_memory(one) in shared for one in _tensors(values[p]))]
@@ -113,7 +113,7 @@ def _stretches(lines: Sequence[Line], values: list[Any], constant: set[int]) -> 
     for line in lines:
         arguments = line.given(values), line.named(values) if line.named is not None else {}
         given = list(_tensors(arguments))
-        if not (stretches and stretches[-1].replay):
+        if not (stretches and stretches[-1].on_device):
             made, outside = set(), set()
         used = [place for place in _places(given, values) if place not in gone | made]
         entering = [place for place in used if _memory(values[place]) not in constant]
@@ -125,13 +125,13 @@ def _stretches(lines: Sequence[Line], values: list[Any], constant: set[int]) -> 
         gone.update(line.gone)
         results = list(_tensors(result))
         numbers.update(id(part) for part in _leaves(result) if not isinstance(part, torch.Tensor))
-        on_device = all(one.device.type == _DEVICE for one in (*given, *results))
-        graph = line.captures and bool(given) and on_device and not numbered and not written
-        if not stretches or bool(stretches[-1].replay) != graph:
-            stretches.append(_Stretch([], replay=_not_captured if graph else None))
+        on_device = line.captures and bool(given) and not numbered and not written
+        on_device = on_device and all(one.device.type == _DEVICE for one in (*given, *results))
+        if not stretches or stretches[-1].on_device != on_device:
+            stretches.append(_Stretch([], on_device))
         stretch = stretches[-1]
         stretch.lines.append(line)
-        if graph:
+        if on_device:
             made.update(line.results)
             outside = reached
             stretch.entering += [place for place in entering if place not in stretch.entering]
@@ -166,10 +166,6 @@ def _graph_of(run: Callable[[], dict[int, Any]]) -> tuple[dict[int, Any], Replay
     with torch.cuda.graph(graph):
         result = run()
     return result, graph.replay
-
-
-def _not_captured() -> None:
-    raise AssertionError("this stretch has not been captured")
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:

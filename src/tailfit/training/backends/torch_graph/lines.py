@@ -96,7 +96,7 @@ class Line(NamedTuple):
     Attributes:
         function: The function.
         given: Returns its arguments.
-        named: Returns its keyword arguments; None if there are none.
+        named: Returns its keyword arguments; None for a call without them.
         result: The place of its result, or places in the structure of the result; None if nothing needs it.
         gone: Places of the values that are not needed afterwards.
         captures: Whether it is an operator that a CUDA graph can contain, if its tensors are on the GPU.
@@ -118,8 +118,7 @@ class Line(NamedTuple):
 
     def keep(self, made: Any, values: list[Any]) -> None:
         """Put the result in its place."""
-        if self.result is not None:
-            _store(made, self.result, values)
+        _store(made, self.result, values)
 
 
 class Lines:

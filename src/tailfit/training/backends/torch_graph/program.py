@@ -231,10 +231,8 @@ class Program:
         """Repeat the step that has just run, and compare."""
         if before is not None:
             after = State(changed, self._random)
-            before.restore()
             try:
-                again = self._follow(inputs, trusted=False)
-                alike = again is not MISSING and _same_results(result, again) and after.is_now()
+                alike = self._repeats(before, after, inputs, result)
             except (RuntimeError, TypeError, ValueError) as error:
                 self.refused, alike = f"{type(error).__name__}: {error}", True
             after.restore()
@@ -247,6 +245,12 @@ class Program:
             node.trusted = self.ready = True
         self._uncertain = path[0].uncertain
 
+    def _repeats(self, before: State, after: State, inputs: Sequence[torch.Tensor], result: Any) -> bool:
+        """Repeat a step from its state before; return whether the result and the state are those of the step."""
+        before.restore()
+        again = self._follow(inputs, trusted=False)
+        return again is not MISSING and _same_results(result, again) and after.is_now()
+
     def _capture(
         self, path: list[_Node], before: State, after: State, inputs: Sequence[torch.Tensor], result: Any
     ) -> None:
@@ -258,10 +262,7 @@ class Program:
                 for node in path:
                     outputs = list(dict.fromkeys(refs_of(node.filled)))
                     node.captured = cuda_graph.captured(node.lines, values, self._places.constants, outputs)
-            before.restore()
-            again = self._follow(inputs, trusted=False)
-            alike = again is not MISSING and _same_results(result, again) and after.is_now()
-            reason = "" if alike else "it gave different numbers"
+            reason = "" if self._repeats(before, after, inputs, result) else "it gave different numbers"
         except (RuntimeError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
         if reason:
