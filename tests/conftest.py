@@ -1,6 +1,7 @@
 """Shared by both halves of the suite: `plain/` (NumPy only, run once) and `keras/` (run once a backend)."""
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ pytest.register_assert_rewrite("fuzz", "support")
 
 from support.selection import BACKENDS, LEVELS, Case, chosen, in_share  # noqa: E402  # its asserts are rewritten when it is imported
 
-KERAS = Path(__file__).parent / "keras"
+TESTS = Path(__file__).parent
+KERAS = TESTS / "keras"
 NOT_RUN = pytest.StashKey[int]()
 
 
@@ -22,6 +24,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", choices=LEVELS, help="which cases to run, see tests/support/selection.py")
     parser.addoption("--share", help="run the test files of one share of them only, such as 1of2")
     parser.addoption("--seconds", type=float, help="begin no test after so much processor time")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell without job control starts background commands with SIGINT ignored, and their children inherit that.
+    # Tests of Ctrl-C would then wait for processes that never end.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    share = config.getoption("share")
+    if share is None or collection_path.suffix != ".py" or TESTS not in collection_path.parents:
+        return None
+    return None if in_share(collection_path.relative_to(TESTS).as_posix(), share) else True
 
 
 def case_of(item: pytest.Item) -> Case:
@@ -49,8 +65,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     level = config.getoption("cases") or ("every" if explicit else "here")
     cases = [case_of(item) for item in items]
     runs = chosen(cases, level, os.environ.get("KERAS_BACKEND"))
-    if share := config.getoption("share"):
-        runs = [run and in_share(item.path.name, share) for item, run in zip(items, runs, strict=True)]
     config.hook.pytest_deselected(items=[item for item, run in zip(items, runs, strict=True) if not run])
     items[:] = [item for item, run in zip(items, runs, strict=True) if run]
     if level == "quick":  # time may not suffice for all: the cheap ones first, in an order in which no room is last

@@ -106,7 +106,7 @@ def chosen(cases: Iterable[Case], level: str, here: str | None) -> list[bool]:
     return [runs(case) for case in cases]
 
 
-def in_share(name: str, share: str) -> bool:
-    """Return whether a test file belongs to a share of the suite, such as "1of2": files are dealt out by their hash."""
+def in_share(path: str, share: str) -> bool:
+    """Return whether a test file, as a path in `tests`, is in a share such as "1of2"; files are dealt out by hash."""
     own, number = map(int, share.split("of"))
-    return crc32(name.encode()) % number == own - 1
+    return crc32(path.encode()) % number == own - 1

@@ -80,11 +80,10 @@ def test_an_error_is_one_message(tmp_path):
     assert (tmp_path / "records" / "thesis.txt").read_text() == "precious"
 
 
-def test_a_folder_without_write_access_is_one_message(tmp_path):
+def test_a_folder_without_write_access_is_one_message(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    done = tailfit_command("demo", "--out", str(tmp_path / "file" / "out"))
-    assert done.returncode == 1
-    received, expected, fix = done.stderr.splitlines()[-3:]
+    assert command("demo", "--out", tmp_path / "file" / "out", monkeypatch=monkeypatch) == 1
+    received, expected, fix = capsys.readouterr().err.splitlines()[-3:]
     assert "file" in received
     assert "Not a directory" in received
     assert (expected, fix) == ("Expected a folder.", "Fix: choose a different path.")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tailfit
+from tailfit.cli import main
 from tailfit.recipes import train
 
 pytestmark = pytest.mark.only_on("jax", "torch")
@@ -72,9 +73,13 @@ def test_two_workers_of_which_one_is_killed_end_with_the_files_of_one_process(re
     assert "restart 1" in (tmp_path / "two" / "workers" / "0.log").read_text()
 
 
-def test_an_error_of_the_workers_is_shown_once_and_not_retried(recipe, tmp_path):
-    done = command(recipe, "--workers", 2, "--out", tmp_path / "two", "-s", "transform=null", "-s", "data.path=missing")
-    assert done.returncode == 2
-    assert done.stderr.count("Received") == 1, done.stderr
-    assert "missing" in done.stderr
+def test_an_error_of_the_workers_is_shown_once_and_not_retried(recipe, tmp_path, monkeypatch, capfd):
+    arguments = ["--workers", "2", "--out", str(tmp_path / "two"), "-s", "transform=null", "-s", "data.path=missing"]
+    monkeypatch.setattr("sys.argv", ["tailfit", "train", str(recipe), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capfd.readouterr().err
+    assert ended.value.code == 2, shown
+    assert shown.count("Received") == 1, shown
+    assert "missing" in shown
     assert not (tmp_path / "two" / "run.json").exists()

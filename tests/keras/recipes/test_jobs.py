@@ -15,7 +15,8 @@ from support.comparisons import files
 import tailfit
 from tailfit.data import DataWarning
 from tailfit.errors import ArgumentError, CheckpointError, WorkerError
-from tailfit.recipes import load_recipe
+from tailfit.recipes import load_recipe, side_by_side
+from tailfit.recipes.runs import RunOfComparison
 from tailfit.recipes.transfer import (
     apply_keras_settings,
     described_modules,
@@ -97,15 +98,33 @@ def test_results_do_not_depend_on_jobs_deaths_and_failures(pumps):
     assert [name for name in one if one[name] != two[name]] == []
 
 
-@pytest.mark.mostly_on("torch")
-def test_a_run_whose_worker_always_dies_is_given_up(pumps):
-    (pumps / "functions.py").write_text(FUNCTIONS.replace("flag.unlink()", "pass"))
-    (pumps / "kill").touch()
-    vary = {name: VARY[name] for name in ("killed", "plain")}
-    with pytest.warns(DataWarning), pytest.raises(WorkerError, match=r"killed, seed 0: .*SIGKILL, for the 3rd") as info:
-        tailfit.compare(RECIPE, vary, 2, jobs=2, directory="out", modules=["functions.py"])
+# A worker that trains nothing: without Keras it starts in a moment.
+DYING = """
+import os, signal
+from tailfit.processes.parent import Parent
+
+parent = Parent()
+parent.receive()
+parent.send({"ready": True})
+while (run := parent.receive()) is not None:
+    if run["place"].endswith("killed"):
+        print("out of memory", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    parent.send({"done": True})
+"""
+
+
+def test_a_run_whose_worker_always_dies_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(side_by_side, "python_command", lambda module: [sys.executable, "-c", DYING])
+    recipe, ended = load_recipe(RECIPE), []
+    killed, *others = (RunOfComparison(name, recipe, tmp_path / name) for name in ("killed", "plain", "focal"))
+    workers = side_by_side.Workers(2, {}, programs=None, inherited=(), progress=None, ended=ended.append)
+    failed = workers.train([killed, *others])
+    assert [run for run, _ in failed] == [killed]
+    assert set(ended) == set(others)
+    with pytest.raises(WorkerError, match=r"killed, seed 0: .*SIGKILL, for the 3rd.*the other 2 runs are kept") as info:
+        side_by_side.raise_failures(failed, 3)
     assert info.value.__notes__ == ["out of memory"]
-    assert (pumps / "out" / "01-plain" / "seed-0" / "result.json").is_file()
 
 
 @pytest.mark.mostly_on("jax")

@@ -82,10 +82,11 @@ def test_a_new_case_moves_no_other():
 
 
 def test_shares_are_all_files_each_once():
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
-    shares = [{name for name in names if in_share(name, f"{number}of2")} for number in (1, 2)]
-    assert shares[0] | shares[1] == set(names)
-    assert not shares[0] & shares[1]
+    paths = [path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    shares = [{path for path in paths if in_share(path, f"{number}of3")} for number in (1, 2, 3)]
+    assert set.union(*shares) == set(paths)
+    assert sum(map(len, shares)) == len(paths)
+    assert all(shares)
 
 
 def test_no_test_skips_a_backend():
