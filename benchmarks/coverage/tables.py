@@ -27,7 +27,7 @@ def table(lines: list[dict]) -> str:
 def _ours(lines: list[dict]) -> str:
     out = [
         "Coverage in % of 95 % intervals by tailfit; the same that treats windows as independent in brackets.",
-        "! below 93 %; + above 98 %: wider than needed; ? fewer than 5 groups: tailfit says not to trust it.",
+        "! below 93 %; + above 98 %: wider than needed; ? fewer than 5 groups: tailfit warns not to trust it.",
         " " * 34 + "figure" + " " * 54 + "difference",
         _HEAD + "".join(f"{LABELS[key]:>10}" for key in KEYS) + " " + "".join(f"{LABELS[key]:>9}" for key in GAINS),
     ]

@@ -78,7 +78,7 @@ def main(rounds: int, steps: int) -> None:
 
         torch.set_num_threads(1)
     tailfit.keep_memory()
-    told = {}
+    found = {}
     for name, network in NETWORKS.items():
         epochs = {metric: trainer(network, steps, make()) for metric, make in METRICS.items()}
         for epoch in epochs.values():
@@ -88,12 +88,12 @@ def main(rounds: int, steps: int) -> None:
             for metric in random.sample(list(epochs), len(epochs)):
                 taken[metric].append(epochs[metric]())
         alone = taken["no metric"]
-        told[name] = {
+        found[name] = {
             metric: statistics.median(one / other - 1 for one, other in zip(values, alone, strict=True))
             for metric, values in taken.items()
         }
-        told[name]["no metric"] = 1e6 * statistics.median(alone)
-    print(json.dumps(told))
+        found[name]["no metric"] = 1e6 * statistics.median(alone)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether anything grows: hours of fit / evaluate / predict cycles with early stops, on each backend.
+"""Find out whether anything grows: hours of fit / evaluate / predict cycles with early stops, on each backend.
 
     python benchmarks/soak [--minutes 120] [--backends jax tensorflow torch] [--keep-memory] [--out FILE]
 
@@ -11,6 +11,7 @@ least-squares line through the second half of the cycles; the first half fills c
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import platform
@@ -31,17 +32,17 @@ EVERY = 10  # cycles between two lines of a process
 
 
 def resident() -> int:
-    """Bytes of memory that the process holds now."""
+    """Return the bytes of memory that the process holds now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak() -> int:
-    """Bytes of memory that the process held at most."""
+    """Return the bytes of memory that the process held at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def counted() -> dict[str, int]:
-    """What must not grow."""
+def resources() -> dict[str, int]:
+    """Return the amounts that must not grow."""
     return {
         "memory": resident(),
         "peak": peak(),
@@ -50,16 +51,48 @@ def counted() -> dict[str, int]:
     }
 
 
-def child(minutes: float, keep_memory: bool) -> None:
-    """Cycles on one backend; a line of JSON every so many of them."""
-    import gc
+def sources_in(root: Path) -> list[Any]:
+    """Write the records, and open them: from a packed folder, and from a folder of .npy files."""
+    import tailfit
 
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1_600, 32, 4)).astype("float32")
+    y = rng.choice(5, len(x), p=[0.5, 0.3, 0.1, 0.06, 0.04])
+    x += y[:, None, None] / 2
+    tailfit.data.save_npy_folder(root / "npy", x, y, ids=[f"{number:05d}" for number in range(len(x))])
+    tailfit.data.pack(tailfit.data.Arrays(x, y), root / "packed")
+    return [tailfit.data.open(root / "packed"), tailfit.data.open(root / "npy")]
+
+
+def compiled(steps_per_execution: int) -> Any:
+    """Return a small network with a Dropout layer."""
     import keras
 
     import tailfit
 
-    if keep_memory and not tailfit.keep_memory():
-        raise SystemExit("keep_memory does nothing on this platform")
+    inputs = keras.Input((32, 4))
+    hidden = keras.layers.Dense(32, activation="relu")(keras.layers.Flatten()(inputs))
+    model = tailfit.Model(inputs, keras.layers.Dense(5)(keras.layers.Dropout(0.1)(hidden)))
+    loss = tailfit.losses.CrossEntropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"], steps_per_execution=steps_per_execution)
+    return model
+
+
+class UserError(Exception):
+    """An error in the user's transform."""
+
+
+def failing(batch: Any, rng: Any) -> Any:
+    if rng.random() < 0.2:
+        raise UserError
+    return batch
+
+
+def train_once(model: Any, source: Any, cycle: int, directory: Path) -> None:
+    """Fit, evaluate and predict; how the fit ends depends on the number of the cycle."""
+    import keras
+
+    import tailfit
 
     class StopAt(keras.callbacks.Callback):
         """Ends training in the middle of an epoch."""
@@ -68,61 +101,45 @@ def child(minutes: float, keep_memory: bool) -> None:
             if batch >= 5:
                 self.model.stop_training = True
 
-    class UserError(Exception):
-        pass
+    train, held_out = source.split(0.8, 0.2, seed=cycle)
+    callbacks = [keras.callbacks.EarlyStopping(patience=0, restore_best_weights=True)]
+    if cycle % 3 == 1:
+        callbacks.append(StopAt())
+    if cycle % 7 == 1:
+        callbacks.insert(0, tailfit.callbacks.Resume(directory, save_freq=7))
+    transform = failing if cycle % 5 == 1 else None
+    batches = tailfit.Batches(train, 32, sampler=tailfit.samplers.Bootstrap(), seed=cycle, transform=transform)
+    validation = tailfit.Batches(held_out, 64, sampler=tailfit.samplers.Sequential())
+    with contextlib.suppress(UserError):
+        model.fit(batches, epochs=4, validation_data=validation, callbacks=callbacks, verbose=0)
+    model.evaluate(validation, verbose=0)
+    model.predict(validation, verbose=0)
+    shutil.rmtree(directory, ignore_errors=True)
 
-    def failing(batch: Any, rng: Any) -> Any:
-        if rng.random() < 0.2:
-            raise UserError
-        return batch
 
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(1_600, 32, 4)).astype("float32")
-    y = rng.choice(5, len(x), p=[0.5, 0.3, 0.1, 0.06, 0.04])
-    x += y[:, None, None] / 2
+def child(minutes: float, keep_memory: bool) -> None:
+    """Train in cycles on one backend, and print a line of JSON after every `EVERY` of them."""
+    import tailfit
+
+    if keep_memory and not tailfit.keep_memory():
+        raise SystemExit("keep_memory does nothing on this platform")
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        tailfit.data.save_npy_folder(root / "npy", x, y, ids=[f"{number:05d}" for number in range(len(x))])
-        tailfit.data.pack(tailfit.data.Arrays(x, y), root / "packed")
-        sources = [tailfit.data.open(root / "packed"), tailfit.data.open(root / "npy")]
-        models = []
-        for steps in (1, 4):
-            inputs = keras.Input((32, 4))
-            hidden = keras.layers.Dropout(0.1)(
-                keras.layers.Dense(32, activation="relu")(keras.layers.Flatten()(inputs))
-            )
-            model = tailfit.Model(inputs, keras.layers.Dense(5)(hidden))
-            loss = tailfit.losses.CrossEntropy(from_logits=True)
-            model.compile("adam", loss, metrics=["accuracy"], steps_per_execution=steps)
-            models.append((model, model.get_weights()))
+        sources = sources_in(root)
+        models = [(model, model.get_weights()) for model in map(compiled, (1, 4))]
         deadline, cycle = time.monotonic() + 60 * minutes, 0
         while time.monotonic() < deadline:
             model, fresh = models[cycle % 2]
-            source = sources[cycle // 2 % 2]
             model.set_weights(fresh)
-            train, held_out = source.split(0.8, 0.2, seed=cycle)
-            callbacks = [keras.callbacks.EarlyStopping(patience=0, restore_best_weights=True)]
-            if cycle % 3 == 1:
-                callbacks.append(StopAt())
-            if cycle % 7 == 1:
-                callbacks.insert(0, tailfit.callbacks.Resume(root / "run", save_freq=7))
-            transform = failing if cycle % 5 == 1 else None
-            batches = tailfit.Batches(train, 32, sampler=tailfit.samplers.Bootstrap(), seed=cycle, transform=transform)
-            validation = tailfit.Batches(held_out, 64, sampler=tailfit.samplers.Sequential())
-            with contextlib.suppress(UserError):
-                model.fit(batches, epochs=4, validation_data=validation, callbacks=callbacks, verbose=0)
-            model.evaluate(validation, verbose=0)
-            model.predict(validation, verbose=0)
-            shutil.rmtree(root / "run", ignore_errors=True)
+            train_once(model, sources[cycle // 2 % 2], cycle, root / "run")
             cycle += 1
             if cycle % EVERY == 0:
-                del batches, validation, train, held_out, callbacks
                 gc.collect()
-                print(json.dumps({"cycle": cycle, "seconds": time.monotonic(), **counted()}), flush=True)
+                print(json.dumps({"cycle": cycle, "seconds": time.monotonic(), **resources()}), flush=True)
 
 
-def told(backend: str, lines: list[dict[str, Any]]) -> list[str]:
-    """A backend's part of the table."""
+def table_of(backend: str, lines: list[dict[str, Any]]) -> list[str]:
+    """Return a backend's part of the table."""
     began = lines[0]["seconds"]
     shown = [lines[round(part * (len(lines) - 1) / 6)] for part in range(7)]
     table = [
@@ -177,7 +194,7 @@ def main() -> None:
         ended = process.wait()
         log.seek(0)
         measured = [json.loads(line) for line in log if line.startswith("{")]
-        table = told(backend, measured) if len(measured) > 3 else [f"{backend:12}too few cycles to tell"]
+        table = table_of(backend, measured) if len(measured) > 3 else [f"{backend:12}too few cycles for a slope"]
         if ended:
             failed = True
             table.append(f"{'':12}the process ended with {ended}")

@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from names import EAGER, FIT, FIT_K, LOOP, OURS, OURS_K, PLAIN, SCAN
+
 # TensorFlow and torch abort in one process: only the children import Keras.
 CHILD = Path(__file__).with_name("child.py")
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -34,10 +36,6 @@ STEPS = {  # of an epoch, and of a quick one: more than a multiple of 32, so tha
     "1-D convnet on 128x12": (36, 36),
     "2-D convnet on 28x28x1": (36, 36),
 }
-SCAN, EAGER = "lax.scan, by hand (the limit)", "eager tape loop, by hand"
-FIT, FIT_K = "built-in fit", "built-in fit, K=32"
-OURS, OURS_K, LOOP = "tailfit.Model.fit", "tailfit.Model.fit, K=32", "tailfit.function loop"
-PLAIN = "plain loop, by hand"
 SHORT = {OURS: "K=1", OURS_K: "K=32", FIT: "built-in fit", SCAN: "lax.scan", PLAIN: "the loop by hand"}
 # Rows that are compared round by round, and how large the ratio of their times may be.
 COMPARED: dict[tuple[str, str, str], dict[tuple[str, str], float | None]] = {
@@ -51,12 +49,12 @@ COMPARED: dict[tuple[str, str, str], dict[tuple[str, str], float | None]] = {
 PEAK, FIRST = {"jax": 1.05, "tensorflow": 1.05, "torch": 1.1}, {"jax": 1.2, "tensorflow": 1.2, "torch": 1.5}
 ALIKE = 1e-3  # how far the losses of the first epoch may differ, relatively
 
-Told = dict[str, Any]
+Measured = dict[str, Any]
 Ratios = dict[tuple[str, str, str, str, str], float]
 
 
-def child(backend: str, **given: Any) -> Told:
-    """What one process of `child.py` says; `{"refused": why}` if it says nothing."""
+def measure(backend: str, **given: Any) -> Measured:
+    """Run `child.py` in a process of its own; return what it measured, or `{"refused": reason}`."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(CHILD), json.dumps(given)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -64,23 +62,22 @@ def child(backend: str, **given: Any) -> Told:
         lines = ended.stderr.strip().splitlines() or ["no message"]
         print(ended.stderr, file=sys.stderr)
         return {"refused": f"exit {ended.returncode}: {lines[-1]}", "rows": [], "reading": [], "versions": {}}
-    told: Told = json.loads(ended.stdout.splitlines()[-1])
-    return told
+    return dict(json.loads(ended.stdout.splitlines()[-1]))
 
 
-def speed(network: str, told: dict[str, Told], steps: int) -> list[str]:
-    """A table a network: each row's milliseconds a step, and its ratio to the built-in fit of its backend."""
+def speed_table(network: str, measured: dict[str, Measured], steps: int) -> list[str]:
+    """Return the table of a network: milliseconds a step, and the ratio to the built-in fit of the same backend."""
     lines = [
         "",
         f"{network}: {steps} steps of 64 an epoch, medians",
         f"{'':63}{'s/epoch':>9}{'ms/step':>9}{'x fit':>7}",
     ]
     lines[-1] += f"{'loss':>9}   Mixup + metrics: {'s/epoch':>9}{'ms/step':>9}{'x fit':>7}{'loss':>9}"
-    for backend, said in told.items():
-        lines += [f"  {backend}: {said['refused']}"] if "refused" in said else []
-        rows = {(row["name"], row["mixup"]): row for row in said["rows"]}
+    for backend, found in measured.items():
+        lines += [f"  {backend}: {found['refused']}"] if "refused" in found else []
+        rows = {(row["name"], row["mixup"]): row for row in found["rows"]}
         notes = []
-        for name in dict.fromkeys(row["name"] for row in said["rows"]):
+        for name in dict.fromkeys(row["name"] for row in found["rows"]):
             line = f"{backend:11}{name:52}"
             for mixup in (False, True):
                 line += " " * 20 if mixup else ""
@@ -96,7 +93,7 @@ def speed(network: str, told: dict[str, Told], steps: int) -> list[str]:
                 line += f"{epoch:9.3f}{epoch / steps * 1e3:9.3f}{times}{row['loss']:9.5f}"
             lines.append(line.rstrip())
         lines += notes
-    losses = [row["loss"] for said in told.values() for row in said["rows"] if not row["mixup"] and "loss" in row]
+    losses = [row["loss"] for found in measured.values() for row in found["rows"] if not row["mixup"] and "loss" in row]
     if losses:
         apart = (max(losses) - min(losses)) / min(losses)
         lines.append(f"losses of the first epoch without Mixup differ by {apart:.0e}; allowed {ALIKE:.0e}")
@@ -104,26 +101,27 @@ def speed(network: str, told: dict[str, Told], steps: int) -> list[str]:
     return lines
 
 
-def seconds(told: Told, name: str) -> float | None:
-    found = [row["seconds"] for row in told["rows"] if row["name"] == name and not row["mixup"] and row["seconds"]]
+def epoch_seconds(measured: Measured, name: str) -> float | None:
+    """Return the median time of a row's epochs without Mixup, if it was measured."""
+    found = [row["seconds"] for row in measured["rows"] if row["name"] == name and not row["mixup"] and row["seconds"]]
     return statistics.median(found[0]) if found else None
 
 
 def taking_turns(quick: bool, rounds: int, versions: dict[str, str]) -> tuple[list[str], Ratios]:
-    """The ratios of two rows, round by round, on each backend: a table, and their medians."""
+    """Return a table of the ratios of two rows, round by round, on each backend; and their medians."""
     lines = ["", f"{rounds} rounds in random order{'':63}{'median':>8}{'95 % of the median':>20}"]
     medians: Ratios = {}
     for (network, backend, optimizer), pairs in COMPARED.items():
         names = sorted({name for pair in pairs for name in pair})
         given = {"steps": STEPS[network][quick], "names": names, "rounds": rounds, "optimizer": optimizer}
-        told = child(backend, network=network, **given)
+        measured = measure(backend, network=network, **given)
         lines.append(f"{network}, {optimizer}")
-        if "refused" in told:
-            lines.append(f"  {backend}: {told['refused']}")
+        if "refused" in measured:
+            lines.append(f"  {backend}: {measured['refused']}")
             continue
-        versions.update(told["versions"])
+        versions.update(measured["versions"])
         for ours, theirs in pairs:
-            ratios = [turn[ours] / turn[theirs] for turn in told["turns"]]
+            ratios = [turn[ours] / turn[theirs] for turn in measured["turns"]]
             drawn = random.Random(0)
             again = sorted(statistics.median(drawn.choices(ratios, k=len(ratios))) for _ in range(2000))
             median = medians[network, backend, optimizer, ours, theirs] = statistics.median(ratios)
@@ -131,12 +129,12 @@ def taking_turns(quick: bool, rounds: int, versions: dict[str, str]) -> tuple[li
     return lines, medians
 
 
-def where(told: Told, steps: int) -> list[str]:
-    """Milliseconds a step of the MLP on JAX: arithmetic, reading, and what fit adds."""
-    scan, fit, ours, fused = (seconds(told, name) for name in (SCAN, FIT, OURS, OURS_K))
+def where_time_goes(measured: Measured, steps: int) -> list[str]:
+    """Return a table of the milliseconds a step of the MLP on JAX: arithmetic, reading, and what fit adds."""
+    scan, fit, ours, fused = (epoch_seconds(measured, name) for name in (SCAN, FIT, OURS, OURS_K))
     if None in (scan, fit, ours, fused):
         return []
-    reading = statistics.median(told["reading"])
+    reading = statistics.median(measured["reading"])
     parts = {"arithmetic (the scan, which reads too)": scan, "reading shuffled batches with np.take": reading}
     for name, epoch in ((FIT, fit), (OURS, ours), (OURS_K, fused)):
         parts[f"the rest of {name}"] = epoch - scan - reading
@@ -147,24 +145,24 @@ def where(told: Told, steps: int) -> list[str]:
     ]
 
 
-def firsts(repeats: int, steps: int, quick: bool) -> tuple[list[str], dict[tuple[str, str], Told]]:
-    """First calls and peak memory of the MLP's rows, the median of `repeats` fresh processes that take turns."""
+def first_calls(repeats: int, steps: int, quick: bool) -> tuple[list[str], dict[tuple[str, str], Measured]]:
+    """Measure first calls and peak memory of the MLP's rows, medians of `repeats` new processes that take turns."""
     names = [FIT, OURS] if quick else [FIT, FIT_K, LOOP, OURS, OURS_K]
     rows = [(backend, name) for backend in BACKENDS for name in names if not (backend == "torch" and name == FIT_K)]
     rows += [] if quick else [("jax", SCAN)]
-    measured: dict[tuple[str, str], list[Told]] = {row: [] for row in rows}
+    measured: dict[tuple[str, str], list[Measured]] = {row: [] for row in rows}
     for number in range(repeats):
         for backend, name in rows:
-            if number and name not in (FIT, OURS, OURS_K):  # no bound speaks of the others: once is enough
+            if number and name not in (FIT, OURS, OURS_K):  # the others have no bound: once is enough
                 continue
-            measured[backend, name].append(child(backend, network=MLP, steps=steps, row=name))
+            measured[backend, name].append(measure(backend, network=MLP, steps=steps, row=name))
     lines = ["", f"First call (60 batches) and peak memory, MLP: medians of {repeats} fresh processes"]
     lines.append(f"{'':46}{'first, s':>9}{'x fit':>7}{'MiB':>8}{'x fit':>7}")
-    medians: dict[tuple[str, str], Told] = {}
-    for row, said in measured.items():
-        failed = [one["refused"] for one in said if "refused" in one]
+    medians: dict[tuple[str, str], Measured] = {}
+    for row, runs in measured.items():
+        failed = [one["refused"] for one in runs if "refused" in one]
         if not failed:
-            medians[row] = {key: statistics.median(one[key] for one in said) for key in ("first", "peak")}
+            medians[row] = {key: statistics.median(one[key] for one in runs) for key in ("first", "peak")}
         line, fit = f"{row[0]:11}{row[1]:35}", medians.get((row[0], FIT))
         if failed or fit is None:
             lines.append(f"{line} {(failed or ['no built-in fit to compare with'])[0][:150]}")
@@ -174,15 +172,15 @@ def firsts(repeats: int, steps: int, quick: bool) -> tuple[list[str], dict[tuple
     return lines, medians
 
 
-def targets(told: dict[str, Told], medians: dict[tuple[str, str], Told], ratios: Ratios) -> list[str]:
-    """The bounds to reach, each with what was measured."""
+def targets(measured: dict[str, Measured], medians: dict[tuple[str, str], Measured], ratios: Ratios) -> list[str]:
+    """Return the table of the bounds to reach, each with what was measured."""
     bounds: list[tuple[str, float | None, float]] = []
     for (network, backend, optimizer), pairs in COMPARED.items():
         for (ours, theirs), bound in pairs.items():
             if bound is not None:
                 what = f"{backend}, {network}, {optimizer}: {SHORT[ours]} to {SHORT[theirs]}, time"
                 bounds.append((what, ratios.get((network, backend, optimizer, ours, theirs)), bound))
-    loop, tape = seconds(told["jax"], LOOP), seconds(told["tensorflow"], EAGER)
+    loop, tape = epoch_seconds(measured["jax"], LOOP), epoch_seconds(measured["tensorflow"], EAGER)
     bounds.append(("function loop on jax to eager tape loop, time", loop / tape if loop and tape else None, 1 / 20))
     for key, what, most in (("peak", "peak memory", PEAK), ("first", "first call", FIRST)):
         for backend in BACKENDS:
@@ -203,7 +201,7 @@ def targets(told: dict[str, Told], medians: dict[tuple[str, str], Told], ratios:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="shows that it runs; its figures say little")
+    parser.add_argument("--quick", action="store_true", help="shows that it runs, not how fast")
     parser.add_argument("--repeats", type=int, help="timed epochs a row: 5, quick 1")
     parser.add_argument("--rounds", type=int, help="of the rows that take turns: 20, quick 3")
     parser.add_argument("--out", type=Path, help="write the text there, too")
@@ -212,25 +210,25 @@ def main() -> int:
     repeats = given.repeats or (1 if given.quick else 5)
     began, load = time.perf_counter(), os.getloadavg()[0]
     lines: list[str] = []
-    mlp: dict[str, Told] = {}
+    mlp: dict[str, Measured] = {}
     versions: dict[str, str] = {}
     for network, of_epoch in STEPS.items():
         if given.turns or (given.quick and network != MLP and network != "1-D convnet on 128x12"):
             continue
         steps = of_epoch[given.quick]
         backends = ("jax",) if given.quick and network != MLP else BACKENDS
-        told = {backend: child(backend, network=network, steps=steps, repeats=repeats) for backend in backends}
-        lines += speed(network, told, steps)
-        mlp = mlp or told
-        for said in told.values():
-            versions.update(said["versions"])
+        measured = {backend: measure(backend, network=network, steps=steps, repeats=repeats) for backend in backends}
+        lines += speed_table(network, measured, steps)
+        mlp = mlp or measured
+        for found in measured.values():
+            versions.update(found["versions"])
     turn_lines, ratios = taking_turns(given.quick, given.rounds or (3 if given.quick else 20), versions)
     if given.turns:
         lines += turn_lines
     else:
         steps = STEPS[MLP][given.quick]
-        first_lines, medians = firsts(1 if given.quick else 3, steps, given.quick)
-        lines += [*where(mlp["jax"], steps), *first_lines, *turn_lines, *targets(mlp, medians, ratios)]
+        first_lines, medians = first_calls(1 if given.quick else 3, steps, given.quick)
+        lines += [*where_time_goes(mlp["jax"], steps), *first_lines, *turn_lines, *targets(mlp, medians, ratios)]
     text = "\n".join(
         [
             f"$ python benchmarks/steps {' '.join(sys.argv[1:])}".rstrip(),

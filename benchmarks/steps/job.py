@@ -49,7 +49,7 @@ def run(backend: str, row: str, data: Path, python: str, check: bool) -> Measure
 
 
 def table(backend: str, rounds: list[dict[str, Measured]]) -> list[str]:
-    """The rows of a backend, and how tailfit compares with each peer."""
+    """Return the table of a backend: its rows, and how tailfit compares with each peer."""
     lines = [
         "",
         f"{backend:42}{'s/epoch':>9}{'x':>7}{'whole, s':>10}{'x':>7}{'processor, s':>14}{'x':>7}"
@@ -122,12 +122,12 @@ def main() -> int:
                 for row in random.sample(rows, len(rows)):
                     python = pythons.get(row, sys.executable)
                     rounds[-1][row] = run(backend, row, Path(folder), python, check=number == 0)
-            told = table(backend, rounds)
+            shown = table(backend, rounds)
             peers = [turn[row]["package"] for turn in rounds[:1] for row in rows if "package" in turn[row]]
-            told += [f"  with {', '.join(peers)}"] if peers else []
-            failed |= any("NOT THE SAME WORK" in line for line in told)
-            print("\n".join(told), flush=True)
-            lines += told
+            shown += [f"  with {', '.join(peers)}"] if peers else []
+            failed |= any("NOT THE SAME WORK" in line for line in shown)
+            print("\n".join(shown), flush=True)
+            lines += shown
             if given.out:
                 given.out.write_text("\n".join(lines) + "\n")
     return int(failed)

@@ -1,4 +1,4 @@
-"""The limits of steps.py, by hand in JAX without Keras: an epoch as one `lax.scan`, or a compiled step in a loop.
+"""The limits on JAX, by hand without Keras: an epoch as one `lax.scan`, or a compiled step in a loop.
 
 XLA on CPU runs a convolution inside a scan on a slow path (ten times slower and more): there the loop is the limit.
 """

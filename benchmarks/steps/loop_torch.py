@@ -1,4 +1,4 @@
-"""The plain PyTorch loop of steps.py: `nn` modules and `torch.optim.Adam`, without Keras."""
+"""The plain PyTorch loop: `nn` modules and `torch.optim.Adam`, without Keras."""
 
 import time
 

@@ -55,7 +55,7 @@ Epoch = Callable[[int, bool], tuple[float, float]]
 class Row:
     """`make` builds it, untrained; `part`: its timed epochs run 1 / part of the steps, and count part times.
 
-    `extra` rows, which no bound speaks of, are not run with Mixup.
+    `extra` rows, which have no bound, are not run with Mixup.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The rows of steps.py that run on Keras: built-in fit, `tailfit.Model.fit` and the `tailfit.function` loop."""
+"""The rows that run on Keras: built-in fit, `tailfit.Model.fit` and the `tailfit.function` loop."""
 
 import time
 from typing import Any

@@ -154,16 +154,16 @@ def table(case: str, optimizer: str, count: int) -> list[str]:
     return lines
 
 
-def firsts(case: str, optimizer: str) -> list[str]:
-    said: dict[str, list[dict[str, float]]] = {FIT: [], OURS: []}
+def first_calls(case: str, optimizer: str) -> list[str]:
+    runs: dict[str, list[dict[str, float]]] = {FIT: [], OURS: []}
     for _ in range(3):
-        for row, measured in said.items():
+        for row, measured in runs.items():
             command = [sys.executable, __file__, "--first", json.dumps([case, optimizer, row])]
             ended = subprocess.run(command, capture_output=True, text=True, check=True)
             measured.append(json.loads(ended.stdout.splitlines()[-1]))
     lines = []
     for key, what, limit in (("first", "first call, 60 batches", FIRST), ("peak", "peak memory", MEMORY)):
-        ours, fit = (statistics.median(one[key] for one in said[name]) for name in (OURS, FIT))
+        ours, fit = (statistics.median(one[key] for one in runs[name]) for name in (OURS, FIT))
         unit = "s" if key == "first" else "MiB"
         lines.append(f"  {what}: {ours:.2f} {unit}, {ours / fit:.2f} of fit{verdict(ours / fit, limit)}")
     return lines
@@ -184,7 +184,7 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, one thread; load {os.getloadavg()[0]:.1f} at the start",
         f"Python {platform.python_version()}, keras {keras.__version__}, torch {torch.__version__}",
     ]
-    for measure in (lambda one: table(*one, given.rounds), lambda one: ["", ", ".join(one), *firsts(*one)]):
+    for measure in (lambda one: table(*one, given.rounds), lambda one: ["", ", ".join(one), *first_calls(*one)]):
         for one in LIMITS:
             lines += measure(one)
             if given.out:
