@@ -1,17 +1,6 @@
 """Figures of events and alarms: recall, precision, delay and the rate of false alarms, with intervals between groups.
 
-Events of one group (a well, a machine) resemble each other, and so do alarms. Recall and precision therefore have the
-intervals of `tailfit.evaluation.group_recalls`, in which an event or an alarm takes the place of a sample. Without
-groups, recordings are the groups.
-
-- *Delay*: the median over the events that are found. Its interval is Woodruff's (1952, "Confidence Intervals for
-  Medians and Other Position Measures", JASA 47, 635): the quantiles of the delays at the ends of the interval of the
-  share of delays below the median.
-- *False alarms per day* of normal operation: a gamma interval with Jeffreys' prior, i.e. the quantiles of
-  Gamma(n / d + 1/2) for n alarms, over the time divided by d. The design effect d is the variance of the rate between
-  groups over that of a Poisson process, times (t / z)² for the uncertainty of that variance with few groups, and at
-  least 1. Measured coverage of 95 % intervals with 5 to 50 groups: 93 % to 99 % if the true rates of groups have a
-  coefficient of variation up to 0.7; 88 % to 99 % with 1.4 (`tests/plain/evaluation/test_events.py` repeats a part).
+Without groups, recordings are the groups. `tailfit.evaluation.event_intervals` has the formulas of the intervals.
 """
 
 import math
@@ -21,18 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from scipy.special import gammaincinv, ndtri, stdtrit
+from numpy.typing import NDArray
 
+from tailfit.evaluation.event_intervals import Trials, rate_figure
 from tailfit.evaluation.events import OUTCOMES
 from tailfit.evaluation.group_intervals import FEW_GROUPS
-from tailfit.evaluation.group_recalls import GroupedRecalls, cells_of
-from tailfit.evaluation.metrics import Codes, Figure, Floats, read_only
+from tailfit.evaluation.metrics import Figure, Floats
 
-__all__ = ["DAY", "EventClass", "EventFigures", "rate_figure"]
+__all__ = ["DAY", "EventClass", "EventFigures"]
 
 DAY: Final = 86_400.0
 _PER_STEPS: Final = 1_000.0  # without the length of a step, false alarms are counted per 1,000 steps
-_NAN: Final = Figure(math.nan, math.nan, math.nan)
 _EVENTS: Final = {"record": str, "group": str, "class": str, "start": int, "end": int, "found": int}
 _ALARMS: Final = {"record": str, "group": str, "class": str, "start": int, "end": int, "outcome": str}
 
@@ -149,24 +137,12 @@ class EventFigures:
         """Compute all figures from the events, the alarms, and the steps of normal operation by group."""
         names = [name for name in class_names if name != normal]
         groups = {name: g for g, name in enumerate(normal_steps)}
-        of_events, of_alarms = (_codes(table, names, groups) for table in (events, alarms))
-        found = (~events["found"].is_null()).to_numpy().astype(np.float64)
-        right = (alarms["outcome"] == OUTCOMES[0]).to_numpy().astype(np.float64)
-        recalls = _shares(*of_events, found, len(groups), len(names), confidence)
-        precisions = _shares(*of_alarms, right, len(groups), len(names), confidence)
+        found = Trials.of(events, events["found"].is_not_null(), names, groups, confidence)
+        right = Trials.of(alarms, alarms["outcome"] == OUTCOMES[0], names, groups, confidence)
         unit = 1.0 if step_seconds is None else step_seconds
         delays = (events["found"] - events["start"]).cast(pl.Float64).to_numpy() * unit
-        counts = {
-            outcome: np.bincount(of_alarms[0][(alarms["outcome"] == outcome).to_numpy()], minlength=len(names))
-            for outcome in OUTCOMES
-        }
-        false = (alarms["outcome"] == OUTCOMES[2]).to_numpy()
+        false = right.groups[(alarms["outcome"] == OUTCOMES[2]).to_numpy()]
         time = np.array(list(normal_steps.values()), np.float64) / _steps_of_unit(step_seconds)
-
-        def delay(chosen: Any) -> Figure:
-            kept = chosen & (found > 0)
-            return _median(delays[kept], of_events[1][kept], len(groups), confidence)
-
         return cls(
             normal=normal,
             alarm_after=alarm_after,
@@ -176,26 +152,11 @@ class EventFigures:
             alarms=alarms,
             normal_steps=dict(normal_steps),
             confidence=confidence,
-            classes=tuple(
-                EventClass(
-                    name=name,
-                    events=int((of_events[0] == k).sum()),
-                    groups=len(np.unique(of_events[1][of_events[0] == k])),
-                    found=int(found[of_events[0] == k].sum()),
-                    recall=recalls[k],
-                    delay=delay(of_events[0] == k),
-                    alarms=int((of_alarms[0] == k).sum()),
-                    **{outcome.replace(" ", "_"): int(counts[outcome][k]) for outcome in OUTCOMES},
-                    precision=precisions[k],
-                )
-                for k, name in enumerate(names)
-            ),
-            recall=_shares(0 * of_events[0], of_events[1], found, len(groups), 1, confidence)[0],
-            precision=_shares(0 * of_alarms[0], of_alarms[1], right, len(groups), 1, confidence)[0],
-            delay=delay(np.ones(len(found), bool)),
-            false_alarms=rate_figure(
-                np.bincount(of_alarms[1][false], minlength=len(groups)).astype(np.float64), time, confidence
-            ),
+            classes=_classes(names, found, right, delays, alarms["outcome"].to_numpy()),
+            recall=found.share(),
+            precision=right.share(),
+            delay=found.median(delays, np.ones(len(delays), bool)),
+            false_alarms=rate_figure(np.bincount(false, minlength=len(groups)).astype(np.float64), time, confidence),
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -248,65 +209,41 @@ class EventFigures:
         )
 
 
-def rate_figure(counts: Floats, time: Floats, confidence: float) -> Figure:
-    """Return the rate of events per unit of time, with an interval that allows for differences between groups.
+def _classes(
+    names: Sequence[str], found: Trials, right: Trials, delays: Floats, outcomes: NDArray[Any]
+) -> tuple[EventClass, ...]:
+    """Return the figures of each class.
 
     Args:
-        counts: Events of each group, `[G]`.
-        time: Time of each group, `[G]`.
-        confidence: Confidence level.
-
-    >>> print(rate_figure(np.array([2.0, 1, 3, 2]), np.array([1.0, 1, 1, 1]), 0.95))
-    2.000 [0.946, 3.774]
+        names: Names of the classes.
+        found: The events, of which those that are found succeed.
+        right: The alarms, of which those that are right succeed.
+        delays: Delay of each event.
+        outcomes: Outcome of each alarm.
     """
-    counts, time = counts[time > 0], time[time > 0]
-    total, number, groups = float(time.sum()), float(counts.sum()), len(time)
-    if total == 0.0:
-        return _NAN
-    rate, tail = number / total, (1 - confidence) / 2
-    design = 1.0
-    if groups > 1:
-        between = groups / (groups - 1) * float(np.square(counts - rate * time).sum())
-        few = float(stdtrit(groups - 1, 1 - tail) / ndtri(1 - tail)) ** 2
-        design = max(1.0, few * (between / number if number else 1.0))
-    shape = number / design + 0.5
-    low = float(gammaincinv(shape, tail)) * design / total if number else 0.0
-    return Figure(rate, min(low, rate), max(float(gammaincinv(shape, 1 - tail)) * design / total, rate))
+    recalls, precisions = found.shares(len(names)), right.shares(len(names))
+    classes = []
+    for k, name in enumerate(names):
+        events, alarms = found.classes == k, right.classes == k
+        counts = {outcome.replace(" ", "_"): int((outcomes[alarms] == outcome).sum()) for outcome in OUTCOMES}
+        classes.append(
+            EventClass(
+                name=name,
+                events=int(events.sum()),
+                groups=len(np.unique(found.groups[events])),
+                found=int(found.hits[events].sum()),
+                recall=recalls[k],
+                delay=found.median(delays, events),
+                alarms=int(alarms.sum()),
+                **counts,
+                precision=precisions[k],
+            )
+        )
+    return tuple(classes)
 
 
 def _steps_of_unit(step_seconds: float | None) -> float:
     return _PER_STEPS if step_seconds is None else DAY / step_seconds
-
-
-def _codes(table: pl.DataFrame, names: Sequence[str], groups: Mapping[str, int]) -> tuple[Codes, Codes]:
-    """Return the index of the class and of the group of each row."""
-    index = {name: k for k, name in enumerate(names)}
-    pairs = [(index[name], groups[group]) for name, group in table.select("class", "group").iter_rows()]
-    codes = np.array(pairs, np.int64).reshape(-1, 2)
-    return read_only(codes[:, 0]), read_only(codes[:, 1])
-
-
-def _shares(
-    classes: Codes, groups: Codes, hits: Floats, num_groups: int, num_classes: int, confidence: float
-) -> list[Figure]:
-    """Return the share of hits in each class with its interval; NaN without trials."""
-    if not len(classes):
-        return [_NAN] * num_classes
-    recalls = GroupedRecalls(cells_of(classes, hits, groups, num_groups, num_classes))
-    low, high = recalls.limits(confidence)
-    return [Figure(*figures) for figures in zip(recalls.recall, low, high, strict=True)]
-
-
-def _median(delays: Floats, groups: Codes, num_groups: int, confidence: float) -> Figure:
-    """Return the median with Woodruff's interval."""
-    if not len(delays):
-        return _NAN
-    middle = float(np.median(delays))
-    # Half of the delays are below the median; ties with it are split so.
-    below = np.where(delays < middle, 1.0, np.where(delays > middle, 0.0, 0.5))
-    share = _shares(np.zeros(len(delays), np.int64), groups, below, num_groups, 1, confidence)[0]
-    low, high = np.quantile(delays, [share.low, share.high], method="inverted_cdf")
-    return Figure(middle, min(float(low), middle), max(float(high), middle))
 
 
 def _plain(value: Any) -> Any:

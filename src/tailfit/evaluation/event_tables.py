@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from tailfit.evaluation.event_figures import DAY, EventFigures
+from tailfit.evaluation.event_figures import DAY, EventClass, EventFigures
 from tailfit.evaluation.group_intervals import FEW_GROUPS
 from tailfit.evaluation.group_notes import MARK
 from tailfit.evaluation.metrics import Figure
@@ -46,38 +46,31 @@ def event_rows(events: EventFigures) -> list[dict[str, Any]]:
     """Return the texts of a table: one row for each class with events or alarms, and one for all classes."""
     names = shown([of_class.name for of_class in events.classes])
     rows = [
-        {
-            "name": names[k],
-            "events": f"{of_class.events:,}",
-            "groups": f"{of_class.groups:,}",
-            "recall": _share(of_class.recall) + ("" if of_class.trusted else f" {MARK}"),
-            "delay": _delay(of_class.delay, events),
-            "alarms": f"{of_class.alarms:,}",
-            "precision": _share(of_class.precision),
-            "wrong": f"{of_class.wrong_class:,}",
-            "false": f"{of_class.false:,}",
-        }
+        _row(names[k], of_class, events)
         for k, of_class in enumerate(events.classes)
         if of_class.events or of_class.alarms
     ]
-    rows = rows[:_SHOWN]
-    groups = events.events["group"].n_unique()
-    trusted = groups == 0 or groups >= FEW_GROUPS
-    total = {key: sum(getattr(each, key) for each in events.classes) for key in ("wrong_class", "false")}
-    rows.append(
-        {
-            "name": "all",
-            "events": f"{len(events.events):,}",
-            "groups": f"{groups:,}",
-            "recall": _share(events.recall) + ("" if trusted else f" {MARK}"),
-            "delay": _delay(events.delay, events),
-            "alarms": f"{len(events.alarms):,}",
-            "precision": _share(events.precision),
-            "wrong": f"{total['wrong_class']:,}",
-            "false": f"{total['false']:,}",
-        }
-    )
-    return rows
+    counts = {
+        key: sum(getattr(each, key) for each in events.classes)
+        for key in ("events", "found", "alarms", "right", "wrong_class", "false")
+    }
+    figures = {key: getattr(events, key) for key in ("recall", "delay", "precision")}
+    every = EventClass(name="all", groups=events.events["group"].n_unique(), **counts, **figures)
+    return [*rows[:_SHOWN], _row(every.name, every, events)]
+
+
+def _row(name: str, of_class: EventClass, events: EventFigures) -> dict[str, Any]:
+    return {
+        "name": name,
+        "events": f"{of_class.events:,}",
+        "groups": f"{of_class.groups:,}",
+        "recall": _share(of_class.recall) + ("" if of_class.trusted else f" {MARK}"),
+        "delay": _delay(of_class.delay, events),
+        "alarms": f"{of_class.alarms:,}",
+        "precision": _share(of_class.precision),
+        "wrong": f"{of_class.wrong_class:,}",
+        "false": f"{of_class.false:,}",
+    }
 
 
 def rate_text(events: EventFigures) -> str:

@@ -21,7 +21,7 @@ __all__ = ["Labels", "labels_of"]
 
 
 class Labels(ABC):
-    """The labels of a batch; `is_indices` says in which form."""
+    """The labels of a batch, as class indices if `is_indices`, else as rows."""
 
     is_indices: bool
 
@@ -207,10 +207,10 @@ def _nll(logits: Tensor, indices: Tensor) -> Tensor:
     backend = keras.backend.backend()
     if backend == "jax":  # Keras multiplies log p by one-hot labels there: 0 * -inf
         return -_picked(ops.log_softmax(logits, axis=-1), indices)
-    if backend == "torch" and len(logits.shape) > 2:  # else it copies the logits to move an axis
+    if backend == "torch" and len(logits.shape) > 2:  # flat: otherwise Keras copies the logits to move an axis
         flat = ops.reshape(logits, (-1, logits.shape[-1]))
         value = ops.sparse_categorical_crossentropy(ops.reshape(indices, (-1,)), flat, from_logits=True)
         return ops.reshape(value, tuple(indices.shape))
-    if backend == "tensorflow":  # else it looks for a softmax behind the logits, and replaces them with its input
+    if backend == "tensorflow":  # otherwise Keras looks for a softmax behind the logits, and takes its input instead
         logits = ops.squeeze(ops.expand_dims(logits, 0), 0)
     return ops.sparse_categorical_crossentropy(indices, logits, from_logits=True)

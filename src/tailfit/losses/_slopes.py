@@ -34,10 +34,10 @@ def with_slopes(formula: Callable[..., tuple[Tensor, Sequence[Slope]]], *argumen
         values, slopes = formula(*given)
 
         def gradients(*recorded: Tensor, upstream: Tensor = None) -> tuple[Tensor | None, ...]:
-            if upstream is None:  # TensorFlow, which records what happens to `given`
+            if upstream is None:  # TensorFlow passes it as the only argument, and records the operations on `given`
                 upstream, recorded = recorded[0], given
             upstream = ops.expand_dims(upstream, -1)
-            # torch does not: second derivatives need slopes of what it has recorded.
+            # torch does not record those: for second derivatives, compute the slopes from the tensors that it passes.
             current = formula(*recorded)[1] if _differentiated(recorded) else slopes
             return tuple(
                 multiply_into(slope(), upstream) if getattr(argument, "requires_grad", True) else None

@@ -48,10 +48,10 @@ def asymmetric(
         slopes = [lambda: subtract_into(miss.slope(), hit.slope()), lambda: miss.terms() - hit.terms()]
         return -(hit.value + miss.value), slopes
 
-    simple = isinstance(gamma_pos, float) and (
-        is_whole(gamma_neg) and gamma_neg > 0 if clip > 0 else isinstance(gamma_neg, float)
-    )
-    return with_slopes(terms, logits, targets) if simple else terms(logits, targets)[0]
+    # Exponents that follow a schedule are variables; the slope of a shifted term needs a whole exponent.
+    closed_neg = is_whole(gamma_neg) and gamma_neg > 0 if clip > 0 else isinstance(gamma_neg, float)
+    closed = closed_neg and isinstance(gamma_pos, float)
+    return with_slopes(terms, logits, targets) if closed else terms(logits, targets)[0]
 
 
 class _ShiftedSum:
@@ -72,7 +72,8 @@ class _ShiftedSum:
 
     def slope(self) -> Tensor:
         """Return the derivative; `gamma` must be a whole number >= 1."""
-        # The derivative by s is s^(gamma - 1) (gamma log(1 - s) - s / (1 - s)): 0 at s = 0, as it is below.
+        # The derivative by s is s^(gamma - 1) (gamma log(1 - s) - s / (1 - s)). It is 0 at s = 0, and so are the
+        # gradients of all p < clip, as they should be.
         change = add_into(self._shifted / (self._shifted - 1.0), self._gamma * self._log_rest)
         lower = 1.0 if self._gamma == 1 else whole_power(self._shifted, int(self._gamma) - 1)
         for factor in (lower, self._p.value, self._q.value, self._weights):

@@ -12,7 +12,7 @@ from support.pages import HOSTILE, Page
 import tailfit
 from tailfit.errors import ArgumentError, DataError
 from tailfit.evaluation import Evaluation, report
-from tailfit.evaluation.event_figures import rate_figure
+from tailfit.evaluation.event_intervals import rate_figure
 from tailfit.evaluation.event_tables import duration_text
 from tailfit.evaluation.intervals import jeffreys
 
