@@ -53,24 +53,7 @@ def gains_chart(compared: ComparisonFigures, *, label: str = "Gain and loss of e
     >>> gains_chart(comparison({"plain": [half, half], "tailored": [right, right]})).data[1]["difference"]
     1.0
     """
-    first = compared.evaluations[compared.baseline][0]
-    order, _ = shown_classes(first, MOST_CLASSES)
-    keys = list(compared.differences)[:MOST_MODELS]
-    headings = short_labels(keys, 28)
-    rows = [*short_labels([first.class_names[k] for k in order], 28), *(OVERALL[key] for key in _SUMS)]
-    data: Rows = tuple(
-        {"row": name, "remedy": heading, "difference": float(gain), "low": gain.low, "high": gain.high}
-        for heading, key in zip(headings, keys, strict=True)
-        for name, gain in zip(
-            rows,
-            [
-                *(compared.recall_differences[key][k] for k in order),
-                *(compared.differences[key][figure] for figure in _SUMS),
-            ],
-            strict=True,
-        )
-        if gain == gain  # NaN: no test samples
-    )
+    headings, rows, data = _gains(compared)
     ends = [row[end] for row in data for end in ("low", "high")]
     ticks = nice_ticks(min(0.0, *ends), max(0.0, *ends))
     left = _MARGIN + max(map(text_width, rows)) + 2 * _MARGIN
@@ -100,6 +83,25 @@ def gains_chart(compared: ComparisonFigures, *, label: str = "Gain and loss of e
         drawing.line([(place(row["low"]), y), (place(row["high"]), y)], stroke=color, width=1.6, opacity=0.65)
         drawing.marker(shape, place(row["difference"]), y, fill=color, tooltip=tooltip)
     return Chart(drawing.svg(), data)
+
+
+def _gains(compared: ComparisonFigures) -> tuple[list[str], list[str], Rows]:
+    """Return the names of the remedies, those of the rows, and the differences that the chart shows."""
+    first = compared.evaluations[compared.baseline][0]
+    order, _ = shown_classes(first, MOST_CLASSES)
+    keys = list(compared.differences)[:MOST_MODELS]
+    headings = short_labels(keys, 28)
+    rows = [*short_labels([first.class_names[k] for k in order], 28), *(OVERALL[key] for key in _SUMS)]
+    data = []
+    for heading, key in zip(headings, keys, strict=True):
+        of_classes = [compared.recall_differences[key][k] for k in order]
+        gains = [*of_classes, *(compared.differences[key][figure] for figure in _SUMS)]
+        data += [
+            {"row": name, "remedy": heading, "difference": float(gain), "low": gain.low, "high": gain.high}
+            for name, gain in zip(rows, gains, strict=True)
+            if gain == gain  # NaN: no test samples
+        ]
+    return headings, rows, tuple(data)
 
 
 def race_chart(

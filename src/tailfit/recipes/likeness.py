@@ -23,13 +23,14 @@ __all__ = [
     "warn_of_other_statistics",
 ]
 
-_RUNS: Final = 8
-_RUN: Final = 128  # a sample is 8 runs of 128 consecutive records, which are read fast from every format
-_MOST: Final = 1 << 25  # bytes of a sample
+# A sample is a few blocks of consecutive records, which are read fast from every format.
+_BLOCKS: Final = 8
+_BLOCK: Final = 128  # records
+_MOST_BYTES: Final = 1 << 25  # of a sample
 _MANY: Final = 30  # records from which the mean of a channel is reliable
-_MEAN: Final = 3.0  # limit of the distance of means, in standard deviations
-_FEW_MEAN: Final = 10.0  # the same for few records
-_SCALE: Final = 5.0  # limit of the ratio of standard deviations
+_MOST_SHIFT: Final = 3.0  # of the mean, in standard deviations
+_MOST_SHIFT_OF_FEW: Final = 10.0  # the same for few records
+_MOST_RATIO: Final = 5.0  # of standard deviations
 _SHOWN: Final = 5
 
 
@@ -91,8 +92,8 @@ def statistics_of_sample(source: Source) -> Normalize | None:
     """
     try:
         nbytes = np.asarray(source.read([0])).nbytes
-        run = max(1, min(_RUN, _MOST // _RUNS // max(nbytes, 1)))
-        return Normalize.fit(Arrays(source.read(_sample(len(source), run)), nan="keep"))
+        block = max(1, min(_BLOCK, _MOST_BYTES // _BLOCKS // max(nbytes, 1)))
+        return Normalize.fit(Arrays(source.read(_sample(len(source), block)), nan="keep"))
     except DataError:
         return None
 
@@ -109,10 +110,10 @@ def warn_of_other_statistics(source: Source, result: Result) -> None:
     many = len(source) >= _MANY
     unit = np.where(known.std > 0, known.std, np.maximum(np.abs(known.mean), 1.0))
     shift = np.abs(found.mean - known.mean) / unit
-    far = shift > (_MEAN if many else _FEW_MEAN)
+    far = shift > (_MOST_SHIFT if many else _MOST_SHIFT_OF_FEW)
     if many:
         ratio = found.std / unit
-        far |= (ratio > _SCALE) | ((ratio < 1 / _SCALE) & (known.std > 0))
+        far |= (ratio > _MOST_RATIO) | ((ratio < 1 / _MOST_RATIO) & (known.std > 0))
     if far.any():
         names = result.channels or source.channels or tuple(f"channel {k}" for k in range(len(far)))
         worst = sorted(np.flatnonzero(far).tolist(), key=lambda k: -shift[k])
@@ -130,8 +131,9 @@ def warn_of_other_statistics(source: Source, result: Result) -> None:
         )
 
 
-def _sample(size: int, run: int) -> NDArray[np.int64]:
-    if size <= _RUNS * run:
+def _sample(size: int, block: int) -> NDArray[np.int64]:
+    """Return the positions of a sample, evenly spaced blocks of records; all if there are few."""
+    if size <= _BLOCKS * block:
         return np.arange(size)
-    starts = np.linspace(0, size - run, _RUNS).astype(np.int64)
-    return (starts[:, None] + np.arange(run)).ravel()
+    starts = np.linspace(0, size - block, _BLOCKS).astype(np.int64)
+    return (starts[:, None] + np.arange(block)).ravel()

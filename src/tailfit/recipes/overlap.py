@@ -25,8 +25,8 @@ from tailfit.recipes.trained import Trained
 
 __all__ = ["Overlap", "overlap", "warn_of_training_samples"]
 
-_MOST: Final = 1 << 27  # bytes of records that are compared
-_RUN: Final = 256  # records that are read together
+_MOST_BYTES: Final = 1 << 27  # of records that are compared
+_BLOCK: Final = 256  # records that are read together
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ def _fingerprints(source: Source) -> tuple[NDArray[np.int64], NDArray[np.uint64]
     """Return positions and hashes of all records, or of an even sample."""
     if not len(source):
         return np.zeros(0, np.int64), np.zeros(0, np.uint64)
-    runs = range(0, len(source), _RUN)
-    nbytes = max(np.asarray(source.read([0])).nbytes, 1) * _RUN
-    kept = max(1, _MOST // nbytes)
-    chosen = runs if len(runs) <= kept else [runs[k * len(runs) // kept] for k in range(kept)]
-    rows = [np.arange(start, min(start + _RUN, len(source))) for start in chosen]
+    starts = range(0, len(source), _BLOCK)
+    nbytes = max(np.asarray(source.read([0])).nbytes, 1) * _BLOCK
+    kept = max(1, _MOST_BYTES // nbytes)
+    chosen = starts if len(starts) <= kept else [starts[k * len(starts) // kept] for k in range(kept)]
+    rows = [np.arange(start, min(start + _BLOCK, len(source))) for start in chosen]
     marks = [mark for positions in rows for mark in _marks(np.asarray(source.read(positions)))]
     return np.concatenate(rows), np.array(marks, dtype=np.uint64)
 

@@ -1,9 +1,5 @@
 """`tailfit train --workers`: the files of one process, also when a worker is killed on the way."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -51,35 +47,36 @@ def recipe(tmp_path):
     return tmp_path / "pumps.yaml"
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "tailfit", "train", *map(str, arguments)],
-        env={**os.environ, "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+@pytest.fixture
+def train_command(monkeypatch, capfd):
+    """Run `tailfit train` in this process; return its exit code, and what it and its workers have printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["tailfit", "train", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capfd.readouterr()
+
+    return run
 
 
-def test_two_workers_of_which_one_is_killed_end_with_the_files_of_one_process(recipe, tmp_path):
+@pytest.mark.filterwarnings("default:Lost worker")
+def test_two_workers_of_which_one_is_killed_end_with_the_files_of_one_process(recipe, tmp_path, train_command):
     train(recipe, tmp_path / "alone", modules=[str(tmp_path / "fatal.py")])
-    done = command(recipe, "--workers", 2, "--module", tmp_path / "fatal.py", "--out", tmp_path / "two")
-    assert done.returncode == 0, done.stderr
-    assert "1 restart: lost worker 1, ended by SIGKILL" in done.stdout
-    assert "All workers start again" in done.stderr
+    code, out, err = train_command(recipe, "--workers", 2, "--module", tmp_path / "fatal.py", "--out", tmp_path / "two")
+    assert code == 0, err
+    assert "1 restart: lost worker 1, ended by SIGKILL" in out
+    assert "All workers start again" in err
     for name in FILES:
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
     assert "restart 1" in (tmp_path / "two" / "workers" / "0.log").read_text()
 
 
-def test_an_error_of_the_workers_is_shown_once_and_not_retried(recipe, tmp_path, monkeypatch, capfd):
-    arguments = ["--workers", "2", "--out", str(tmp_path / "two"), "-s", "transform=null", "-s", "data.path=missing"]
-    monkeypatch.setattr("sys.argv", ["tailfit", "train", str(recipe), *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    shown = capfd.readouterr().err
-    assert ended.value.code == 2, shown
-    assert shown.count("Received") == 1, shown
-    assert "missing" in shown
+def test_an_error_of_the_workers_is_shown_once_and_not_retried(recipe, tmp_path, train_command):
+    changes = ["-s", "transform=null", "-s", "data.path=missing"]
+    code, _, err = train_command(recipe, "--workers", 2, "--out", tmp_path / "two", *changes)
+    assert code == 2, err
+    assert err.count("Received") == 1, err
+    assert "missing" in err
     assert not (tmp_path / "two" / "run.json").exists()
