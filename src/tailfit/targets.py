@@ -116,11 +116,12 @@ def valid_indices(y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         y_pred: Predictions `(batch, ..., C)`.
     """
     given = _class_indices(y_true, y_pred)
-    valid = (given >= 0) & (given < class_count(y_pred))
+    indices = ops.clip(given, 0, class_count(y_pred) - 1)
+    valid = given == indices
     if "float" in keras.backend.standardize_dtype(given.dtype):
         valid = valid & (given == ops.floor(given))
-        given = ops.cast(ops.where(valid, given, ops.zeros_like(given)), "int32")  # a cast of NaN could be any number
-    return given * ops.cast(valid, given.dtype), valid
+        indices = ops.cast(ops.where(valid, given, ops.zeros_like(given)), "int32")  # a cast of NaN could be any number
+    return indices, valid
 
 
 def dense_targets(y_true: Any, y_pred: Tensor, dtype: str) -> Tensor:

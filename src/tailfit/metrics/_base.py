@@ -10,19 +10,31 @@ Concepts:
   14 digits of what each batch added, on every backend and device.
 - A class is *present* if the total weight of its hits and misses is greater than 0.
 - Sums run over `[batch, C]` in the order of the batch. A scatter-add would sum in a nondeterministic order on a GPU.
+- torch on a CPU runs operator by operator, and the time of a small step is their number. There, samples are added to
+  their cells one after the other, in place and in float64.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from tailfit.errors import ArgumentError
-from tailfit.keras_private import improves
+from tailfit.keras_private import improves, in_stateless_scope, in_symbolic_scope
 from tailfit.targets import Tensor, class_count, class_indices_of, mask_of, with_shape
 
-__all__ = ["ClassMetric", "ConfusionMetric", "MetricBatch", "SumMetric", "ratio", "sum_of_others", "total"]
+__all__ = [
+    "ClassMetric",
+    "ConfusionMetric",
+    "MetricBatch",
+    "SumMetric",
+    "changes_in_place",
+    "ratio",
+    "sum_of_others",
+    "total",
+]
 
 
 class MetricBatch(NamedTuple):
@@ -92,11 +104,17 @@ class ClassMetric(keras.metrics.Metric):
         self._expect(class_count(y_pred, consumer=consumer, fix=self._one_output_fix), y_pred)
         truth, known = class_indices_of(y_true, y_pred)
         weight = self._weights(truth, y_pred, sample_weight)
-        return MetricBatch(y_pred, truth, weight, ops.logical_and(ops.logical_not(known), weight != 0))
+        unknown = ops.logical_not(known)
+        if sample_weight is not None or mask_of(y_pred) is not None:
+            unknown = ops.logical_and(unknown, weight != 0)
+        return MetricBatch(y_pred, truth, weight, unknown)
 
     def _weights(self, like: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         """Return the sample weights times the mask, in the shape of `like`."""
-        weight = ops.ones_like(like, dtype=self._sum_dtype)
+        if None in like.shape:
+            weight = ops.ones_like(like, dtype=self._sum_dtype)
+        else:  # a constant, which a recorded step computes once
+            weight = ops.ones(tuple(like.shape), dtype=self._sum_dtype)
         for factor in (sample_weight, mask_of(y_pred)):
             if factor is not None:
                 weight = weight * _broadcastable(factor, like, self._sum_dtype)
@@ -137,6 +155,27 @@ class SumMetric(ClassMetric):
         self._sums.assign(carried)
         self._rests.assign(rest - (carried - total))
 
+    @property
+    def _adds_in_place(self) -> bool:
+        """Whether `_add_in_place` can change the sums."""
+        return self._sum_dtype == "float32" and changes_in_place(self._sums) and self._sums.value.device.type == "cpu"
+
+    def _add_in_place(self, parts: Sequence[tuple[Tensor, Tensor]], wrong: Tensor) -> None:
+        """Add to cells of the sums, on torch; NaN to all of them if `wrong`.
+
+        Args:
+            parts: Numbers of cells, in the order of the flat sums, and what is added to each, float64.
+            wrong: Whether the batch has an invalid label or score.
+        """
+        total = self._rests.value.double()
+        total += self._sums.value  # exact in float64
+        flat = total.view(-1)
+        for cells, values in parts:
+            flat.index_add_(0, cells.reshape(-1), values.reshape(-1))
+        total = ops.where(wrong, float("nan"), total)
+        self._sums.value.copy_(total)
+        self._rests.value.copy_(total - self._sums.value)
+
 
 class ConfusionMetric(SumMetric):
     """Base of the metrics computed from hits, misses and false alarms; subclasses define `result`."""
@@ -159,6 +198,12 @@ class ConfusionMetric(SumMetric):
         predicted = ops.cast(ops.argmax(scores, axis=-1), "int32")
         # A sample is in one cell of (3, C) if it is right, else in two: one comparison with all cells for both.
         wrong = truth != predicted
+        if self._adds_in_place:
+            weight = ops.cast(weight, "float64")
+            cells = truth.add(wrong, alpha=classes), predicted + 2 * classes  # the second of a wrong prediction only
+            weights = weight, ops.where(wrong, weight, 0.0)
+            self._add_in_place(tuple(zip(cells, weights, strict=True)), ops.any(unknown))
+            return
         cells = ops.stack([ops.where(wrong, truth + classes, truth), predicted + 2 * classes])
         weights = ops.stack([weight, ops.where(wrong, weight, 0.0)])
         hot = ops.expand_dims(cells, -1) == ops.arange(3 * classes, dtype="int32")
@@ -178,6 +223,13 @@ class ConfusionMetric(SumMetric):
         chosen = ops.where(present, values, ops.zeros_like(values))
         count = ops.sum(ops.cast(present, values.dtype))
         return ops.cast(ops.sum(chosen) / ops.where(count == 0, ops.ones_like(count), count), self.dtype)
+
+
+def changes_in_place(variable: keras.Variable) -> bool:
+    """Return whether in-place methods of a torch tensor change a variable now."""
+    if keras.backend.backend() != "torch" or in_stateless_scope() or in_symbolic_scope():
+        return False
+    return bool(keras.backend.standardize_dtype(variable.value.dtype) == variable.dtype)  # else a cast copy (autocast)
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:

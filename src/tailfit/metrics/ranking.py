@@ -9,10 +9,11 @@ Concepts:
 - The result sorts all scores, which takes longer than a step. `tailfit.Model` therefore computes it at the end of an
   epoch or evaluation; the logs of single steps lack it. A `keras.Model` computes it after every step.
 - *Log-odds*: exclusive classes are ranked by `z_c - log(sum of exp of the other logits)`, which gives the same order as
-  the probability, without ties between probabilities that float32 rounds to 1.
+  the probability, without ties between probabilities that float32 rounds to 1. They come from the stored logits.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -22,8 +23,8 @@ from tailfit.arguments import REQUIRED, checked_flag
 from tailfit.deferring import DEFERRED, defers_results
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import in_stateless_scope, in_symbolic_scope
-from tailfit.metrics._base import ClassMetric, ratio, sum_of_others
-from tailfit.targets import Tensor, with_shape
+from tailfit.metrics._base import ClassMetric, changes_in_place, ratio, sum_of_others
+from tailfit.targets import Tensor, mask_of, with_shape
 
 __all__ = ["AveragePrecision", "RankingMetric", "RocAuc"]
 
@@ -66,7 +67,7 @@ class RankingMetric(ClassMetric):
 
     def _create(self, classes: int) -> None:
         rows, dtype = self.capacity + 1, self._sum_dtype  # discarded samples are written to the last row
-        self._keys = self.add_variable((rows, classes), "zeros", dtype, name="keys")
+        self._scores = self.add_variable((rows, classes), "zeros", dtype, name="scores")
         self._own = self.add_variable((rows, classes), "zeros", dtype, name="own")
         self._weighed = self.add_variable((rows,), "zeros", dtype, name="weights")
         self._kept = self.add_variable((), "zeros", "int32", name="kept")
@@ -83,31 +84,29 @@ class RankingMetric(ClassMetric):
             sample_weight: Weights `(batch,)`, `(batch, 1)` or in the shape of the class indices. Samples with weight
                 0 are not stored.
         """
-        keys, own, weight, wrong = self._rows(y_true, y_pred, sample_weight)
-        classes = keys.shape[-1]
-        keys, own, weight = (
-            ops.reshape(keys, (-1, classes)),
+        scores, own, weight, wrong = self._rows(y_true, y_pred, sample_weight)
+        classes = scores.shape[-1]
+        scores, own, weight = (
+            ops.reshape(scores, (-1, classes)),
             ops.reshape(own, (-1, classes)),
             ops.reshape(weight, (-1,)),
         )
         counts = ops.cast(weight != 0, "int32")
-        places = ops.minimum(self._kept + ops.cumsum(counts) - 1, self.capacity)
-        places = ops.expand_dims(ops.where(counts == 1, places, ops.full_like(places, self.capacity)), -1)
-        for kept, new in ((self._keys, keys), (self._own, own), (self._weighed, weight)):
-            _write_rows(kept, places, new)
+        places = ops.minimum(self._kept + (ops.cumsum(counts) - 1), self.capacity)
+        if sample_weight is not None or mask_of(y_pred) is not None:
+            places = ops.where(counts == 1, places, ops.full_like(places, self.capacity))
+        _write_rows(places, ((self._scores, scores), (self._own, own), (self._weighed, weight)))
         # The count stops at capacity + 1, which marks an excess, so that it can't overflow.
         self._kept.assign(ops.minimum(self._kept + ops.sum(counts), self.capacity + 1))
-        wrong = ops.logical_or(wrong, ops.any(ops.logical_and(ops.any(ops.isnan(keys), axis=-1), weight != 0)))
         self._wrong.assign(ops.maximum(self._wrong, ops.cast(wrong, self._wrong.dtype)))
 
     def _rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return sort keys and memberships `(batch, ..., C)`, weights `(batch, ...)`, and if a label is invalid."""
+        """Return scores and memberships `(batch, ..., C)`, weights `(batch, ...)`, and if a label is invalid."""
         dtype = self._sum_dtype
         if not self.multi_label:
             scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
             own = ops.equal(ops.expand_dims(truth, -1), ops.arange(scores.shape[-1], dtype="int32"))
-            keys = ops.cast(scores, dtype)
-            return _log_odds(keys) if self.from_logits else keys, ops.cast(own, dtype), weight, ops.any(unknown)
+            return ops.cast(scores, dtype), ops.cast(own, dtype), weight, ops.any(unknown)
         y_pred = with_shape(y_pred)
         y_true = ops.convert_to_tensor(y_true)
         if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
@@ -138,9 +137,12 @@ class RankingMetric(ClassMetric):
         return ops.cast(mean, self.dtype)
 
     def _exact(self) -> Tensor:
-        keys, own = ops.convert_to_tensor(self._keys)[:-1], ops.convert_to_tensor(self._own)[:-1]
+        keys, own = ops.convert_to_tensor(self._scores)[:-1], ops.convert_to_tensor(self._own)[:-1]
         # Unfilled rows have weight 0; `reset_state` sets it for the rows of earlier epochs.
         weight = ops.convert_to_tensor(self._weighed)[:-1, None]
+        if self.from_logits and not self.multi_label:
+            keys = _log_odds(keys)
+        invalid = ops.any(ops.logical_and(ops.isnan(keys), weight != 0))
         order = ops.argsort(-keys, axis=0)
         keys, hits, rest = (ops.take_along_axis(x, order, axis=0) for x in (keys, weight * own, weight * (1 - own)))
         above = ops.stack([ops.cumsum(hits, axis=0), ops.cumsum(rest, axis=0)])
@@ -150,7 +152,8 @@ class RankingMetric(ClassMetric):
         sizes = ops.sum(hits, axis=0), ops.sum(rest, axis=0)
         values, counted = self.of_classes(hits, rest, above[0], above[1], *sizes)
         counted = ops.cast(counted, values.dtype)
-        return ratio(ops.sum(values * counted), ops.sum(counted))
+        mean = ratio(ops.sum(values * counted), ops.sum(counted))
+        return ops.where(invalid, float("nan"), mean)
 
     @abstractmethod
     def of_classes(
@@ -272,18 +275,23 @@ class AveragePrecision(RankingMetric):
         return ratio(ops.sum(hits * ratio(hits_above, hits_above + rest_above), axis=0), size), size > 0
 
 
-def _write_rows(store: keras.Variable, places: Tensor, rows: Tensor) -> None:
-    """Set rows of a variable, the places of which are `(n, 1)`.
+def _write_rows(places: Tensor, stores: Sequence[tuple[keras.Variable, Tensor]]) -> None:
+    """Set rows of variables.
 
-    Outside XLA, which reuses the memory of the variable, an update by `assign` copies all of it at every step.
+    Outside XLA, which reuses the memory of a variable, an update by `assign` copies all of it at every step.
     """
     backend = keras.backend.backend()
-    if backend == "jax" or in_stateless_scope() or in_symbolic_scope():
-        store.assign(ops.scatter_update(store, places, rows))
-    elif backend == "torch":
-        store.value[ops.cast(places[:, 0], "int64")] = ops.stop_gradient(rows)
-    else:
-        store.value.scatter_nd_update(places, rows)
+    if all(changes_in_place(store) for store, _ in stores):
+        places = ops.cast(places, "int64")
+        for store, rows in stores:
+            store.value.index_copy_(0, places, ops.stop_gradient(rows))
+        return
+    places = ops.expand_dims(places, -1)
+    for store, rows in stores:
+        if backend == "tensorflow" and not (in_stateless_scope() or in_symbolic_scope()):
+            store.value.scatter_nd_update(places, rows)
+        else:
+            store.assign(ops.scatter_update(store, places, rows))
 
 
 def _log_odds(logits: Tensor) -> Tensor:

@@ -33,7 +33,6 @@ __all__ = ["Model"]
 
 Logs = dict[str, Any]
 
-_idle_hooks = idle_hooks_skipped()
 _Trainer: Any = engine.Trainer  # a name, since type checkers take no attribute of an object as a base class
 
 
@@ -321,7 +320,7 @@ class Model(_Trainer):
         for data in (feed, validation):
             if hold is not None and loop is None and isinstance(data, Feed):
                 hold(data)
-        with reading(feed, validation), with_markers(call, markers), checked, by_parts, _idle_hooks:
+        with reading(feed, validation), with_markers(call, markers), checked, by_parts, idle_hooks_skipped():
             return _Trainer.fit(self, **call)
 
     def _carry_fields(self, feed: Any) -> None:
@@ -394,7 +393,7 @@ class Model(_Trainer):
         given = None if kwargs else Given(what, feed, y, sample_weight)
         loop = self._tailfit_loop if kwargs else None
         by_parts = nullcontext() if loop is None else loop.validating()
-        with reading(feed), labels_checked(self, given, training=False), by_parts:
+        with reading(feed), labels_checked(self, given, training=False), by_parts, idle_hooks_skipped():
             return super().evaluate(
                 feed, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **kwargs
             )

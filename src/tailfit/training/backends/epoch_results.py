@@ -34,11 +34,15 @@ class EpochResults(keras.Model):
     # Names in the logs, found while a step ran or was traced.
     _tailfit_left_out_train: tuple[str, ...] = ()
     _tailfit_left_out_test: tuple[str, ...] = ()
+    # Names of all results that `get_metrics_result` had in it; None before.
+    _tailfit_results_train: frozenset[str] | None = None
+    _tailfit_results_test: frozenset[str] | None = None
     _tailfit_evaluates = False
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         super().compile(*args, **kwargs)
         self._tailfit_left_out_train = self._tailfit_left_out_test = ()
+        self._tailfit_results_train = self._tailfit_results_test = None
 
     def get_metrics_result(self) -> Logs:
         """Return the results of all metrics; within a step of `fit` or `evaluate`, without those that take long."""
@@ -49,6 +53,7 @@ class EpochResults(keras.Model):
         with results_deferred():
             results = super().get_metrics_result()
         self._leave_out(running[1], tuple(name for name, value in results.items() if value is DEFERRED))
+        setattr(self, f"_tailfit_results_{running[1]}", frozenset(results))
         return {name: value for name, value in results.items() if value is not DEFERRED}
 
     def _leave_out(self, kind: Kind, names: tuple[str, ...]) -> None:
@@ -59,6 +64,11 @@ class EpochResults(keras.Model):
     def _left_out(self, kind: Kind) -> tuple[str, ...]:
         names: tuple[str, ...] = getattr(self, f"_tailfit_left_out_{kind}")
         return names
+
+    def _only_results(self, logs: Any, kind: Kind) -> bool:
+        """Return whether the logs of a step have no values but results, which Keras' loop computes again at its end."""
+        names = getattr(self, f"_tailfit_results_{kind}")
+        return isinstance(logs, dict) and names is not None and logs.keys() | set(self._left_out(kind)) == names
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         return self._completed(logs, "test" if self._tailfit_evaluates else "train")

@@ -12,7 +12,8 @@ import torch
 
 from tailfit.errors import StepError
 from tailfit.keras_private import get_keras_mask, set_keras_mask, true_step_numbers
-from tailfit.training.backends.epoch_results import EpochResults
+from tailfit.training.backends.epoch_results import EpochResults, Kind
+from tailfit.training.backends.idle_hooks import logs_unread
 from tailfit.training.backends.torch_batches import read_arrays_directly
 from tailfit.training.backends.torch_graph import Traced, enabled, numbers_around, numbers_of
 from tailfit.training.backends.torch_transport import connect
@@ -194,12 +195,12 @@ class Trainer(EpochResults):
         if self.train_function is None or force:
             _refuse_processes()
             by_parts = self._tailfit_loop is not None and self._tailfit_loop.training
-            self.train_function = self._tailfit_loop.train if by_parts else self._stepper(self._run_train_step)
+            self.train_function = self._tailfit_loop.train if by_parts else self._stepper(self._run_train_step, "train")
 
     def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
             by_parts = self._tailfit_loop is not None and self._tailfit_loop.evaluating
-            self.test_function = self._tailfit_loop.evaluate if by_parts else self._stepper(self._run_test_step)
+            self.test_function = self._tailfit_loop.evaluate if by_parts else self._stepper(self._run_test_step, "test")
 
     def make_predict_function(self, force: bool = False) -> None:
         if self.predict_function is None or force:
@@ -220,23 +221,37 @@ class Trainer(EpochResults):
         finally:
             self.steps_per_execution = steps
 
-    def _stepper(self, step: Callable[[Any], Any]) -> Callable[..., Any]:
-        """Return the function that Keras' loops call with the batches of up to `steps_per_execution` steps."""
+    def _stepper(self, step: Callable[[Any], Any], kind: Kind | None = None) -> Callable[..., Any]:
+        """Return the function that Keras' loops call with the batches of up to `steps_per_execution` steps.
+
+        Args:
+            step: Runs one batch.
+            kind: Of a step that returns logs. Values that nobody reads are not computed, and are None.
+        """
 
         def one_step(data: Any) -> Any:
             with torch.no_grad():
                 return step(data)
 
+        unseen = one_step
         if self.jit_compile:
-            one_step = torch.compile(one_step)
+            one_step = unseen = torch.compile(one_step)
         elif enabled() and not self.run_eagerly:
-            one_step = Traced(one_step, f"{type(self).__name__}.{step.__name__}", partial(numbers_of, self))
-            self._tailfit_traced = [*self._tailfit_traced[-2:], one_step]
+            traced = Traced(one_step, f"{type(self).__name__}.{step.__name__}", partial(numbers_of, self))
+            self._tailfit_traced = [*self._tailfit_traced[-2:], traced]
+            one_step, unseen = traced, traced.without_outputs
+        names: dict[str, None] | None = None  # of the logs, if they have nothing but results of metrics
 
         def stepper(batches: Sequence[Any]) -> Any:
-            logs = None
-            for data in batches:
-                logs = one_step(data)
+            nonlocal names
+            *earlier, last = batches
+            unread = kind is not None and logs_unread(self, kind)
+            for data in earlier:
+                unseen(data)
+            logs = unseen(last) if unread and names is not None else one_step(last)
+            if logs is None:
+                return names
+            names = dict.fromkeys(logs) if kind is not None and self._only_results(logs, kind) else None
             return logs
 
         return stepper

@@ -53,6 +53,7 @@ class _Node:
         self.certain = False  # whether it always reads the same
         self.filled: Any = None  # outputs, with the places of their values
         self.lines: Lines
+        self.lines_without_outputs: Lines
         self.captured: cuda_graph.CapturedLines | None = None
 
     def all(self) -> Iterator["_Node"]:
@@ -101,10 +102,15 @@ class Program:
         flags = [weight.requires_grad for weight in self._weights]
         return flags + [module.training for module in self._modules] if self._modules else flags
 
-    def run(self, inputs: Sequence[torch.Tensor]) -> Any:
-        """Return the outputs for inputs; `MISSING`, with everything as before, if there is no trusted path."""
+    def run(self, inputs: Sequence[torch.Tensor], *, read: bool = True) -> Any:
+        """Return the outputs for inputs; `MISSING`, with everything as before, if there is no trusted path.
+
+        Args:
+            inputs: The input tensors.
+            read: Whether the outputs are needed; if not, what only they need is left out, and None is returned.
+        """
         before = State(self._tensors(self._changed_early, inputs), self._random) if self._uncertain else None
-        outputs = self._follow(inputs, trusted=True)
+        outputs = self._follow(inputs, trusted=True, read=read)
         self._runs += 1
         if outputs is MISSING and before is not None:
             before.restore()
@@ -115,13 +121,13 @@ class Program:
         """Return whether so many runs have found no trusted path that repetition does not pay."""
         return self._misses > _MOST_MISSES and 4 * self._misses > self._runs
 
-    def _follow(self, inputs: Sequence[torch.Tensor], *, trusted: bool) -> Any:
+    def _follow(self, inputs: Sequence[torch.Tensor], *, trusted: bool, read: bool = True) -> Any:
         node, values = self._root, self._places.values(inputs)
         with torch._C._AutoDispatchBelowAutograd():
             while node is not None:
-                result = (node.captured or node.lines).run(values)
+                result = (node.captured or (node.lines if read else node.lines_without_outputs)).run(values)
                 if node.read is None:
-                    return _filled(node.filled, values)
+                    return _filled(node.filled, values) if read else None
                 node = node.branches.get(key_of(result))
                 if node is not None and trusted and not node.trusted:
                     node = None
@@ -194,7 +200,8 @@ class Program:
         else:
             simple = {id(node): simplified.of(node.records) for node in nodes}  # parents come first
             self._places = Places(recording.inputs, simplified.constants)
-            self._compile_from(root, simple, simplified)
+            self._compile_from(root, simple, simplified, read=False)
+            self._compile_from(root, simple, simplified, read=True)
             self._constants = simplified.constants
             self._changed = simplified.changed_by(records)
             kept = [constant for constant in constants if not simplified.written(constant.number)]
@@ -208,16 +215,22 @@ class Program:
             if len(self._flags) != len(self._weights) + len(self._modules):
                 self._flags = self._flags_now()
 
-    def _compile_from(self, node: _Node, simple: dict[int, list[Record]], simplified: Simplified) -> set[int]:
-        """Compile a node and those below it; return the values that they need."""
+    def _compile_from(
+        self, node: _Node, simple: dict[int, list[Record]], simplified: Simplified, *, read: bool
+    ) -> set[int]:
+        """Compile a node and those below it, with or without outputs; return the values that they need."""
         later: set[int] = set()
         for branch in node.branches.values():
-            later |= self._compile_from(branch, simple, simplified)
-        node.filled = _placed(simplified.named(node.outputs), self._places)
-        kept = later | set(refs_of(simplified.named(node.outputs)))
-        node.certain = node.read is not None and simplified.computed(node.read.number)
+            later |= self._compile_from(branch, simple, simplified, read=read)
+        kept = later | set(refs_of(simplified.named(node.outputs))) if read else later
         records, needed = needed_only(simple[id(node)], simplified.constants, kept)
-        node.lines, node.captured = Lines(records, self._places, kept), None
+        lines = Lines(records, self._places, kept)
+        if not read:
+            node.lines_without_outputs = lines
+            return needed
+        node.filled = _placed(simplified.named(node.outputs), self._places)
+        node.certain = node.read is not None and simplified.computed(node.read.number)
+        node.lines, node.captured = lines, None
         return needed
 
     def _trust(

@@ -58,6 +58,13 @@ class Traced:
         self._check = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(args, kwargs, read=True)
+
+    def without_outputs(self, *args: Any) -> Any:
+        """Call the step for its changes only: a repetition leaves out what only the outputs need, and returns None."""
+        return self._call(args, {}, read=False)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, read: bool) -> Any:
         if self.refused is not None or recording():
             return self._step(*args, **kwargs)
         tensors: list[torch.Tensor] = []
@@ -74,7 +81,7 @@ class Traced:
             program = Program()
             programs.append(program)
         if program.ready and not self._check:
-            outputs = program.run(tensors)
+            outputs = program.run(tensors, read=read)
             if outputs is not MISSING:
                 return outputs
             if program.keeps_missing():
