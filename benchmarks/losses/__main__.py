@@ -12,15 +12,13 @@ hand in the backend (limits.py).
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+from by_backend import heading, measured, put_out  # noqa: E402
+
 LIMIT = 2.0
 
 
@@ -35,18 +33,10 @@ def main() -> None:
     for backend in given.backends:
         for classes in given.classes:
             name = "torch" if backend == "recorded" else backend
-            environment = {**os.environ, "KERAS_BACKEND": name, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-            command = [sys.executable, str(HERE / "child.py"), str(classes), str(given.rounds), backend]
-            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            found[backend, classes] = json.loads(done.stdout.splitlines()[-1])
+            found[backend, classes] = measured(HERE / "child.py", name, classes, given.rounds, backend)
     heads = [f"{backend} {classes}" for backend, classes in found]
     lines = [
-        f"$ python benchmarks/losses {' '.join(sys.argv[1:])}".rstrip(),
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
-        f"Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("keras", "jax", "tensorflow", "torch", "tailfit")),
-        f"batches of 256: microseconds, x Keras' (! above {LIMIT:g}), x the limit by hand",
-        "",
+        *heading("losses", f"batches of 256: microseconds, x Keras' (! above {LIMIT:g}), x the limit by hand"),
         f"{'classes':28}" + "".join(f"{head:>22}" for head in heads),
     ]
     for name in next(iter(found.values())):
@@ -56,9 +46,7 @@ def main() -> None:
             ratio = "" if to_keras is None else f"{to_keras:6.2f}{'!' if to_keras > LIMIT else ' '}{to_limit:6.2f}"
             cells.append(f"{took:9.0f}{ratio:13}")
         lines.append(f"{name:28}" + "".join(cells))
-    print("\n".join(lines))
-    if given.out:
-        given.out.write_text("\n".join(lines) + "\n")
+    put_out(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,17 @@
 `tailfit.Model.fit` of two small MLPs in batches of 64 with Adam, on one thread. All metrics take turns in each round;
 shown are the medians over the rounds of the extra time of a step divided by the time without metrics, and as a
 reference Keras' accuracy. The goal is at most 0.1. What is computed once, at the end of an epoch, is left out.
+On torch, in parentheses, the limit: an update of the same sums by hand (limits_torch.py), in the same step.
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+from by_backend import heading, measured, put_out  # noqa: E402
+
 LIMIT = 0.1
 
 
@@ -29,30 +28,22 @@ def main() -> None:
     given = parser.parse_args()
     found = {}
     for backend in given.backends:
-        environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [sys.executable, str(HERE / "child.py"), str(given.rounds), str(given.steps)]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        for network, rows in json.loads(done.stdout.splitlines()[-1]).items():
+        for network, rows in measured(HERE / "child.py", backend, given.rounds, given.steps).items():
             found[f"{backend}, {network}"] = rows
     lines = [
-        f"$ python benchmarks/metrics {' '.join(sys.argv[1:])}".rstrip(),
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
-        f"Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("keras", "jax", "tensorflow", "torch", "tailfit")),
-        f"a step in microseconds; what a metric adds, as a share of it (! above {LIMIT:g})",
-        "",
+        *heading(
+            "metrics", f"a step in microseconds; what a metric adds, as a share of it (! above {LIMIT:g}; by hand)"
+        ),
         f"{'':24}" + "".join(f"{head:>26}" for head in found),
     ]
     for name in next(iter(found.values())):
         cells = []
         for rows in found.values():
-            value = rows[name]
+            value, by_hand = rows[name]
             text = f"{value:.0f}" if name == "no metric" else f"{value:.2f}{'!' if value > LIMIT else ' '}"
-            cells.append(f"{text:>26}")
+            cells.append(f"{text:>20}{'' if by_hand is None else f'({by_hand:.2f})':6}")
         lines.append(f"{name:24}" + "".join(cells))
-    print("\n".join(lines))
-    if given.out:
-        given.out.write_text("\n".join(lines) + "\n")
+    put_out(lines, given.out)
 
 
 if __name__ == "__main__":

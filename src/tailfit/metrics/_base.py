@@ -43,7 +43,7 @@ class MetricBatch(NamedTuple):
     scores: Tensor  # (batch, ..., C)
     truth: Tensor  # class indices, int32 (batch, ...)
     weight: Tensor  # sample weight times mask (batch, ...)
-    unknown: Tensor  # bool (batch, ...): the class index is invalid and its weight is not 0
+    valid: Tensor  # bool (batch, ...): the class index is valid, or its weight is 0
 
 
 @improves("up")
@@ -102,12 +102,11 @@ class ClassMetric(keras.metrics.Metric):
         y_pred = with_shape(y_pred)
         consumer = f"the metric {self.name!r}"
         self._expect(class_count(y_pred, consumer=consumer, fix=self._one_output_fix), y_pred)
-        truth, known = class_indices_of(y_true, y_pred)
+        truth, valid = class_indices_of(y_true, y_pred)
         weight = self._weights(truth, y_pred, sample_weight)
-        unknown = ops.logical_not(known)
         if sample_weight is not None or mask_of(y_pred) is not None:
-            unknown = ops.logical_and(unknown, weight != 0)
-        return MetricBatch(y_pred, truth, weight, unknown)
+            valid = ops.logical_or(valid, weight == 0)
+        return MetricBatch(y_pred, truth, weight, valid)
 
     def _weights(self, like: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         """Return the sample weights times the mask, in the shape of `like`."""
@@ -139,11 +138,11 @@ class SumMetric(ClassMetric):
         self._sums = self.add_variable(shape, "zeros", dtype, name="sums")
         self._rests = self.add_variable(shape, "zeros", dtype, name="rests")
 
-    def _add(self, batch: Tensor, wrong: Tensor) -> None:
-        """Add the sums of a batch, or NaN if `wrong`: the batch has an invalid label or score."""
+    def _add(self, batch: Tensor, right: Tensor) -> None:
+        """Add the sums of a batch, or NaN unless `right`: the batch has no invalid label or score."""
         # Set explicitly. A NaN weight is not enough: XLA turns products with 0 or 1 into a selection, and 0 * NaN
         # becomes 0.
-        batch = ops.where(wrong, float("nan"), batch)  # not full_like: on torch it reads the number back
+        batch = ops.where(right, batch, float("nan"))  # not full_like: on torch it reads the number back
         # Two-sum: `total` is the rounded sum, and `lost` is exactly its rounding error.
         old = ops.convert_to_tensor(self._sums)
         total = old + batch
@@ -158,23 +157,23 @@ class SumMetric(ClassMetric):
     @property
     def _adds_in_place(self) -> bool:
         """Whether `_add_in_place` can change the sums."""
-        return self._sum_dtype == "float32" and changes_in_place(self._sums) and self._sums.value.device.type == "cpu"
+        return self._sum_dtype == "float32" and changes_in_place() and self._sums.value.device.type == "cpu"
 
-    def _add_in_place(self, parts: Sequence[tuple[Tensor, Tensor]], wrong: Tensor) -> None:
-        """Add to cells of the sums, on torch; NaN to all of them if `wrong`.
+    def _add_in_place(self, parts: Sequence[tuple[Tensor, Tensor]], right: Tensor) -> None:
+        """Add to cells of the sums, on torch; NaN to all of them unless `right`.
 
         Args:
             parts: Numbers of cells, in the order of the flat sums, and what is added to each, float64.
-            wrong: Whether the batch has an invalid label or score.
+            right: Whether the batch has no invalid label or score.
         """
-        total = self._rests.value.double()
-        total += self._sums.value  # exact in float64
-        flat = total.view(-1)
+        sums = self._rests.value.double()
+        sums += self._sums.value  # 53 bits, of which the two floats use 48
+        flat = sums.view(-1)
         for cells, values in parts:
             flat.index_add_(0, cells.reshape(-1), values.reshape(-1))
-        total = ops.where(wrong, float("nan"), total)
-        self._sums.value.copy_(total)
-        self._rests.value.copy_(total - self._sums.value)
+        sums = ops.where(right, sums, float("nan"))
+        self._sums.value.copy_(sums)
+        self._rests.value.copy_(sums - self._sums.value)
 
 
 class ConfusionMetric(SumMetric):
@@ -193,22 +192,25 @@ class ConfusionMetric(SumMetric):
             y_pred: Scores `(batch, ..., C)`, logits or probabilities: the largest is the predicted class.
             sample_weight: Weights `(batch,)`, `(batch, 1)` or in the shape of the class indices.
         """
-        scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
+        scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
         classes = scores.shape[-1]
-        predicted = ops.cast(ops.argmax(scores, axis=-1), "int32")
-        # A sample is in one cell of (3, C) if it is right, else in two: one comparison with all cells for both.
-        wrong = truth != predicted
+        # A sample is in one cell of (3, C) if it is right, else in two.
         if self._adds_in_place:
+            predicted = ops.convert_to_tensor(scores).argmax(-1)
+            wrong = truth != predicted
             weight = ops.cast(weight, "float64")
             cells = truth.add(wrong, alpha=classes), predicted + 2 * classes  # the second of a wrong prediction only
             weights = weight, ops.where(wrong, weight, 0.0)
-            self._add_in_place(tuple(zip(cells, weights, strict=True)), ops.any(unknown))
+            self._add_in_place(tuple(zip(cells, weights, strict=True)), ops.all(valid))
             return
+        predicted = ops.cast(ops.argmax(scores, axis=-1), "int32")
+        wrong = truth != predicted
+        # One comparison with all cells for both.
         cells = ops.stack([ops.where(wrong, truth + classes, truth), predicted + 2 * classes])
         weights = ops.stack([weight, ops.where(wrong, weight, 0.0)])
         hot = ops.expand_dims(cells, -1) == ops.arange(3 * classes, dtype="int32")
         batch = ops.reshape(total(ops.where(hot, ops.expand_dims(weights, -1), 0.0)), (3, classes))
-        self._add(batch, ops.any(unknown))
+        self._add(batch, ops.all(valid))
 
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return hits, misses and false alarms, each `(C,)`; empty while C is unknown."""
@@ -225,11 +227,9 @@ class ConfusionMetric(SumMetric):
         return ops.cast(ops.sum(chosen) / ops.where(count == 0, ops.ones_like(count), count), self.dtype)
 
 
-def changes_in_place(variable: keras.Variable) -> bool:
-    """Return whether in-place methods of a torch tensor change a variable now."""
-    if keras.backend.backend() != "torch" or in_stateless_scope() or in_symbolic_scope():
-        return False
-    return bool(keras.backend.standardize_dtype(variable.value.dtype) == variable.dtype)  # else a cast copy (autocast)
+def changes_in_place() -> bool:
+    """Return whether in-place methods of torch tensors change variables now."""
+    return keras.backend.backend() == "torch" and not (in_stateless_scope() or in_symbolic_scope())
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:

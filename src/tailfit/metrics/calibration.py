@@ -58,24 +58,24 @@ class CalibrationError(SumMetric):
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
         """Count the samples of a batch; the arguments are those of the other metrics."""
-        scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
+        scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
         scores = ops.stop_gradient(ops.cast(scores, self._sum_dtype))
         confidence = ops.max(ops.softmax(scores, axis=-1) if self.from_logits else scores, axis=-1)
         hit = ops.cast(ops.equal(ops.cast(ops.argmax(scores, axis=-1), "int32"), truth), self._sum_dtype)
         edges = ops.convert_to_tensor(np.arange(1, self.bins) / self.bins, dtype=self._sum_dtype)
         # float16 probabilities may exceed 1 slightly. NaN differs from itself.
-        impossible = ops.logical_and(ops.clip(confidence, 0.0, 1.001) != confidence, weight != 0)
-        wrong = ops.any(ops.logical_or(unknown, impossible))
+        possible = ops.logical_or(ops.clip(confidence, 0.0, 1.001) == confidence, weight == 0)
+        right = ops.all(ops.logical_and(valid, possible))
         # Sum the gap itself: the difference of two much larger sums would have few correct digits.
         gap = hit - confidence
         if self._adds_in_place:
             number, weight = ops.searchsorted(edges, confidence), ops.cast(weight, "float64")
-            self._add_in_place([(number, weight), (number + self.bins, weight * gap)], wrong)
+            self._add_in_place([(number, weight), (number + self.bins, weight * gap)], right)
             return
         number = ops.sum(ops.cast(ops.expand_dims(confidence, -1) > edges, "int32"), axis=-1)
         inside = ops.equal(ops.expand_dims(number, -1), ops.arange(self.bins, dtype="int32"))
         weight = ops.where(inside, ops.expand_dims(weight, -1), ops.zeros_like(inside, dtype=self._sum_dtype))
-        self._add(ops.stack([total(weight), total(weight * ops.expand_dims(gap, -1))]), wrong)
+        self._add(ops.stack([total(weight), total(weight * ops.expand_dims(gap, -1))]), right)
 
     def result(self) -> Tensor:
         if self._sums is None:

@@ -92,7 +92,8 @@ class RankingMetric(ClassMetric):
             ops.reshape(weight, (-1,)),
         )
         counts = ops.cast(weight != 0, "int32")
-        places = ops.minimum(self._kept + (ops.cumsum(counts) - 1), self.capacity)
+        # From 0: while Keras learns shapes on torch, the count is in memory that was never set.
+        places = ops.clip(self._kept + (ops.cumsum(counts) - 1), 0, self.capacity)
         if sample_weight is not None or mask_of(y_pred) is not None:
             places = ops.where(counts == 1, places, ops.full_like(places, self.capacity))
         _write_rows(places, ((self._scores, scores), (self._own, own), (self._weighed, weight)))
@@ -104,9 +105,9 @@ class RankingMetric(ClassMetric):
         """Return scores and memberships `(batch, ..., C)`, weights `(batch, ...)`, and if a label is invalid."""
         dtype = self._sum_dtype
         if not self.multi_label:
-            scores, truth, weight, unknown = self._prepared(y_true, y_pred, sample_weight)
+            scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
             own = ops.equal(ops.expand_dims(truth, -1), ops.arange(scores.shape[-1], dtype="int32"))
-            return ops.cast(scores, dtype), ops.cast(own, dtype), weight, ops.any(unknown)
+            return ops.cast(scores, dtype), ops.cast(own, dtype), weight, ops.logical_not(ops.all(valid))
         y_pred = with_shape(y_pred)
         y_true = ops.convert_to_tensor(y_true)
         if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
@@ -281,7 +282,7 @@ def _write_rows(places: Tensor, stores: Sequence[tuple[keras.Variable, Tensor]])
     Outside XLA, which reuses the memory of a variable, an update by `assign` copies all of it at every step.
     """
     backend = keras.backend.backend()
-    if all(changes_in_place(store) for store, _ in stores):
+    if changes_in_place():
         places = ops.cast(places, "int64")
         for store, rows in stores:
             store.value.index_copy_(0, places, ops.stop_gradient(rows))

@@ -9,6 +9,7 @@ from keras import ops
 from support.parity import assert_same_state
 
 import tailfit
+from tailfit import metrics
 
 pytestmark = pytest.mark.only_on("torch")  # other backends compile
 
@@ -325,3 +326,93 @@ def test_hooks_are_called_only_where_there_are_some(kind, monkeypatch):
     assert dispatched == ([] if kind is tailfit.Model else [0, 1, 2])
     model.fit(X[:24], Y[:24], batch_size=8, verbose=0, callbacks=[Listens()])
     assert heard == [(batch, ["accuracy", "loss"]) for batch in range(3)]
+
+
+def results_computed(monkeypatch):
+    """Return a list with an entry for each repeated step: whether its outputs were computed."""
+    from tailfit.training.backends.torch_graph.program import Program
+
+    read, run = [], Program.run
+    monkeypatch.setattr(Program, "run", lambda *args, **given: read.append(given["read"]) or run(*args, **given))
+    return read
+
+
+class LastLogs(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs = logs
+
+
+EVERY_METRIC = {name: getattr(metrics, name) for name in metrics.__all__ if name != "GroupRecall"}
+
+
+def with_every_metric():
+    model = network(lambda: keras.layers.Dense(8, activation="relu"))
+    scored = {"CalibrationError", "RocAuc", "AveragePrecision"}
+    model.compile(
+        keras.optimizers.SGD(0.1),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[
+            "accuracy",
+            *(make(**({"from_logits": True} if name in scored else {})) for name, make in EVERY_METRIC.items()),
+        ],
+    )
+    return model
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_results_that_nobody_reads_are_left_out_and_those_of_epochs_are_the_same(steps, monkeypatch):
+    read = results_computed(monkeypatch)
+    data = {"validation_data": (X[:24], Y[:24]), "shuffle": False, "epochs": 3}
+    seen, histories, states = LastLogs(), [], []
+    for callbacks in ([], [seen]):
+        read.clear()
+        model = with_every_metric()
+        model.steps_per_execution = steps
+        histories.append(fitted(model, callbacks=callbacks, **data)[1])
+        states.append([variable.numpy() for metric in model.metrics for variable in metric.variables])
+        if not callbacks:
+            assert len(read) > 20
+            assert not any(read[1:])  # before the first repeated step the names of the results may not be known
+    assert any(read)
+    np.testing.assert_equal(histories[0], histories[1])  # to the bit
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # The logs of the last step are the results of the epoch, in which no step was left out.
+    for name, value in seen.logs.items():
+        if np.ndim(value) == 0:
+            assert value == pytest.approx(histories[1][name][-1], rel=1e-6), name
+
+
+@pytest.mark.parametrize(("verbose", "computed"), [(1, True), (2, False)])
+def test_a_progress_bar_reads_the_results_of_steps(verbose, computed, monkeypatch, capsys):
+    read = results_computed(monkeypatch)
+    _, history = fitted(network(), verbose=verbose)
+    assert set(read) == {computed}
+    shown = capsys.readouterr().out
+    assert f"accuracy: {history['accuracy'][-1]:.4f}" in shown
+    assert "nan" not in shown
+
+
+def test_a_step_outside_the_loop_returns_its_results(monkeypatch):
+    read = results_computed(monkeypatch)
+
+    class InBetween(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            batch = ops.convert_to_tensor(X[:8]), ops.convert_to_tensor(Y[:8])
+            self.found = [self.model.train_on_batch(*batch, return_dict=True) for _ in range(6)]
+
+    between = InBetween()
+    fitted(network(), callbacks=[between])
+    assert all(np.isfinite(list(logs.values())).all() for logs in between.found)
+    assert set(read) == {True, False}
+
+
+def test_logs_of_a_custom_step_are_computed(monkeypatch):
+    class Mine(tailfit.Model):
+        def train_step(self, data):
+            return {**super().train_step(data), "rows": ops.sum(data[1] * 0 + 1)}
+
+    read = results_computed(monkeypatch)
+    _, history = fitted(network(cls=Mine))
+    assert history["rows"] == [8, 8]
+    assert all(read)
