@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import at_least_tiny, is_whole, prepare_rows
+from tailfit.losses._numerics import at_least_tiny, is_whole, prepare_rows, whole_power
 from tailfit.losses._slopes import Slope, add_into, multiply_into, subtract_into, with_slopes
 from tailfit.targets import Tensor
 
@@ -19,6 +19,7 @@ __all__ = [
     "MultiLabelLoss",
     "Share",
     "binary_sum",
+    "is_by_products",
     "logits_of_sigmoid",
     "prepare_labels",
     "scaled",
@@ -48,21 +49,31 @@ def prepare_labels(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Tens
 
 
 class Share(NamedTuple):
-    """The probability p or 1 - p of each label."""
+    """The probability p or 1 - p of each label, and its logarithm, which is None if nothing needs it."""
 
-    log: Tensor
+    log: Tensor | None
     value: Tensor
 
     @classmethod
-    def both(cls, logits: Tensor) -> tuple["Share", "Share"]:
-        """Return p and 1 - p, with logarithms that are finite for every logit except NaN."""
+    def both(cls, logits: Tensor, *, log_of_absent: bool = True) -> tuple["Share", "Share"]:
+        """Return p and 1 - p, with logarithms that are finite for every logit except NaN.
+
+        Args:
+            logits: Logits `(batch, ..., C)`.
+            log_of_absent: Whether log(1 - p) is needed. If not, 1 - p takes one pass where backends do not
+                differentiate the formula.
+        """
         if keras.backend.backend() == "torch":  # one pass; a clip takes six times as long there
             logits = ops.nan_to_num(logits, nan=float("nan"), posinf=_MAX_LOGIT, neginf=-_MAX_LOGIT)
         else:
             logits = ops.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
         # The sigmoid itself would do, but backends compute its gradient as p (1 - p), with few digits of 1 - p near 1.
-        p, q = (cls(log, ops.exp(log)) for log in (ops.log_sigmoid(logits), ops.log_sigmoid(-logits)))
-        return p, q
+        log_p = ops.log_sigmoid(logits)
+        p = cls(log_p, ops.exp(log_p))
+        if not log_of_absent and keras.backend.backend() != "jax":
+            return p, cls(None, ops.sigmoid(-logits))
+        log_q = ops.log_sigmoid(-logits)
+        return p, cls(log_q, ops.exp(log_q))
 
 
 def binary_sum(
@@ -111,7 +122,7 @@ class FocusedSum:
     def __init__(self, weights: Tensor, right: Share, wrong: Share, gamma: Any) -> None:
         self._right, self._wrong, self._gamma = right, wrong, gamma
         self._weights = weights
-        if not is_whole(gamma) or gamma > _MOST_PRODUCTS:
+        if not is_by_products(gamma):
             self._weights = weights * ops.exp(gamma * wrong.log)
         elif gamma > 0:
             self._weights = weights * wrong.value
@@ -123,6 +134,8 @@ class FocusedSum:
         """Return the terms without weights."""
         if is_whole(self._gamma) and self._gamma == 0:
             return self._right.log
+        if self._wrong.log is None:
+            return whole_power(self._wrong.value, int(self._gamma)) * self._right.log
         return ops.exp(self._gamma * self._wrong.log) * self._right.log
 
     def slope(self) -> Tensor:
@@ -131,6 +144,11 @@ class FocusedSum:
             return self._weights * self._wrong.value
         change = multiply_into(self._right.value * self._right.log, -self._gamma)
         return multiply_into(add_into(change, self._wrong.value), self._weights)
+
+
+def is_by_products(gamma: Any) -> bool:
+    """Return whether `FocusedSum` computes a power without the logarithm of its base."""
+    return is_whole(gamma) and bool(gamma <= _MOST_PRODUCTS)
 
 
 def scaled(values: Tensor, *factors: Any) -> Tensor:

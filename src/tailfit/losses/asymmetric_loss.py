@@ -11,7 +11,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._binary import FocusedSum, MultiLabelLoss, Share, prepare_labels
+from tailfit.losses._binary import FocusedSum, MultiLabelLoss, Share, is_by_products, prepare_labels
 from tailfit.losses._labels import Rows
 from tailfit.losses._numerics import at_least_tiny, focus, is_whole, prepare, whole_power
 from tailfit.losses._slopes import Slope, add_into, multiply_into, subtract_into, with_slopes
@@ -39,18 +39,18 @@ def asymmetric(
     gamma_neg, gamma_pos = _checked_gamma(gamma_neg, "gamma_neg"), _checked_gamma(gamma_pos, "gamma_pos")
     clip = _checked_clip(clip)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
+    # Exponents that follow a schedule are variables; the slope of a shifted term needs a whole exponent.
+    closed_neg = is_whole(gamma_neg) and gamma_neg > 0 if clip > 0 else isinstance(gamma_neg, float)
+    closed = closed_neg and isinstance(gamma_pos, float)
 
     def terms(logits: Tensor, targets: Tensor) -> tuple[Tensor, list[Slope]]:
-        p, q = Share.both(logits)
+        p, q = Share.both(logits, log_of_absent=not (closed and clip > 0 and is_by_products(gamma_pos)))
         others = 1.0 - targets
         hit = FocusedSum(targets, p, q, gamma_pos)
         miss = _ShiftedSum(others, p, q, gamma_neg, clip) if clip > 0 else FocusedSum(others, q, p, gamma_neg)
         slopes = [lambda: subtract_into(miss.slope(), hit.slope()), lambda: miss.terms() - hit.terms()]
         return -(hit.value + miss.value), slopes
 
-    # Exponents that follow a schedule are variables; the slope of a shifted term needs a whole exponent.
-    closed_neg = is_whole(gamma_neg) and gamma_neg > 0 if clip > 0 else isinstance(gamma_neg, float)
-    closed = closed_neg and isinstance(gamma_pos, float)
     return with_slopes(terms, logits, targets) if closed else terms(logits, targets)[0]
 
 
@@ -61,24 +61,29 @@ class _ShiftedSum:
     """
 
     def __init__(self, weights: Tensor, p: Share, q: Share, gamma: Any, clip: float) -> None:
-        self._weights, self._p, self._q, self._gamma = weights, p, q, gamma
+        self._p, self._q, self._gamma, self._weights = p, q, gamma, weights
         self._shifted = ops.relu(p.value - clip)
-        self._power = _power(self._shifted, gamma)
         self._log_rest = ops.log1p(-self._shifted)
-        self.value = ops.sum(multiply_into(self.terms(), weights), axis=-1)
+        if is_whole(gamma) and gamma > 1:  # the power that the derivative needs, too
+            lower = whole_power(self._shifted, int(gamma) - 1)
+            self._weights = lower * weights if gamma == 2 else multiply_into(lower, weights)
+            terms = multiply_into(self._weights * self._shifted, self._log_rest)
+        else:
+            terms = multiply_into(self.terms(), weights)
+        self.value = ops.sum(terms, axis=-1)
 
     def terms(self) -> Tensor:
-        return self._power * self._log_rest
+        """Return the terms without weights."""
+        return _power(self._shifted, self._gamma) * self._log_rest
 
     def slope(self) -> Tensor:
         """Return the derivative; `gamma` must be a whole number >= 1."""
         # The derivative by s is s^(gamma - 1) (gamma log(1 - s) - s / (1 - s)). It is 0 at s = 0, and so are the
         # gradients of all p < clip, as they should be.
-        change = add_into(self._shifted / (self._shifted - 1.0), self._gamma * self._log_rest)
-        lower = 1.0 if self._gamma == 1 else whole_power(self._shifted, int(self._gamma) - 1)
-        for factor in (lower, self._p.value, self._q.value, self._weights):
+        change = subtract_into(self._shifted / (1.0 - self._shifted), self._gamma * self._log_rest)
+        for factor in (self._weights, self._p.value, self._q.value):
             change = multiply_into(change, factor)
-        return multiply_into(change, -1.0)
+        return change
 
 
 def _power(x: Tensor, gamma: Any) -> Tensor:
@@ -108,7 +113,7 @@ def asymmetric_single_label(
     if labels.is_indices and isinstance(label_smoothing, float) and label_smoothing > 0:
         log_p = ops.log_softmax(logits, axis=-1)
         labelled = labels.of(log_p)
-        others = ops.sum(_defocused(log_p, gamma_neg), axis=-1) - _defocused(labelled, gamma_neg)
+        others = _defocused_sum(log_p, gamma_neg) - _defocused(labelled, gamma_neg)
         own = (1.0 - label_smoothing + spread) * _focused(labelled, gamma_pos)
         return -labels.sum(own + spread * others)
     targets = labels.rows()
@@ -125,6 +130,16 @@ def _focused(log_p: Tensor, gamma: Any) -> Tensor:
 def _defocused(log_p: Tensor, gamma: Any) -> Tensor:
     """Return `p^gamma log p`."""
     return ops.exp(gamma * log_p) * log_p
+
+
+def _defocused_sum(log_p: Tensor, gamma: Any) -> Tensor:
+    """Return the sum of `p^gamma log p` over classes."""
+
+    def terms(log_p: Tensor) -> tuple[Tensor, list[Slope]]:
+        power = ops.exp(gamma * log_p)
+        return ops.sum(power * log_p, axis=-1), [lambda: multiply_into(add_into(gamma * log_p, 1.0), power)]
+
+    return with_slopes(terms, log_p) if isinstance(gamma, float) else terms(log_p)[0]
 
 
 @keras.saving.register_keras_serializable(package="tailfit")
