@@ -233,13 +233,14 @@ class Trainer(EpochResults):
             with torch.no_grad():
                 return step(data)
 
-        unseen = one_step
+        run: Callable[[Any], Any] = one_step
+        run_for_changes: Callable[[Any], Any] = one_step  # leaves out what only the logs need
         if self.jit_compile:
-            one_step = unseen = torch.compile(one_step)
+            run = run_for_changes = torch.compile(one_step)
         elif enabled() and not self.run_eagerly:
             traced = Traced(one_step, f"{type(self).__name__}.{step.__name__}", partial(numbers_of, self))
             self._tailfit_traced = [*self._tailfit_traced[-2:], traced]
-            one_step, unseen = traced, traced.without_outputs
+            run, run_for_changes = traced, traced.without_outputs
         names: dict[str, None] | None = None  # of the logs, if they have nothing but results of metrics
 
         def stepper(batches: Sequence[Any]) -> Any:
@@ -247,8 +248,8 @@ class Trainer(EpochResults):
             *earlier, last = batches
             unread = kind is not None and logs_unread(self, kind)
             for data in earlier:
-                unseen(data)
-            logs = unseen(last) if unread and names is not None else one_step(last)
+                run_for_changes(data)
+            logs = run_for_changes(last) if unread and names is not None else run(last)
             if logs is None:
                 return names
             names = dict.fromkeys(logs) if kind is not None and self._only_results(logs, kind) else None
