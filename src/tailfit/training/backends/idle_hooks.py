@@ -39,7 +39,7 @@ def idle_hooks_skipped() -> Iterator[None]:
 def logs_unread(model: Any, kind: Kind) -> bool:
     """Return whether no callback will read the logs of the step that Keras' loop runs now.
 
-    Each step is asked for once. A step outside the loops, as in `train_on_batch`, returns its logs to a caller.
+    True once for each step: a step outside the loops, as in `train_on_batch`, returns its logs to a caller.
     """
     found = _unread.get()
     if found is None:
