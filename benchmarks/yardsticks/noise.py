@@ -1,7 +1,7 @@
 """MNIST with wrong training labels: half of them any other digit, or 45 % the next digit.
 
 The co-teaching paper's table stands beside it; its network has nine convolutions and trains 200 epochs.
-The limit is the same network trained on the correct labels alone, which nobody knows in practice.
+The limit is the same network trained on the correct labels alone, which in practice are not known.
 """
 
 from collections.abc import Callable, Iterator

@@ -182,7 +182,8 @@ def raise_failures(failed: Sequence[Failure], count: int) -> None:
         return
     (run, error), others = failed[0], [str(each) for each, _ in failed[1:]]
     more = f" (also failed: {'; '.join(others[:5])}{'; ...' * (len(others) > 5)})" if others else ""
-    kept = f"; the other {count - len(failed)} runs are kept" if count > len(failed) else ""
+    ended = count - len(failed)
+    kept = "; the other run is kept" if ended == 1 else f"; the other {ended} runs are kept" if ended else ""
     named = type(error)(f"{run}: {error.received}{more}", expected=error.expected, fix=error.fix + kept)
     for note in getattr(error, "__notes__", []):
         named.add_note(note)
