@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from functools import partial
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -156,7 +157,8 @@ def test_every_command_has_a_short_help_with_an_example():
     commands = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(commands)
     page = commands.page()
-    assert commands.PAGE.read_text(encoding="utf-8") == page, "run python docs/commands.py"
+    if tuple(map(int, version("typer").split(".")[:2])) >= (0, 27):  # older ones write choices and defaults otherwise
+        assert commands.PAGE.read_text(encoding="utf-8") == page, "run python docs/commands.py"
     texts = page.split("```text\n")[1:]
     assert len(texts) > 10
     for text in texts:
