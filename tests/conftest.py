@@ -18,6 +18,7 @@ from support.selection import BACKENDS, LEVELS, Case, chosen, in_share  # noqa: 
 TESTS = Path(__file__).parent
 KERAS = TESTS / "keras"
 NOT_RUN = pytest.StashKey[int]()
+_SET_BY_OTHERS = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}  # by pytest, and by torch before 2.9
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,6 +99,6 @@ def nothing_left_behind() -> Iterator[None]:
     changed = {
         key
         for key in environment.keys() | os.environ.keys()
-        if environment.get(key) != os.environ.get(key) and key != "PYTEST_CURRENT_TEST"
+        if environment.get(key) != os.environ.get(key) and key not in _SET_BY_OTHERS
     }
     assert not changed, f"environment changed: {sorted(changed)}"

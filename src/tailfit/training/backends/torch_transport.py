@@ -57,9 +57,8 @@ def connect(rank: int, world: int, address: str, port: int, timeout: float, *, l
         )
     wait = timedelta(seconds=timeout)
     listener = _listener(address, port) if rank == 0 else None  # by itself, torch would listen on all interfaces
-    # In torch 2.6, libuv cannot listen on a socket that is given.
     store = distributed.TCPStore(  # type: ignore[attr-defined]
-        address, port, world, rank == 0, wait, wait_for_workers=False, master_listen_fd=listener, use_libuv=False
+        address, port, world, rank == 0, timeout=wait, wait_for_workers=False, master_listen_fd=listener
     )
     options = distributed.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
     options._timeout = wait
