@@ -16,6 +16,7 @@ from tailfit.layers import CosineDense, Experts
 
 # Authors' learning rate for the linear classifier of MiniRocket: a step of Adam moves ten thousand weights at once.
 ROCKET_RATE = 1e-4
+VARIANTS = 5  # of each record, for ridge regression of augmented records
 
 
 def remedies() -> dict[str, Remedy]:
@@ -48,6 +49,8 @@ def remedies() -> dict[str, Remedy]:
         ),
         "second stages": Remedy(after=("stages",)),
         "ridge regression": Remedy(after=("ridge",)),
+        "ridge regression, time warps": Remedy(transform=augment.TimeWarp(share=0.8), after=("ridge",)),
+        "ridge regression, window warps": Remedy(transform=augment.WindowWarp(share=0.8), after=("ridge",)),
     }
 
 
@@ -56,8 +59,12 @@ def figures_of(
 ) -> dict[str, Figures]:
     """Train a network on a source, and return the figures of each row on the sets that are scored."""
     if "ridge" in remedy.after:
+        if remedy.transform:
+            x = source.read(np.arange(len(source)))
+            whole = tailfit.networks.minirocket(x.shape[1:], len(source.class_names), seed=seed, records=x)
+            return ridge_rows(name, whole, source, seed, scored, VARIANTS, remedy.transform)
         seen, scored = with_features(network, source, seed, scored)
-        return ridge_rows(name, seen, seed, scored)
+        return layer_rows(name, seen, seed, scored)
     model, batches, scored = fitted(network, source, remedy, budget, seed, scored)
     if remedy.after:
         rows = rows_of_heads(name, model, batches, remedy, budget, scored)
@@ -103,20 +110,33 @@ def with_features(network: str, source: Any, seed: int, scored: Scored) -> tuple
     return seen, {prefix: (features(x), y) for prefix, (x, y) in scored.items()}
 
 
-def ridge_rows(name: str, source: Any, seed: int, scored: Scored) -> dict[str, Figures]:
-    """Figures of one layer by ridge regression, as MiniRocket's authors classify, alone and with remedies."""
-    classes = len(source.class_names)
+def layer_rows(name: str, source: Any, seed: int, scored: Scored) -> dict[str, Figures]:
+    """Figures of one layer on the records, or features, of a source by ridge regression."""
     keras.utils.clear_session()
-    model = linear(source.read(np.arange(1)).shape[1:], classes, None)
-    plain = tailfit.Batches(source, seed=seed)
-    logits = lambda x: model.predict(x, batch_size=250, verbose=0)  # noqa: E731
-    tailfit.stages.ridge_classifier(model, plain)
-    rows = {name: figures_on(scored, logits, classes)}
+    model = linear(source.read(np.arange(1)).shape[1:], len(source.class_names), None)
+    return ridge_rows(name, model, source, seed, scored)
+
+
+def ridge_rows(
+    name: str, model: tailfit.Model, source: Any, seed: int, scored: Scored, epochs: int = 1, transform: Any = None
+) -> dict[str, Figures]:
+    """Figures of a last layer by ridge regression, as MiniRocket's authors classify, alone and with remedies."""
+    classes = len(source.class_names)
+    plain = tailfit.Batches(source, seed=seed, transform=transform)
+    features = keras.Model(model.input, model.layers[-1].input)
+    sets = {prefix: (features.predict(x, batch_size=50, verbose=0), y) for prefix, (x, y) in scored.items()}
+
+    def logits(x: np.ndarray) -> np.ndarray:
+        kernel, bias = model.layers[-1].get_weights()
+        return x @ kernel + bias
+
+    tailfit.stages.ridge_classifier(model, plain, epochs=epochs)
+    rows = {name: figures_on(sets, logits, classes)}
     adjustment = tailfit.posthoc.LogitAdjustment(plain, from_logits=True)
     adjusted = lambda x: adjustment.transform(logits(x))  # noqa: E731
-    rows[f"{name} + post-hoc logit adjustment"] = figures_on(scored, adjusted, classes)
-    tailfit.stages.ridge_classifier(model, plain.weighted("balanced"))
-    rows[f"{name} + class weights"] = figures_on(scored, logits, classes)
+    rows[f"{name} + post-hoc logit adjustment"] = figures_on(sets, adjusted, classes)
+    tailfit.stages.ridge_classifier(model, plain.weighted("balanced"), epochs=epochs)
+    rows[f"{name} + class weights"] = figures_on(sets, logits, classes)
     return rows
 
 

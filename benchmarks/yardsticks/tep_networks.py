@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import window_statistics
-from series import ROCKET_RATE, ensemble_figures, figures_of, remedies, ridge_rows
+from series import ROCKET_RATE, ensemble_figures, figures_of, layer_rows, remedies
 from sklearn.ensemble import RandomForestClassifier
 from store import Figures, Run, Store, confusion_figures, mean_and_spread, ranked_table
 from tep import parts
@@ -91,7 +91,7 @@ def ensemble(data: Path, inputs: str, remedy: str, seed: int) -> dict[str, Figur
 def ridges(data: Path, inputs: str, seed: int, *, cut: bool = True) -> dict[str, Figures]:
     """Return the figures of one layer by ridge regression."""
     source, validation, test = INPUTS[inputs](data, seed, cut=cut)
-    rows = ridge_rows("ridge regression", source, seed, {"": test, "validation ": validation})
+    rows = layer_rows("ridge regression", source, seed, {"": test, "validation ": validation})
     if not cut:
         return {f"{LIMIT}ridge regression of {inputs}": rows["ridge regression"]}
     return {row.replace("ridge regression", f"ridge regression of {inputs}"): each for row, each in rows.items()}

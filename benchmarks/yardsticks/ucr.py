@@ -25,7 +25,7 @@ BUDGETS = {
 }
 FEW = ("plain cross-entropy", "logit-adjusted loss", "LDAM-DRW", "logit-adjusted + Mixup", "second stages")
 REMEDIES = {
-    "minirocket": (*FEW, "ridge regression"),
+    "minirocket": (*FEW, *(name for name in remedies() if name.startswith("ridge regression"))),
     "cnn": (*FEW, "logit-adjusted + augmentation"),
     "lite": FEW,
     "inception_time": (*FEW, "logit-adjusted + augmentation"),

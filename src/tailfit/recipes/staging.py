@@ -180,17 +180,30 @@ class BalanceClassifier(_TrainedStage):
 
 
 class RidgeClassifier:
-    """Compute the last layer by ridge regression, with the class weights and sample weights of the training.
+    """Compute the last layer by ridge regression, with the weights and the `transform` of the training.
 
-    What the training has made of the last layer is lost: for a network with fixed features, `minirocket`, one epoch is
-    enough.
+    What the training has made of the last layer is lost: for a network with fixed features, `minirocket`, one epoch of
+    training is enough.
+
+    Args:
+        epochs: Number of passes over the samples. With an augmentation as `transform`, take 5: each pass has another
+            variant of every sample.
     """
+
+    def __init__(self, epochs: int = 1) -> None:
+        self.epochs = whole_number("epochs", epochs, least=1)
 
     def apply(self, run: StageRun) -> None:
         """Change the model of a run."""
-        batches = run.batches(Sequential())
-        weights = run.training.weights
-        ridge_classifier(run.model, batches if weights is None else batches.weighted(sample_weight=weights))
+        batches = Batches(
+            run.source,
+            batch_size=run.batch_size,
+            sampler=Sequential(),
+            seed=run.seed + 2,
+            transform=run.training.transform,
+            sample_weight=run.training.weights,
+        )
+        ridge_classifier(run.model, batches, epochs=self.epochs)
 
 
 class MiSLAS(_TrainedStage):

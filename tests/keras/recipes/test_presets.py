@@ -10,6 +10,7 @@ import tailfit
 from tailfit.errors import ArgumentError, DataError
 from tailfit.recipes import load_recipe, train
 from tailfit.recipes.distilling import frozen_copy, start_anew
+from tailfit.recipes.parts import open_parts
 
 pytestmark = pytest.mark.above_training
 
@@ -60,6 +61,21 @@ def test_stages_change_the_last_layer_only(data, tmp_path, stage):
     for one, other in features:
         np.testing.assert_array_equal(one, other)
     assert np.abs(kernel[0] - kernel[1]).max() > 1e-5
+
+
+def test_ridge_regression_has_the_weights_and_the_transform_of_the_training(data, tmp_path):
+    """The last layer is that of `ridge_classifier` on the same weighted samples; a transform changes it."""
+    options = {"stage": {"name": "RidgeClassifier", "epochs": 3}, "class_weight": "balanced", "epochs": 1}
+    runs = {
+        name: train(recipe(data, **options, **more), tmp_path / name)
+        for name, more in {"plain": {}, "varied": {"transform": {"name": "Jitter", "sigma": 0.5}}}.items()
+    }
+    last = {name: weights(run)[-2] for name, run in runs.items()}
+    assert np.abs(last["varied"] - last["plain"]).max() > 1e-3
+    parts = open_parts(load_recipe(recipe(data, **options)))
+    again = tailfit.Batches(parts.train, class_weight="balanced")
+    tailfit.stages.ridge_classifier(runs["plain"].model, again)
+    np.testing.assert_allclose(weights(runs["plain"])[-2], last["plain"], atol=1e-4)
 
 
 @pytest.mark.mostly_on("torch")

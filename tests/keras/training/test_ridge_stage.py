@@ -8,7 +8,7 @@ from sklearn.linear_model import RidgeClassifierCV
 import tailfit
 from tailfit.errors import ArgumentError, DataError
 from tailfit.stages import ridge_classifier
-from tailfit.stages.ridge import fit_ridge
+from tailfit.stages.ridge_regression import fit_ridge
 
 RNG = np.random.default_rng(0)
 Y = np.arange(60) % 20 // 9  # 27, 27 and 6 samples
@@ -63,6 +63,53 @@ def test_samples_left_out_are_those_of_fits_without_them(centered):
     np.testing.assert_allclose(own, errors, rtol=1e-6)
 
 
+@pytest.mark.parametrize("centered", [True, False])
+def test_copies_of_a_sample_are_left_out_together(centered):
+    copies, strength = 3, 0.3
+    x = np.concatenate([X + 0.3 * RNG.normal(size=X.shape) for _ in range(copies)])
+    t, w = np.tile(np.eye(3)[Y], (copies, 1)), np.tile(RNG.uniform(0.5, 2, 60), copies)
+    mean = w @ x / w.sum() if centered else 0.0
+    penalty = copies * strength * (w @ np.square(x - mean).sum(axis=1)) / len(x) * np.eye(90)
+    squares = 0.0
+    for out in range(60):
+        kept = np.arange(len(x)) % 60 != out
+        mean_x = w[kept] @ x[kept] / w[kept].sum() if centered else np.zeros(90)
+        mean_t = w[kept] @ (2 * t[kept] - 1) / w[kept].sum() if centered else np.zeros(3)
+        inside = x[kept] - mean_x
+        kernel = np.linalg.solve(inside.T * w[kept] @ inside + penalty, inside.T * w[kept] @ (2 * t[kept] - 1 - mean_t))
+        scores = (x[~kept] - mean_x) @ kernel + mean_t
+        squares += (w[~kept, None] * np.square(2 * t[~kept] - 1 - scores)).sum()
+    assert fit_ridge(x, t, w, [strength], copies=copies, centered=centered).error == pytest.approx(squares, rel=1e-6)
+    alone = fit_ridge(x, t, w, [copies * strength], centered=centered).error
+    assert alone < 0.9 * squares  # a copy predicts the others
+
+
+def test_every_epoch_has_new_variants_of_each_sample():
+    seen = []
+
+    def varied(batch, rng):
+        seen.append(rng.normal(size=batch[0].shape))
+        return (batch[0] + 0.3 * seen[-1].astype("float32"), *batch[1:])
+
+    model = linear()
+    found = ridge_classifier(model, batches(transform=varied, class_weight="balanced"), epochs=3)
+    epochs = [np.concatenate(seen[first : first + 4]) for first in range(0, 12, 4)]
+    assert len(seen) == 12
+    assert not np.array_equal(epochs[0], epochs[1])
+    x = np.concatenate([X + 0.3 * each.astype("float32") for each in epochs])
+    weights = np.tile(batches(class_weight="balanced").weights, 3)
+    ridge = fit_ridge(x, np.eye(3)[np.tile(Y, 3)], weights, tailfit.stages.ridge.STRENGTHS, copies=3)
+    assert found["strength"] == pytest.approx(ridge.strength)
+    np.testing.assert_allclose(model.get_weights()[0], ridge.scale * ridge.kernel, atol=1e-5)
+
+
+def test_equal_epochs_change_nothing():
+    once, thrice = linear(), linear()
+    one, three = ridge_classifier(once, batches()), ridge_classifier(thrice, batches(), epochs=3)
+    assert three == pytest.approx(one, rel=1e-4)
+    np.testing.assert_allclose(thrice.get_weights()[0], once.get_weights()[0], atol=1e-4)
+
+
 def test_logits_are_calibrated_and_the_layer_alone_is_changed():
     inputs = keras.Input((90,))
     hidden = keras.layers.Dense(200, activation="relu", name="features")(inputs)
@@ -89,6 +136,8 @@ def test_one_hot_labels_and_samples_without_weight():
 def test_what_it_cannot_fit_is_refused():
     with pytest.raises(ArgumentError, match="strengths"):
         ridge_classifier(linear(), batches(), strengths=[0.0])
+    with pytest.raises(ArgumentError, match="epochs=0"):
+        ridge_classifier(linear(), batches(), epochs=0)
     with pytest.raises(DataError, match="without a label"):
         ridge_classifier(linear(), tailfit.Batches(tailfit.data.Arrays(X)))
     with pytest.raises(DataError, match="not one class each"):
