@@ -70,10 +70,13 @@ def fit_ridge(
     values, left = _left_singular(a)
     unit = copies * values.sum() / len(a) or 1.0  # so that equal copies change nothing
     projected = left.T @ b
-    # Rows of a sample together: (samples, copies, ...). With an offset, its part in the predictions is added.
-    together = lambda rows: rows.reshape(copies, -1, rows.shape[1]).transpose(1, 0, 2)  # noqa: E731
-    of_sample = together(left)
-    roots = together(root)
+
+    def together(rows: Floats) -> Floats:
+        """Return the rows of each sample together, (samples, copies, columns)."""
+        return rows.reshape(copies, -1, rows.shape[1]).transpose(1, 0, 2)
+
+    of_sample, roots = together(left), together(root)
+    # The offset's part of each row in the predictions of its sample.
     offset = roots @ roots.transpose(0, 2, 1) / w.sum() if centered else 0.0
 
     def left_out(strength: float) -> Floats:
@@ -82,7 +85,7 @@ def fit_ridge(
         own = (of_sample * shrunk) @ of_sample.transpose(0, 2, 1) + offset
         remaining = (1 + _ROUNDING) * np.eye(copies) - own
         residuals = np.linalg.solve(remaining, together(b - left @ (shrunk[:, None] * projected)))
-        return residuals.transpose(1, 0, 2).reshape(b.shape)
+        return np.asarray(residuals.transpose(1, 0, 2).reshape(b.shape), np.float64)
 
     errors = [float(np.square(left_out(each)).sum()) for each in strengths]
     error, strength = min(zip(errors, strengths, strict=True))
