@@ -39,3 +39,20 @@ def test_a_step_calls_hardly_more_functions_than_built_in_fits(metrics):
     # Where Keras calls thousands a step, as on torch, what is more is to stay within the bound on time; where a step is
     # compiled it is a handful of calls.
     assert ours <= max(1.03 * built_in, built_in + 6)
+
+
+@pytest.mark.only_on("jax")
+def test_the_state_stays_in_the_chain_of_steps_within_an_epoch(monkeypatch):
+    """Keras' `Callback.model` ends the chain, and the next step then copies all variables anew."""
+    ended = []
+    own = tailfit.Model.jax_state_sync
+    monkeypatch.setattr(tailfit.Model, "jax_state_sync", lambda self: (ended.append(0), own(self)))
+    inputs = keras.Input((6,))
+    model = tailfit.Model(inputs, keras.layers.Dense(3)(inputs))
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    counts = []
+    for samples in (64, 640):
+        ended.clear()
+        model.fit(X[:samples], Y[:samples], batch_size=8, validation_data=(X[:samples], Y[:samples]), verbose=0)
+        counts.append(len(ended))
+    assert 0 < counts[0] == counts[1]

@@ -51,8 +51,9 @@ def logs_unread(model: Any, kind: Kind) -> bool:
 def _at_begin(kind: Kind) -> Replaced:
     def begin(own: Any, self: Any, batch: int, logs: Any = None) -> None:
         own(self, batch, logs)
-        read = not isinstance(self.model, EpochResults) or any(_reads(callback, kind) for callback in self.callbacks)
-        _unread.set(None if read else (self.model, kind))
+        model = self._model  # on JAX, `self.model` ends the chain of donated states: each step would copy them anew
+        read = not isinstance(model, EpochResults) or any(_reads(callback, kind) for callback in self.callbacks)
+        _unread.set(None if read else (model, kind))
 
     return Replaced(keras.callbacks.CallbackList, f"on_{kind}_batch_begin", begin)
 
@@ -76,4 +77,6 @@ def _reads(callback: Any, kind: Kind) -> bool:
     return not _is_idle(callback, kind)
 
 
-_replaced = [make(kind) for kind in _HOOKS for make in (_at_begin, _at_end)]
+_replaced = [_at_end(kind) for kind in _HOOKS]
+if keras.backend.backend() == "torch":  # elsewhere, a step without results would be a second program to compile
+    _replaced += [_at_begin(kind) for kind in _HOOKS]
