@@ -56,6 +56,8 @@ _GROUPS: Final = (
 )
 _MOST_CLASSES: Final = 100
 _LONGEST_WINDOW: Final = 128
+_LONG: Final = 64  # steps of a record
+_MOST_FOR_FEATURES: Final = 20_000  # records; of more, a recipe computes the features of `minirocket` in every epoch
 
 
 @dataclass
@@ -265,16 +267,12 @@ def _text(draft: _Draft, source: Source, found: Inspection) -> str:
     """Return the recipe as YAML with comments."""
     skewed = found.imbalance_ratio >= 3
     steps = "windows" in draft.data
-    axes = 2 if steps else len(record_shape(source))
     size = len(source)
     batch = 32 if size < 2000 else 64 if size < 20_000 else 128 if size < 200_000 else 256
     rarest = found.classes.row(-1, named=True)
     arrays = ", ".join(f"{path or 'record'} {what}" for path, what in found.arrays.items())
     loss, reason = ("LogitAdjusted", "corrects for rare classes") if skewed else ("CrossEntropy", "classes are similar")
-    # Measured on 20 to 270 steps, see docs/what-helped.md: cnn is among the best on short windows, and far behind
-    # minirocket on long series, of which it sees 14 steps at a time.
-    series = "minirocket or lite, which see longer patterns; rnn, mlp"
-    network, others = ("mlp", "your own function") if axes < 2 else ("cnn", series if axes == 2 else "mlp")
+    network, others = _network(None if steps else record_shape(source), size)
     lines = [
         f"# {size:,} samples of {len(found.classes)} classes; {visible(arrays)}",
         f"# rarest class: {visible(str(rarest['class']))!r} with {rarest['count']:,} samples ({rarest['share']:.2%}); "
@@ -302,6 +300,19 @@ def _text(draft: _Draft, source: Source, found: Inspection) -> str:
         "    focal: {loss: Focal}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _network(shape: tuple[int, ...] | None, size: int) -> tuple[str, str]:
+    """Return the network for records of a shape (None: windows of recordings), and others to try.
+
+    Measured, see docs/networks.md: on windows of 20 steps `cnn` is among the best. On series of 80 to 270 steps, of
+    which it sees 14 at a time, it is far behind `minirocket`.
+    """
+    if shape is not None and len(shape) != 2:
+        return ("mlp", "your own function") if len(shape) < 2 else ("cnn", "mlp")
+    if shape is not None and shape[0] >= _LONG and size <= _MOST_FOR_FEATURES:
+        return "minirocket", "with few records stage: RidgeClassifier; lite, cnn, rnn"
+    return "cnn", "minirocket or lite, which see longer patterns; rnn, mlp"
 
 
 def _warnings(found: Inspection) -> list[str]:

@@ -11,7 +11,7 @@ from tailfit.cli.drafting import run_init
 from tailfit.errors import DataError
 from tailfit.recipes import load_recipe, train
 from tailfit.recipes.document import parse
-from tailfit.recipes.drafting import draft_recipe
+from tailfit.recipes.drafting import _network, draft_recipe
 
 pytestmark = pytest.mark.above_training
 
@@ -33,6 +33,10 @@ def series(folder):
     x = RNG.normal(size=(100, 20, 3)).astype("float32")
     x[5, 3, 1] = np.nan
     tailfit.data.save_npy_folder(folder / "d", x, Y)
+
+
+def long_series(folder):
+    tailfit.data.save_npy_folder(folder / "d", RNG.normal(size=(100, 64, 2)).astype("float32"), Y)
 
 
 def table(folder, **more):
@@ -69,6 +73,15 @@ def test_series_with_missing_readings(tmp_path):
     series(tmp_path)
     _, recipe = drafted(tmp_path / "d", tmp_path)
     assert (recipe.network.name, recipe.data.fill_missing) == ("cnn", "forward")
+
+
+def test_the_network_sees_the_whole_of_long_series(tmp_path):
+    long_series(tmp_path)
+    _, recipe = drafted(tmp_path / "d", tmp_path)
+    assert recipe.network.name == "minirocket"
+    assert [_network(shape, 20_001)[0] for shape in ((64, 2), (63, 2), (3,), (8, 8, 3), None)] == [
+        *("cnn", "cnn", "mlp", "cnn", "cnn")
+    ]
 
 
 def test_columns_of_labels_ids_and_groups_are_found(tmp_path):
@@ -117,7 +130,7 @@ def test_columns_without_a_reading_are_left_out(tmp_path):
     assert recipe.data.fill_missing is None
 
 
-@pytest.mark.parametrize("make", [flat, series, with_wells, recordings, with_dead_sensor])
+@pytest.mark.parametrize("make", [flat, series, long_series, with_wells, recordings, with_dead_sensor])
 def test_the_draft_trains_as_written(make, tmp_path):
     make(tmp_path)
     data = tmp_path / "d" if (tmp_path / "d").exists() else tmp_path / "d.parquet"
