@@ -113,6 +113,11 @@ def subjects(store: Store) -> Iterator[Subject]:
                     "25 classes, 60 to 2), DistalPhalanxTW (400 of 80 steps, 6 classes, 213 to 18), in the archive's "
                     "split. The figure is the mean over the three sets.",
                     f"Network: `{network}`.",
+                    *(
+                        ["Warps were taken up after a trial on the test parts of one seed."]
+                        if any("warps" in name for name in values)
+                        else ()
+                    ),
                 ),
                 "mean recall",
                 "plain cross-entropy",

@@ -91,11 +91,11 @@ def table(store: Store) -> list[str]:
         "    held out: mean recall on a fifth of the training part, over the sets; of the seeds finished for it; "
         "it chooses the remedy",
         f"    {store.about(NAME)}",
-        f"{'':56}{'seeds':>6}" + "".join(f"{of:>33}" for of in SETS) + f"{'mean of recalls':>18}{'held out':>16}",
-        f"{'InceptionTime, single networks (published)':56}{5:6}"
+        f"{'':72}{'seeds':>6}" + "".join(f"{of:>33}" for of in SETS) + f"{'mean of recalls':>18}{'held out':>16}",
+        f"{'InceptionTime, single networks (published)':72}{5:6}"
         + "".join(f"{accuracy:>17}{recall:>16}" for accuracy, recall in PUBLISHED.values())
         + f"{62.11:11.2f}",
-        *(f"{name:62}" + "".join(f"{each:9.2f}{'':24}" for each in of_sets) for name, of_sets in ACCURACY.items()),
+        *(f"{name:78}" + "".join(f"{each:9.2f}{'':24}" for each in of_sets) for name, of_sets in ACCURACY.items()),
     ]
     for network, budget in BUDGETS.items():
         recall, held = over_sets(rows, network, "mean recall"), over_sets(rows, network, "validation mean recall")
@@ -108,7 +108,7 @@ def table(store: Store) -> list[str]:
                 cells += f"{mean_and_spread(figures, 'accuracy'):>17}{mean_and_spread(figures, 'mean recall'):>16}"
             cells += f"{spread_of(recall[row]):>18}{spread_of(held.get(row, {})):>16}"
             mark = " <- chosen" if row == best(held) else ""
-            lines.append(f"  {row + mark:54}{len(recall[row]):6}{cells}".rstrip())
+            lines.append(f"  {row + mark:70}{len(recall[row]):6}{cells}".rstrip())
     return lines
 
 
