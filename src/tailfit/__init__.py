@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tailfit.recipes import compare
     from tailfit.training import Model, RetraceWarning, function, value_and_grad
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = [
     "Batches",
