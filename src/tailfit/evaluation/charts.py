@@ -275,6 +275,7 @@ def legend_rows(headings: Sequence[str], width: float) -> list[list[tuple[int, f
 
 
 def draw_legend(drawing: Drawing, headings: Sequence[str], rows: Sequence[Sequence[tuple[int, float]]]) -> None:
+    """Draw the marker and the heading of each model, in the rows of `legend_rows`."""
     for i, row in enumerate(rows):
         y = _MARGIN + 20 * i + 8
         for m, x in row:

@@ -40,7 +40,7 @@ def gains_of_seeds(compared: ComparisonFigures) -> dict[str, list[float]]:
 def gains_chart(compared: ComparisonFigures, *, label: str = "Gain and loss of each class by remedy") -> Chart:
     """Draw the difference of each remedy to the baseline: in the recall of each class, and over all classes.
 
-    Classes to the right of 0 gain, those to the left pay for it. With more than `MOST_CLASSES`, it shows the classes
+    Classes to the right of 0 gain, those to the left lose. With more than `MOST_CLASSES`, it shows the classes
     with most and with fewest training samples; with more than `MOST_MODELS` remedies, the first of them.
 
     Args:
@@ -132,9 +132,9 @@ def race_chart(
     drawing = Drawing(notes + longest + _MARGIN, bottom + 24, label=label)
     drawing.horizontal_axis(left, left + width, top, bottom, ticks, tick_text(ticks))
     for number, row in enumerate(data):
-        y, ended = top + step * (number + 0.5), row["remedy"] in names[: len(figures)]
+        y, finished = top + step * (number + 0.5), row["remedy"] in names[: len(figures)]
         x = left + width * (row["figure"] - ticks[0]) / (ticks[-1] - ticks[0])
         drawing.text(left - _MARGIN, y + 4, row["remedy"], anchor="end")
-        drawing.marker("circle" if ended else "cross", x, y, fill=PALETTE[1] if ended else PALETTE[0])
+        drawing.marker("circle" if finished else "cross", x, y, fill=PALETTE[1] if finished else PALETTE[0])
         drawing.text(notes, y + 4, row["trained"], size=11, fill=FAINT)
     return Chart(drawing.svg(), data)

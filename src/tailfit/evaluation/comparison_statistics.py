@@ -1,8 +1,7 @@
 """Intervals of a comparison: several remedies, each trained with the same seeds, measured on the same samples.
 
 A measured figure has two sources of randomness: the choice of the test samples, and the training (Bouthillier et al.
-2021, arXiv:2103.03098). For a mean over S seeds they add up, by the law
-of total variance:
+2021, arXiv:2103.03098). For a mean over S seeds their variances add up, by the law of total variance:
 
 - *test part*: how the mean over the seeds would vary with other test samples. Its variance is taken over resamples of
   the test set, the same ones for all remedies and seeds, smoothed as in `tailfit.evaluation.intervals`;
@@ -21,7 +20,7 @@ Differences to the baseline are paired, by seed and by sample. With K remedies b
 hold simultaneously (Bonferroni: each at 1 - (1 - confidence) / K; for recalls, over the C classes as well).
 
 With one seed there is no seed part: intervals then describe these very models, and no other training. Disagreement
-between trainings about samples counts in both parts: wider than needed.
+between trainings about samples counts in both parts, so these intervals are wider than needed.
 
 Where the samples come in groups, the test part is that of `tailfit.evaluation.group_intervals`: Student's t times the
 root of the variance between groups of the mean influence over the seeds, with the same groups for all remedies and

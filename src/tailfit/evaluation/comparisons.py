@@ -219,8 +219,8 @@ def comparison(
         options: Any = {"baseline": baseline, "decide_on": decide_on, "confidence": confidence}
         decision = decide(SeedMeans(measured, resamples, matrix), means, names, **options)
     # Bonferroni: all differences hold simultaneously.
-    of_figures = 1 - (1 - confidence) / max(len(others), 1)
-    of_recalls = 1 - (1 - confidence) / max(len(others) * means.num_classes, 1)
+    level_of_figures = 1 - (1 - confidence) / max(len(others), 1)
+    level_of_recalls = 1 - (1 - confidence) / max(len(others) * means.num_classes, 1)
     return Comparison(
         evaluations=checked,
         seeds=_checked_seeds(seeds, len(checked[baseline])),
@@ -230,10 +230,11 @@ def comparison(
         figures={name: {key: means.mean(name, key, confidence) for key in _WITH_INTERVAL} for name in names},
         ranges={name: {key: means.range(name, key) for key in OVERALL} for name in names},
         differences={
-            name: {key: means.difference(name, baseline, key, of_figures) for key in _WITH_INTERVAL} for name in others
+            name: {key: means.difference(name, baseline, key, level_of_figures) for key in _WITH_INTERVAL}
+            for name in others
         },
         recalls={name: means.recalls(name, confidence) for name in names},
-        recall_differences={name: means.recall_differences(name, baseline, of_recalls) for name in others},
+        recall_differences={name: means.recall_differences(name, baseline, level_of_recalls) for name in others},
         validation=measured,
         decide_on=decide_on,
         costs=matrix,

@@ -41,7 +41,7 @@ RECALLS: Final = (0.5, 0.8, 0.9, 0.95)
 _CHUNK: Final = 1 << 17  # scores that are converted at once: they stay in the cache of a core
 _POINTS: Final = 101  # of a drawn curve
 _KEPT: Final = "_score_view"
-_LEAST: Final = np.log(1e-12)
+_LEAST: Final = np.log(1e-12)  # lower bound of a log probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,9 +181,9 @@ class PrecisionRecall:
 
     def thinned(self, points: int = _POINTS) -> tuple[Floats, Floats]:
         """Return at most `points` points for drawing: the first ones that reach evenly spaced recalls."""
-        if len(self.recall) <= points or self.recall[-1] != self.recall[-1]:
+        if len(self.recall) <= points or self.recall[-1] != self.recall[-1]:  # NaN: no samples of the class
             return self.recall[:points], self.precision[:points]
-        # The points between two increases of recall lie on a drop of precision, and say nothing more.
+        # The points between two increases of recall lie on a drop of precision, and add no recall.
         kept = np.unique(np.searchsorted(self.recall, np.linspace(self.recall[0], 1, points) - 1e-12))
         return self.recall[kept], self.precision[kept]
 
@@ -401,8 +401,9 @@ def confused_pairs(evaluation: EvaluationFigures, most: int = 20) -> pl.DataFram
 
 
 def _logsumexp(logits: NDArray[Any]) -> Floats:
-    """Return the logarithm of the sum of exponentials of each row, in the dtype of the logits and a quarter of the time
-    of SciPy's function.
+    """Return the logarithm of the sum of exponentials of each row.
+
+    Exponentials are computed in the dtype of the logits, in a quarter of the time of SciPy's function.
     """
     limits = np.finfo(logits.dtype)
     finite = np.clip(logits, limits.min / 4, limits.max / 4)

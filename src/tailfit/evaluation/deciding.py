@@ -186,7 +186,7 @@ def decide(
     chosen = close[0]
     others = [name for name in names if name != chosen]
     changed = chosen != baseline
-    of_recalls = 1 - (1 - confidence) / test.num_classes
+    level_of_recalls = 1 - (1 - confidence) / test.num_classes  # Bonferroni
     return Decision(
         decide_on=decide_on,
         chosen=chosen,
@@ -197,5 +197,5 @@ def decide(
         test_figure=test.mean(chosen, key, confidence),
         gain=test.difference(chosen, baseline, key, confidence) if changed else None,
         accuracy_gain=test.difference(chosen, baseline, "accuracy", confidence) if changed else None,
-        recall_gains=test.recall_differences(chosen, baseline, of_recalls) if changed else (),
+        recall_gains=test.recall_differences(chosen, baseline, level_of_recalls) if changed else (),
     )

@@ -2,9 +2,8 @@
 
 The page can be read offline and printed, and its Content-Security-Policy forbids fetching anything, and running any
 script except one: where scores are known, a slider chooses the cost of a missed sample. The policy allows that script
-by its SHA-256, and the page is complete without it. Charts
-are static SVG, followed by their data as a block of JSON. The same input gives the same bytes: the page contains no
-clock time. To show a date, pass it in `details`.
+by its SHA-256, and the page is complete without it. Charts are static SVG, followed by their data as a block of JSON.
+The same input gives the same bytes: the page contains no clock time. To show a date, pass it in `details`.
 """
 
 import os

@@ -120,7 +120,7 @@ def _median(delays: Floats, groups: Codes, num_groups: int, confidence: float) -
     if not len(delays):
         return _NAN
     middle = float(np.median(delays))
-    # Half of the delays are below the median; ties with it are split so.
+    # A delay that equals the median counts as half a delay below it.
     below = np.where(delays < middle, 1.0, np.where(delays > middle, 0.0, 0.5))
     share = _shares(np.zeros(len(delays), np.int64), groups, below, num_groups, 1, confidence)[0]
     low, high = np.quantile(delays, [share.low, share.high], method="inverted_cdf")

@@ -1,16 +1,16 @@
 """Confidence intervals of test samples that come in groups, such as windows of recordings.
 
-The question: groups are drawn at random, and with each all of its samples. An interval that resamples single windows
-answers another one, and is far too narrow: for 24 recordings of 30 windows whose recalls scatter as Beta(0.84, 0.36),
-it contains the true recall in 39 % of the cases where it promises 95 % (`benchmarks/coverage`).
+The model: groups are drawn at random, and with each all of its samples. An interval that resamples single windows
+assumes that windows are independent, and is far too narrow: for 24 recordings of 30 windows whose recalls scatter as
+Beta(0.84, 0.36), a 95 % interval contains the true recall in 39 % of the cases (`benchmarks/coverage`).
 
 - *Recall of a class*: see `tailfit.evaluation.group_recalls`.
 - *Figures over all classes*: the variance between groups of what each group adds to the figure (its influence, the
   infinitesimal jackknife; Davison & Hinkley 1997, "Bootstrap Methods and their Application", sec. 2.7 and 3.8), with
-  groups of a single class stratified by that class, and all others in one stratum. To it comes, for each class, what
-  the posterior variance of its recall exceeds that estimate: five groups without an error are no proof of a variance
-  of 0. The interval has Student's t, with degrees of freedom by Satterthwaite (1946, doi:10.2307/3002019), on the logit
-  scale. As in `tailfit.evaluation.intervals`, only the spread is taken from there, and added to the figure.
+  groups of a single class stratified by that class, and all others in one stratum. If the posterior variance of the
+  recall of a class exceeds that estimate, the excess is added: five groups without an error are no proof of a variance
+  of 0. The interval uses Student's t, with degrees of freedom by Satterthwaite (1946, doi:10.2307/3002019), on the
+  logit scale. As in `tailfit.evaluation.intervals`, only the spread is taken from there, and added to the figure.
 - *G-mean where a class has recall 0*, and *worst class*: the rules of `tailfit.evaluation.intervals`, with effective
   numbers of samples.
 - *Difference between two classifiers*: the same with the difference of their influences in each group, so groups that
@@ -55,7 +55,8 @@ class GroupedPredictions:
 
     Attributes:
         values: Each figure by its key in `metrics.OVERALL`, `[M]`.
-        influences: What each group adds to the figure, `[M, G]`; to the worst class, while that is the same class.
+        influences: What each group adds to the figure, `[M, G]`; to that of the worst class, as if it
+            stayed the worst.
 
     >>> y, groups = np.repeat([0, 1], 50), np.arange(100) // 10
     >>> grouped = GroupedPredictions(y, np.zeros((1, 100), int), groups, 10, 2)
@@ -70,12 +71,12 @@ class GroupedPredictions:
         self.values: dict[str, Floats] = {}
         self.influences: dict[str, Floats] = {}
         self._slopes: dict[str, Floats] = {}
-        each = [self._of_classifier(predicted) for predicted in predictions]
-        for key in each[0][0]:
-            self.values[key] = np.array([values[key] for values, _, _ in each])
-        for key in each[0][1]:
-            self.influences[key] = np.stack([influences[key] for _, influences, _ in each])
-            self._slopes[key] = np.stack([slopes[key] for _, _, slopes in each])
+        results = [self._of_classifier(predicted) for predicted in predictions]
+        for key in results[0][0]:
+            self.values[key] = np.array([values[key] for values, _, _ in results])
+        for key in results[0][1]:
+            self.influences[key] = np.stack([influences[key] for _, influences, _ in results])
+            self._slopes[key] = np.stack([slopes[key] for _, _, slopes in results])
         self._recalls: dict[tuple[int, ...], GroupedRecalls] = {}
 
     def recalls(self, rows: Sequence[int]) -> GroupedRecalls:
@@ -180,7 +181,8 @@ def _gradients(
     each = np.full_like(support, 1 / support.sum())
     # For deciding only: intervals of the worst class have rules of their own.
     worst = np.zeros_like(support)
-    worst[np.argmin(np.where(present, recall, np.inf))] = 1 / support[np.argmin(np.where(present, recall, np.inf))]
+    lowest = np.argmin(np.where(present, recall, np.inf))
+    worst[lowest] = 1 / support[lowest]
     return {
         "balanced_accuracy": (mean, -recall * mean, none),
         "macro_f1": (2 * share, -f1 * share, -f1 * share),

@@ -1,6 +1,6 @@
 """Recall of a class whose samples come in groups: Jeffreys' interval with an effective sample size.
 
-Windows of one recording resemble each other. With intra-group correlation ρ, n windows in groups of n_g say as much as
+Windows of one recording resemble each other. With intra-group correlation ρ, n windows in groups of n_g are worth
 
     n*(ρ) = n² / (n + ρ · m / (m - 1) · Σ n_g (n_g - 1))
 
@@ -13,8 +13,8 @@ that of the mixture over the posterior of ρ: the hits of a group are beta-binom
 Why not resample the groups: where 23 of 24 groups are predicted well and one fails, a bootstrap or jackknife finds
 hardly any variance in most test sets, and all of it in a few. `benchmarks/coverage` measures these alternatives.
 
-Groups of one sample each have n* = n for every ρ: the interval is Jeffreys'. One group alone says nothing about ρ, and
-next to nothing about the recall of other groups.
+Groups of one sample each have n* = n for every ρ: the interval is Jeffreys'. One group alone gives no information
+on ρ, and next to none on the recall of other groups.
 """
 
 from dataclasses import dataclass

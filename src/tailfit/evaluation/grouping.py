@@ -1,6 +1,8 @@
 """`Grouping`: which group each test sample belongs to, such as the recording or the machine it was taken from.
 
-Samples of one group resemble each other, so a thousand windows of one recording say less than a thousand recordings.
+Samples of one group resemble each other, so a thousand windows of one recording are weaker evidence than
+a thousand recordings.
+
 Groups, sources of samples and recordings are all groupings: a name for each group, and an index for each sample.
 """
 
@@ -52,9 +54,9 @@ class Grouping:
         (('a', 'b'), ('b',))
         """
         pairs = np.unique(y_true * len(self) + self.index)
-        of_class = np.searchsorted(pairs // len(self), np.arange(num_classes + 1))
+        bounds = np.searchsorted(pairs // len(self), np.arange(num_classes + 1))
         members = pairs % len(self)
-        return tuple(tuple(self.names[g] for g in members[start:stop]) for start, stop in itertools.pairwise(of_class))
+        return tuple(tuple(self.names[g] for g in members[start:stop]) for start, stop in itertools.pairwise(bounds))
 
     def to_plain(self) -> dict[str, Any]:
         """Return the fields for JSON."""

@@ -1,7 +1,7 @@
 """Nested choice: in each fold of the data a remedy is chosen on the fold's validation samples alone.
 
-The test samples of all folds, predicted by what was chosen in their fold, then tell what it is worth to choose and
-train in this way: no sample is predicted by a network, or a choice, that has seen it.
+The test samples of all folds, each predicted by the remedy chosen in its fold, then measure what this way of choosing
+and training is worth: no test sample was used to train the network that predicts it, or to choose its remedy.
 """
 
 from collections.abc import Mapping, Sequence

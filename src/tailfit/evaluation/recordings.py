@@ -1,8 +1,8 @@
 """One decision for each recording: its windows are joined, by the mean of their log scores or by vote.
 
-A detector that sees a recording through windows decides many times; what counts is often one decision a recording. The
-mean of log probabilities is the product rule for combining decisions, the vote the majority rule (Kittler et al. 1998,
-"On Combining Classifiers", doi:10.1109/34.667881). Joined decisions exist for recordings with one label. Where labels
+A detector decides once for each window; what counts is often one decision for each recording. The mean of
+log probabilities is the product rule for combining decisions, the vote the majority rule (Kittler et al. 1998, "On
+Combining Classifiers", doi:10.1109/34.667881). Joined decisions exist for recordings with one label. Where labels
 change within recordings, events are measured instead; see `tailfit.evaluation.events`.
 """
 

@@ -196,7 +196,7 @@ def tick_text(ticks: Sequence[float], *, signed: bool = False) -> list[str]:
 
 
 def _character_width(character: str) -> float:
-    """Width of a character in units of the font size."""
+    """Return the width of a character in units of the font size."""
     if unicodedata.combining(character):
         return 0.0
     if unicodedata.east_asian_width(character) in "WF":

@@ -163,7 +163,8 @@ def excludes_zero(gain: Figure) -> bool:
 
 
 def signed(gain: Figure) -> str:
-    """
+    """Format a difference with its interval.
+
     >>> signed(Figure(0.1, 0.05, 0.15))
     '+0.100 [+0.050, +0.150]'
     """
@@ -181,7 +182,8 @@ def support_text(evaluations: Sequence[EvaluationFigures], k: int) -> str:
 
 
 def percent(confidence: float) -> str:
-    """
+    """Format a confidence level.
+
     >>> percent(0.95)
     '95 %'
     """

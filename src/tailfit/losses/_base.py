@@ -4,8 +4,8 @@ Concepts:
 - A loss class only stores options. It checks them in its constructor and passes them to its `function`, the function of
   the same name in the same module, which computes the per-sample values. Each option of that function is an argument of
   the class' constructor and an attribute of the instance.
-- `__call__` is that of Keras but for the labels, which Keras casts to the dtype of the loss: in bfloat16 the class
-  indices 256 and 257 are equal. Weights, masks and reduction are handled by Keras.
+- `__call__` replaces that of Keras, which casts labels to the dtype of the loss: in bfloat16, the class indices 256 and
+  257 are equal. Weights, masks and reduction are handled by Keras.
 - Options that may follow a schedule (`gamma`, `tau`) are read in `call` and never folded into a cached constant: their
   value may be a `keras.Variable` instead of a float (see `tailfit.hyperparameters`).
 - `from_logits` and `activation` are public: `tailfit.Model.compile` checks them against the activation of the last
@@ -109,8 +109,9 @@ class ClassificationLoss(keras.losses.Loss):
 
 
 def _count_on_torch(values: Tensor) -> int:
-    """Return the number of values, and 0 on other backends, which compile the operations of Keras' mean away.
+    """Return the number of values on torch, and 0 on other backends.
 
-    There are ten, which take as long as the formula of a small batch.
+    On torch, the ten operations of Keras' mean take as long as the formula of a small batch, so the mean is computed
+    here. The other backends compile them away.
     """
     return math.prod(values.shape) if keras.backend.backend() == "torch" else 0

@@ -99,7 +99,7 @@ def binary_sum(
         p, q = Share.both(logits)
         hit = FocusedSum(scaled(targets, present, *weights), p, q, gamma)
         miss = FocusedSum(scaled(1.0 - targets, absent, *weights), q, p, gamma)
-        slopes = [
+        slopes = [  # by the logits, the labels and the weights
             lambda: subtract_into(miss.slope(), hit.slope()),
             lambda: scaled(miss.terms(), absent, *weights) - scaled(hit.terms(), present, *weights),
             lambda: -targets * scaled(hit.terms(), present) - (1.0 - targets) * scaled(miss.terms(), absent),

@@ -197,7 +197,7 @@ def _hot(indices: Tensor, classes: int) -> Tensor:
 def _picked(values: Tensor, indices: Tensor) -> Tensor:
     """Return the value at the index on the last axis."""
     if keras.backend.backend() == "jax":
-        # XLA fuses a selection into what computes the values, and its gradient into what uses it; not so a gather.
+        # XLA fuses a selection with the operations before it, and its gradient with those after it, but not a gather.
         return ops.sum(ops.where(_hot(indices, values.shape[-1]), values, 0.0), axis=-1)
     return ops.squeeze(ops.take_along_axis(values, ops.expand_dims(indices, -1), axis=-1), -1)
 
@@ -211,6 +211,6 @@ def _nll(logits: Tensor, indices: Tensor) -> Tensor:
         flat = ops.reshape(logits, (-1, logits.shape[-1]))
         value = ops.sparse_categorical_crossentropy(ops.reshape(indices, (-1,)), flat, from_logits=True)
         return ops.reshape(value, tuple(indices.shape))
-    if backend == "tensorflow":  # otherwise Keras looks for a softmax behind the logits, and takes its input instead
+    if backend == "tensorflow":  # otherwise Keras replaces logits that a softmax returned with the input of the softmax
         logits = ops.squeeze(ops.expand_dims(logits, 0), 0)
     return ops.sparse_categorical_crossentropy(indices, logits, from_logits=True)

@@ -45,7 +45,7 @@ def logits_of_softmax(p: Tensor) -> Tensor:
 def prepare(y_true: Any, y_pred: Any, *, from_logits: bool) -> tuple[Labels, Tensor]:
     """Return labels in the form in which they are given, and logits `(batch, ..., C)` of a softmax over C >= 2 classes.
 
-    Numbers are in float32, or float64 for float64.
+    Numbers are in float32, or in float64 if `y_pred` is.
     """
     y_pred = with_shape(y_pred)
     class_count(y_pred)
@@ -64,7 +64,7 @@ def prepare_rows(
 
 
 def _in_single(y_pred: Tensor) -> tuple[Tensor, str]:
-    """Return predictions in float32, or float64 for float64, and which."""
+    """Return predictions in float32, or in float64 if they already are, and the name of that dtype."""
     y_pred = ops.convert_to_tensor(y_pred)
     dtype = keras.backend.standardize_dtype(y_pred.dtype)
     return (y_pred, dtype) if dtype in ("float32", "float64") else (ops.cast(y_pred, "float32"), "float32")
@@ -145,6 +145,6 @@ def class_constant(
 def at_least_tiny(x: Tensor) -> Tensor:
     """Return the maximum of `x` and the smallest normal number, with gradient 0 where `x` is smaller."""
     tiny = float(np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny)
-    if keras.backend.backend() == "torch":  # where NaN is not below a threshold; see `finite`
+    if keras.backend.backend() == "torch":  # faster there, see `finite`; NaN stays NaN
         return ops.threshold(x, tiny, tiny)
     return ops.where(x < tiny, ops.full_like(x, tiny), x)

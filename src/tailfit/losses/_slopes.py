@@ -54,7 +54,7 @@ def multiply_into(values: Tensor, factor: Any) -> Tensor:
 
     A product in new memory takes several times as long.
     """
-    if _is_constant(values, factor):
+    if _can_overwrite(values, factor):
         values *= factor
         return values
     return values * factor
@@ -62,7 +62,7 @@ def multiply_into(values: Tensor, factor: Any) -> Tensor:
 
 def add_into(values: Tensor, summand: Any) -> Tensor:
     """Return `values + summand`. The values must not be used any more, as in `multiply_into`."""
-    if _is_constant(values, summand):
+    if _can_overwrite(values, summand):
         values += summand
         return values
     return values + summand
@@ -70,14 +70,14 @@ def add_into(values: Tensor, summand: Any) -> Tensor:
 
 def subtract_into(values: Tensor, subtrahend: Any) -> Tensor:
     """Return `values - subtrahend`. The values must not be used any more, as in `multiply_into`."""
-    if _is_constant(values, subtrahend):
+    if _can_overwrite(values, subtrahend):
         values -= subtrahend
         return values
     return values - subtrahend
 
 
-def _is_constant(values: Any, other: Any) -> bool:
-    """Return whether both are free of gradients on torch, so that no recorded operation needs the values."""
+def _can_overwrite(values: Any, other: Any) -> bool:
+    """Return whether neither has a gradient on torch, so that no recorded operation needs the values."""
     return not getattr(values, "requires_grad", True) and not getattr(other, "requires_grad", False)
 
 

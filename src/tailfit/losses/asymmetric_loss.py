@@ -39,7 +39,7 @@ def asymmetric(
     gamma_neg, gamma_pos = _checked_gamma(gamma_neg, "gamma_neg"), _checked_gamma(gamma_pos, "gamma_pos")
     clip = _checked_clip(clip)
     targets, logits = prepare_labels(y_true, y_pred, from_logits=checked_flag(from_logits))
-    # Exponents that follow a schedule are variables; the slope of a shifted term needs a whole exponent.
+    # Slopes have a closed form unless an exponent is a variable (a schedule); shifted terms need a whole one, >= 1.
     closed_neg = is_whole(gamma_neg) and gamma_neg > 0 if clip > 0 else isinstance(gamma_neg, float)
     closed = closed_neg and isinstance(gamma_pos, float)
 
@@ -57,7 +57,7 @@ def asymmetric(
 class _ShiftedSum:
     """The sum of `w s^gamma log(1 - s)` over absent labels, s = max(p - clip, 0); see `FocusedSum`.
 
-    The derivative is by the logit of 1 - p, as there.
+    As for `FocusedSum(weights, q, p, gamma)`, the derivative is by the logit of q = 1 - p.
     """
 
     def __init__(self, weights: Tensor, p: Share, q: Share, gamma: Any, clip: float) -> None:
@@ -66,6 +66,7 @@ class _ShiftedSum:
         self._log_rest = ops.log1p(-self._shifted)
         if is_whole(gamma) and gamma > 1:  # the power that the derivative needs, too
             lower = whole_power(self._shifted, int(gamma) - 1)
+            # For gamma = 2, `lower` is `_shifted` itself, which is still needed.
             self._weights = lower * weights if gamma == 2 else multiply_into(lower, weights)
             terms = multiply_into(self._weights * self._shifted, self._log_rest)
         else:
@@ -146,8 +147,8 @@ def _defocused_sum(log_p: Tensor, gamma: Any) -> Tensor:
 class Asymmetric(MultiLabelLoss):
     """`-(1 - p)^gamma_pos log p` for present labels, `-q^gamma_neg log(1 - q)` for absent ones, q = max(p - clip, 0).
 
-    The shift by `clip` bounds the effect of an absent label. If the network predicts the label with high confidence, it
-    is probably missing, and its gradient vanishes. A soft label weights both terms.
+    The shift by `clip` bounds the effect of an absent label. An absent label that is predicted with high confidence was
+    probably forgotten by the annotator; its gradient vanishes. A soft label weights both terms.
 
     Args:
         gamma_neg: Focusing exponent of absent labels, >= 0, or a schedule.

@@ -62,7 +62,7 @@ def _rarity(counts: Any) -> Any:
     return counts.min() / counts
 
 
-@functools.lru_cache(maxsize=64)  # the same function for the same total, since its result is kept
+@functools.lru_cache(maxsize=64)  # `PerClass.array` keeps its result by function, so the same total needs the same one
 def _log_odds_of(total: float) -> Callable[[Any], Any]:
     return lambda counts: -np.log(total / counts - 1.0)
 

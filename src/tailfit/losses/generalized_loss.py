@@ -1,7 +1,7 @@
 """Robust losses between cross-entropy and the mean absolute error.
 
 A sample with a wrong label looks like a badly misclassified one. There the gradient of cross-entropy is largest, so
-that the network memorises wrong labels in time. The mean absolute error is bounded and ignores such samples, but trains
+the network eventually memorises wrong labels. The mean absolute error is bounded and ignores such samples, but trains
 slowly. The exponent q interpolates between the two.
 """
 

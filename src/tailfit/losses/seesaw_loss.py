@@ -57,7 +57,7 @@ def seesaw(
     compensation = multiply_into(ops.relu(subtract_into(log_p, ops.expand_dims(floor, -1))), q)
     mitigation = ops.relu(p * ops.expand_dims(log_own_count, -1) - p * log_counts)
     change = subtract_into(compensation, mitigation)
-    if not labels.is_indices:  # of an index, the change of the true class is 0
+    if not labels.is_indices:  # with class indices, that of the true class is 0 already
         change = (1.0 - labels.rows()) * change
     return labels.cross_entropy(logits + change)
 
