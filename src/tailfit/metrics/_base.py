@@ -138,11 +138,11 @@ class SumMetric(ClassMetric):
         self._sums = self.add_variable(shape, "zeros", dtype, name="sums")
         self._rests = self.add_variable(shape, "zeros", dtype, name="rests")
 
-    def _add(self, batch: Tensor, right: Tensor) -> None:
-        """Add the sums of a batch, or NaN unless `right`: the batch has no invalid label or score."""
+    def _add(self, batch: Tensor, all_valid: Tensor) -> None:
+        """Add the sums of a batch, or NaN unless `all_valid`: the batch has no invalid label or score."""
         # Set explicitly. A NaN weight is not enough: XLA turns products with 0 or 1 into a selection, and 0 * NaN
         # becomes 0.
-        batch = ops.where(right, batch, float("nan"))  # not full_like: on torch it reads the number back
+        batch = ops.where(all_valid, batch, float("nan"))  # not full_like, which on torch reads the number back
         # Two-sum: `total` is the rounded sum, and `lost` is exactly its rounding error.
         old = ops.convert_to_tensor(self._sums)
         total = old + batch
@@ -159,19 +159,19 @@ class SumMetric(ClassMetric):
         """Whether `_add_in_place` can change the sums."""
         return self._sum_dtype == "float32" and changes_in_place() and self._sums.value.device.type == "cpu"
 
-    def _add_in_place(self, parts: Sequence[tuple[Tensor, Tensor]], right: Tensor) -> None:
-        """Add to cells of the sums, on torch; NaN to all of them unless `right`.
+    def _add_in_place(self, parts: Sequence[tuple[Tensor, Tensor]], all_valid: Tensor) -> None:
+        """Add to cells of the sums, on torch; NaN to all of them unless `all_valid`.
 
         Args:
             parts: Numbers of cells, in the order of the flat sums, and what is added to each, float64.
-            right: Whether the batch has no invalid label or score.
+            all_valid: Whether the batch has no invalid label or score.
         """
         sums = self._rests.value.double()
         sums += self._sums.value  # 53 bits, of which the two floats use 48
         flat = sums.view(-1)
         for cells, values in parts:
             flat.index_add_(0, cells.reshape(-1), values.reshape(-1))
-        sums = ops.where(right, sums, float("nan"))
+        sums = ops.where(all_valid, sums, float("nan"))
         self._sums.value.copy_(sums)
         self._rests.value.copy_(sums - self._sums.value)
 
@@ -194,7 +194,7 @@ class ConfusionMetric(SumMetric):
         """
         scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
         classes = scores.shape[-1]
-        # A sample is in one cell of (3, C) if it is right, else in two.
+        # A sample is in one cell of (3, C) if its prediction is correct, else in two.
         if self._adds_in_place:
             predicted = ops.convert_to_tensor(scores).argmax(-1)
             wrong = truth != predicted

@@ -65,17 +65,17 @@ class CalibrationError(SumMetric):
         edges = ops.convert_to_tensor(np.arange(1, self.bins) / self.bins, dtype=self._sum_dtype)
         # float16 probabilities may exceed 1 slightly. NaN differs from itself.
         possible = ops.logical_or(ops.clip(confidence, 0.0, 1.001) == confidence, weight == 0)
-        right = ops.all(ops.logical_and(valid, possible))
+        all_valid = ops.all(ops.logical_and(valid, possible))
         # Sum the gap itself: the difference of two much larger sums would have few correct digits.
         gap = hit - confidence
         if self._adds_in_place:
             number, weight = ops.searchsorted(edges, confidence), ops.cast(weight, "float64")
-            self._add_in_place([(number, weight), (number + self.bins, weight * gap)], right)
+            self._add_in_place([(number, weight), (number + self.bins, weight * gap)], all_valid)
             return
         number = ops.sum(ops.cast(ops.expand_dims(confidence, -1) > edges, "int32"), axis=-1)
         inside = ops.equal(ops.expand_dims(number, -1), ops.arange(self.bins, dtype="int32"))
         weight = ops.where(inside, ops.expand_dims(weight, -1), ops.zeros_like(inside, dtype=self._sum_dtype))
-        self._add(ops.stack([total(weight), total(weight * ops.expand_dims(gap, -1))]), right)
+        self._add(ops.stack([total(weight), total(weight * ops.expand_dims(gap, -1))]), all_valid)
 
     def result(self) -> Tensor:
         if self._sums is None:

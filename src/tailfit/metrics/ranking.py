@@ -69,7 +69,7 @@ class RankingMetric(ClassMetric):
         rows, dtype = self.capacity + 1, self._sum_dtype  # discarded samples are written to the last row
         self._scores = self.add_variable((rows, classes), "zeros", dtype, name="scores")
         self._own = self.add_variable((rows, classes), "zeros", dtype, name="own")
-        self._weighed = self.add_variable((rows,), "zeros", dtype, name="weights")
+        self._stored_weights = self.add_variable((rows,), "zeros", dtype, name="weights")
         self._kept = self.add_variable((), "zeros", "int32", name="kept")
         self._wrong = self.add_variable((), "zeros", "int32", name="wrong")
 
@@ -92,17 +92,17 @@ class RankingMetric(ClassMetric):
             ops.reshape(weight, (-1,)),
         )
         counts = ops.cast(weight != 0, "int32")
-        # From 0: while Keras learns shapes on torch, the count is in memory that was never set.
+        # Clipped at 0, too: while Keras infers shapes on torch, the count is in memory that was never set.
         places = ops.clip(self._kept + (ops.cumsum(counts) - 1), 0, self.capacity)
         if sample_weight is not None or mask_of(y_pred) is not None:
             places = ops.where(counts == 1, places, ops.full_like(places, self.capacity))
-        _write_rows(places, ((self._scores, scores), (self._own, own), (self._weighed, weight)))
+        _write_rows(places, ((self._scores, scores), (self._own, own), (self._stored_weights, weight)))
         # The count stops at capacity + 1, which marks an excess, so that it can't overflow.
         self._kept.assign(ops.minimum(self._kept + ops.sum(counts), self.capacity + 1))
         self._wrong.assign(ops.maximum(self._wrong, ops.cast(wrong, self._wrong.dtype)))
 
     def _rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return scores and memberships `(batch, ..., C)`, weights `(batch, ...)`, and if a label is invalid."""
+        """Return scores and memberships `(batch, ..., C)`, weights `(batch, ...)`, and whether a label is invalid."""
         dtype = self._sum_dtype
         if not self.multi_label:
             scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
@@ -140,7 +140,7 @@ class RankingMetric(ClassMetric):
     def _exact(self) -> Tensor:
         keys, own = ops.convert_to_tensor(self._scores)[:-1], ops.convert_to_tensor(self._own)[:-1]
         # Unfilled rows have weight 0; `reset_state` sets it for the rows of earlier epochs.
-        weight = ops.convert_to_tensor(self._weighed)[:-1, None]
+        weight = ops.convert_to_tensor(self._stored_weights)[:-1, None]
         if self.from_logits and not self.multi_label:
             keys = _log_odds(keys)
         invalid = ops.any(ops.logical_and(ops.isnan(keys), weight != 0))

@@ -51,7 +51,7 @@ class TemperatureScaling(Correction):
         gaps = _finite(logits - logits[np.arange(len(codes)), codes][:, None])
 
         def slope(inverse: float) -> float:
-            """Return the derivative of the mean loss by the inverse temperature: the softmax-weighted mean gap."""
+            """Return the derivative of the mean loss with respect to `inverse`: the softmax-weighted mean gap."""
             return float(np.mean(weights * (softmax(inverse * gaps, axis=1) * gaps).sum(axis=1)))
 
         low, high = 1.0, 1.0

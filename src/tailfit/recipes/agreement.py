@@ -1,6 +1,6 @@
 """Agreement of the workers of a training before it starts: each is ready and has the same code, data and directory.
 
-A process that trains alone agrees with itself.
+Nothing is checked in a process that trains alone.
 """
 
 import hashlib
@@ -72,10 +72,10 @@ def check_same(recipe: Recipe, data: Mapping[str, Any]) -> None:
 
 
 def check_shared(directory: Path) -> None:
-    """Check that all workers see the run's directory, in which rank 0 can write.
+    """Check that all workers share the run's directory, in which rank 0 can write.
 
     Raises:
-        ArgumentError: If a worker does not see what rank 0 writes.
+        ArgumentError: If a file that rank 0 writes does not appear for a worker.
     """
     me = place()
     if me.world == 1:
@@ -102,7 +102,7 @@ def _check_seen(mark: Path, directory: Path, rank: int) -> None:
             )
         time.sleep(0.2)
         if directory.is_dir():
-            next(directory.iterdir(), None)  # a network file system then asks its server again
+            next(directory.iterdir(), None)  # makes a network file system look for new files
 
 
 def _digest(files: Any) -> str:

@@ -31,7 +31,7 @@ __all__ = [
     "Transform",
 ]
 
-_FITTED = ("LogitAdjustment", "TauNorm", "TemperatureScaling", "Thresholds", "VectorScaling")
+_CORRECTIONS = ("LogitAdjustment", "TauNorm", "TemperatureScaling", "Thresholds", "VectorScaling")
 _CALLBACKS = ("EarlyStopping", "ReduceLROnPlateau", "SwapEMAWeights", "TerminateOnNaN")
 _WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer")  # their argument is another optimizer
 
@@ -66,7 +66,7 @@ Transform: Final = choice(
     known={"scales": Annotated[list[_Positive], Field(min_length=1)], "value": one_of_kinds(null=None, number=Number)},
 )
 Metric: Final = choice("metric", _subclasses(metrics, keras.metrics.Metric), schedule=Schedule)
-Correction: Final = choice("correction", {name: getattr(posthoc, name) for name in _FITTED}, user_functions=False)
+Correction: Final = choice("correction", {name: getattr(posthoc, name) for name in _CORRECTIONS}, user_functions=False)
 Stage: Final = choice("stage", STAGES, user_functions=False)
 Network: Final = choice("network", NETWORKS, known=dict.fromkeys(("units", "filters", "kernel_sizes"), _Sizes))
 _LearningRate: Final = choice(
@@ -82,7 +82,7 @@ _LearningRate: Final = choice(
         "values": Annotated[list[_Positive], Field(min_length=1)],
     },
 )
-# Not those that write to a path or send to a server that the recipe names, or that have a key of their own in recipes.
+# Callbacks that write to a path or send data to a server are left out: a recipe logs with its key `log`.
 Callback: Final = choice(
     "callback",
     {name: getattr(keras.callbacks, name) for name in _CALLBACKS},

@@ -304,24 +304,24 @@ def _model(name: str, factory: Callable[..., Any], schedule: Any, known: Mapping
             continue
         kinds = _kinds_of(parameter, schedule)
         if key in known:
-            each = known[key]
+            option = known[key]
         elif kinds:
-            each = one_of_kinds(**kinds)
+            option = one_of_kinds(**kinds)
         elif parameter.default is _REQUIRED:
             return None
         else:
             continue
         if key in _SUPPLIED_UNLESS_GIVEN:
-            fields[key] = (one_of_kinds(number=each, null=None), None)
+            fields[key] = (one_of_kinds(number=option, null=None), None)
         else:
-            fields[key] = (each, ... if parameter.default is _REQUIRED else _as_yaml(parameter.default))
+            fields[key] = (option, ... if parameter.default is _REQUIRED else _as_yaml(parameter.default))
     model = create_model(name, __base__=Named, __doc__=_first_line(factory), **fields)
     model.factory = cast(Any, staticmethod(factory))
     return model
 
 
 def _as_yaml(default: Any) -> Any:
-    """Return a signature's default as YAML would give it: a tuple as a list, which is what the option's type is."""
+    """Return a signature's default as the option's type requires it: a tuple as a list, because YAML has no tuples."""
     return [_as_yaml(each) for each in default] if isinstance(default, tuple) else default
 
 

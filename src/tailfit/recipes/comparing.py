@@ -114,7 +114,7 @@ def compare(
     (['loss=CrossEntropy', 'loss=LogitAdjusted'], True)
     """
     base = load_recipe(recipe, modules=modules)
-    chosen = checked_seeds(base, seeds)
+    seeds = checked_seeds(base, seeds)
     checked_jobs, cluster = checked_workers(jobs, ray, directory)
     minutes, count = _checked_budget(budget), checked_folds(base, folds, budget)
     rule, matrix = _rule(base, decide_on, costs)
@@ -123,13 +123,13 @@ def compare(
         with exit_on_sigterm(), _directory_or_temporary(directory) as root, locked_for(root, "comparison"):
             _check_same_comparison(fold_names(count), root)
             options: Any = {"jobs": jobs, "ray": ray, "decide_on": rule, "costs": matrix, "verify": verify}
-            one_fold = partial(compare, vary=named, seeds=chosen, fetch=fetch, **options)
+            one_fold = partial(compare, vary=named, seeds=seeds, fetch=fetch, **options)
             reports: Any = {"progress": progress, "run_ended": run_ended, "planned": planned}
             found = compare_in_folds(base, count, root, one_fold, fetch=fetch, **reports)
             result = comparison(
                 pooled(found, "evaluations"),
                 pooled(found, "validation"),
-                seeds=chosen,
+                seeds=seeds,
                 decide_on=rule,
                 costs=matrix,
                 left_out=left_out,
@@ -154,7 +154,7 @@ def compare(
                 progress=progress,
                 run_ended=run_ended,
             )
-            runs = ComparisonRuns(recipes, chosen, root, trainings, rule, matrix, planned)
+            runs = ComparisonRuns(recipes, seeds, root, trainings, rule, matrix, planned)
             if not runs.finished:
                 _check_parts(base, matrix, fetch)
             left, stopped = (list(recipes), []) if minutes is None else runs.race(minutes)
@@ -162,7 +162,7 @@ def compare(
         result = comparison(
             {name: [each.test for each in of_remedy] for name, of_remedy in measured.items()},
             {name: [each.validation for each in of_remedy] for name, of_remedy in measured.items()},
-            seeds=chosen,
+            seeds=seeds,
             decide_on=rule,
             costs=matrix,
             stopped=stopped,

@@ -90,7 +90,7 @@ class ComparisonRuns:
             plan = Race.planned(budget, self.trainings.cores(), paces, epochs, len(self.seeds))
             plan.write(self.root)
         for run in self._runs.values():
-            (run.place / "seconds.json").unlink(missing_ok=True)
+            (run.place / "seconds.json").unlink(missing_ok=True)  # race.json contains the paces now
         rounds = plan.rounds
 
         def measure(left: Sequence[str], now: Round) -> dict[str, float]:
@@ -163,7 +163,7 @@ class ComparisonRuns:
         return measured
 
     def _plan(self, left: Sequence[str], rounds: Sequence[Round]) -> None:
-        """Report the epochs of each run that are planned; of later rounds, as if the first remedies went on."""
+        """Report the planned epochs of each run, assuming that the first remedies go on to the later rounds."""
         if self.planned is None:
             return
         epochs: dict[tuple[str, int], int] = {}

@@ -94,14 +94,14 @@ def _files_of(recipe: "Recipe") -> Iterator[_File]:
 
 
 def _within(folder: str, name: str, seen: set[tuple[int, int]]) -> Iterator[_File]:
-    known = os.stat(folder)
-    if (known.st_dev, known.st_ino) in seen:  # a link back to an enclosing folder
+    status = os.stat(folder)
+    if (status.st_dev, status.st_ino) in seen:  # a link back to an enclosing folder
         return
     with os.scandir(folder) as found:
         entries = [entry for entry in found if not entry.name.startswith(".")]
     if seen and any(entry.name in _RUN_FILES for entry in entries):
         return
-    seen.add((known.st_dev, known.st_ino))
+    seen.add((status.st_dev, status.st_ino))
     for entry in entries:
         inside = f"{name}/{entry.name}"
         if entry.is_dir():
@@ -111,8 +111,8 @@ def _within(folder: str, name: str, seen: set[tuple[int, int]]) -> Iterator[_Fil
 
 
 def _file(name: str, path: str) -> _File:
-    known = os.stat(path)
-    return _File(name, path, known.st_size, known.st_mtime_ns)
+    status = os.stat(path)
+    return _File(name, path, status.st_size, status.st_mtime_ns)
 
 
 def _pieces(files: list[_File]) -> Iterator[bytes]:
@@ -140,8 +140,8 @@ def _contents(files: list[_File]) -> Iterator[bytes]:
 
 
 def _hash(parts: Iterator[str] | Iterator[bytes]) -> str:
-    known = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
         content = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
-        known.update(len(content).to_bytes(8, "little") + content)
-    return known.hexdigest()[:32]
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()[:32]

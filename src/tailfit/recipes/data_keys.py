@@ -125,7 +125,7 @@ class Data(Strict):
 
     @property
     def reader_options(self) -> dict[str, Any]:
-        """Options of the reader: those of `options`, and the keys of their own that are set."""
+        """Options of the reader: those of `options`, and the keys of `data` that are passed on to it."""
         own = {key: getattr(self, key) for key in _READER_KEYS}
         if isinstance(self.resample, Resampling):
             own["resample"] = self.resample.model_dump()

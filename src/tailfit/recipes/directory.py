@@ -74,7 +74,7 @@ _FILES: Final = (
 )
 OF_REMEDY: Final = re.compile(r"\d\d-.+", re.DOTALL)  # a folder of a comparison
 OF_FOLD: Final = re.compile(r"fold-\d+-of-\d+")  # a folder of a search for doubtful labels
-# Names of which one shows that a directory without run.json is that of a comparison or a search.
+# One of these names marks a directory without run.json as that of a comparison or a search.
 _MARKS: Final = {
     "comparison": re.compile(rf"{OF_REMEDY.pattern}|comparison\.json|race\.json", re.DOTALL),
     "search": re.compile(r"suspects\.csv"),

@@ -53,9 +53,9 @@ class Document:
 
     def where(self, place: Place) -> str:
         """Describe a place for a message: the text's name, the line of the nearest existing value, and the keys."""
-        known = next((place[:end] for end in range(len(place), -1, -1) if place[:end] in self.lines), None)
+        nearest = next((place[:end] for end in range(len(place), -1, -1) if place[:end] in self.lines), None)
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-        parts = [self.name, "" if known is None else f"line {self.lines[known]}", path]
+        parts = [self.name, "" if nearest is None else f"line {self.lines[nearest]}", path]
         return ", ".join(part for part in parts if part)
 
 
@@ -197,7 +197,7 @@ def _whole(text: str) -> int:
     sign, digits = (-1, digits[1:]) if digits[:1] == "-" else (1, digits.removeprefix("+"))
     base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2], 10)
     value = sign * int(digits if base == 10 else digits[2:], base)
-    if abs(value) >= 1 << 128:  # no option needs larger ones, and Python refuses to print integers of many digits
+    if abs(value) >= 1 << 128:  # no option needs larger ones, and Python can't print integers of many digits
         raise ValueError(text)
     return value
 

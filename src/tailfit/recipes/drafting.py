@@ -1,4 +1,4 @@
-"""A commented recipe for a data set: what can be decided from the data is written, the rest are comments with choices.
+"""A commented recipe for a data set: the keys that follow from the data, and comments with the other choices.
 
 The draft is checked by opening the data as the recipe does, so it trains as written.
 """
@@ -92,7 +92,7 @@ def draft_recipe(
     """
     given = dict(options or {})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # what they say is in the comments
+        warnings.simplefilter("ignore", DataWarning)  # the comments of the recipe contain the same
         draft = _Draft({"path": data if is_url(data) else os.path.relpath(os.path.abspath(data), folder.resolve())})
         source = _labelled(data, given, draft)
         found = inspect(source, progress=progress)
@@ -306,7 +306,7 @@ def _network(shape: tuple[int, ...] | None, size: int) -> tuple[str, str]:
     """Return the network for records of a shape (None: windows of recordings), and others to try.
 
     Measured, see docs/networks.md: on windows of 20 steps `cnn` is among the best. On series of 80 to 270 steps, of
-    which it sees 14 at a time, it is far behind `minirocket`.
+    which it covers 14 at a time, it is far behind `minirocket`.
     """
     if shape is not None and len(shape) != 2:
         return ("mlp", "your own function") if len(shape) < 2 else ("cnn", "mlp")

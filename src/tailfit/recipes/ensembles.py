@@ -19,7 +19,7 @@ from tailfit.training import Model
 __all__ = ["MemberTrainer", "averaged", "check_ensemble", "is_member", "member_recipe", "train_members"]
 
 Progress: TypeAlias = Callable[[int, Mapping[str, float]], None]
-_TINY = 1e-30  # added to probabilities, whose logarithm is taken
+_TINY = 1e-30  # added to probabilities before the logarithm, since log 0 is infinite
 
 
 class MemberTrainer(Protocol):
@@ -36,7 +36,7 @@ def member_recipe(recipe: Recipe, number: int) -> Recipe:
 
 
 def check_ensemble(recipe: Recipe, callbacks: Sequence[Any], until: int | None) -> None:
-    """Refuse what only a single training can do.
+    """Check that an ensemble has no options that require a single training.
 
     Raises:
         ArgumentError: If the recipe is an ensemble, and there are callbacks, or the training is to be interrupted.
@@ -75,7 +75,7 @@ def train_members(
 
 
 def averaged(models: Sequence[Model]) -> Model:
-    """Build the network of the logarithm of the mean probabilities of several networks, which are logits again.
+    """Build a network whose logits are the logarithms of the mean probabilities of several networks.
 
     Args:
         models: Functional networks with the same input and an output of logits `(batch, C)`.

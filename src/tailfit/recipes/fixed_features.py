@@ -48,8 +48,8 @@ def prepared(
 ) -> Prepared:
     """Build and compile the network, and compute its fixed features if it has any.
 
-    Features are computed in every epoch as any layer if the recipe changes records at random (`transform`, or a step
-    that works on inputs), if there are several workers, or more than 1 GiB of features.
+    Features are computed in every epoch, like the output of any layer, if the recipe changes records at random
+    (`transform`, or a step that works on inputs), there are several workers, or the features take more than 1 GiB.
 
     Args:
         recipe: The recipe.
@@ -79,7 +79,7 @@ def _keeps_records(recipe: Recipe, parts: Parts) -> bool:
 
 
 def _works_on_inputs(step: Any) -> bool:
-    """Return whether a step may change or use the inputs; those of a user are not known."""
+    """Return whether a step may change or use the inputs; a user's step is assumed to."""
     if not isinstance(step, Named):
         return True
     kind: Any = step.factory

@@ -35,7 +35,7 @@ _SHOWN: Final = 5
 
 
 def check_same_classes(source: Source, result: Result) -> None:
-    """Refuse labelled data with other classes than the training.
+    """Check that labelled data have the classes of the training.
 
     Raises:
         DataError: If the class names differ.
@@ -49,7 +49,7 @@ def check_same_classes(source: Source, result: Result) -> None:
 
 
 def check_same_shape(source: Source, result: Result) -> None:
-    """Refuse data whose records have another shape, or other channels, than those of the training.
+    """Check that records have the shape and the channels of those of the training.
 
     Raises:
         DataError: If they differ, or there is no record.

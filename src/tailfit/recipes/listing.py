@@ -160,7 +160,7 @@ def _run(place: Path) -> Iterator[dict[str, Any]]:
         try:
             evaluation = Evaluation.from_json(read_text(path, MOST_JSON))
         except RecordError:
-            raise  # names the file already
+            raise  # its message names the file
         except DataError as error:
             raise DataError(f"{path}: {error.received}", expected=error.expected, fix=error.fix) from error
         for figure in FIGURES:

@@ -38,7 +38,7 @@ def as_data_error(error: ValidationError, document: Document) -> DataError:
 
     Args:
         error: Error raised by pydantic.
-        document: The validated document, which knows the line numbers.
+        document: The validated document, with the line numbers.
     """
     found = [(_place(document, each), each) for each in error.errors(include_url=False)]
     found.sort(key=lambda item: document.lines.get(item[0], 1 << 30))

@@ -94,7 +94,7 @@ def compare_in_folds(
         ArgumentError: If there are too few samples or groups, in all or of a class.
     """
     partitions = fold_partitions(base, count, fetch)  # all of them are checked before any training
-    known: dict[tuple[str, int], int] = {}
+    plan: dict[tuple[str, int], int] = {}
     found = []
     for number, (name, partition) in enumerate(zip(fold_names(count), partitions, strict=True), start=1):
         place = root / name
@@ -106,7 +106,7 @@ def compare_in_folds(
                 directory=place,
                 progress=None if progress is None else partial(_epoch_of_fold, progress, number),
                 run_ended=None if run_ended is None else partial(_end_of_fold, run_ended, number),
-                planned=None if planned is None else partial(_plan_of_folds, planned, known, number, count),
+                planned=None if planned is None else partial(_plan_of_folds, planned, plan, number, count),
             )
         )
     return found
@@ -173,8 +173,8 @@ def _end_of_fold(run_ended: RunEnded, number: int, remedy: str, seed: int, figur
     run_ended(_of_fold(remedy, number), seed, figures)
 
 
-def _plan_of_folds(planned: Planned, known: Any, number: int, count: int, epochs: Any) -> None:
-    """Report the plan of a fold, as if the later ones had the same."""
+def _plan_of_folds(planned: Planned, plan: Any, number: int, count: int, epochs: Any) -> None:
+    """Report the plan of a fold, assuming the same plan for the later folds."""
     for later in range(number, count + 1):
-        known.update({(_of_fold(remedy, later), seed): each for (remedy, seed), each in epochs.items()})
-    planned(known)
+        plan.update({(_of_fold(remedy, later), seed): each for (remedy, seed), each in epochs.items()})
+    planned(plan)

@@ -48,7 +48,7 @@ def train_on_ray(
     with connected(address) as ray:
         check_shared(ray, root)
         environment = {"env_vars": task_environment({"KERAS_BACKEND": keras.backend.backend()})}
-        # A process a task: what it has computed before, and its memory, cannot affect the next one.
+        # One process per task, so that no task depends on what an earlier one has left in memory.
         options = {"num_cpus": 1, "max_calls": 1, "max_retries": _MOST_TRIES, "runtime_env": environment}
         task = ray.remote(**options)(_train_described)
         shared = json.dumps(settings)

@@ -62,8 +62,8 @@ class OneTraining:
         progress: Function called after each epoch, or None; see `tailfit.recipes.train`.
         quality: Weight of each training sample from the quality of its label; None without such weights.
         until: Number of epochs after which the training is interrupted; None to train all of them.
-        features_once: Whether features that do not change may be computed before the fit: then the fit's callbacks see
-            a network of features, not of records.
+        features_once: Whether features that do not change may be computed before the fit: then the fit's callbacks
+            get a network that takes features, not records.
         train_member: Function that trains a member of an ensemble in a directory, unless it is finished.
     """
 
@@ -173,7 +173,7 @@ class OneTraining:
 
     def _write(self, model: Model, result: Result, validation: Evaluation | None) -> None:
         if validation is None:
-            (self.place / VALIDATION).unlink(missing_ok=True)  # of an earlier recipe
+            (self.place / VALIDATION).unlink(missing_ok=True)  # left by an earlier recipe
         else:
             validation.save_json(self.place / VALIDATION)
         save_serving_model(model, result.scale, result.offset, self.place / "model.keras")
@@ -250,7 +250,7 @@ def _check_validation_part(recipe: Recipe, parts: Parts) -> None:
 
 
 def _check_normal_class(recipe: Recipe, parts: Parts) -> None:
-    # After the training, `evaluate` would refuse the name.
+    # Checked before the training, because `evaluate` would raise only after it.
     normal, names = None if recipe.events is None else recipe.events.normal, parts.test.class_names
     if normal is not None and normal not in names:
         raise ArgumentError(

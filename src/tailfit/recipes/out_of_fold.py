@@ -4,8 +4,8 @@ Concepts:
 - *folds* of the training part: stratified by class, and no group is cut (`tailfit.data.folds`). One network is trained
   per fold on all others, each as a run in a directory of its own, `fold-2-of-5`, so that an interrupted call continues.
 - *validation and test part*: no network was trained on them, so their probabilities are the mean over all networks.
-- *unjudged*: the samples of a class that is in one group only. Without them a network would not know the class, so they
-  are in the training part of every fold.
+- *unjudged*: the samples of a class that is in one group only. Without them a network could not predict the class, so
+  they are in the training part of every fold.
 - *temperature*: logits are divided by the number that fits the labels best, because a loss such as LDAM or Focal leaves
   them far from probabilities.
 """
@@ -89,7 +89,7 @@ def out_of_fold(
     changed = recipe.model_copy(update={"correction": None, "weights": None, "compare": None, "log": []})
     rest = {"validation": parts.validation, "test": parts.test}
     further = [part for part in rest.values() if part is not None]
-    known = parts.train.positions
+    position_of = parts.train.positions
     logits = np.full((len(parts.train), len(parts.train.class_names)), np.nan)
     sums: Floats = np.zeros((sum(map(len, further)), logits.shape[1]))
     unjudged = np.zeros(len(parts.train), dtype=np.bool_)
@@ -101,7 +101,7 @@ def out_of_fold(
         report = None if progress is None else partial(progress, number)
         train(fold, changed.model_copy(update={"name": folder.name}), folder, progress=report)
         scores = _recorded(folder, tested, parts.train.class_names)
-        logits[known(tested.ids[: len(held_out)])] = scores[: len(held_out)]
+        logits[position_of(tested.ids[: len(held_out)])] = scores[: len(held_out)]
         sums += log_softmax(scores[len(held_out) :], axis=1)
     everything = Concat(parts.train, *further)
     codes = np.concatenate([np.asarray(part.labels) for part in (parts.train, *further)])
@@ -179,9 +179,9 @@ def _recorded(folder: Path, tested: Source, names: tuple[str, ...]) -> Floats:
 
 def _probabilities(logits: Floats, codes: NDArray[Any]) -> Floats:
     judged = np.flatnonzero(~np.isnan(logits[:, 0]))
-    known = logits[judged]
-    with contextlib.suppress(DataError):  # every label is predicted, or the network has learnt nothing
-        known = TemperatureScaling(from_logits=True).fit(known, codes[judged]).transform(known)
+    scaled = logits[judged]
+    with contextlib.suppress(DataError):  # no best temperature: all predictions are correct, or as by chance
+        scaled = TemperatureScaling(from_logits=True).fit(scaled, codes[judged]).transform(scaled)
     probabilities = np.full(logits.shape, np.nan)
-    probabilities[judged] = softmax(known, axis=1)
+    probabilities[judged] = softmax(scaled, axis=1)
     return probabilities

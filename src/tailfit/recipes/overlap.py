@@ -4,7 +4,7 @@ Concepts:
 - *fingerprint*: a 64-bit hash of a record's numbers in single precision, so that a copy in another format matches.
 - *expected by chance*: records of few different values are equal by chance. How often is estimated from the training
   part itself: the share of its records that have an equal one there. Fewer matches than that give no warning.
-- Of large data, an even sample of 128 MiB is compared, and the message says so.
+- Of large data, an even sample of 128 MiB is compared, which the message mentions.
 """
 
 import hashlib

@@ -237,11 +237,11 @@ def _batch_size(recipe: Recipe, source: Source) -> int:
 
 def _identity(recipe: Recipe, data: str | PathLike[str] | Source, source: Source) -> dict[str, Any]:
     """Return what identifies the data of a prediction: their IDs, and their files unless they are in memory."""
-    known = hashlib.sha256()
+    digest = hashlib.sha256()
     for start in range(0, len(source), _MOST_ROWS):
         # No ID contains NUL, so the joined text is unambiguous.
-        known.update("\0".join((*source.ids[start : start + _MOST_ROWS], "")).encode())
-    identity: dict[str, Any] = {"ids": known.hexdigest()}
+        digest.update("\0".join((*source.ids[start : start + _MOST_ROWS], "")).encode())
+    identity: dict[str, Any] = {"ids": digest.hexdigest()}
     if isinstance(data, Source):
         return identity
     where = fspath(data) if is_url(fspath(data)) else str(Path(fspath(data)).absolute())

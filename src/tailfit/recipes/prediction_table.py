@@ -97,7 +97,7 @@ def prediction_table(
 
 
 def places_of(source: Source) -> pl.DataFrame | None:
-    """Return the record and first step of each window, the columns `record` and `start`; None of other samples.
+    """Return the record and first step of each window, the columns `record` and `start`; None for other samples.
 
     >>> import tailfit
     >>> places_of(tailfit.data.Windows(np.zeros(5), 2, by=["a", "a", "b", "b", "b"])).rows()

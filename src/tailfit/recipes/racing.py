@@ -90,18 +90,18 @@ def plans(remedies: int, seeds: int, epochs: int) -> list[tuple[Round, ...]]:
     [(12, 0.5, 1), (6, 1.0, 1), (4, 1.0, 2), (3, 1.0, 5)]
     """
 
-    def of(divisor: float) -> int:
+    def divided_by(divisor: float) -> int:
         return min(remedies, max(2, math.ceil(remedies / divisor)))
 
     pair = min(2, seeds)
     found = [
         [(remedies, 1.0, seeds)],
-        [(remedies, 1.0, pair), (of(2), 1.0, seeds)],
-        [(remedies, 1.0, 1), (of(2), 1.0, pair), (of(4), 1.0, seeds)],
-        [(remedies, 0.5, 1), (of(2), 1.0, 1), (of(3), 1.0, pair), (of(4), 1.0, seeds)],
-        [(remedies, 0.25, 1), (of(1.5), 0.5, 1), (of(3), 1.0, pair), (of(4), 1.0, seeds)],
-        [(remedies, 0.25, 1), (of(2), 0.5, 1), (of(4), 1.0, 1), (2, 1.0, seeds)],
-        [(remedies, 0.25, 1), (of(4), 1.0, 1), (2, 1.0, seeds)],
+        [(remedies, 1.0, pair), (divided_by(2), 1.0, seeds)],
+        [(remedies, 1.0, 1), (divided_by(2), 1.0, pair), (divided_by(4), 1.0, seeds)],
+        [(remedies, 0.5, 1), (divided_by(2), 1.0, 1), (divided_by(3), 1.0, pair), (divided_by(4), 1.0, seeds)],
+        [(remedies, 0.25, 1), (divided_by(1.5), 0.5, 1), (divided_by(3), 1.0, pair), (divided_by(4), 1.0, seeds)],
+        [(remedies, 0.25, 1), (divided_by(2), 0.5, 1), (divided_by(4), 1.0, 1), (2, 1.0, seeds)],
+        [(remedies, 0.25, 1), (divided_by(4), 1.0, 1), (2, 1.0, seeds)],
         [(remedies, 1 / epochs, 1), (2, 1.0, seeds)],
     ]
     return [tuple(Round(*each) for each in plan) for plan in found]
@@ -135,7 +135,7 @@ def seconds_of(plan: Sequence[Round], paces: Sequence[Pace], epochs: Sequence[in
 
 @dataclass(frozen=True)
 class Race:
-    """The plan of a race, as `race.json` keeps it.
+    """The plan of a race, as stored in `race.json`.
 
     Attributes:
         budget: Budget in minutes.

@@ -33,14 +33,14 @@ def write_recommended(
         return None
     value = with_changes(base.document, remedies[compared.chosen]).value
     value.pop("compare", None)
-    value["data"] = _seen_from(directory, base.folder, value["data"])
+    value["data"] = _with_paths_from(directory, base.folder, value["data"])
     reason = textwrap.wrap(f"{visible(compared.chosen)!r}, chosen by tailfit compare. {compared.reason}", 118)
     comment = "".join(f"# {line}\n" for line in reason)
     return write_text(directory / "recommended.yaml", comment + as_yaml(value))
 
 
-def _seen_from(directory: Path, folder: Path, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the key `data` with its relative paths changed from those of `folder` to those of `directory`."""
+def _with_paths_from(directory: Path, folder: Path, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the key `data` with its paths relative to `directory` instead of `folder`."""
 
     def moved(path: Any) -> Any:
         if not isinstance(path, str) or is_url(path) or os.path.isabs(path):

@@ -51,7 +51,7 @@ def _rounds(directory: Path, recipe: Mapping[str, Any], data: Mapping[str, Any])
 
 
 def write_pace(directory: Path, pace: Pace) -> None:
-    """Write the measured times of a run; `race.json` keeps them, and this file is removed then."""
+    """Write the measured times of a run; the file is removed once `race.json` contains them."""
     text = json.dumps({**_SECONDS, "start": pace.start, "epoch": pace.epoch}, allow_nan=False)
     write_text(directory / "seconds.json", text)
 

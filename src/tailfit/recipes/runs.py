@@ -1,4 +1,4 @@
-"""The runs of a comparison: one training per remedy and seed, in whichever process."""
+"""The runs of a comparison: one training per remedy and seed, in any process."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -100,12 +100,12 @@ class RunTrainer:
                 progress(epoch, figures)
 
         train_on(self._opened[key], recipe, place, self.data, progress=on_epoch, until=until, measure=not timed)
-        if timed and watch.epochs:  # none if a killed process has trained them: the time of those is lost
+        if timed and watch.epochs:  # none if a process that was killed has trained them: their time is unknown
             write_pace(place, watch.pace())
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "RunTrainer":
-        """Set this process up as the one that has described its settings, and return a trainer for its runs."""
+        """Apply the settings that another process has described, and return a trainer for its runs."""
         apply_keras_settings(settings["keras"])
         return cls(settings["data"], settings["fetch"], modules_of(settings["modules"]))
 

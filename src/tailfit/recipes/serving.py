@@ -157,8 +157,8 @@ def without_times(archive: Path) -> bytes:
         for name in old.namelist():
             with old.open(name) as content, new.open(zipfile.ZipInfo(name, _ZIP_TIME), "w", force_zip64=True) as copy:
                 if name == "metadata.json":
-                    known = parsed(content.read())
-                    copy.write(json.dumps({"keras_version": known["keras_version"]}).encode())
+                    metadata = parsed(content.read())
+                    copy.write(json.dumps({"keras_version": metadata["keras_version"]}).encode())
                 elif name == "config.json":
                     copy.write(json.dumps(_renumbered(parsed(content.read()), {})).encode())
                 else:

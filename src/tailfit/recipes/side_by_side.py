@@ -54,8 +54,8 @@ class Workers:
         count: Largest number of workers, >= 1.
         settings: What all runs share; see `settings_of`.
         programs: Folder of compiled programs, or None.
-        inherited: File descriptors that workers inherit: the lock of the comparison's directory, so that nobody else
-            begins there while a worker is running.
+        inherited: File descriptors that workers inherit: the lock of the comparison's directory, so that no other
+            process starts there while a worker is running.
         progress: Function called with remedy, seed, epoch and metrics after each epoch.
         ended: Function called with each run that has ended well.
     """

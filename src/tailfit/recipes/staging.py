@@ -45,7 +45,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StageRun:
-    """Parts of the training before a stage that the stage needs.
+    """What a stage needs of the training before it.
 
     Attributes:
         model: The trained network.
@@ -182,7 +182,7 @@ class BalanceClassifier(_TrainedStage):
 class RidgeClassifier:
     """Compute the last layer by ridge regression, with the weights and the `transform` of the training.
 
-    What the training has made of the last layer is lost: for a network with fixed features, `minirocket`, one epoch of
+    The trained last layer is discarded: for a network with fixed features, `minirocket`, one epoch of
     training is enough.
 
     Args:

@@ -90,7 +90,7 @@ def _standard(base: Recipe, parts: Parts) -> dict[str, dict[str, Any]]:
     document = base.document.value
     given = {key: document[key] for key in _PLAIN if key in document and document[key] != _PLAIN[key]}
     if given:
-        full["the recipe"] = {}  # last, because how complex it is, is not known
+        full["the recipe"] = {}  # last, because its complexity is unknown
     return full
 
 

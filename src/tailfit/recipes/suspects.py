@@ -83,8 +83,8 @@ def find_suspects(
 ) -> Suspects:
     """Find the samples whose label is probably wrong.
 
-    The recipe's network is trained once per fold of the training part, and judges the samples that it has not seen:
-    those of the fold, and of the validation and test part (by the mean over the folds). A label is a suspect if the
+    The recipe's network is trained once per fold of the training part, and judges the samples that it was not trained
+    on: those of the fold, and of the validation and test part (by the mean over the folds). A label is a suspect if the
     confident class differs from it and is more probable (`tailfit.weights.label_quality`). Samples are ranked by the
     probability of their label, which finds more planted errors than the other rankings (`benchmarks/suspects`).
 
@@ -154,8 +154,8 @@ def _judged(found: OutOfFold, count: int) -> Suspects:
     }
     table = pl.DataFrame(columns)
     if source.metadata is not None:
-        known = source.metadata[rows]
-        flat = [column for column in known if column.name not in columns and not column.dtype.is_nested()]
-        table = table.hstack(flat)  # nested columns have no CSV
+        metadata = source.metadata[rows]
+        flat = [column for column in metadata if column.name not in columns and not column.dtype.is_nested()]
+        table = table.hstack(flat)  # CSV has no nested columns
     order = np.argsort(quality, kind="stable")
     return Suspects(table[order], probabilities[order], names, found.unjudged, count)

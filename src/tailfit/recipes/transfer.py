@@ -1,4 +1,4 @@
-"""Recipes and settings as JSON, for the processes that train them. What arrives is validated as any recipe is."""
+"""Recipes and settings as JSON, for the processes that train them. The receiver validates them like any recipe."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,7 +103,7 @@ def keras_settings() -> dict[str, Any]:
 
 
 def apply_keras_settings(settings: Mapping[str, Any]) -> None:
-    """Set Keras up as in the process that has described its settings."""
+    """Apply the settings that `keras_settings` returned in another process."""
     engine.apply_settings(settings["backend"])
     keras.config.set_floatx(settings["floatx"])
     keras.config.set_epsilon(settings["epsilon"])

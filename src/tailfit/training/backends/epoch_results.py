@@ -24,7 +24,7 @@ _running: ContextVar[tuple[Any, Kind] | None] = ContextVar("running", default=No
 
 
 def logs_of_step(model: Any, kind: Kind) -> AbstractContextManager[None]:
-    """Return a context in which `model.get_metrics_result()` omits slow results; Keras' loop asks for them later."""
+    """Return a context in which `model.get_metrics_result()` omits slow results; Keras' loop gets them later."""
     return assigned(_running, (model, kind))
 
 

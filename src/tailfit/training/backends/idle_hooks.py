@@ -3,8 +3,8 @@
 Concepts:
 - *idle hook*: the hook at the end of a step of a callback that does not override it. Keras calls such hooks in another
   thread, which first reads the logs of the step: for a small step, that takes longer than the step.
-- *unread logs*: those of a step of which no callback reads the logs. Hooks are looked up before each step, since a
-  callback may join or leave between two steps.
+- *unread logs*: the logs of a step that no callback reads. Hooks are looked up before each step, since a callback may
+  be added or removed between two steps.
 """
 
 from collections.abc import Iterator

@@ -104,7 +104,7 @@ def captured(lines: Lines, values: list[Any], constants: Sequence[Any], outputs:
 
 
 def _stretches(lines: Sequence[Line], values: list[Any], constant: set[int]) -> list[_Stretch]:
-    """Run the lines one by one, and divide them; all values are kept, since an ID must not be used again."""
+    """Run the lines one by one, and divide them; all values are kept, since Python reuses the IDs of freed ones."""
     stretches: list[_Stretch] = []
     numbers: set[int] = set()  # IDs of the numbers that lines have made
     made: set[int] = set()  # places of what the lines of the stretch have made

@@ -72,15 +72,15 @@ class Places:
         return self._places[number]
 
     def of_object(self, value: Any) -> int:
-        """Return a place where an object always is."""
+        """Return the place of an object that is the same in all runs."""
         if id(value) not in self._objects:
             self._objects[id(value)] = len(self._first)
-            self._first.append(value)  # which keeps it, and its ID
+            self._first.append(value)  # kept alive, so that no other object gets its ID
         return self._objects[id(value)]
 
     @property
     def constants(self) -> list[Any]:
-        """The objects that always are in their places."""
+        """The objects that are the same in all runs."""
         return self._first[self.inputs :]
 
     def values(self, inputs: Sequence[Any]) -> list[Any]:
@@ -91,7 +91,7 @@ class Places:
 
 
 class Line(NamedTuple):
-    """A call that runs again and again.
+    """A call that each run makes.
 
     Attributes:
         function: The function.

@@ -50,7 +50,7 @@ class _Node:
         self.outputs: Any = None
         self.seen, self.trusted = 0, False
         # Set when it is compiled:
-        self.certain = False  # whether it always reads the same
+        self.certain = False  # whether the read gives the same value in each run
         self.filled: Any = None  # outputs, with the places of their values
         self.lines: Lines
         self.lines_without_outputs: Lines
@@ -87,15 +87,15 @@ class Program:
         self._starts: dict[Any, int] = {}
         self._constants: dict[int, torch.Tensor] = {}
         self._places = Places(0, {})
-        self._changed: list[int] = []  # by the whole step, and before the last read
-        self._changed_early: list[int] = []
+        self._changed: list[int] = []  # values that the step changes
+        self._changed_early: list[int] = []  # those that it changes before its last read
         self._unchanged: list[torch.Tensor] = []
         self._weights: list[torch.nn.Parameter] = []
         self._modules: list[torch.nn.Module] = []
         self._flags: list[bool] = []
 
     def fits(self) -> bool:
-        """Return whether weights are trainable, and torch's modules in the mode, as when it was recorded."""
+        """Return whether weights are trainable and torch's modules in training mode as they were when recorded."""
         return not self.ready or self._flags == self._flags_now()
 
     def _flags_now(self) -> list[bool]:
@@ -118,7 +118,7 @@ class Program:
         return outputs
 
     def keeps_missing(self) -> bool:
-        """Return whether so many runs have found no trusted path that repetition does not pay."""
+        """Return whether so many runs have found no trusted path that repetition takes longer."""
         return self._misses > _MOST_MISSES and 4 * self._misses > self._runs
 
     def _follow(self, inputs: Sequence[torch.Tensor], *, trusted: bool, read: bool = True) -> Any:
@@ -241,17 +241,16 @@ class Program:
         inputs: Sequence[torch.Tensor],
         result: Any,
     ) -> None:
-        """Repeat the step that has just run, and compare."""
+        """Repeat the step that has just run, and trust its path if the numbers are the same."""
         if before is not None:
             after = State(changed, self._random)
             try:
-                alike = self._repeats(before, after, inputs, result)
+                if not self._repeats(before, after, inputs, result):
+                    self.refused = "a step whose repetition gives different numbers"
             except (RuntimeError, TypeError, ValueError) as error:
-                self.refused, alike = f"{type(error).__name__}: {error}", True
+                self.refused = f"{type(error).__name__}: {error}"
             after.restore()
-            if not alike:
-                self.refused = "a step whose repetition gives different numbers"
-            elif self.refused is None and cuda_graph.enabled():
+            if self.refused is None and cuda_graph.enabled():
                 self._capture(path, before, after, inputs, result)
                 after.restore()
         for node in path if self.refused is None else ():

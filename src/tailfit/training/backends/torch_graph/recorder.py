@@ -30,7 +30,7 @@ _STATISTICS = {
     _aten.miopen_batch_norm.default: (3, 4),
     _aten.batch_norm_update_stats.default: (1, 2),
 }
-_LEAVES = {
+_LEAVING_TORCH = {
     torch.Tensor.numpy: "numpy()",
     torch.Tensor.__array__: "a conversion to NumPy",
     torch.Tensor.tolist: "tolist()",
@@ -111,8 +111,8 @@ class _Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _LEAVES:
-            self._recorder.refuse(f"{_LEAVES[func]} of a tensor")
+        if func in _LEAVING_TORCH:
+            self._recorder.refuse(f"{_LEAVING_TORCH[func]} of a tensor")
         elif isinstance(kwargs.get("alpha"), torch.Tensor):
             # Keras' SGD passes the learning rate in this way: torch would read it, and record its value.
             kwargs = {**kwargs, "alpha": self._recorder.number(kwargs["alpha"])}
@@ -163,6 +163,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _read(self, read: Read) -> None:
         self.recording.records.append(read)
         self._path = (*self._path, self._count, read.key)
+        # Numbers of different branches do not overlap: a branch has fewer than a million values.
         self._count = self._branches.setdefault(self._path, (len(self._branches) + 1) * 10**6)
 
     def repeat(self, function: Callable[..., Any], *args: Any) -> Any:

@@ -19,7 +19,7 @@ _thread = threading.local()
 
 
 class Seeded:
-    """Seeds a generator of its own; all instances are equal, since they do the same."""
+    """Seeds a generator of its own; all instances for a device are equal, since they do the same."""
 
     def __init__(self, device: Any) -> None:
         self._device = str(device)

@@ -49,7 +49,7 @@ class Simplified:
         return self._base.get(number, number) in self._written
 
     def of(self, records: Sequence[Record]) -> list[Record]:
-        """Return the records that a run must still do; nodes are given from the first to the last of their path."""
+        """Return the records that a run must still execute; parents of a node must be passed before it."""
         kept: list[Record] = []
         done: dict[Any, int] = {}
         versions: dict[int, int] = {}

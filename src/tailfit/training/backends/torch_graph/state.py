@@ -48,7 +48,7 @@ class State:
 
 
 def same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Return whether two tensors are equal, up to the order of sums."""
+    """Return whether two tensors are equal, up to the rounding of sums in another order."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     if not one.is_floating_point():

@@ -2,9 +2,9 @@
 
 Concepts:
 - *value*: a tensor (or number) of the step, identified by a number: an input, a constant, or the result of a call.
-- *constant*: a tensor that the step found: weights and other state, or a tensor made of Python numbers. It is kept by
+- *constant*: a tensor that no call made: weights and other state, or a tensor made of Python numbers. It is kept by
   reference, so that a repeated call reads and writes the same memory as the step.
-- *read*: the value of a tensor that Python asked for (`if`, `float`); what follows holds for this value only.
+- *read*: the value of a tensor that Python code took (`if`, `float`); the records after it hold for this value only.
 """
 
 import math
@@ -26,7 +26,7 @@ class Ref:
 
 @dataclass
 class Constant:
-    """A tensor that the step found.
+    """A tensor that the step uses and that no call made.
 
     Attributes:
         fresh: Whether each run makes a new tensor of the same numbers, so that it can be computed with in advance.
@@ -37,7 +37,7 @@ class Constant:
     fresh: bool = False
 
     def agrees(self, other: "Record") -> bool:
-        """Return whether another run found the same; notes whether the tensor is made anew by each run."""
+        """Return whether another run used the same tensor or an equal one; if it is another object, set `fresh`."""
         if not isinstance(other, Constant) or self.number != other.number:
             return False
         if self.tensor is other.tensor:

@@ -42,7 +42,7 @@ class Traced:
         attributes: Returns the numbers and flags that the step must not change.
     """
 
-    # Without a __dict__: what looks for variables in the attributes of a model does not go through recordings.
+    # Without a __dict__, so that a search for variables in the attributes of a model does not enter recordings.
     __slots__ = ("_attempts", "_attributes", "_check", "_learning", "_name", "_programs", "_step", "refused")
 
     def __init__(self, step: Callable[..., Any], name: str, attributes: Callable[[], Any]) -> None:
