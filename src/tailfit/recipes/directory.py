@@ -150,7 +150,7 @@ class Claim:
         if different:
             raise CheckpointError(
                 f"{directory}, which contains a run of a different recipe ({'; '.join(different)})",
-                expected="the recipe that the run was started with; only epochs, stage and correction may change",
+                expected="the recipe that the run was started with; only epochs, correction and events may change",
                 fix="use a different directory for this run",
             )
         change = describe_change(existing.data, self.data)
