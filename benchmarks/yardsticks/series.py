@@ -60,8 +60,7 @@ def figures_of(
     """Train a network on a source, and return the figures of each row on the sets that are scored."""
     if "ridge" in remedy.after:
         if remedy.transform:
-            x = source.read(np.arange(len(source)))
-            whole = tailfit.networks.minirocket(x.shape[1:], len(source.class_names), seed=seed, records=x)
+            whole = rocket(source.read(np.arange(len(source))), len(source.class_names), seed)
             return ridge_rows(name, whole, source, seed, scored, VARIANTS, remedy.transform)
         seen, scored = with_features(network, source, seed, scored)
         return layer_rows(name, seen, seed, scored)
@@ -102,12 +101,16 @@ def with_features(network: str, source: Any, seed: int, scored: Scored) -> tuple
     """Fixed features of MiniRocket in place of the series, for the training source and the sets to score."""
     if network != "minirocket":
         raise ValueError(f"{network} has no fixed features")
-    x, classes = source.read(np.arange(len(source))), len(source.class_names)
-    whole = tailfit.networks.minirocket(x.shape[1:], classes, seed=seed, records=x)
+    x = source.read(np.arange(len(source)))
+    whole = rocket(x, len(source.class_names), seed)
     before = keras.Model(whole.input, whole.layers[-1].input)
     features = lambda x: before.predict(x, batch_size=50, verbose=0)  # noqa: E731
     seen = tailfit.data.Arrays(features(x), source.labels, class_names=list(source.class_names))
     return seen, {prefix: (features(x), y) for prefix, (x, y) in scored.items()}
+
+
+def rocket(x: np.ndarray, classes: int, seed: int) -> tailfit.Model:
+    return tailfit.networks.minirocket(x.shape[1:], classes, seed=seed, records=x)
 
 
 def layer_rows(name: str, source: Any, seed: int, scored: Scored) -> dict[str, Figures]:

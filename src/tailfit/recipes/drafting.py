@@ -311,8 +311,8 @@ def _network(shape: tuple[int, ...] | None, size: int) -> tuple[str, str]:
     if shape is not None and len(shape) != 2:
         return ("mlp", "your own function") if len(shape) < 2 else ("cnn", "mlp")
     if shape is not None and shape[0] >= _LONG and size <= _MOST_FOR_FEATURES:
-        return "minirocket", "with few records stage: RidgeClassifier; lite, cnn, rnn"
-    return "cnn", "minirocket or lite, which see longer patterns; rnn, mlp"
+        return "minirocket", "lite, cnn, rnn; with few records, add stage: RidgeClassifier"
+    return "cnn", "minirocket or lite for patterns of more than 14 steps; rnn, mlp"
 
 
 def _warnings(found: Inspection) -> list[str]:

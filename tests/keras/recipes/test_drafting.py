@@ -79,9 +79,8 @@ def test_the_network_sees_the_whole_of_long_series(tmp_path):
     long_series(tmp_path)
     _, recipe = drafted(tmp_path / "d", tmp_path)
     assert recipe.network.name == "minirocket"
-    assert [_network(shape, 20_001)[0] for shape in ((64, 2), (63, 2), (3,), (8, 8, 3), None)] == [
-        *("cnn", "cnn", "mlp", "cnn", "cnn")
-    ]
+    shapes = ((64, 2), (63, 2), (3,), (8, 8, 3), None)
+    assert [_network(shape, 20_001)[0] for shape in shapes] == ["cnn", "cnn", "mlp", "cnn", "cnn"]
 
 
 def test_columns_of_labels_ids_and_groups_are_found(tmp_path):
