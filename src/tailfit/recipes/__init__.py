@@ -8,8 +8,8 @@ training.py    a run; directory.py, result.py, serving.py and data_identity.py i
 predicting.py  a finished run on other data; trained.py loads it, likeness.py checks that the data resemble its own
 logging.py     loggers and callbacks that a recipe names
 agreement.py   what the workers of a training agree on before it starts
-comparing.py   several remedies, each trained with several seeds: remedies.py and suites.py list the remedies,
-               comparison_runs.py and racing.py train them, nested.py repeats the comparison in folds
+comparing.py   several remedies, each trained with several seeds; remedies.py and suites.py list the remedies
+racing.py      training within a budget of time, comparison_runs.py without; nested.py repeats a comparison in folds
 out_of_fold.py probabilities by networks trained without the sample; suspects.py finds wrong labels with them
 listing.py     a table of runs and comparisons
 
