@@ -10,27 +10,27 @@ Concepts:
   14 digits of what each batch added, on every backend and device.
 - A class is *present* if the total weight of its hits and misses is greater than 0.
 - Sums run over `[batch, C]` in the order of the batch. A scatter-add would sum in a nondeterministic order on a GPU.
-- torch on a CPU runs operator by operator, and the time of a small step is their number. There, samples are added to
-  their cells one after the other, in place and in float64.
+- torch on a CPU updates the sums with NumPy, see `_arrays`.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from tailfit.errors import ArgumentError
-from tailfit.keras_private import improves, in_stateless_scope, in_symbolic_scope
-from tailfit.targets import Tensor, class_count, class_indices_of, mask_of, with_shape
+from tailfit.keras_private import improves
+from tailfit.metrics._arrays import add_confusion, shares_memory
+from tailfit.targets import Tensor, class_count, class_indices_of, is_dense, mask_of, with_shape
+from tailfit.whole_calls import call_whole
 
 __all__ = [
     "ClassMetric",
     "ConfusionMetric",
     "MetricBatch",
     "SumMetric",
-    "changes_in_place",
     "ratio",
     "sum_of_others",
     "total",
@@ -82,6 +82,10 @@ class ClassMetric(keras.metrics.Metric):
     def _create(self, classes: int) -> None:
         """Create the state variables for C classes."""
 
+    @abstractmethod
+    def _state(self) -> tuple[keras.Variable, ...]:
+        """Return the state variables, in the order in which the update of `_arrays` takes them."""
+
     @property
     def _sum_dtype(self) -> str:
         return "float64" if self.dtype == "float64" else "float32"
@@ -98,15 +102,41 @@ class ClassMetric(keras.metrics.Metric):
                 fix="omit num_classes, and use a separate metric object for each output",
             )
 
-    def _prepared(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> MetricBatch:
+    def _checked(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        """Return labels and scores as tensors after checks of their shapes; create the state at the first update."""
         y_pred = with_shape(y_pred)
         consumer = f"the metric {self.name!r}"
         self._expect(class_count(y_pred, consumer=consumer, fix=self._one_output_fix), y_pred)
+        y_true = ops.convert_to_tensor(y_true)
+        is_dense(y_true, y_pred)  # raises for other shapes
+        return y_true, y_pred
+
+    def _prepared(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> MetricBatch:
+        """Return a batch that `_checked` returned."""
         truth, valid = class_indices_of(y_true, y_pred)
         weight = self._weights(truth, y_pred, sample_weight)
         if sample_weight is not None or mask_of(y_pred) is not None:
             valid = ops.logical_or(valid, weight == 0)
         return MetricBatch(y_pred, truth, weight, valid)
+
+    def _update_arrays(
+        self, update: Callable[..., None], y_true: Tensor, y_pred: Tensor, sample_weight: Tensor, *options: Any
+    ) -> bool:
+        """Call an update of `_arrays` if NumPy can change the state now, and return whether it can.
+
+        Raises:
+            ArgumentError: If the number of classes changed; shapes of labels are up to the caller.
+        """
+        y_pred = with_shape(y_pred)
+        state = self._state()
+        if self._sum_dtype != "float32" or not shares_memory(state[0]):
+            return False
+        scores = _readable(y_pred)
+        weighted = sample_weight is not None or mask_of(y_pred) is not None
+        weight = self._weights(scores[..., 0], y_pred, sample_weight) if weighted else None
+        values = [variable.value for variable in state]
+        call_whole(update, *values, _readable(y_true), scores, weight, *options, writes=range(len(values)))
+        return True
 
     def _weights(self, like: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Tensor:
         """Return the sample weights times the mask, in the shape of `like`."""
@@ -138,6 +168,9 @@ class SumMetric(ClassMetric):
         self._sums = self.add_variable(shape, "zeros", dtype, name="sums")
         self._rests = self.add_variable(shape, "zeros", dtype, name="rests")
 
+    def _state(self) -> tuple[keras.Variable, ...]:
+        return self._sums, self._rests
+
     def _add(self, batch: Tensor, all_valid: Tensor) -> None:
         """Add the sums of a batch, or NaN unless `all_valid`: the batch has no invalid label or score."""
         # Set explicitly. A NaN weight is not enough: XLA turns products with 0 or 1 into a selection, and 0 * NaN
@@ -153,27 +186,6 @@ class SumMetric(ClassMetric):
         carried = total + rest
         self._sums.assign(carried)
         self._rests.assign(rest - (carried - total))
-
-    @property
-    def _adds_in_place(self) -> bool:
-        """Whether `_add_in_place` can change the sums."""
-        return self._sum_dtype == "float32" and changes_in_place() and self._sums.value.device.type == "cpu"
-
-    def _add_in_place(self, parts: Sequence[tuple[Tensor, Tensor]], all_valid: Tensor) -> None:
-        """Add to cells of the sums, on torch; NaN to all of them unless `all_valid`.
-
-        Args:
-            parts: Numbers of cells, in the order of the flat sums, and what is added to each, float64.
-            all_valid: Whether the batch has no invalid label or score.
-        """
-        sums = self._rests.value.double()
-        sums += self._sums.value  # 53 bits, of which the two floats use 48
-        flat = sums.view(-1)
-        for cells, values in parts:
-            flat.index_add_(0, cells.reshape(-1), values.reshape(-1))
-        sums = ops.where(all_valid, sums, float("nan"))
-        self._sums.value.copy_(sums)
-        self._rests.value.copy_(sums - self._sums.value)
 
 
 class ConfusionMetric(SumMetric):
@@ -192,20 +204,14 @@ class ConfusionMetric(SumMetric):
             y_pred: Scores `(batch, ..., C)`, logits or probabilities: the largest is the predicted class.
             sample_weight: Weights `(batch,)`, `(batch, 1)` or in the shape of the class indices.
         """
+        y_true, y_pred = self._checked(y_true, y_pred)
+        if self._update_arrays(add_confusion, y_true, y_pred, sample_weight):
+            return
         scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
         classes = scores.shape[-1]
-        # A sample is in one cell of (3, C) if its prediction is correct, else in two.
-        if self._adds_in_place:
-            predicted = ops.convert_to_tensor(scores).argmax(-1)
-            wrong = truth != predicted
-            weight = ops.cast(weight, "float64")
-            cells = truth.add(wrong, alpha=classes), predicted + 2 * classes  # the second of a wrong prediction only
-            weights = weight, ops.where(wrong, weight, 0.0)
-            self._add_in_place(tuple(zip(cells, weights, strict=True)), ops.all(valid))
-            return
         predicted = ops.cast(ops.argmax(scores, axis=-1), "int32")
         wrong = truth != predicted
-        # One comparison with all cells for both.
+        # A sample is in one cell of (3, C) if its prediction is correct, else in two: one comparison with all of them.
         cells = ops.stack([ops.where(wrong, truth + classes, truth), predicted + 2 * classes])
         weights = ops.stack([weight, ops.where(wrong, weight, 0.0)])
         hot = ops.expand_dims(cells, -1) == ops.arange(3 * classes, dtype="int32")
@@ -225,11 +231,6 @@ class ConfusionMetric(SumMetric):
         chosen = ops.where(present, values, ops.zeros_like(values))
         count = ops.sum(ops.cast(present, values.dtype))
         return ops.cast(ops.sum(chosen) / ops.where(count == 0, ops.ones_like(count), count), self.dtype)
-
-
-def changes_in_place() -> bool:
-    """Return whether in-place methods of torch tensors change variables now."""
-    return keras.backend.backend() == "torch" and not (in_stateless_scope() or in_symbolic_scope())
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
@@ -270,3 +271,9 @@ def _broadcastable(weight: Any, codes: Tensor, dtype: str) -> Tensor:
             fix="remove the extra axes of sample_weight",
         )
     return weight
+
+
+def _readable(values: Tensor) -> Tensor:
+    """Return a tensor without gradient, in a dtype of NumPy."""
+    tensor = ops.stop_gradient(ops.convert_to_tensor(values))
+    return ops.cast(tensor, "float32") if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16" else tensor

@@ -9,6 +9,7 @@ from keras import ops
 from tailfit.arguments import REQUIRED, checked_flag
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import improves
+from tailfit.metrics._arrays import add_gaps
 from tailfit.metrics._base import SumMetric, total
 from tailfit.targets import Tensor
 
@@ -58,6 +59,9 @@ class CalibrationError(SumMetric):
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
         """Count the samples of a batch; the arguments are those of the other metrics."""
+        y_true, y_pred = self._checked(y_true, y_pred)
+        if self._update_arrays(add_gaps, y_true, y_pred, sample_weight, self.from_logits):
+            return
         scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
         scores = ops.stop_gradient(ops.cast(scores, self._sum_dtype))
         confidence = ops.max(ops.softmax(scores, axis=-1) if self.from_logits else scores, axis=-1)
@@ -68,10 +72,6 @@ class CalibrationError(SumMetric):
         all_valid = ops.all(ops.logical_and(valid, possible))
         # Sum the gap itself: the difference of two much larger sums would have few correct digits.
         gap = hit - confidence
-        if self._adds_in_place:
-            number, weight = ops.searchsorted(edges, confidence), ops.cast(weight, "float64")
-            self._add_in_place([(number, weight), (number + self.bins, weight * gap)], all_valid)
-            return
         number = ops.sum(ops.cast(ops.expand_dims(confidence, -1) > edges, "int32"), axis=-1)
         inside = ops.equal(ops.expand_dims(number, -1), ops.arange(self.bins, dtype="int32"))
         weight = ops.where(inside, ops.expand_dims(weight, -1), ops.zeros_like(inside, dtype=self._sum_dtype))

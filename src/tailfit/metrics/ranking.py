@@ -23,7 +23,8 @@ from tailfit.arguments import REQUIRED, checked_flag
 from tailfit.deferring import DEFERRED, defers_results
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import in_stateless_scope, in_symbolic_scope
-from tailfit.metrics._base import ClassMetric, changes_in_place, ratio, sum_of_others
+from tailfit.metrics._arrays import add_scores, changes_in_place
+from tailfit.metrics._base import ClassMetric, ratio, sum_of_others
 from tailfit.targets import Tensor, mask_of, with_shape
 
 __all__ = ["AveragePrecision", "RankingMetric", "RocAuc"]
@@ -73,6 +74,9 @@ class RankingMetric(ClassMetric):
         self._kept = self.add_variable((), "zeros", "int32", name="kept")
         self._wrong = self.add_variable((), "zeros", "int32", name="wrong")
 
+    def _state(self) -> tuple[keras.Variable, ...]:
+        return self._scores, self._own, self._stored_weights, self._kept, self._wrong
+
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
         """Store the scores of a batch.
 
@@ -84,6 +88,9 @@ class RankingMetric(ClassMetric):
             sample_weight: Weights `(batch,)`, `(batch, 1)` or in the shape of the class indices. Samples with weight
                 0 are not stored.
         """
+        y_true, y_pred = self._checked(y_true, y_pred)
+        if self._update_arrays(add_scores, y_true, y_pred, sample_weight, self.multi_label):
+            return
         scores, own, weight, wrong = self._rows(y_true, y_pred, sample_weight)
         classes = scores.shape[-1]
         scores, own, weight = (
@@ -101,13 +108,9 @@ class RankingMetric(ClassMetric):
         self._kept.assign(ops.minimum(self._kept + ops.sum(counts), self.capacity + 1))
         self._wrong.assign(ops.maximum(self._wrong, ops.cast(wrong, self._wrong.dtype)))
 
-    def _rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return scores and memberships `(batch, ..., C)`, weights `(batch, ...)`, and whether a label is invalid."""
-        dtype = self._sum_dtype
+    def _checked(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         if not self.multi_label:
-            scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
-            own = ops.equal(ops.expand_dims(truth, -1), ops.arange(scores.shape[-1], dtype="int32"))
-            return ops.cast(scores, dtype), ops.cast(own, dtype), weight, ops.logical_not(ops.all(valid))
+            return super()._checked(y_true, y_pred)
         y_pred = with_shape(y_pred)
         y_true = ops.convert_to_tensor(y_true)
         if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
@@ -119,6 +122,15 @@ class RankingMetric(ClassMetric):
                 fix="omit multi_label if each sample has exactly one class",
             )
         self._expect(int(y_pred.shape[-1]), y_pred)
+        return y_true, y_pred
+
+    def _rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return scores and memberships `(batch, ..., C)`, weights `(batch, ...)`, and whether a label is invalid."""
+        dtype = self._sum_dtype
+        if not self.multi_label:
+            scores, truth, weight, valid = self._prepared(y_true, y_pred, sample_weight)
+            own = ops.equal(ops.expand_dims(truth, -1), ops.arange(scores.shape[-1], dtype="int32"))
+            return ops.cast(scores, dtype), ops.cast(own, dtype), weight, ops.logical_not(ops.all(valid))
         own = ops.cast(y_true, dtype)
         weight = self._weights(own[..., 0], y_pred, sample_weight)
         odd = ops.any(ops.logical_and(own != 0, own != 1), axis=-1)

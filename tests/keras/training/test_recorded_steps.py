@@ -10,6 +10,7 @@ from support.parity import assert_same_state
 
 import tailfit
 from tailfit import metrics
+from tailfit.whole_calls import call_whole
 
 pytestmark = pytest.mark.only_on("torch")  # other backends compile
 
@@ -241,6 +242,27 @@ def test_a_function_is_recorded_for_each_form_of_its_arguments(repetition, said)
     assert len(runs) == 3
     assert [float(add(np.ones(2, "float32"), 2.0)["total"]) for _ in range(5)] == [88.0, 92.0, 96.0, 100.0, 104.0]
     assert len(runs) == 6
+    assert not said.messages
+
+
+def add_with_numpy(total, values):
+    total.numpy()[...] += values.numpy().sum()
+
+
+def test_a_whole_call_is_repeated_in_its_place(repetition, said):
+    runs, total = [], keras.Variable(0.0, trainable=False)
+
+    @tailfit.function
+    def step(x):
+        runs.append(1)
+        before, values = total.value * 2, ((x + 1) * 2 - 2) * 5 - 9 * x  # x again, by enough operators for a graph
+        call_whole(add_with_numpy, total.value, values, writes=[0])
+        return before, total.value * 2
+
+    found = [[float(value) for value in step(np.full(3, float(k), "float32"))] for k in range(6)]
+    sums = 2 * np.cumsum(3 * np.arange(6))
+    assert found == [[sums[k] - 6 * k, sums[k]] for k in range(6)]
+    assert len(runs) == 3
     assert not said.messages
 
 

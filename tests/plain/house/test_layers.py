@@ -18,7 +18,7 @@ ORDER = [
     {"contexts", "hashing", "lazy", "memory", "text"},
     {"errors", "registration", "terminal"},
     {"names", "extras", "storage", "workers", "notebook"},
-    {"labels", "keras_private", "processes", "ray_cluster"},
+    {"labels", "keras_private", "processes", "ray_cluster", "whole_calls"},
     {"schedules"},
     {"arguments"},
     {"samplers", "weights", "layers", "augment"},

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tailfit.keras_private import get_keras_mask
 from tailfit.training.backends.torch_graph.seeds import seeds_recorded
 from tailfit.training.backends.torch_graph.tape import Call, Constant, Masked, Read, Recording, Ref
+from tailfit.whole_calls import whole_calls_passed_to
 
 __all__ = ["recorded", "recording"]
 
@@ -76,7 +77,8 @@ def recorded(
     try:
         with (
             _called_modules(recorder.recording.modules),
-            seeds_recorded(recorder.repeat),
+            whole_calls_passed_to(recorder.repeat),
+            seeds_recorded,
             _Functions(recorder),
             recorder,
         ):
@@ -166,12 +168,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Numbers of different branches do not overlap: a branch has fewer than a million values.
         self._count = self._branches.setdefault(self._path, (len(self._branches) + 1) * 10**6)
 
-    def repeat(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a Python function that a run must repeat as a whole, and return its result."""
+    def repeat(self, function: Callable[..., Any], *args: Any, writes: Sequence[int] = ()) -> Any:
+        """Call a Python function that a run must repeat as a whole, and return its result; see `call_whole`."""
         given = self._as_refs(args)
         with _unrecorded():
             result = function(*args)
-        self._append(function, given, {}, result, _Effects(repeated=True))
+        written = tuple(given[place].number for place in writes)
+        self._append(function, given, {}, result, _Effects(written, repeated=True))
         return result
 
     def number(self, tensor: torch.Tensor) -> float:

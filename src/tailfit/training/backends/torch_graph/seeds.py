@@ -1,8 +1,6 @@
 """Random numbers of Keras, whose seeds are tensors: a recorded step seeds a generator with them again in each run."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +8,9 @@ from keras.src.backend.torch import random as keras_random
 from keras.src.random.seed_generator import draw_seed
 
 from tailfit.keras_private import Replaced
+from tailfit.whole_calls import call_whole, whole_calls_recorded
 
 __all__ = ["seeds_recorded"]
-
-Repeat = Callable[..., Any]
-
-_thread = threading.local()
 
 
 class Seeded:
@@ -38,22 +33,11 @@ class Seeded:
 
 def _generator(own: Callable[..., Any], seed: Any) -> Any:
     device = keras_random.get_device()
-    repeat = getattr(_thread, "repeat", None)
-    if repeat is None or device == "meta":
+    if device == "meta" or not whole_calls_recorded():
         return own(seed)
     first, second = draw_seed(seed)
-    return repeat(Seeded(device), first + second)
+    return call_whole(Seeded(device), first + second)
 
 
-_replaced = Replaced(keras_random, "torch_seed_generator", _generator)
-
-
-@contextmanager
-def seeds_recorded(repeat: Repeat) -> Iterator[None]:
-    """Make Keras' generators by `repeat(function, seed)` in this thread, within this context."""
-    _thread.repeat = repeat
-    try:
-        with _replaced:
-            yield
-    finally:
-        _thread.repeat = None
+seeds_recorded = Replaced(keras_random, "torch_seed_generator", _generator)
+"""Context in which a step that is being recorded seeds Keras' generators by whole calls."""
