@@ -1,5 +1,7 @@
 """One process of the benchmark of metrics, on one backend: python child.py ROUNDS STEPS; prints a line of JSON."""
 
+import contextlib
+import io
 import json
 import random
 import statistics
@@ -38,7 +40,8 @@ LIMITS["AveragePrecision"] = "scores"
 class Clock(keras.callbacks.Callback):
     """Processor time between the beginnings of the first and the last step of an epoch.
 
-    Without `on_train_batch_end`, for which `fit` would compute all results at every step.
+    Without `on_train_batch_end`, for which `fit` would compute all results at every step: the progress bar needs them
+    when it draws, every 50 ms.
     """
 
     seconds = 0.0
@@ -62,7 +65,8 @@ def trainer(network: tuple[int, tuple[int, ...], int], steps: int, chosen: list[
     clock = Clock()
 
     def epoch() -> float:
-        model.fit(x, y, batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.fit(x, y, batch_size=BATCH, verbose=1, shuffle=False, callbacks=[clock])
         return clock.seconds / (steps - 1)
 
     return epoch

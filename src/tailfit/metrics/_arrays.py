@@ -1,9 +1,8 @@
 """Updates of metrics with NumPy, for torch on a CPU: a call of NumPy takes a fraction of that of an operator.
 
 torch runs a step operator by operator, and an update has about twenty. NumPy shares the memory of tensors on a CPU and
-changes the variables there, and a recorded step repeats the whole update as one call.
-
-Calls of NumPy are counted here, too: most of their time is the call, not the arithmetic of a batch.
+changes the variables there, and a recorded step repeats the whole update as one call. The updates make few calls of
+NumPy: for a small batch, the calls take longer than the arithmetic.
 
 The updates take tensors: the variables, then labels `(batch, ...)`, `(batch, ..., 1)` or dense, scores
 `(batch, ..., C)`, and weights `(batch, ...)` or None.

@@ -124,10 +124,11 @@ class ClassMetric(keras.metrics.Metric):
     ) -> bool:
         """Call an update of `_arrays` if NumPy can change the state now, and return whether it can.
 
-        Raises:
-            ArgumentError: If the number of classes changed; shapes of labels are up to the caller.
+        Args:
+            update: The update.
+            y_true, y_pred, sample_weight: A batch that `_checked` returned.
+            options: Further arguments of the update.
         """
-        y_pred = with_shape(y_pred)
         state = self._state()
         if self._sum_dtype != "float32" or not shares_memory(state[0]):
             return False

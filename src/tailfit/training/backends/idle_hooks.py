@@ -1,12 +1,14 @@
 """Skip what Keras' loop does at the end of each step for callbacks that do nothing there.
 
 Concepts:
-- *idle hook*: the hook at the end of a step of a callback that does not override it. Keras calls such hooks in another
-  thread, which first reads the logs of the step: for a small step, that takes longer than the step.
+- *idle hook*: the hook at the end of a step of a callback that does not override it, or of a progress bar that does not
+  draw after this step. Keras calls such hooks in another thread, which first reads the logs of the step: for a small
+  step, that takes longer than the step.
 - *unread logs*: the logs of a step that no callback reads. Hooks are looked up before each step, since a callback may
   be added or removed between two steps.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -61,20 +63,31 @@ def _at_begin(kind: Kind) -> Replaced:
 def _at_end(kind: Kind) -> Replaced:
     def end(own: Any, self: Any, batch: int, logs: Any = None) -> None:
         _unread.set(None)
-        if not all(_is_idle(callback, kind) for callback in self.callbacks):
+        left_out = bool(logs) and all(value is None for value in logs.values())
+        if not left_out and any(_reads(callback, kind) for callback in self.callbacks):
             own(self, batch, logs)
+            return
+        for callback in self.callbacks:
+            if type(callback) is keras.callbacks.ProgbarLogger and not _is_silent(callback, kind):
+                callback.seen = batch + 1  # as its hook does: the length of an epoch whose length is unknown
 
     return Replaced(keras.callbacks.CallbackList, f"on_{kind}_batch_end", end)
 
 
-def _is_idle(callback: Any, kind: Kind) -> bool:
-    return all(is_default(getattr(callback, name)) for name in _HOOKS[kind])
-
-
 def _reads(callback: Any, kind: Kind) -> bool:
+    """Return whether a callback reads the logs of a step that ends now."""
     if type(callback) is keras.callbacks.ProgbarLogger:
-        return bool(callback.verbose == 1)  # with 2 it prints a line at the end of an epoch
-    return not _is_idle(callback, kind)
+        return callback.verbose == 1 and not _is_silent(callback, kind) and _draws(callback.progbar)
+    return not all(is_default(getattr(callback, name)) for name in _HOOKS[kind])
+
+
+def _is_silent(logger: Any, kind: Kind) -> bool:
+    return kind == "test" and bool(logger._called_in_fit)  # validation
+
+
+def _draws(bar: Any) -> bool:
+    """Return whether a progress bar draws now, as it does every 50 ms; it then shows the latest logs alone."""
+    return bar is None or time.time() - bar._last_update >= bar.interval
 
 
 _replaced = [_at_end(kind) for kind in _HOOKS]
