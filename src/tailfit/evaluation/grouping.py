@@ -8,6 +8,7 @@ Groups, sources of samples and recordings are all groupings: a name for each gro
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,8 +141,7 @@ def checked_ids(ids: Any, samples: int) -> tuple[str, ...] | None:
             fix="pass the ids of exactly the samples whose labels are passed, such as source.ids",
         )
     if len(set(texts)) != samples:
-        seen: set[str] = set()
-        again = next(each for each in texts if each in seen or seen.add(each))  # type: ignore[func-returns-value]
+        again = Counter(texts).most_common(1)[0][0]
         raise DataError(
             f"ids with {again!r} twice", expected="a different ID for each sample", fix="evaluate each sample once"
         )

@@ -93,13 +93,12 @@ def plans(remedies: int, seeds: int, epochs: int) -> list[tuple[Round, ...]]:
     def divided_by(divisor: float) -> int:
         return min(remedies, max(2, math.ceil(remedies / divisor)))
 
-    pair = min(2, seeds)
     found = [
         [(remedies, 1.0, seeds)],
-        [(remedies, 1.0, pair), (divided_by(2), 1.0, seeds)],
-        [(remedies, 1.0, 1), (divided_by(2), 1.0, pair), (divided_by(4), 1.0, seeds)],
-        [(remedies, 0.5, 1), (divided_by(2), 1.0, 1), (divided_by(3), 1.0, pair), (divided_by(4), 1.0, seeds)],
-        [(remedies, 0.25, 1), (divided_by(1.5), 0.5, 1), (divided_by(3), 1.0, pair), (divided_by(4), 1.0, seeds)],
+        [(remedies, 1.0, 2), (divided_by(2), 1.0, seeds)],
+        [(remedies, 1.0, 1), (divided_by(2), 1.0, 2), (divided_by(4), 1.0, seeds)],
+        [(remedies, 0.5, 1), (divided_by(2), 1.0, 1), (divided_by(3), 1.0, 2), (divided_by(4), 1.0, seeds)],
+        [(remedies, 0.25, 1), (divided_by(1.5), 0.5, 1), (divided_by(3), 1.0, 2), (divided_by(4), 1.0, seeds)],
         [(remedies, 0.25, 1), (divided_by(2), 0.5, 1), (divided_by(4), 1.0, 1), (2, 1.0, seeds)],
         [(remedies, 0.25, 1), (divided_by(4), 1.0, 1), (2, 1.0, seeds)],
         [(remedies, 1 / epochs, 1), (2, 1.0, seeds)],
