@@ -15,7 +15,7 @@ import keras
 from tailfit.errors import CheckpointError, WorkerError
 from tailfit.processes.messages import describe_error, error_of
 from tailfit.ray_cluster import check_shared, connected, task_environment
-from tailfit.recipes.runs import RunOfComparison
+from tailfit.recipes.runs import RunOfComparison, RunTrainer
 from tailfit.recipes.side_by_side import Failure
 from tailfit.resume.lock import Lock
 from tailfit.storage.json_text import parsed
@@ -80,8 +80,6 @@ def _error_of(ray: Any, task: Any) -> Any:
 
 def _train_described(settings: str, run: str) -> str:
     """Train a run in a task, and return the description of its error, or null."""
-    from tailfit.recipes.runs import RunTrainer
-
     try:
         described = parsed(run)
         wait_for_lock(Path(described["place"]))
