@@ -1,6 +1,6 @@
 """Recordings of oil wells (3W), from the command line to intervals between wells.
 
-    python benchmarks/wells DATA [--work build/wells] [--seeds 3] [--jobs 1] [--networks fluctuations levels]
+    python benchmarks/wells DATA [--work build/wells] [--seeds 3] [--jobs 1] [--networks fluctuations fcn levels]
 
 1. Make the table of wells and a partition for each fold (`prepare.py`).
 2. `tailfit inspect`: classes by well and source, missing sensors, classes in one well.
@@ -9,7 +9,9 @@
    all parts.
 5. `tailfit compare` once per fold, so that each real well is tested once; the predictions of the folds are joined, and
    the remedies compared on all real wells. The input of the network is the changes within a window (`network.py`), or
-   with `--networks levels` the readings as they are.
+   with `--networks levels` the readings as they are; with `--networks fcn` the network is `fcn` in place of a small
+   `cnn`.
+6. The networks are compared on the validation parts of the folds.
 
 Each step continues where it was interrupted. The windows of a well are tested by networks that have not seen the well.
 """
@@ -18,19 +20,22 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from prepare import CLASSES, FOLDS, prepare
+from sklearn.metrics import balanced_accuracy_score
 
 import tailfit
 from tailfit.evaluation import Comparison, Evaluation, comparison
 
 HERE = Path(__file__).parent
+FUNCTION = "network={{function: 'network:fluctuations', options: {{network: {}}}}}"
 NETWORKS = {
-    "fluctuations": ["-m", HERE / "network.py", "-s", "network={function: 'network:fluctuations'}"],
+    "fluctuations": ["-m", HERE / "network.py", "-s", FUNCTION.format("cnn")],
+    "fcn": ["-m", HERE / "network.py", "-s", FUNCTION.format("fcn")],
     "levels": [],
 }
 QUESTIONS = {
@@ -75,6 +80,7 @@ def main() -> None:
             words = [*NETWORKS[network], *(word for each in own for word in ("-s", each))]
             run_tailfit("compare", HERE / "wells.yaml", *run, *words, "--out", work / network / f"fold-{fold}")
         sections += of_all_wells(work / network, given.seeds)
+    sections.append(("Which network? Balanced accuracy on the validation parts", validated(work, given)))
     text = "\n\n".join(f"## {heading}\n\n{body.strip()}" for heading, body in sections) + "\n"
     text = "\n".join(line.rstrip() for line in text.replace(str(work), "work").splitlines()) + "\n"
     print(text)
@@ -146,6 +152,28 @@ def recalls(found: Comparison) -> str:
             cells = [f"{found.recalls[name][k]!s:>23}{doubt}" for name in found.evaluations]
             lines.append(f"{figures.name:<18} {figures.groups:>5} {figures.support:>7}" + "".join(cells))
     return "\n".join(lines)
+
+
+def validated(work: Path, given: argparse.Namespace) -> str:
+    """Return the balanced accuracy of each network on the validation parts of all folds, the mean over the seeds."""
+    vary = tailfit.recipes.load_recipe(HERE / "wells.yaml").compare.vary
+    lines = [f"{'remedy':<15}" + "".join(f"{network:>15}" for network in given.networks)]
+    found = np.zeros((len(vary), len(given.networks)))
+    for row, name in enumerate(vary):
+        for column, network in enumerate(given.networks):
+            folds = [work / network / f"fold-{fold}" / f"{row:02d}-{name.replace(' ', '-')}" for fold in range(FOLDS)]
+            accuracies = [balanced_accuracy_of_validation(folds, seed) for seed in range(given.seeds)]
+            found[row, column] = np.mean(accuracies)
+        lines.append(f"{name:<15}" + "".join(f"{value:>15.3f}" for value in found[row]))
+    return "\n".join([*lines, f"{'mean':<15}" + "".join(f"{value:>15.3f}" for value in found.mean(axis=0))])
+
+
+def balanced_accuracy_of_validation(folds: Sequence[Path], seed: int) -> float:
+    """Return the balanced accuracy on the validation parts of the folds together."""
+    texts = [(fold / f"seed-{seed}" / "validation.json").read_text(encoding="utf-8") for fold in folds]
+    parts = [Evaluation.from_json(text) for text in texts]
+    true, predicted = (np.concatenate([getattr(part, name) for part in parts]) for name in ("y_true", "y_pred"))
+    return float(balanced_accuracy_score(true, predicted))
 
 
 def joined(runs: Path, remedy: str, seed: int) -> Evaluation:

@@ -4,9 +4,14 @@ import keras
 
 import tailfit
 
+# The layers of each network: short windows need few.
+OPTIONS = {"cnn": {"filters": [32, 32]}, "fcn": {}}
 
-def fluctuations(input_shape: tuple[int, ...], num_classes: int, normalize: tailfit.data.Normalize) -> tailfit.Model:
-    """Build the network `cnn` on deviations from the mean of the window.
+
+def fluctuations(
+    input_shape: tuple[int, ...], num_classes: int, normalize: tailfit.data.Normalize, network: str = "cnn"
+) -> tailfit.Model:
+    """Build a network of `tailfit.networks` on deviations from the mean of the window.
 
     The inverse hyperbolic sine keeps small and large deviations in one range: those within three minutes are often a
     thousandth of the differences between wells, by which readings are normalised.
@@ -14,5 +19,5 @@ def fluctuations(input_shape: tuple[int, ...], num_classes: int, normalize: tail
     inputs = keras.Input(input_shape)
     readings = normalize.layer()(inputs)
     deviations = readings - keras.ops.mean(readings, axis=1, keepdims=True)
-    core = tailfit.networks.cnn(input_shape, num_classes, filters=[32, 32])
+    core = getattr(tailfit.networks, network)(input_shape, num_classes, **OPTIONS[network])
     return tailfit.Model(inputs, core(keras.ops.arcsinh(1000 * deviations) / 4))
