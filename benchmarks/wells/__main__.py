@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from prepare import CLASSES, FOLDS, prepare
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import recall_score
 
 import tailfit
 from tailfit.evaluation import Comparison, Evaluation, comparison
@@ -173,7 +173,7 @@ def balanced_accuracy_of_validation(folds: Sequence[Path], seed: int) -> float:
     texts = [(fold / f"seed-{seed}" / "validation.json").read_text(encoding="utf-8") for fold in folds]
     parts = [Evaluation.from_json(text) for text in texts]
     true, predicted = (np.concatenate([getattr(part, name) for part in parts]) for name in ("y_true", "y_pred"))
-    return float(balanced_accuracy_score(true, predicted))
+    return float(recall_score(true, predicted, labels=np.unique(true), average="macro"))
 
 
 def joined(runs: Path, remedy: str, seed: int) -> Evaluation:
