@@ -5,6 +5,7 @@
 A test compares the page with what this script makes, so no figure on it is written by hand. It needs no Keras.
 """
 
+import itertools
 import re
 import textwrap
 from pathlib import Path
@@ -74,16 +75,18 @@ def of_wells() -> list[str]:
         "",
         "- 519 recordings of the 3W data set, 326 of them from twelve real wells, in five folds of wells; see "
         "[oil wells](oil-wells.md). The intervals are those between wells.",
-        "- Network: `cnn` with 32 filters, on the changes within a window.",
+        "- Networks: `fcn`, chosen on the validation parts, and a `cnn` with 32 filters, on the changes within a window.",
         "",
-        "| compared | balanced accuracy, % | difference | verdict |",
-        "|---|---|---|---|",
+        "| network | compared | balanced accuracy, % | difference | verdict |",
+        "|---|---|---|---|---|",
     ]
-    for question, to in (("Which remedy helps?", "all recordings"), ("Do simulated and drawn", "real only")):
-        part = text.partition(f"## {question}")[2].partition("## ")[0]
+    questions = {"Which remedy helps?": "all recordings", "Do simulated and drawn": "real only"}
+    for network, (question, to) in itertools.product(("fcn", "cnn"), questions.items()):
+        (part,) = re.findall(rf"^## {re.escape(question)}[^\n]*\({network}\)$(.*?)^## ", text, re.M | re.S)
         for name, value, mean, low, high, verdict in row.findall(part):
             found = Difference(*(100 * float(each) for each in (mean, low, high)))
-            lines.append(f"| {name}, compared with {to} | {100 * float(value):.1f} | {found} | {verdict} |")
+            compared = f"{name}, compared with {to}"
+            lines.append(f"| `{network}` | {compared} | {100 * float(value):.1f} | {found} | {verdict} |")
     return [*lines, ""]
 
 
