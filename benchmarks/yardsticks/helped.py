@@ -75,7 +75,7 @@ def of_wells() -> list[str]:
         "",
         "- 519 recordings of the 3W data set, 326 of them from twelve real wells, in five folds of wells; see "
         "[oil wells](oil-wells.md). The intervals are those between wells.",
-        "- Networks: `fcn`, chosen on the validation parts, and a `cnn` with 32 filters, on the changes within a window.",
+        "- Networks: `fcn`, chosen on the validation parts, and a small `cnn`; both on the changes within a window.",
         "",
         "| network | compared | balanced accuracy, % | difference | verdict |",
         "|---|---|---|---|---|",
