@@ -6,6 +6,7 @@ Prints one line of JSON.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import platform
@@ -126,6 +127,7 @@ def first(network: Any, steps: int, row: str) -> dict[str, Any]:
     x, y = network.data(steps * BATCH)
     try:
         epoch = {made.name: made for made in rows(Job(network, x, y, False))}[row].make()
+        gc.collect()  # what the imports left: it takes .2 s, and would fall into the first call of some rows
         start = time.perf_counter()
         epoch(FIRST_STEPS * BATCH, True)
         seconds = time.perf_counter() - start
