@@ -20,7 +20,7 @@ import tailfit
 from tailfit import losses, steps
 from tailfit.sklearn import Classifier
 
-NAME, SEEDS, EPOCHS, BATCH_SIZE = "noise", 3, 10, 128
+NAME, SEEDS, EPOCHS, BATCH_SIZE = "noise", 5, 10, 128
 KINDS = {"symmetric 50 %": 0.5, "pair 45 %": 0.45}
 
 
