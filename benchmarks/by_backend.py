@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from command_line import command_line
+
 __all__ = ["heading", "measured", "put_out"]
 
 
@@ -24,7 +26,7 @@ def heading(name: str, units: str) -> list[str]:
     """Return the lines above a table: the command, the machine, the versions and the units."""
     names = ("keras", "jax", "tensorflow", "torch", "tailfit")
     return [
-        f"$ python benchmarks/{name} {' '.join(sys.argv[1:])}".rstrip(),
+        f"$ {command_line(name)}",
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
         f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names),
         units,

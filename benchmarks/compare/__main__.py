@@ -25,6 +25,9 @@ import numpy as np
 
 import tailfit
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from command_line import command_line
+
 RECIPE = """
 data: {{path: tep, partition: partition.json}}
 network: {{name: cnn}}
@@ -97,7 +100,7 @@ def main():
     options = parser.parse_args()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("keras", options.backend, "tailfit"))
     lines = [
-        f"$ python benchmarks/compare {' '.join(sys.argv[1:])}",
+        f"$ {command_line('compare')}",
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
         f"Python {platform.python_version()}, {versions}",
         "",

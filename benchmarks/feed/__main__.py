@@ -28,6 +28,9 @@ from rows import GROUPS
 import tailfit
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+from command_line import command_line  # noqa: E402
+
 SETS = {  # shape of a record, and how many: as they are, and quickly
     "128x12 float32": ((128, 12), 40_000, 2_000),
     "1 KB": ((256,), 40_000, 2_000),
@@ -116,7 +119,7 @@ def main() -> None:
     given = parser.parse_args()
     given.repeats = given.repeats or (1 if given.quick else 5)
     lines = [
-        f"$ python benchmarks/feed {' '.join(sys.argv[1:])}".rstrip(),
+        f"$ {command_line('feed')}",
         f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         f"Python {platform.python_version()}, NumPy {np.__version__}, tailfit {tailfit.__version__}",
     ]

@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import random
-import re
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,9 @@ from typing import Any
 
 import numpy as np
 from job_rows import CHECKED, DATASET, LIMIT, NETWORK, OURS, OURS_K, OURS_KEPT, ROWS
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from command_line import command_line
 
 BACKENDS = ("jax", "tensorflow", "torch")
 ALIKE = 1e-3  # how far the losses of the same steps may differ, relatively
@@ -100,7 +102,7 @@ def main() -> int:
     pythons = {PEERS[peer]: path for peer, path in (part.split("=", 1) for part in given.python)}
     installed = ", ".join(f"{name} {version(name)}" for name in ("numpy", "keras", *given.backends, "tailfit"))
     lines = [
-        f"$ python benchmarks/steps/job.py {' '.join(re.sub('=/.*', '=PATH', one) for one in sys.argv[1:])}".rstrip(),
+        f"$ {command_line('steps/job.py')}",
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {platform.system()}",
         f"Python {platform.python_version()}, {installed}",
         "",
