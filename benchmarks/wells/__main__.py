@@ -20,7 +20,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -97,13 +97,15 @@ def run_tailfit(*words: object, problems_allowed: bool = False) -> str:
     return ran.stdout
 
 
+def remedies() -> dict[str, str]:
+    """Return the remedies of the recipe, with the folder of each in a comparison."""
+    vary = tailfit.recipes.load_recipe(HERE / "wells.yaml").compare.vary
+    return {name: f"{place:02d}-{name.replace(' ', '-')}" for place, name in enumerate(vary)}
+
+
 def of_all_wells(runs: Path, seeds: int) -> list[tuple[str, str]]:
     """Return the comparisons on all real wells, of the runs of one network."""
-    vary = tailfit.recipes.load_recipe(HERE / "wells.yaml").compare.vary
-    evaluations = {
-        name: [joined(runs, f"{place:02d}-{name.replace(' ', '-')}", seed) for seed in range(seeds)]
-        for place, name in enumerate(vary)
-    }
+    evaluations = {name: [joined(runs, folder, seed) for seed in range(seeds)] for name, folder in remedies().items()}
     sections = []
     for question, names in QUESTIONS.items():
         found = comparison({name: evaluations[name] for name in names})
@@ -157,21 +159,23 @@ def recalls(found: Comparison) -> str:
 
 def validated(work: Path, given: argparse.Namespace) -> str:
     """Return the balanced accuracy of each network on the validation parts of all folds, the mean over the seeds."""
-    vary = tailfit.recipes.load_recipe(HERE / "wells.yaml").compare.vary
+    found = {
+        name: [
+            np.mean([balanced_accuracy_of_validation(work / network, folder, seed) for seed in range(given.seeds)])
+            for network in given.networks
+        ]
+        for name, folder in remedies().items()
+    }
+    found["mean"] = np.mean(list(found.values()), axis=0)
     lines = [f"{'remedy':<15}" + "".join(f"{network:>15}" for network in given.networks)]
-    found = np.zeros((len(vary), len(given.networks)))
-    for row, name in enumerate(vary):
-        for column, network in enumerate(given.networks):
-            folds = [work / network / f"fold-{fold}" / f"{row:02d}-{name.replace(' ', '-')}" for fold in range(FOLDS)]
-            accuracies = [balanced_accuracy_of_validation(folds, seed) for seed in range(given.seeds)]
-            found[row, column] = np.mean(accuracies)
-        lines.append(f"{name:<15}" + "".join(f"{value:>15.3f}" for value in found[row]))
-    return "\n".join([*lines, f"{'mean':<15}" + "".join(f"{value:>15.3f}" for value in found.mean(axis=0))])
+    lines += [f"{name:<15}" + "".join(f"{value:>15.3f}" for value in values) for name, values in found.items()]
+    return "\n".join(lines)
 
 
-def balanced_accuracy_of_validation(folds: Sequence[Path], seed: int) -> float:
-    """Return the balanced accuracy on the validation parts of the folds together."""
-    texts = [(fold / f"seed-{seed}" / "validation.json").read_text(encoding="utf-8") for fold in folds]
+def balanced_accuracy_of_validation(runs: Path, remedy: str, seed: int) -> float:
+    """Return the balanced accuracy on the validation parts of all folds together."""
+    paths = [runs / f"fold-{fold}" / remedy / f"seed-{seed}" / "validation.json" for fold in range(FOLDS)]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
     parts = [Evaluation.from_json(text) for text in texts]
     true, predicted = (np.concatenate([getattr(part, name) for part in parts]) for name in ("y_true", "y_pred"))
     return float(recall_score(true, predicted, labels=np.unique(true), average="macro"))

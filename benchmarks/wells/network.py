@@ -4,7 +4,7 @@ import keras
 
 import tailfit
 
-# The layers of each network: short windows need few.
+# Arguments of each network: a small one, and one as published.
 OPTIONS = {"cnn": {"filters": [32, 32]}, "fcn": {}}
 
 
