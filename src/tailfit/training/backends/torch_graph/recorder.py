@@ -20,7 +20,7 @@ from tailfit.training.backends.torch_graph.seeds import seeds_recorded
 from tailfit.training.backends.torch_graph.tape import Call, Constant, Masked, Read, Recording, Ref
 from tailfit.whole_calls import whole_calls_passed_to
 
-__all__ = ["recorded", "recording"]
+__all__ = ["recorded"]
 
 _aten = torch.ops.aten
 _READS = {_aten._local_scalar_dense.default, _aten.item.default, _aten.is_nonzero.default}
@@ -44,8 +44,6 @@ _LEAVING_TORCH = {
 
 _PLAIN = {type(None), bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format}
 
-_active = threading.local()
-
 
 class _Effects(NamedTuple):
     """Effects of a call, besides making its results; see `tape.Call`."""
@@ -54,11 +52,6 @@ class _Effects(NamedTuple):
     viewed: int | None = None
     repeated: bool = False
     random: bool = False
-
-
-def recording() -> bool:
-    """Return whether this thread is recording a step."""
-    return getattr(_active, "recorder", None) is not None
 
 
 def recorded(
@@ -73,18 +66,14 @@ def recorded(
             of a program have different numbers on all its paths.
     """
     recorder = _Recorder(inputs, branches)
-    _active.recorder = recorder
-    try:
-        with (
-            _called_modules(recorder.recording.modules),
-            whole_calls_passed_to(recorder.repeat),
-            seeds_recorded,
-            _Functions(recorder),
-            recorder,
-        ):
-            result = step()
-    finally:
-        _active.recorder = None
+    with (
+        _called_modules(recorder.recording.modules),
+        whole_calls_passed_to(recorder.repeat),
+        seeds_recorded,
+        _Functions(recorder),
+        recorder,
+    ):
+        result = step()
     recorder.recording.outputs = recorder.as_output(result)
     return result, recorder.recording
 

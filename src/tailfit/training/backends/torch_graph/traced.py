@@ -18,7 +18,7 @@ import torch
 
 from tailfit.keras_private import get_keras_mask
 from tailfit.training.backends.torch_graph.program import MISSING, Program
-from tailfit.training.backends.torch_graph.recorder import recording
+from tailfit.whole_calls import whole_calls_recorded
 
 __all__ = ["Traced", "enabled"]
 
@@ -65,7 +65,7 @@ class Traced:
         return self._call(args, {}, read=False)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, read: bool) -> Any:
-        if self.refused is not None or recording():
+        if self.refused is not None or whole_calls_recorded():
             return self._step(*args, **kwargs)
         tensors: list[torch.Tensor] = []
         form = _form((args, kwargs) if kwargs else args, tensors)
