@@ -178,6 +178,35 @@ def test_reads_concatenate(indices: list[int], seed: int) -> None:
     np.testing.assert_array_equal(whole, truth[indices])
 
 
+@pytest.mark.parametrize("shape", [(2048,), (512,), (640, 2), (511,)])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", ">f4", "float64"])
+@pytest.mark.parametrize("start", [0, 4, 16, 48, 64])
+def test_records_of_any_size_and_address(shape: tuple[int, ...], dtype: str, start: int, tmp_path: Path) -> None:
+    size = 9 * int(np.prod(shape)) * np.dtype(dtype).itemsize
+    rng = np.random.default_rng(0)
+    if start == 4:  # the records of a file that begin anywhere
+        (tmp_path / "x.bin").write_bytes(bytes(start - 1) + rng.bytes(size))
+        records = np.memmap(tmp_path / "x.bin", dtype, "r", start - 1, (9, *shape))
+    else:
+        records = np.frombuffer(bytes(start) + rng.bytes(size), dtype, offset=start).reshape(9, *shape)
+    indices = [8, 0, 3, 3]
+    batch = Arrays(records, np.zeros(9, int), nan="keep").read(indices)
+    assert batch.tobytes() == records[indices].astype(records.dtype.newbyteorder("=")).tobytes()
+    assert batch.dtype.isnative
+    assert batch.flags.aligned
+    assert batch.flags.writeable
+    assert len(Arrays(records[:1], [0], nan="keep").read([])) == 0
+
+
+def test_long_records_are_copied_to_the_same_offset_from_a_cache_line() -> None:
+    block = np.arange(5 * 1024 + 64, dtype=np.float32)
+    for start in range(0, 64, 4):  # bytes 0, 16, 32 and so on
+        records = block[start : start + 5 * 1024].reshape(5, 1024)
+        batch = Arrays(records, np.zeros(5, int)).read([4, 1])
+        assert (batch.ctypes.data - records.ctypes.data) % 64 == 0
+        assert batch.tolist() == records[[4, 1]].tolist()
+
+
 def test_trees_keep_named_tuples() -> None:
     from collections import namedtuple
 
