@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from catalogue import catalogue
 from store import Figures, Run, Store, ranked_table
-from training import Budget, Remedy, catalogue, convnet, rows_of, shifted, trained
+from training import Budget, Remedy, convnet, rows_of, shifted, trained
 
 import tailfit
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from catalogue import catalogue
 from heads import Scored, rows_of_heads
 from store import Figures, confusion_figures
-from training import Budget, Remedy, catalogue, trained
+from training import Budget, Remedy, trained
 
 import tailfit
 from tailfit import augment, samplers, steps

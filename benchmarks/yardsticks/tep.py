@@ -10,9 +10,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from catalogue import catalogue
 from keras import layers
 from store import Figures, Run, Store, ranked_table
-from training import Budget, Remedy, catalogue, head, rows_of, trained
+from training import Budget, Remedy, head, rows_of, trained
 
 import tailfit
 

@@ -1,4 +1,4 @@
-"""Networks, augmentation, optimizer and budget, which all remedies share, and the options of a remedy."""
+"""Networks, augmentation, optimizer and budget, which all remedies share, and how a remedy is trained."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,13 @@ from keras import layers
 from store import Figures, confusion_figures
 
 import tailfit
-from tailfit import losses, steps
+from tailfit import losses, stages, steps
+from tailfit.callbacks import AverageWeights
 from tailfit.layers import CosineDense, Experts
 from tailfit.recipes.distilling import frozen_copy, start_anew
 from tailfit.samplers import Sampler
+
+PLAIN = "plain cross-entropy"
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,19 @@ class Budget:
 class Remedy:
     """The differences of a remedy from plain cross-entropy.
 
-    Losses and steps are functions of the batches. `after` names corrections of the trained network, each with a row of
-    its own. With `cosine` or `experts`, the network ends in such a layer.
+    Losses and steps are functions of the batches. With `deferred`, class weights count in the last fifth of the
+    training; with `averaged`, the weights are the mean of the last quarter of the epochs; with `grouped`, each class is
+    a group. `after` names what follows: corrections, each with a row of its own, or the second stage of the method.
+    With `cosine` or `experts`, the network ends in such a layer.
     """
 
     loss: Callable[[tailfit.Batches, int], Any] = lambda batches, epochs: losses.CrossEntropy(from_logits=True)
     steps: Callable[[tailfit.Batches], Sequence[Any]] = lambda batches: ()
     sampler: Sampler | None = None
     class_weight: Any = None
+    deferred: bool = False
+    averaged: bool = False
+    grouped: bool = False
     cosine: bool = False
     experts: bool = False
     transform: Any = None
@@ -50,15 +58,26 @@ def trained(
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     transform = remedy.transform or budget.transform
-    batches = tailfit.Batches(source, budget.batch_size, remedy.sampler, seed, remedy.class_weight, transform=transform)
+    source = source.grouped(source.labels) if remedy.grouped else source
+    weights = deferred_weights(source, budget.epochs) if remedy.deferred else remedy.class_weight
+    batches = tailfit.Batches(source, budget.batch_size, remedy.sampler, seed, weights, transform=transform)
     model = network(cosine=remedy.cosine, experts=remedy.experts)
     model.compile(
         decayed(budget.learning_rate, budget.epochs * len(batches)),
         remedy.loss(batches, budget.epochs),
         steps=list(remedy.steps(batches)),
     )
-    model.fit(batches, epochs=budget.epochs, verbose=0)
+    averaging = [AverageWeights(budget.epochs - budget.epochs // 4, batches)] if remedy.averaged else []
+    model.fit(batches, epochs=budget.epochs, callbacks=averaging, verbose=0)
     return model, batches
+
+
+def deferred_weights(of: Any, epochs: int) -> tailfit.schedules.Deferred:
+    """Return equal class weights at first, and those of the effective number in the last fifth of the training."""
+    counts = of.class_counts
+    table = tailfit.weights.class_weights(of, "effective_number", normalize="sum")
+    after = [table[code] for code in range(len(counts))]
+    return tailfit.schedules.Deferred(before=[1.0] * len(counts), after=after, at=0.8 * epochs)
 
 
 def decayed(peak: float, count: int) -> keras.optimizers.Optimizer:
@@ -93,16 +112,20 @@ def rows_of(
         rows["post-hoc logit adjustment"] = figures(adjustment.predict)
     if "tau-normalisation" in remedy.after:
         weights = model.get_weights()
-        tailfit.stages.normalize_classifier(model)
+        stages.normalize_classifier(model)
         rows["tau-normalisation"] = figures()
         model.set_weights(weights)
-    if "cRT" in remedy.after:  # last: it trains the network on
+    if {"cRT", "MiSLAS"} & {*remedy.after}:  # last: they train the network on
         balanced = tailfit.samplers.ClassBalanced()
         second = tailfit.Batches(batches.source, budget.batch_size, balanced, batches.seed, transform=budget.transform)
         epochs = max(1, budget.epochs // 10)
         optimizer = decayed(budget.learning_rate, epochs * len(second))
-        tailfit.stages.retrain_classifier(model, second, epochs=epochs, optimizer=optimizer, verbose=0)
-        rows["cRT"] = figures()
+        if "cRT" in remedy.after:
+            stages.retrain_classifier(model, second, epochs=epochs, optimizer=optimizer, verbose=0)
+            rows["cRT" if name == PLAIN else f"{name} + cRT"] = figures()
+        else:
+            stages.mislas_classifier(model, second, epochs=epochs, optimizer=optimizer)
+            rows["MiSLAS"] = figures()
     if "DiVE" in remedy.after:  # last: the network becomes the student
         teacher = frozen_copy(model)
         start_anew(model)
@@ -112,51 +135,6 @@ def rows_of(
         model.fit(batches, epochs=budget.epochs, verbose=0)
         rows["DiVE"] = figures()
     return rows
-
-
-def catalogue() -> dict[str, Remedy]:
-    """Return the remedies with their authors' settings; nothing in them was tuned on these data."""
-    adjusted = lambda batches, epochs: losses.LogitAdjusted(batches, from_logits=True)  # noqa: E731
-    balanced = lambda batches, epochs: losses.BalancedSoftmax(batches, from_logits=True)  # noqa: E731
-    mixup = lambda batches: [steps.Mixup(alpha=0.2, seed=batches.seed)]  # noqa: E731
-    mixup_strong = lambda batches: [steps.Mixup(alpha=1.0, seed=batches.seed)]  # noqa: E731
-    square_root = tailfit.samplers.ClassBalanced(power=0.5)
-    sam = lambda batches: [steps.SAM(rho=0.05)]  # noqa: E731
-    return {
-        "plain cross-entropy": Remedy(after=("post-hoc logit adjustment", "tau-normalisation", "cRT")),
-        "class weights": Remedy(class_weight="balanced"),
-        "focal": Remedy(lambda batches, epochs: losses.Focal(gamma=2.0, from_logits=True)),
-        "class-balanced loss": Remedy(lambda batches, epochs: losses.ClassBalanced(batches, from_logits=True)),
-        "LDAM-DRW": Remedy(ldam_drw, cosine=True),
-        "balanced softmax": Remedy(balanced),
-        "DiVE": Remedy(balanced, after=("DiVE",)),
-        "logit-adjusted loss": Remedy(adjusted),
-        "bootstrap batches": Remedy(sampler=tailfit.samplers.Bootstrap()),
-        "Mixup": Remedy(steps=mixup),
-        "Remix": Remedy(steps=lambda batches: [steps.Remix(class_counts=batches, seed=batches.seed)]),
-        "SAM": Remedy(steps=sam),
-        "logit-adjusted + Mixup": Remedy(adjusted, steps=mixup),
-        "logit-adjusted + SAM": Remedy(adjusted, steps=sam),
-        "logit-adjusted + BCL": Remedy(adjusted, steps=lambda batches: [steps.BCL(seed=batches.seed)]),
-        "logit-adjusted + CC-SAM": Remedy(adjusted, steps=lambda batches: [steps.CCSAM(class_counts=batches)]),
-        "RIDE": Remedy(steps=lambda batches: [steps.RIDE(class_counts=batches)], experts=True),
-        "SADE": Remedy(steps=lambda batches: [steps.SADE(class_counts=batches)], experts=True),
-        "square-root batches + logit-adjusted": Remedy(adjusted, sampler=square_root),
-        "square-root batches + logit-adjusted + SAM": Remedy(adjusted, steps=sam, sampler=square_root),
-        "square-root batches + logit-adjusted + Mixup(1)": Remedy(adjusted, steps=mixup_strong, sampler=square_root),
-        "square-root batches + logit-adjusted + Mixup(1) + SAM": Remedy(
-            adjusted, steps=lambda batches: [*sam(batches), *mixup_strong(batches)], sampler=square_root
-        ),
-    }
-
-
-def ldam_drw(batches: tailfit.Batches, epochs: int) -> Any:
-    counts = batches.class_counts
-    table = tailfit.weights.class_weights(batches, "effective_number", normalize="sum")
-    weights = tailfit.schedules.Deferred(
-        before=[1.0] * len(counts), after=[table[code] for code in range(len(counts))], at=0.8 * epochs
-    )
-    return losses.LDAM(batches, class_weights=weights, from_logits=True)
 
 
 def head(x: Any, classes: int, cosine: bool, experts: bool) -> Any:
