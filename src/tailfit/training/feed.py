@@ -14,7 +14,6 @@ from tailfit.data.feeding.pieces import iterate_pieces, sample_of_step
 from tailfit.data.feeding.predicting import for_prediction
 from tailfit.keras_private import forget_generators, forget_loops
 from tailfit.training.held import Held
-from tailfit.training.reused import Reused
 
 __all__ = ["EpochMarker", "Feed", "StepObserver", "as_feed", "destination", "reading"]
 
@@ -69,7 +68,6 @@ class Feed(keras.utils.PyDataset):
         self._shape_reader: int | None = None  # on TensorFlow: the thread that reads batches for their shapes only
         self._stream: Generator[Any] | None = None
         self._latest: Any = None  # on TensorFlow
-        self._reused: Reused | None = None  # on TensorFlow
         self._next, self._loops, self._over = 0, 0, False
         self._lock = threading.RLock()
         self._pieces: Sequence[int] = ()  # the pieces that this worker reads, if it trains by parts
@@ -109,13 +107,7 @@ class Feed(keras.utils.PyDataset):
     def _opened(self, step: int) -> Generator[Any]:
         if self.held is not None:
             return self.held.positions(self.batches, self.epoch, step)
-        into = _next_row if self._shape_reader is None else self._next_reused
-        return self.batches.iterate_into(into, self.epoch, step)
-
-    def _next_reused(self) -> Any:
-        if self._reused is None and self._latest is not None:
-            self._reused = Reused(self._latest)
-        return None if self._reused is None else self._reused()
+        return self.batches.iterate_into(_next_row, self.epoch, step)
 
     def read_in_pieces(self, pieces: Sequence[int], parts: int) -> None:
         """Let `next_pieces` read batches; Keras' loop then only counts the steps, and gets one sample again and again.
@@ -169,7 +161,6 @@ class Feed(keras.utils.PyDataset):
             self.error = None  # its traceback refers to the frames of the loop, and TensorFlow may refer to this feed
             if self._over:
                 self.batches.close()
-                self._reused = None
                 if keras.backend.backend() == "tensorflow":
                     forget_generators(self)
 
