@@ -11,7 +11,9 @@ import keras
 
 from tailfit.arguments import checked_number, whole_number
 from tailfit.data import Batches, Source
-from tailfit.losses import BalancedSoftmax, CrossEntropy, LabelAwareSmoothing
+from tailfit.hyperparameters import value_of
+from tailfit.layers import CosineDense
+from tailfit.losses import LDAM, BalancedSoftmax, CrossEntropy, LabelAwareSmoothing
 from tailfit.recipes.distilling import frozen_copy, start_anew
 from tailfit.samplers import ClassBalanced, Sampler, Sequential, Shuffle
 from tailfit.stages import (
@@ -86,6 +88,8 @@ class _TrainedStage:
 class RetrainClassifier(_TrainedStage):
     """Re-initialise the last layer and train it alone on class-balanced batches (cRT).
 
+    The loss is cross-entropy; after LDAM, whose last layer returns cosines, that of the scaled cosines.
+
     Args:
         epochs: Number of epochs; by default a tenth of those of the training.
     """
@@ -93,7 +97,12 @@ class RetrainClassifier(_TrainedStage):
     def apply(self, run: StageRun) -> None:
         """Change the model of a run."""
         with seeded(run.seed + 2):
-            loss = CrossEntropy(from_logits=True)  # the batches are balanced: nothing else is left to correct
+            # The batches are balanced: nothing else is left to correct.
+            loss: Any = CrossEntropy(from_logits=True)
+            if isinstance(classifier_of(run.model, None, cosine=True), CosineDense):
+                before = run.model.loss
+                scale = float(value_of(before.scale)) if isinstance(before, LDAM) else 30.0
+                loss = LDAM(run.source, max_margin=0.0, scale=scale, from_logits=True)
             epochs = self._epochs_after(run)
             retrain_classifier(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer, loss=loss, verbose=0)
 
@@ -272,10 +281,10 @@ STAGES: dict[str, Any] = {
 }
 
 
-def check_stage(model: Model) -> None:
+def check_stage(model: Model, stage: Any) -> None:
     """Check that a stage can find the last layer of a network.
 
     Raises:
         ArgumentError: If it cannot.
     """
-    classifier_of(model, None)
+    classifier_of(model, None, cosine=isinstance(stage, RetrainClassifier))

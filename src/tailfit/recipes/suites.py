@@ -107,7 +107,7 @@ def _misfit(base: Recipe, parts: Parts, name: str, changes: Mapping[str, Any]) -
         recipe = with_remedy(base, changes)
         model = compiled_model(recipe, parts, training_batches(recipe, parts))
         if recipe.stage is not None:
-            check_stage(model)
+            check_stage(model, recipe.stage.build())
     except TailfitError as error:
         return error.received
     return None

@@ -12,6 +12,7 @@ from tailfit.arguments import whole_number
 from tailfit.data import Batches
 from tailfit.errors import ArgumentError
 from tailfit.keras_private import layer_behind, leaf_layers
+from tailfit.layers import CosineDense
 from tailfit.training.compiled import function
 from tailfit.training.divisor import rows_of
 from tailfit.training.gradients import value_and_grad
@@ -53,12 +54,13 @@ def retrain_classifier(
         epochs: Number of epochs of this stage; the authors use about a tenth of the first stage.
         optimizer: Optimizer of this stage.
         loss: Loss of this stage; the compiled loss by default. A loss with class counts needs those of `batches`.
-        head: The last layer; required if it cannot be found from the output of a functional model.
+        head: The last layer, a `Dense` or `tailfit.layers.CosineDense`; required if it cannot be found from the output
+            of a functional model.
         **fit: Further arguments of `fit`.
     Returns:
         The `History` of this stage.
     Raises:
-        ArgumentError: If the last layer is not found or has no kernel, or the batches are not class-balanced.
+        ArgumentError: If the last layer is not found or is another one, or the batches are not class-balanced.
     Source: Kang et al. 2020, arXiv:1910.09217, section 4.1 (cRT).
 
     >>> import tailfit
@@ -74,7 +76,7 @@ def retrain_classifier(
     >>> len(history.history["loss"]), bool(np.all(features[0] == model.get_layer("features").get_weights()[0]))
     (2, True)
     """
-    layer = classifier_of(model, head)
+    layer = classifier_of(model, head, cosine=True)
     refuse_unbalanced(batches)
     reinitialize(layer)
     return train_alone(layer, model, batches, optimizer, model.loss if loss is None else loss, epochs=epochs, **fit)
@@ -193,12 +195,13 @@ def check_tau(tau: Any) -> None:
         )
 
 
-def classifier_of(model: keras.Model, head: Any) -> Any:
+def classifier_of(model: keras.Model, head: Any, *, cosine: bool = False) -> Any:
     """Return the last layer: `head`, or the layer behind the only output of a functional model.
 
     Args:
         model: A built model.
         head: The last layer, or None to find it.
+        cosine: Whether the layer may also be a `CosineDense`.
     Raises:
         ArgumentError: If the layer is not found, or is not a built `keras.layers.Dense` of the model.
 
@@ -211,19 +214,21 @@ def classifier_of(model: keras.Model, head: Any) -> Any:
     layer = head if head is not None else layer_behind(outputs[0]) if len(outputs) == 1 else None
     if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
         layer = layer_behind(layer.input)
-    if isinstance(layer, keras.layers.Dense) and layer.built and layer in leaf_layers(model):
+    kinds = (keras.layers.Dense, CosineDense) if cosine else (keras.layers.Dense,)
+    if isinstance(layer, kinds) and layer.built and layer in leaf_layers(model):
         return layer
+    names = " or ".join(f"{kind.__name__} layer" for kind in kinds)
     raise ArgumentError(
         "a model whose last layer is not known" if layer is None else f"a model whose last layer is {layer!r}",
-        expected="a built keras.layers.Dense of the model as its last layer, apart from an activation layer after it",
-        fix="pass head=model.get_layer(...), the Dense layer that returns the class scores",
+        expected=f"a built {names} of the model as its last layer, apart from an activation layer after it",
+        fix="pass head=model.get_layer(...), the layer that returns the class scores",
     )
 
 
 def reinitialize(layer: Any) -> None:
-    """Assign new initial weights to a dense layer."""
+    """Assign new initial weights to a `Dense` or `CosineDense` layer."""
     layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape, dtype=layer.kernel.dtype))
-    if layer.use_bias:
+    if getattr(layer, "use_bias", False):
         layer.bias.assign(layer.bias_initializer(layer.bias.shape, dtype=layer.bias.dtype))
 
 

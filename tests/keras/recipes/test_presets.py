@@ -52,6 +52,17 @@ def test_ema_is_that_of_the_optimizer(data, tmp_path):
     assert np.abs(weights(ours)[-2] - weights(train(recipe(data), tmp_path / "2"))[-2]).max() > 1e-4
 
 
+def test_the_classifier_is_trained_again_after_clouded_logits(data, tmp_path):
+    keys = {"loss": {"name": "LDAM", "max_margin": 0}, "steps": ["GCL"]}
+    plain = train(recipe(data, **keys), tmp_path / "plain")
+    staged = train(recipe(data, **keys, stage="RetrainClassifier"), tmp_path / "staged")
+    *features, kernel = zip(weights(plain), weights(staged), strict=True)
+    for one, other in features:
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(kernel[0] - kernel[1]).max() > 1e-3
+    assert staged.model.loss.scale == 30.0
+
+
 @pytest.mark.parametrize(
     "stage", ["SmoothClassifier", {"name": "BalanceClassifier", "threshold": 0.5}, "RidgeClassifier", "MiSLAS"]
 )

@@ -129,6 +129,23 @@ def test_normalised_weights():
     np.testing.assert_allclose(np.linalg.norm(weights_of(model, "head")[0], axis=0), 1.0, rtol=1e-5)
 
 
+def test_a_layer_of_cosines_is_retrained():
+    x, y = skewed()
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(8, activation="tanh", name="features")(inputs)
+    model = tailfit.Model(inputs, tailfit.layers.CosineDense(2, name="head")(hidden))
+    loss = tailfit.losses.LDAM([380, 20], max_margin=0.0, from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    model.fit(x, y, epochs=15, verbose=0)
+    before, features = balanced_accuracy(model), weights_of(model, "features")
+    tailfit.stages.retrain_classifier(model, balanced(), epochs=8, optimizer=keras.optimizers.Adam(0.02), verbose=0)
+    for one, other in zip(features, weights_of(model, "features"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert balanced_accuracy(model) > before + 0.02
+    with pytest.raises(ArgumentError, match=r"CosineDense.*Expected a built Dense layer of"):
+        tailfit.stages.normalize_classifier(model)
+
+
 def test_what_can_not_be_a_second_stage_is_refused():
     model = trained(epochs=1)
     with pytest.raises(ArgumentError, match="ClassBalanced"):
