@@ -20,8 +20,8 @@ SETS = ("MedicalImages", "WordSynonyms", "DistalPhalanxTW")
 BUDGETS = {
     "minirocket": Budget(epochs=100, batch_size=32, learning_rate=ROCKET_RATE),
     "cnn": Budget(epochs=100, batch_size=16, learning_rate=3e-3),
-    "fcn": Budget(epochs=100, batch_size=16, learning_rate=3e-3),
-    "resnet": Budget(epochs=100, batch_size=16, learning_rate=3e-3),
+    "fcn": Budget(epochs=300, batch_size=16, learning_rate=3e-3),
+    "resnet": Budget(epochs=300, batch_size=16, learning_rate=3e-3),
     "lite": Budget(epochs=100, batch_size=16, learning_rate=3e-3),
     "inception_time": Budget(epochs=300, batch_size=16, learning_rate=3e-3),
 }
