@@ -102,7 +102,7 @@ def subjects(store: Store) -> Iterator[Subject]:
                 "plain",
                 values,
             )
-    for network in ("cnn", "minirocket", "lite", "inception_time"):
+    for network in ("cnn", "fcn", "resnet", "minirocket", "lite", "inception_time"):
         values = over_sets(store, network)
         if "plain cross-entropy" in values:
             yield Subject(

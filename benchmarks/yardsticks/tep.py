@@ -17,7 +17,7 @@ from training import Budget, Remedy, head, rows_of, trained
 
 import tailfit
 
-NAME, SEEDS = "tep", 3
+NAME, SEEDS = "tep", 5
 RATIO, GAP, WINDOW = 20, 20, 20
 BUDGET = Budget(epochs=60, batch_size=32, learning_rate=3e-3)
 

@@ -85,6 +85,10 @@ def test_bootstrapping_and_vector_scaling_against_scipy():
     scaled = log_softmax(Z / (n.max() / n) ** 0.25 + 1.5 * np.log(n / n.sum()), axis=-1)
     got = losses.vector_scaling(CODES, z, n, gamma=0.25, tau=1.5, from_logits=True)
     np.testing.assert_allclose(numpy(got), -(one_hot * scaled).sum(-1), rtol=1e-5)
+    temperatures = (n.max() / n) ** 0.3  # class-dependent temperatures: Ye et al. 2020, eq. 5
+    cdt = -(one_hot * log_softmax(Z / temperatures, axis=-1)).sum(-1)
+    got = losses.vector_scaling(CODES, z, n, gamma=0.3, tau=0.0, from_logits=True)
+    np.testing.assert_allclose(numpy(got), cdt, rtol=1e-5)
 
 
 @pytest.mark.parametrize("squared", [False, True])

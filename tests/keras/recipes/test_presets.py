@@ -1,10 +1,13 @@
 """Presets of recipes: averaging of weights, and the second stages that papers name."""
 
+import re
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import yaml
+from support.paths import ROOT
 
 import tailfit
 from tailfit.errors import ArgumentError, DataError
@@ -25,12 +28,42 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+def methods():
+    """The keys of a recipe for each method in the table of `docs/methods.md`."""
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([^|]+) \|$", page.partition("### ")[0], re.M)
+    deferred = {"name": "Deferred", "before": [1, 1], "after": [0.5, 2], "at": 1}
+    for name, cell in rows[1:]:
+        keys = [yaml.safe_load(code) for code in re.findall("`([a-z_]+: [^`]+)`", cell)]
+        merged = {key: value for each in keys for key, value in each.items()}
+        yield name.strip(), merged | ({"class_weight": deferred} if "deferred weights" in cell else {})
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("presets") / "series"
+    rng = np.random.default_rng(0)
+    y = (np.arange(48) % 4 == 0).astype(int)
+    x = rng.normal(y[:, None, None], size=(48, 16, 2)).astype("float32")
+    tailfit.data.save_npy_folder(folder, x, np.array(["ok", "leak"])[y])
+    return folder
+
+
 def recipe(data, **keys):
     return {"data": {"path": str(data)}, "network": {"name": "mlp", "units": [4]}, "epochs": 4, **keys}
 
 
 def weights(run):
     return run.model.get_weights()
+
+
+@pytest.mark.mostly_on("torch")
+@pytest.mark.parametrize(("name", "keys"), list(methods()))
+def test_methods_of_the_page_train(series, tmp_path, name, keys):
+    assert keys, f"no key of a recipe in the row {name!r}"
+    run = train({"data": {"path": str(series)}, "epochs": 2, **keys}, tmp_path / "run")
+    assert np.isfinite(run.history["loss"]).all()
+    assert all(np.isfinite(each).all() for each in weights(run))
 
 
 def test_swa_is_the_mean_of_the_last_epochs(data, tmp_path):
