@@ -23,6 +23,7 @@ __all__ = [
     "logits_of_sigmoid",
     "prepare_labels",
     "scaled",
+    "total",
 ]
 
 # Replaces infinite logits, since 0 * inf is NaN.
@@ -104,14 +105,14 @@ def binary_sum(
             lambda: scaled(miss.terms(), absent, *weights) - scaled(hit.terms(), present, *weights),
             lambda: -targets * scaled(hit.terms(), present) - (1.0 - targets) * scaled(miss.terms(), absent),
         ]
-        return -(hit.value + miss.value), slopes[: 2 + len(weights)]
+        return -total(hit.weighted(), miss.weighted()), slopes[: 2 + len(weights)]
 
     arguments = (logits, targets) if weights is None else (logits, targets, weights)
     return with_slopes(terms, *arguments) if isinstance(gamma, float) else terms(*arguments)[0]
 
 
 class FocusedSum:
-    """The sum of `w (1 - p)^gamma log p` over the labels of each sample, and its derivative by the logit of p.
+    """The terms `w (1 - p)^gamma log p` of the labels, and their derivative by the logit of p.
 
     Args:
         weights: The weights w `(batch, ..., C)`.
@@ -128,7 +129,10 @@ class FocusedSum:
             self._weights = weights * wrong.value
             for _ in range(int(gamma) - 1):
                 self._weights = multiply_into(self._weights, wrong.value)
-        self.value = ops.sum(self._weights * right.log, axis=-1)
+
+    def weighted(self) -> Tensor:
+        """Return the terms."""
+        return self._weights * self._right.log
 
     def terms(self) -> Tensor:
         """Return the terms without weights."""
@@ -144,6 +148,14 @@ class FocusedSum:
             return self._weights * self._wrong.value
         change = multiply_into(self._right.value * self._right.log, -self._gamma)
         return multiply_into(add_into(change, self._wrong.value), self._weights)
+
+
+def total(hit: Tensor, miss: Tensor) -> Tensor:
+    """Return the sum of the terms of present and of absent labels over the labels of each sample."""
+    # For XLA one sum is one loop over the scores; elsewhere adding is a pass of its own.
+    if keras.backend.backend() == "jax":
+        return ops.sum(hit + miss, axis=-1)
+    return ops.sum(hit, axis=-1) + ops.sum(miss, axis=-1)
 
 
 def is_by_products(gamma: Any) -> bool:

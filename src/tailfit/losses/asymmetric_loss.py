@@ -11,7 +11,7 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._binary import FocusedSum, MultiLabelLoss, Share, is_by_products, prepare_labels
+from tailfit.losses._binary import FocusedSum, MultiLabelLoss, Share, is_by_products, prepare_labels, total
 from tailfit.losses._labels import Rows
 from tailfit.losses._numerics import at_least_tiny, focus, is_whole, prepare, whole_power
 from tailfit.losses._slopes import Slope, add_into, multiply_into, subtract_into, with_slopes
@@ -49,13 +49,13 @@ def asymmetric(
         hit = FocusedSum(targets, p, q, gamma_pos)
         miss = _ShiftedSum(others, p, q, gamma_neg, clip) if clip > 0 else FocusedSum(others, q, p, gamma_neg)
         slopes = [lambda: subtract_into(miss.slope(), hit.slope()), lambda: miss.terms() - hit.terms()]
-        return -(hit.value + miss.value), slopes
+        return -total(hit.weighted(), miss.weighted()), slopes
 
     return with_slopes(terms, logits, targets) if closed else terms(logits, targets)[0]
 
 
 class _ShiftedSum:
-    """The sum of `w s^gamma log(1 - s)` over absent labels, s = max(p - clip, 0); see `FocusedSum`.
+    """The terms `w s^gamma log(1 - s)` of absent labels, s = max(p - clip, 0); see `FocusedSum`.
 
     As for `FocusedSum(weights, q, p, gamma)`, the derivative is by the logit of q = 1 - p.
     """
@@ -68,10 +68,12 @@ class _ShiftedSum:
             lower = whole_power(self._shifted, int(gamma) - 1)
             # For gamma = 2, `lower` is `_shifted` itself, which is still needed.
             self._weights = lower * weights if gamma == 2 else multiply_into(lower, weights)
-            terms = multiply_into(self._weights * self._shifted, self._log_rest)
-        else:
-            terms = multiply_into(self.terms(), weights)
-        self.value = ops.sum(terms, axis=-1)
+
+    def weighted(self) -> Tensor:
+        """Return the terms."""
+        if is_whole(self._gamma) and self._gamma > 1:
+            return multiply_into(self._weights * self._shifted, self._log_rest)
+        return multiply_into(self.terms(), self._weights)
 
     def terms(self) -> Tensor:
         """Return the terms without weights."""
