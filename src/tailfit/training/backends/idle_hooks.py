@@ -2,7 +2,7 @@
 
 Concepts:
 - *idle hook*: the hook at the end of a step of a callback that does not override it, or of a progress bar that does not
-  draw after this step. Keras calls such hooks in another thread, which first reads the logs of the step: for a small
+  draw after this step. Keras calls such hooks in other threads, which first read the logs of the step: for a small
   step, that takes longer than the step.
 - *unread logs*: the logs of a step that no callback reads. Hooks are looked up before each step, since a callback may
   be added or removed between two steps.
@@ -64,8 +64,14 @@ def _at_end(kind: Kind) -> Replaced:
     def end(own: Any, self: Any, batch: int, logs: Any = None) -> None:
         _unread.set(None)
         left_out = bool(logs) and all(value is None for value in logs.values())
-        if not left_out and any(_reads(callback, kind) for callback in self.callbacks):
+        readers = [] if left_out else [callback for callback in self.callbacks if _reads(callback, kind)]
+        if any(type(callback) is not keras.callbacks.ProgbarLogger for callback in readers):
             own(self, batch, logs)
+            return
+        if readers:
+            # Not `own`, which calls the hook in another thread: the bar could then draw again before it has drawn, and
+            # the number of steps that it has seen could be one of before.
+            getattr(self, f"_on_{kind}_batch_end")(batch, logs)
             return
         for callback in self.callbacks:
             if type(callback) is keras.callbacks.ProgbarLogger and not _is_silent(callback, kind):
