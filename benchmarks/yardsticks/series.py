@@ -12,7 +12,7 @@ from store import Figures, confusion_figures
 from training import Budget, Remedy, trained
 
 import tailfit
-from tailfit import augment, samplers, steps
+from tailfit import augment, samplers
 from tailfit.layers import CosineDense, Experts
 
 # Authors' learning rate for the linear classifier of MiniRocket: a step of Adam moves ten thousand weights at once.
@@ -43,11 +43,7 @@ def remedies() -> dict[str, Remedy]:
         "logit-adjusted + Mixup": known["logit-adjusted + Mixup"],
         "square-root batches + logit-adjusted + Mixup(1)": known["square-root batches + logit-adjusted + Mixup(1)"],
         "logit-adjusted + SAM": known["logit-adjusted + SAM"],
-        "GCL": Remedy(
-            lambda batches, epochs: tailfit.losses.LDAM(batches, max_margin=0.0, scale=30.0, from_logits=True),
-            steps=lambda batches: [steps.GCL(class_counts=batches, seed=batches.seed)],
-            cosine=True,
-        ),
+        "GCL": replace(known["GCL"], after=()),
         "second stages": Remedy(after=("stages",)),
         "ridge regression": Remedy(after=("ridge",)),
         "ridge regression, time warps": Remedy(transform=augment.TimeWarp(share=0.8), after=("ridge",)),

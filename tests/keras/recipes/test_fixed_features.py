@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.pumps import saved_pumps
 
 import tailfit
 from tailfit.recipes import fixed_features, load_recipe, train
@@ -15,12 +16,7 @@ from tailfit.recipes.parts import open_parts
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("features") / "pumps"
-    rng = np.random.default_rng(0)
-    y = (np.arange(60) % 4 == 0).astype(int)
-    x = rng.normal(y[:, None, None], size=(60, 12, 2)).astype("float32")
-    tailfit.data.save_npy_folder(folder, x, np.array(["ok", "leak"])[y])
-    return folder
+    return saved_pumps(tmp_path_factory.mktemp("features"), samples=60, every=4, shape=(12, 2))
 
 
 def recipe(data: Path, **keys: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from support.paths import ROOT
+from support.pumps import saved_pumps
 
 import tailfit
 from tailfit.errors import ArgumentError, DataError
@@ -20,12 +21,7 @@ pytestmark = pytest.mark.above_training
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("presets") / "pumps"
-    rng = np.random.default_rng(0)
-    y = (np.arange(120) % 5 == 0).astype(int)
-    x = rng.normal(y[:, None], size=(120, 4)).astype("float32")
-    tailfit.data.save_npy_folder(folder, x, np.array(["ok", "leak"])[y])
-    return folder
+    return saved_pumps(tmp_path_factory.mktemp("presets"), samples=120, every=5, shape=(4,))
 
 
 def methods():
@@ -41,12 +37,7 @@ def methods():
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("presets") / "series"
-    rng = np.random.default_rng(0)
-    y = (np.arange(48) % 4 == 0).astype(int)
-    x = rng.normal(y[:, None, None], size=(48, 16, 2)).astype("float32")
-    tailfit.data.save_npy_folder(folder, x, np.array(["ok", "leak"])[y])
-    return folder
+    return saved_pumps(tmp_path_factory.mktemp("series"), samples=48, every=4, shape=(16, 2))
 
 
 def recipe(data, **keys):

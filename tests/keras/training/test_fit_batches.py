@@ -225,3 +225,20 @@ def test_a_class_of_one_group_is_a_warning():
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
     with pytest.warns(tailfit.data.DataWarning, match=r"one group by keys: '0' \(in '0'\), '1' \(in '1'\)\. Expected"):
         model.fit(tailfit.Batches(grouped, SIZE), verbose=0)
+
+
+@pytest.mark.only_on("tensorflow")  # tf.data
+def test_batches_that_a_tf_dataset_keeps_stay_as_they_were():
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    from tailfit.training.feed import Feed, reading
+
+    x = np.random.default_rng(0).normal(size=(512, 700)).astype("float32")
+    batches = tailfit.Batches(tailfit.data.Arrays(x, np.arange(512) % 2), 16, seed=3)
+    feed = Feed(batches)
+    with reading(feed):
+        adapter = PyDatasetAdapter(feed, shuffle=False)
+        kept = [part for part, _ in adapter.get_tf_dataset()]
+    assert len(kept) == 32
+    for step, part in enumerate(kept):
+        np.testing.assert_array_equal(part, x[batches.indices(0, step)])

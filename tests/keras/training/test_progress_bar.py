@@ -31,10 +31,11 @@ def network(kind):
 
 
 @contextlib.contextmanager
-def in_one_thread():
-    """Let Keras call the hooks of steps one after the other; its threads may end in another order, as "4/4"."""
+def hooks_in_order(kind):
+    """Let Keras' own model call the hooks of steps one after the other; its threads may end in another order: "4/4"."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras.src.backend.IS_THREAD_SAFE", False)
+        if kind is keras.Model:
+            patch.setattr("keras.src.backend.IS_THREAD_SAFE", False)
         yield
 
 
@@ -61,7 +62,7 @@ def test_a_bar_of_fit_ends_with_the_results_of_the_epoch(data, called, capsys):
     lines = []
     for kind in (keras.Model, tailfit.Model):
         called.clear()
-        with in_one_thread() if kind is keras.Model else contextlib.nullcontext():
+        with hooks_in_order(kind):
             network(kind).fit(**data(), validation_data=(X[:16], Y[:16]), shuffle=False, verbose=1)
         lines.append(last_line(capsys.readouterr().out))
     assert "5/5" in lines[0]
@@ -72,7 +73,7 @@ def test_a_bar_of_evaluate_ends_with_its_results(monkeypatch, capsys):
     draw_every(monkeypatch, 1e9)
     lines = []
     for kind in (keras.Model, tailfit.Model):
-        with in_one_thread() if kind is keras.Model else contextlib.nullcontext():
+        with hooks_in_order(kind):
             network(kind).evaluate(X, Y, batch_size=8, verbose=1)
         lines.append(last_line(capsys.readouterr().out))
     assert "5/5" in lines[0]
