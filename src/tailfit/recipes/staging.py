@@ -101,8 +101,8 @@ class RetrainClassifier(_TrainedStage):
             loss: Any = CrossEntropy(from_logits=True)
             if isinstance(classifier_of(run.model, None, cosine=True), CosineDense):
                 before = run.model.loss
-                scale = {"scale": float(value_of(before.scale))} if isinstance(before, LDAM) else {}
-                loss = LDAM(run.source, max_margin=0.0, from_logits=True, **scale)
+                same: dict[str, Any] = {"scale": float(value_of(before.scale))} if isinstance(before, LDAM) else {}
+                loss = LDAM(run.source, max_margin=0.0, from_logits=True, **same)
             epochs = self._epochs_after(run)
             retrain_classifier(run.model, run.batches(), epochs=epochs, optimizer=run.optimizer, loss=loss, verbose=0)
 
