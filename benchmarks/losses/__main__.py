@@ -2,7 +2,7 @@
 
     python benchmarks/losses [--backends jax tensorflow torch recorded] [--classes 20 1000] [--rounds 15] [--out FILE]
 
-Batches of 256 logits on one thread, in a process that keeps its memory (`tailfit.keep_memory()`). Softmax losses are
+Batches of 256 logits on one core, in a process that keeps its memory (`tailfit.keep_memory()`). Softmax losses are
 compared with SparseCategoricalCrossentropy(from_logits=True) on class indices, sigmoid losses with
 BinaryCrossentropy(from_logits=True) on rows of 0 and 1. On JAX and TensorFlow a loss and its gradient are one compiled
 function; on torch they run operation by operation, and in the columns "recorded" ours are recorded graphs, as in

@@ -1,12 +1,16 @@
 """One process of the benchmark of losses: python child.py CLASSES ROUNDS [recorded]; prints a line of JSON."""
 
 import json
+import os
 import random
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+if hasattr(os, "sched_setaffinity"):  # one core, before the backend starts threads: JAX has no setting for their number
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import keras
 import numpy as np
