@@ -111,6 +111,11 @@ def resume() -> str:
     return _plain(RESULTS / "resume" / "results.txt", "              state")
 
 
+def kept() -> str:
+    """Time of the benchmarks' rows with memory kept, as a share of that without."""
+    return _plain(RESULTS / "kept" / "results.txt", "time with kept memory")
+
+
 def evaluation() -> str:
     """Time of the intervals of an evaluation."""
     return _plain(RESULTS / "coverage" / "speed.txt", "evaluate(y, scores, ...)")
@@ -118,7 +123,7 @@ def evaluation() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
-    for table in (steps, torch_steps, job, losses, feed, recordings, compare, start, soak, resume, evaluation)
+    for table in (steps, torch_steps, job, kept, losses, feed, recordings, compare, start, soak, resume, evaluation)
 }
 
 

@@ -31,6 +31,7 @@ network: {name: mlp}
 epochs: 2
 batch_size: 32
 """
+UNCOLLECTED = "from tailfit.cli.importing import imports_uncollected\nwith imports_uncollected():"
 TRAIN, IMPORTS, KERAS = "tailfit train", "  its imports", "import keras (floor)"
 ROWS: dict[str, list[str]] = {
     "python": ["-c", "pass"],
@@ -38,7 +39,7 @@ ROWS: dict[str, list[str]] = {
     "import tailfit": ["-c", "import tailfit"],
     "import keras, tailfit; Model, Batches": ["-c", "import keras, tailfit; tailfit.Model, tailfit.Batches"],
     "tailfit --help": ["-c", MAIN, "--help"],
-    IMPORTS: ["-c", "import keras, tailfit.cli.training"],
+    IMPORTS: ["-c", f"{UNCOLLECTED}\n import keras, tailfit.cli.training"],
     TRAIN: ["-c", MAIN, "train", "recipe.yaml", "--out", "OUT"],
 }
 

@@ -7,6 +7,7 @@ import typer
 
 import tailfit
 from tailfit.cli.backends import Backend, choose_backend, choose_backend_of, read_recipe
+from tailfit.cli.importing import imports_uncollected
 from tailfit.cli.parameters import (
     BackendOption,
     DataArgument,
@@ -77,7 +78,8 @@ def demo(
     Example: tailfit demo --out tailfit-demo
     """
     choose_backend(backend)
-    from tailfit.cli.demo import run_demo
+    with imports_uncollected():
+        from tailfit.cli.demo import run_demo
 
     run_demo(out, seed)
 
@@ -120,7 +122,8 @@ def inspect(
 
     Example: tailfit inspect faults -o label=cause
     """
-    from tailfit.cli.data import run_inspect
+    with imports_uncollected():
+        from tailfit.cli.data import run_inspect
 
     if not run_inspect(data, partition, probabilities, option or [], by=by or [], as_json=as_json):
         raise typer.Exit(1)
@@ -143,7 +146,8 @@ def init(
     Example: tailfit init faults -o label=cause
     """
     choose_backend(backend)
-    from tailfit.cli.drafting import run_init
+    with imports_uncollected():
+        from tailfit.cli.drafting import run_init
 
     run_init(data, out, option or [])
 
@@ -160,7 +164,8 @@ def pack(
 
     Example: tailfit pack faults faults-packed
     """
-    from tailfit.cli.data import run_pack
+    with imports_uncollected():
+        from tailfit.cli.data import run_pack
 
     run_pack(data, out, option or [])
 
@@ -201,7 +206,8 @@ def train(
     Example: tailfit train faults.yaml -s loss.tau=0.5 --out runs/half
     """
     document = read_recipe(recipe, set, backend)
-    from tailfit.cli.training import run_train
+    with imports_uncollected():
+        from tailfit.cli.training import run_train
 
     run_train(
         document,
@@ -237,7 +243,8 @@ def evaluate(
     Example: tailfit evaluate runs/faults --data newer-faults
     """
     choose_backend_of(run, backend)
-    from tailfit.cli.recipes import run_evaluate
+    with imports_uncollected():
+        from tailfit.cli.recipes import run_evaluate
 
     run_evaluate(run, data=data, part=part.value, modules=module or [], fetch=fetch, out=out, as_json=as_json)
 
@@ -275,7 +282,8 @@ def predict(
     Example: tailfit predict runs/faults new-data --out predictions.parquet --abstain 0.8
     """
     choose_backend_of(run, backend)
-    from tailfit.cli.predicting import run_predict
+    with imports_uncollected():
+        from tailfit.cli.predicting import run_predict
 
     run_predict(run, data, out, format=format, abstain=abstain, batch_size=batch_size, modules=module or [])
 
@@ -314,7 +322,8 @@ def export(
     Example: tailfit export runs/faults --out faults.onnx
     """
     choose_backend_of(run, None)
-    from tailfit.cli.exporting import run_export
+    with imports_uncollected():
+        from tailfit.cli.exporting import run_export
 
     run_export(run, out, format=format, data=data, backend=backend, modules=module or [], fetch=fetch, as_json=as_json)
 
@@ -373,7 +382,8 @@ def compare(
     Example: tailfit compare faults.yaml --seeds 5
     """
     document = read_recipe(recipe, set, backend)
-    from tailfit.cli.comparing import run_compare
+    with imports_uncollected():
+        from tailfit.cli.comparing import run_compare
 
     place = out or Path("runs") / f"{recipe.stem}-compared"
     run_compare(
@@ -418,7 +428,8 @@ def suspects(
     Example: tailfit suspects faults.yaml
     """
     document = read_recipe(recipe, set, backend)
-    from tailfit.cli.suspects import run_suspects
+    with imports_uncollected():
+        from tailfit.cli.suspects import run_suspects
 
     place = out or Path("runs") / f"{recipe.stem}-suspects"
     run_suspects(
@@ -442,7 +453,8 @@ def report(
 
     Example: tailfit report runs/faults runs/half --out both.html
     """
-    from tailfit.cli.reporting import run_report
+    with imports_uncollected():
+        from tailfit.cli.reporting import run_report
 
     run_report(runs, out, title)
 
@@ -467,7 +479,8 @@ def runs(
 
     Example: tailfit runs --sort=-balanced_accuracy
     """
-    from tailfit.cli.runs import run_runs
+    with imports_uncollected():
+        from tailfit.cli.runs import run_runs
 
     run_runs(folder, sort, where, all, as_json)
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tailfit.cli.importing import imports_uncollected
 from tailfit.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -48,15 +49,16 @@ def choose_backend(requested: Backend | None) -> Backend:
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:  # hide TensorFlow's messages about the machine
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         if chosen is Backend.TENSORFLOW and "tensorflow" not in sys.modules:
-            with _without_startup_messages():
+            with _without_startup_messages(), imports_uncollected():
                 importlib.import_module("tensorflow")
     return chosen
 
 
 def read_recipe(recipe: Path, settings_given: list[str] | None, backend: Backend | None) -> "Document":
     """Read a recipe, apply the settings, and choose the backend, before Keras is imported."""
-    from tailfit.recipes.document import read
-    from tailfit.recipes.overriding import parse_settings, with_changes
+    with imports_uncollected():
+        from tailfit.recipes.document import read
+        from tailfit.recipes.overriding import parse_settings, with_changes
 
     document = with_changes(read(recipe), parse_settings(settings_given or []))
     named = document.value.get("backend") if isinstance(document.value, dict) else None

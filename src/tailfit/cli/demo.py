@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 
 import tailfit
+from tailfit.cli.importing import imports_uncollected
 from tailfit.errors import DataError
 
 __all__ = ["run_demo"]
@@ -22,7 +23,8 @@ def run_demo(out: Path, seed: int) -> None:
         raise DataError(
             f"no file {places[0]}", expected="a complete installation of tailfit", fix="install tailfit again"
         )
-    from tailfit.keras_private import without_tensorflow  # here, because it imports Keras, which reads the backend
+    with imports_uncollected():
+        from tailfit.keras_private import without_tensorflow  # here, because it imports Keras, which reads the backend
 
     with without_tensorflow():
         runpy.run_path(str(script))["main"](out, seed)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tailfit.cli.backends import choose_backend, read_recipe
+from tailfit.cli.importing import imports_uncollected
 from tailfit.cli.parameters import BackendOption, ModulesOption, RecipeArgument, SetOption
 
 __all__ = ["recipe_app"]
@@ -24,7 +25,8 @@ def schema(
     Example: tailfit recipe schema --out recipe.schema.json
     """
     choose_backend(None)
-    from tailfit.cli.recipes import run_schema
+    with imports_uncollected():
+        from tailfit.cli.recipes import run_schema
 
     run_schema(out)
 
@@ -38,6 +40,7 @@ def check(
     Example: tailfit recipe check faults.yaml
     """
     document = read_recipe(recipe, set, backend)
-    from tailfit.cli.recipes import run_check
+    with imports_uncollected():
+        from tailfit.cli.recipes import run_check
 
     run_check(document, module or [])

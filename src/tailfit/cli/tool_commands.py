@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tailfit.cli.backends import Backend, choose_backend
+from tailfit.cli.importing import imports_uncollected
 from tailfit.cli.parameters import JsonOption, Shell
 
 __all__ = ["doctor", "shell_completion"]
@@ -38,7 +39,8 @@ def doctor(
     """
     if backend is not None:
         choose_backend(backend)
-    from tailfit.cli.examination import run_doctor
+    with imports_uncollected():
+        from tailfit.cli.examination import run_doctor
 
     if not run_doctor(script, arguments or [], timeout, as_json):
         raise typer.Exit(1)

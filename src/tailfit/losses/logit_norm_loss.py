@@ -1,6 +1,6 @@
 """Cross-entropy of normalised logits, which a network cannot reduce just by becoming more confident."""
 
-import math
+import functools
 from typing import Any
 
 import keras
@@ -8,7 +8,9 @@ from keras import ops
 
 from tailfit.arguments import REQUIRED, checked_flag, checked_number
 from tailfit.losses._base import ClassificationLoss
-from tailfit.losses._numerics import prepare
+from tailfit.losses._labels import Labels
+from tailfit.losses._numerics import finite, prepare
+from tailfit.losses._slopes import Slope, add_into, multiply_into, subtract_into, with_slopes
 from tailfit.schedules import Schedule
 from tailfit.targets import Tensor
 
@@ -26,12 +28,41 @@ def logit_norm(y_true: Tensor, y_pred: Tensor, *, temperature: float = 0.04, fro
     """
     temperature = _checked_temperature(temperature)
     labels, logits = prepare(y_true, y_pred, from_logits=checked_flag(from_logits))
-    off = logits == -math.inf
-    finite = ops.where(off, 0.0, logits)
-    squared = ops.sum(ops.square(finite), axis=-1, keepdims=True)
+    if keras.backend.backend() == "tensorflow" and labels.is_indices and isinstance(temperature, float):
+        return with_slopes(functools.partial(_with_slope, labels, temperature), logits)
+    bounded, norm, _ = _norm(logits)
+    return labels.cross_entropy(_scaled(logits, bounded, norm * temperature))
+
+
+def _norm(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits with 0 in place of -inf, their norm plus epsilon, and the norm with 1 in place of 0."""
+    bounded = finite(logits)
+    squared = ops.sum(ops.square(bounded), axis=-1, keepdims=True)
     # The gradient of the square root is infinite at 0; there the norm is 0, with gradient 0.
-    norm = ops.where(squared > 0, ops.sqrt(ops.where(squared > 0, squared, 1.0)), squared)
-    return labels.cross_entropy(ops.where(off, -math.inf, finite / ((norm + _EPSILON) * temperature)))
+    positive = ops.where(squared > 0, ops.sqrt(ops.where(squared > 0, squared, 1.0)), 1.0)
+    return bounded, ops.where(squared > 0, positive, squared) + _EPSILON, positive
+
+
+def _scaled(logits: Tensor, bounded: Tensor, divisor: Tensor) -> Tensor:
+    off = ops.stop_gradient(logits - bounded)  # 0 or -inf
+    return add_into(bounded * (1.0 / divisor), off)
+
+
+def _with_slope(labels: Labels, temperature: float, logits: Tensor) -> tuple[Tensor, list[Slope]]:
+    """Return the values for class indices, and their slope."""
+    bounded, norm, positive = _norm(logits)
+    divisor = norm * temperature
+    log_p = ops.log_softmax(_scaled(logits, bounded, divisor), axis=-1)
+
+    def slope() -> Tensor:
+        p = ops.exp(log_p)
+        along = ops.sum(p * bounded, axis=-1) - labels.of(bounded)
+        change = subtract_into(p, bounded * (ops.expand_dims(along, -1) / (norm * positive)))
+        change = labels.added(change, ops.full((logits.shape[-1],), -1.0, dtype=log_p.dtype))
+        one = labels.sum(ops.ones_like(along))  # NaN for an invalid class index
+        return multiply_into(change, ops.expand_dims(one, -1) / divisor)
+
+    return -labels.sum(labels.log_labelled(log_p)), [slope]
 
 
 @keras.saving.register_keras_serializable(package="tailfit")

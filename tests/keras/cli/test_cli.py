@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and that the backend is chosen before Keras is imported."""
 
+import gc
 import importlib.util
 import io
 import json
@@ -18,6 +19,7 @@ from support.paths import ROOT
 import tailfit
 from tailfit.cli import main
 from tailfit.cli.backends import Backend, _without_startup_messages, choose_backend
+from tailfit.cli.importing import imports_uncollected
 from tailfit.errors import ArgumentError
 
 pytestmark = pytest.mark.above_training
@@ -291,6 +293,28 @@ def test_the_backend_of_a_recipe_is_chosen_before_keras_is_imported(recipe, back
         timeout=240,
     )
     assert done.stdout.split()[-1] == backend, done.stderr
+
+
+def test_garbage_is_collected_except_during_imports(recipe):
+    code = """
+import gc, sys
+collected = []
+importing = lambda: "keras" in sys.modules and "tailfit.cli.recipes" not in sys.modules
+gc.callbacks.append(lambda phase, info: collected.append(importing()))
+from tailfit.cli import main
+try: main()
+except SystemExit: pass
+print(any(collected), gc.isenabled(), gc.get_freeze_count() > 100_000)
+"""
+    command = [sys.executable, "-c", code, "recipe", "check", str(recipe)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    assert done.stdout.splitlines()[-1] == "False True True"
+
+
+def test_a_failed_import_leaves_the_collector_on():
+    with pytest.raises(ImportError), imports_uncollected():
+        importlib.import_module("no_such_module" if not gc.isenabled() else "gc")
+    assert gc.isenabled()
 
 
 CALLED = {"train": "training.train_as_worker", "compare": "comparing.compare"}
