@@ -138,8 +138,8 @@ def shares(name: str) -> dict[str, float]:
 
 def table() -> list[str]:
     """Return the machine of the steps, a line for each benchmark, and one for each row."""
-    machine = (HERE / WAYS[1] / "steps.txt").read_text(encoding="utf-8").splitlines()
-    lines = [line for line in machine[:4] if not line.startswith(("$", "="))]
+    heading = (HERE / WAYS[1] / "steps.txt").read_text(encoding="utf-8").splitlines()
+    lines = ["$ python benchmarks/kept", *[line for line in heading if not line.startswith(("$", "="))][:2]]
     lines += ["", f"{'time with kept memory, as a share':40}{'rows':>6}{'median':>9}{'least':>9}{'most':>9}"]
     rows: list[str] = []
     for name in BENCHMARKS:
