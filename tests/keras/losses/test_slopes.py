@@ -54,6 +54,21 @@ def test_slope_of_bootstrapping():
         check(losses.Bootstrapping(from_logits=True, dtype="float64"), np.arange(6) % 4, LOGITS, of_labels=False)
 
 
+def test_slope_of_logit_norm():
+    with double_precision():
+        loss = losses.LogitNorm(temperature=0.3, from_logits=True, dtype="float64")
+        check(loss, np.arange(6) % 4, LOGITS, of_labels=False)
+
+
+def test_slope_of_logit_norm_with_a_disabled_class_and_without_any_logit():
+    """Rows of labels, whose gradient autograd computes, have the same gradient as class indices."""
+    loss, y, logits = losses.LogitNorm(from_logits=True), np.arange(6) % 4, LOGITS.copy()
+    logits[1, 3], logits[2] = -np.inf, 0.0
+    by_index = gradient(lambda z: loss(y, z), logits)
+    assert np.isfinite(by_index).all()
+    np.testing.assert_allclose(by_index, gradient(lambda z: loss(np.eye(4)[y], z), logits), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.only_on("torch")
 def test_a_graph_that_is_kept_gives_the_same_gradient_again():
     """Slopes are computed in the memory of their own results only."""
