@@ -105,6 +105,14 @@ def pages(lines: list[str]) -> Rows:
             yield f"{found[1]}, {line.partition(':')[0]}", float(found[2])
 
 
+def resume(lines: list[str]) -> Rows:
+    for line in lines:
+        if found := re.match(r"(jax|tensorflow|torch)\s+\d+ MB", line):
+            _, copy, write, save, _ = re.findall(r"([\d.]+) s\b", line)
+            for name, seconds in (("copy (limit)", copy), ("write, synced", write), ("a save in all", save)):
+                yield f"{name}, {found[1]}", float(seconds)
+
+
 BENCHMARKS: dict[str, Callable[[list[str]], Rows]] = {
     "steps": steps,
     "steps_torch_graph": torch_graph,
@@ -116,6 +124,7 @@ BENCHMARKS: dict[str, Callable[[list[str]], Rows]] = {
     "coverage_speed": medians,
     "pages": pages,
     "start": start,
+    "resume": resume,
 }
 
 
