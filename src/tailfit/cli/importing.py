@@ -14,7 +14,7 @@ __all__ = ["imports_uncollected"]
 
 @contextmanager
 def imports_uncollected() -> Iterator[None]:
-    """Import without garbage collection. If Keras was imported, later collections leave out all objects of before.
+    """Import without garbage collection. If Keras was imported, later collections leave out all objects made so far.
 
     >>> with imports_uncollected():
     ...     import statistics

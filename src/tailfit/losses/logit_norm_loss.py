@@ -39,11 +39,12 @@ def _norm(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     bounded = finite(logits)
     squared = ops.sum(ops.square(bounded), axis=-1, keepdims=True)
     # The gradient of the square root is infinite at 0; there the norm is 0, with gradient 0.
-    positive = ops.where(squared > 0, ops.sqrt(ops.where(squared > 0, squared, 1.0)), 1.0)
+    positive = ops.sqrt(ops.where(squared > 0, squared, 1.0))
     return bounded, ops.where(squared > 0, positive, squared) + _EPSILON, positive
 
 
 def _scaled(logits: Tensor, bounded: Tensor, divisor: Tensor) -> Tensor:
+    """Return `logits / divisor`, whose gradient by the divisor is finite where a logit is -inf."""
     off = ops.stop_gradient(logits - bounded)  # 0 or -inf
     return add_into(bounded * (1.0 / divisor), off)
 
